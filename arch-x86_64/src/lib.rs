@@ -1,0 +1,18 @@
+//! The x86-64 CPU: its registers, its debug registers and its breakpoint instruction.
+//!
+//! Plain data and pure functions: no operating system, no unsafe code. What an operating system
+//! does with these values is in its back end. "SDM" is the *Intel 64 and IA-32 Architectures
+//! Software Developer's Manual*; the AMD64 manual agrees in all that is used here.
+
+#![forbid(unsafe_code)]
+
+pub mod debug;
+mod flags;
+mod fp;
+mod registers;
+mod xsave;
+
+pub use flags::RFlags;
+pub use fp::{FXSAVE_LEN, FpRegisters};
+pub use registers::{Registers, X86_64};
+pub use xsave::{ExtendedState, StateComponents, XsaveError};

@@ -1,0 +1,425 @@
+//! What an operating system must provide.
+//!
+//! A back end is a thin, honest layer: typed requests, raw stops. What is policy (pairing the
+//! halves of a fork, following, real parents, halting, which events are shown) is in the engine,
+//! once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Arc;
+
+use crate::{Arch, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
+
+/// The requests of one kernel.
+///
+/// # The contract
+///
+/// 1. *Raw.* A stop is reported as the kernel tells it, at once and once, and nothing is asked
+///    for that the stop does not need. What the kernel told for free is `Some`; for `None` the
+///    engine asks, and only if it needs it.
+/// 2. *Nothing swallowed.* Every wait status and every kernel flag becomes a [`RawStop`]; the
+///    unknown is [`RawReason::Unknown`].
+/// 3. *Only tracees.* A wait takes stops and ends of the tracees of this back end, never the exit
+///    status of another child of the host.
+/// 4. *Gone.* A request for a thread that the engine knows to be stopped, and that the kernel
+///    refuses because the thread was killed meanwhile, is [`Error::Gone`](crate::Error::Gone). No
+///    other failure is.
+/// 5. *No policy.* A back end keeps no table of tracees; what it keeps is a cache (an open file)
+///    that [`forget`](Backend::forget) empties.
+/// 6. *The host is left alone.* No signal handler, no signal mask, no child and no file
+///    descriptor of the host is touched.
+/// 7. *No panic,* whatever the kernel answers.
+/// 8. *SIGKILL is no stop.* A kernel that reports it as one is answered by the back end, which
+///    passes it on.
+/// 9. *Scope.* With [`StopScope::Thread`] a stop stops one thread, and every request names one;
+///    with [`StopScope::Process`] a stop stops all threads of the process, and to resume one runs
+///    all that are not [suspended](Backend::suspend).
+pub trait Backend: Sized {
+    /// The CPU.
+    type Arch: Arch;
+
+    /// The system's name, for messages.
+    const SYSTEM: &'static str;
+
+    /// What one stop stops.
+    const STOP_SCOPE: StopScope;
+
+    /// Whether a new process starts with its parent's [`Setup`]; if not, the engine sets it up.
+    const INHERITS_SETUP: bool;
+
+    /// A back end without tracees.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where one process can have only one, and
+    /// has it.
+    fn open() -> Result<Self>;
+
+    /// The id of a new process's first thread, where the system's numbering says it.
+    fn first_thread(pid: Pid) -> Option<Tid>;
+
+    /// The process that a thread of this id would be the first of, where the numbering says it.
+    fn process_led_by(tid: Tid) -> Option<Pid>;
+
+    // Starting.
+
+    /// Starts a program that is traced from before its first instruction, and waits until the
+    /// exec has succeeded, has failed, or the process was killed on the way. Stop signals that
+    /// arrive before the exec are kept and sent again after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`](crate::Error::Spawn) with what `Command::spawn` says.
+    fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn>;
+
+    /// Traces a running process, with all its threads, and has one of them stop. Threads that are
+    /// born meanwhile are traced as well, and may be reported twice or not at all.
+    fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach>;
+
+    // Waiting.
+
+    /// The next stop or end of a tracee.
+    fn wait(&mut self, patience: Patience) -> Result<Waited>;
+
+    /// A way to end a blocked [`wait`](Backend::wait) from any thread and any signal handler.
+    fn waker(&mut self) -> Result<Arc<dyn Wake>>;
+
+    // Running. The thread is at a stop that was waited for.
+
+    /// Runs a thread (or, by scope, its process), delivering `signal`.
+    fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()>;
+
+    /// Leaves a thread in its group-stop, as job control wants it, and waits for what ends that.
+    fn listen(&mut self, thread: Thread) -> Result<()>;
+
+    /// Asks a running thread (or, by scope, its process) to stop with [`RawReason::Paused`]; any
+    /// stop that it makes first takes the place of that one.
+    fn interrupt(&mut self, thread: Thread) -> Result<()>;
+
+    /// Keeps one thread of a stopped process from running, or no longer (process scope only).
+    fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()>;
+
+    /// Lets a stopped thread (or, by scope, its process) go, delivering `signal`.
+    fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()>;
+
+    /// Kills a process. `stopped` names a thread of it that is stopped, for kernels that kill a
+    /// stopped process only through its resumption.
+    fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()>;
+
+    /// Sets what a stopped thread (or, by scope, its process) reports, and what becomes of it
+    /// when the tracer ends.
+    fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()>;
+
+    // Asking. The thread is at a stop that was waited for.
+
+    /// What the thread has just made, at a [`RawReason::Forked`] that did not say.
+    fn new_task(&mut self, parent: Thread, setup: Setup) -> Result<NewTask>;
+
+    /// The id that the thread had before its exec, at a [`RawReason::Execed`] that did not say.
+    fn former_tid(&mut self, thread: Thread, setup: Setup) -> Result<Tid>;
+
+    /// Where a `SIGTRAP` comes from, at a [`RawReason::Signal`] that did not say.
+    fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin>;
+
+    /// What is known about the signal of a signal stop.
+    fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo>;
+
+    /// The system call that the thread is in.
+    fn syscall(&mut self, thread: Thread) -> Result<Syscall>;
+
+    /// The general registers.
+    fn registers(&mut self, thread: Thread) -> Result<<Self::Arch as Arch>::Registers>;
+
+    /// Sets the general registers.
+    fn set_registers(
+        &mut self,
+        thread: Thread,
+        registers: &<Self::Arch as Arch>::Registers,
+    ) -> Result<()>;
+
+    /// The floating-point registers.
+    fn fp_registers(&mut self, thread: Thread) -> Result<<Self::Arch as Arch>::FpRegisters>;
+
+    /// Sets the floating-point registers.
+    fn set_fp_registers(
+        &mut self,
+        thread: Thread,
+        registers: &<Self::Arch as Arch>::FpRegisters,
+    ) -> Result<()>;
+
+    /// The extended state.
+    fn extended_state(&mut self, thread: Thread) -> Result<<Self::Arch as Arch>::ExtendedState>;
+
+    /// Sets the extended state.
+    fn set_extended_state(
+        &mut self,
+        thread: Thread,
+        state: &<Self::Arch as Arch>::ExtendedState,
+    ) -> Result<()>;
+
+    /// Reads memory; a short read says how much it got, and is
+    /// [`Error::BadAddress`](crate::Error::BadAddress) if that is nothing.
+    fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize>;
+
+    /// Writes memory, read-only text too; a short write says how much was written.
+    fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;
+
+    // Asking about a process, stopped or not, traced or not.
+
+    /// The process of a thread that has shown up unannounced, and its real parent.
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)>;
+
+    /// The real parent of a process, whoever traces it.
+    fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
+
+    /// The threads of a process.
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>>;
+
+    /// Whether the kernel holds a running thread where it cannot stop: in `vfork`, in an exec
+    /// that waits for the other threads, in an uninterruptible sleep.
+    fn is_held(&mut self, thread: Thread) -> Result<bool>;
+
+    /// The program that a process runs.
+    fn executable(&mut self, pid: Pid) -> Result<PathBuf>;
+
+    /// The arguments of that program, its name first.
+    fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>>;
+
+    /// A process has ended, has been let go or has exec'ed: what is kept about it is stale.
+    fn forget(&mut self, pid: Pid);
+
+    /// How many requests were made of the kernel so far: every `ptrace` and wait call, and every
+    /// call that a question above took.
+    fn requests(&self) -> u64;
+}
+
+/// What one stop stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopScope {
+    /// One thread; the others run on (Linux).
+    Thread,
+    /// All threads of the process (FreeBSD).
+    Process,
+}
+
+/// A thread and its process, as requests name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Thread {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+}
+
+/// What the kernel is told about a tracee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// What to report. A back end may report more, where the kernel can change it only at a stop.
+    pub flags: EventFlags,
+    /// What becomes of it when the tracer ends.
+    pub ending: Ending,
+}
+
+/// What becomes of a tracee when its tracer is dropped, or ends in any other way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It is killed: the default for what was spawned.
+    Kill,
+    /// It is let go and lives on: the default for what was attached to.
+    ///
+    /// # Platform notes
+    ///
+    /// When the tracer is *killed*, FreeBSD decides for all tracees by the sysctl
+    /// `kern.kill_on_debugger_exit`.
+    Detach,
+}
+
+/// How long a wait may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all.
+    Poll,
+    /// About a millisecond: the engine expects something, and must look after something else if
+    /// it does not come.
+    Brief,
+    /// Until something happens.
+    Block,
+}
+
+/// What a wait found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// A stop or an end.
+    Stop(RawStop),
+    /// Nothing, for as long as was asked.
+    Nothing,
+    /// There is no tracee left that could stop.
+    NoTracees,
+    /// A waker ended the wait.
+    Woken,
+}
+
+/// What the kernel said of a tracee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawStop {
+    /// The process, where the kernel said it.
+    pub pid: Option<Pid>,
+    /// The thread, where the kernel said it: always for a stop.
+    pub tid: Option<Tid>,
+    /// What happened.
+    pub kind: RawKind,
+}
+
+/// Whether it stopped or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawKind {
+    /// The thread stopped.
+    Stop(RawReason),
+    /// The thread ended, or, with a `pid` alone or a process's last thread, the process.
+    Ended(ExitStatus),
+}
+
+/// Why a thread stopped, in the kernel's own terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawReason {
+    /// About to deliver a signal.
+    Signal {
+        /// The signal.
+        signal: Signal,
+        /// For `SIGTRAP`: where it comes from.
+        trap: Option<TrapOrigin>,
+    },
+    /// Stopped by job control.
+    GroupStop(Signal),
+    /// Stopped because the tracer asked, or because it is new, or because a group-stop ended.
+    Paused,
+    /// Has made a task.
+    Forked {
+        /// How.
+        kind: ForkKind,
+        /// What.
+        task: Option<NewTask>,
+    },
+    /// Its vfork child has exec'ed or ended.
+    VforkDone,
+    /// Has exec'ed.
+    Execed {
+        /// The id before it.
+        former_tid: Option<Tid>,
+    },
+    /// The first stop of a new thread.
+    ThreadStarted,
+    /// On its way out.
+    ThreadExiting,
+    /// In a system call, at its entry or its exit; the engine knows which.
+    Syscall,
+    /// At the entry of a system call.
+    SyscallEntry,
+    /// At the exit of a system call.
+    SyscallExit,
+    /// Something else.
+    Unknown {
+        /// The kernel's own words.
+        raw: u32,
+    },
+}
+
+/// What a fork or clone has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewTask {
+    /// A thread of the same process.
+    Thread(Tid),
+    /// A process.
+    Process {
+        /// Its id.
+        pid: Pid,
+        /// Whether it is a sibling of its maker (`CLONE_PARENT`), not a child.
+        sibling: bool,
+    },
+}
+
+/// Where a `SIGTRAP` comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrapOrigin {
+    /// A single step is done.
+    Step,
+    /// A breakpoint instruction.
+    Breakpoint,
+    /// A debug register.
+    Hardware,
+    /// Not a trap at all: somebody sent the signal.
+    Sent,
+}
+
+/// What runs when a thread is resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Until the next event.
+    Continue,
+    /// One instruction.
+    Step,
+    /// Until the next event or the next entry or exit of a system call.
+    Syscall,
+}
+
+/// What is known about a signal: the parts of `siginfo_t` that both systems have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalInfo {
+    /// The signal.
+    pub signal: Signal,
+    /// `si_code`, in the system's own numbering: positive if the kernel made the signal.
+    pub code: i32,
+    /// `si_errno`.
+    pub errno: i32,
+    /// Who sent it, for signals that a process sent.
+    pub sender: Option<Pid>,
+    /// The sender's real user id.
+    pub sender_uid: Option<u32>,
+    /// `si_addr`, for `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE` and `SIGTRAP` of the kernel.
+    pub addr: Option<u64>,
+    /// `si_value`, for signals that carry one.
+    pub value: Option<u64>,
+}
+
+/// A system call, at its entry or its exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syscall {
+    /// Its number in the tracee's ABI.
+    pub number: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+    /// What it returned, at its exit: the value, or the error number.
+    pub result: Option<std::result::Result<u64, i32>>,
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct RawSpawn {
+    /// Its process.
+    pub pid: Pid,
+    /// What std knows of it; `None` only from a back end that starts no real process.
+    pub child: Option<Child>,
+    /// Its exec stop; `None` if it was killed before that.
+    pub stop: Option<RawStop>,
+    /// Stops and ends of other tracees that came meanwhile.
+    pub meanwhile: Vec<RawStop>,
+}
+
+/// A process that was attached to.
+#[derive(Debug)]
+pub struct RawAttach {
+    /// Its threads that are traced now.
+    pub threads: Vec<Tid>,
+    /// Its real parent.
+    pub real_parent: Option<Pid>,
+    /// Stops that were waited for meanwhile.
+    pub meanwhile: Vec<RawStop>,
+}
+
+/// Ends a blocked wait.
+pub trait Wake: Send + Sync {
+    /// May be called from any thread and any signal handler: it does nothing that is not
+    /// async-signal-safe.
+    fn wake(&self);
+}

@@ -1,0 +1,92 @@
+//! One error type, few variants, by meaning.
+
+use std::borrow::Cow;
+use std::io;
+
+/// The result of what can fail in this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, the same on every system.
+///
+/// Linux says `ESRCH` and FreeBSD `EBUSY`, `EPERM` or `ESRCH` for these; the back ends translate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tracee, or the process that was named, no longer exists.
+    #[error("the process or thread is gone")]
+    Gone,
+
+    /// The request needs a stopped thread, and this one runs.
+    #[error("the thread is not stopped; halt the process first")]
+    NotStopped,
+
+    /// A signal can be chosen only at a stop for a signal.
+    #[error("this stop is not for a signal, so none can be passed on at it")]
+    NotSignalStop,
+
+    /// The kernel does not let us; `advice` says what can be done about it.
+    #[error("not permitted to trace process {pid}: {advice}")]
+    NotPermitted {
+        /// The process that was to be traced.
+        pid: i32,
+        /// Why, and what to do.
+        advice: Cow<'static, str>,
+    },
+
+    /// This system cannot do it.
+    #[error("{what} is not supported on {on}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// The system.
+        on: &'static str,
+    },
+
+    /// The CPU has too few free debug registers.
+    #[error("needs {needed} debug registers, and {free} are free")]
+    NoFreeSlot {
+        /// How many registers the request needs.
+        needed: usize,
+        /// How many are free.
+        free: usize,
+    },
+
+    /// Nothing is mapped there, or the address is not one that can be used so.
+    #[error("bad address {addr:#x}")]
+    BadAddress {
+        /// The first byte that could not be used.
+        addr: u64,
+    },
+
+    /// The program could not be started: what `std::process::Command::spawn` would have said.
+    #[error("{0}")]
+    Spawn(#[source] io::Error),
+
+    /// Any other answer of the kernel.
+    #[error("{request} for {id}: {source}")]
+    Os {
+        /// The request, by its name in the manual.
+        request: &'static str,
+        /// The thread or process it was for; -1 for all.
+        id: i32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether this says that the tracee no longer exists.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Error::Gone)
+    }
+}
+
+/// For requests that have succeeded if what they are about is gone: to run it, to let it go, to
+/// kill it.
+pub(crate) fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Gone) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,212 @@
+//! What a wait returns.
+
+use std::fmt;
+
+use crate::{Pid, Signal, Stopped, Tid};
+
+/// Something happened to a tracee.
+///
+/// Events that own stopped threads carry their tokens; give the event to
+/// [`Tracer::resume`](crate::Tracer::resume) to run them all, or take it apart.
+#[derive(Debug)]
+#[must_use = "the threads of an event stay stopped until it is resumed or detached"]
+#[non_exhaustive]
+pub enum Event {
+    /// A thread stopped.
+    Stopped(Stopped),
+    /// A process made another one; both are stopped.
+    Forked(Forked),
+    /// A thread other than its process's first ended (under
+    /// [`EventFlags::THREAD`](crate::EventFlags::THREAD)). One for each that was reported as
+    /// [`StopReason::ThreadStarted`], and before the [`StopReason::Execed`] or
+    /// [`Event::Exited`] that took it along.
+    ThreadExited {
+        /// Its process.
+        pid: Pid,
+        /// The thread.
+        tid: Tid,
+    },
+    /// A process ended: once for each, and the last event of its pid.
+    Exited {
+        /// The process.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+        /// The parent it had at its end, which is not the tracer for its tracing; `None` where
+        /// the kernel had forgotten it before it could be asked.
+        real_parent: Option<Pid>,
+    },
+    /// The real parent of a process ended, and it was given to another (under
+    /// [`EventFlags::REPARENT`](crate::EventFlags::REPARENT)).
+    Reparented {
+        /// The process.
+        pid: Pid,
+        /// Its parent until now.
+        from: Pid,
+        /// Its parent from now on: a subreaper, a reaper or init.
+        to: Pid,
+    },
+    /// A [`Waker`](crate::Waker) ended the wait.
+    Woken,
+}
+
+/// A new process, and the thread that made it.
+#[derive(Debug)]
+#[must_use = "both halves stay stopped until they are resumed or detached"]
+pub struct Forked {
+    /// How it was made.
+    pub kind: ForkKind,
+    /// The process that forked; `None` only where it was killed before the kernel could say so,
+    /// and more than one dead tracee could have been it.
+    pub parent_pid: Option<Pid>,
+    /// The thread that forked; `None` as above, or where several threads of the dead parent could
+    /// have been it.
+    pub parent_tid: Option<Tid>,
+    /// The new process.
+    pub child_pid: Pid,
+    /// The thread that forked.
+    pub parent: Half,
+    /// The first thread of the new process, before its first instruction.
+    pub child: Half,
+}
+
+/// One side of a fork.
+#[derive(Debug)]
+pub enum Half {
+    /// It is stopped, and this is its token.
+    Stopped(Stopped),
+    /// It is not traced, by the follow policy.
+    LetGo,
+    /// It was killed before it could be reported; [`Event::Exited`] follows.
+    Gone,
+}
+
+impl Half {
+    /// The token, if this half is stopped.
+    pub fn into_stopped(self) -> Option<Stopped> {
+        match self {
+            Half::Stopped(stop) => Some(stop),
+            Half::LetGo | Half::Gone => None,
+        }
+    }
+
+    /// The token, if this half is stopped.
+    pub fn stopped(&self) -> Option<&Stopped> {
+        match self {
+            Half::Stopped(stop) => Some(stop),
+            Half::LetGo | Half::Gone => None,
+        }
+    }
+}
+
+/// How a process was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForkKind {
+    /// `fork`.
+    Fork,
+    /// `vfork`: the parent waits until the child execs or ends, and shares its memory until then.
+    Vfork,
+    /// Linux `clone` with an exit signal other than `SIGCHLD`.
+    Clone,
+}
+
+impl fmt::Display for ForkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ForkKind::Fork => "fork",
+            ForkKind::Vfork => "vfork",
+            ForkKind::Clone => "clone",
+        })
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExitStatus {
+    /// It exited with this code, 0 to 255.
+    Code(i32),
+    /// A signal killed it.
+    Killed {
+        /// The signal.
+        signal: Signal,
+        /// Whether it left a core file.
+        core_dumped: bool,
+    },
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Code(code) => write!(f, "exit status {code}"),
+            ExitStatus::Killed { signal, core_dumped } => {
+                write!(f, "killed by {signal}")?;
+                if *core_dumped {
+                    f.write_str(" (core dumped)")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why a thread is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// A signal is about to be delivered, and will be unless
+    /// [`Stopped::set_signal`] says otherwise.
+    Signal(Signal),
+    /// Job control has stopped the process. To resume it leaves it stopped, as it would be
+    /// without a tracer, until a `SIGCONT` comes.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux only; FreeBSD ignores the stop signals of a traced process.
+    GroupStop(Signal),
+    /// A trap that the tracer asked for.
+    Trap(TrapCauses),
+    /// [`Tracer::interrupt`](crate::Tracer::interrupt) asked for it.
+    Interrupted,
+    /// It has nothing to say: it was halted for another thread of its process.
+    AtRest,
+    /// Tracing starts here: the child of a fork before its first instruction, or a process that
+    /// was attached to.
+    Started,
+    /// It forked; the thread's half of an [`Event::Forked`].
+    Forked {
+        /// How.
+        kind: ForkKind,
+        /// The new process.
+        child: Pid,
+    },
+    /// A successful exec; the process has this one thread now. The first stop of a spawned program
+    /// is this one too.
+    Execed {
+        /// The id that the thread had when it called `execve`, if it was not the process's first
+        /// thread; on Linux the thread has changed its id.
+        former_tid: Option<Tid>,
+    },
+    /// Its vfork child has exec'ed or ended.
+    VforkDone,
+    /// A new thread, before its first instruction.
+    ThreadStarted,
+    /// The thread is about to end; its registers can still be read.
+    ThreadExiting,
+    /// At the entry of a system call, before it is carried out.
+    SyscallEntry,
+    /// At the exit of a system call.
+    SyscallExit,
+    /// The kernel says something that this library does not know.
+    Unknown {
+        /// The kernel's own words: a wait status (Linux) or `pl_flags` (FreeBSD).
+        raw: u32,
+    },
+}
+
+/// Why a thread trapped: a set, for one trap can have several causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TrapCauses {
+    /// The single step that was asked for is done.
+    pub single_step: bool,
+}

@@ -1,0 +1,38 @@
+//! A CPU with three registers.
+
+use crate::Arch;
+
+/// A CPU with three registers, whose breakpoint instruction is one byte.
+#[derive(Debug)]
+pub struct FakeArch;
+
+/// The registers of a [`FakeArch`]; its floating-point and extended registers are plain bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FakeRegisters {
+    /// The program counter.
+    pub pc: u64,
+    /// The stack pointer.
+    pub sp: u64,
+    /// Any other register.
+    pub value: u64,
+}
+
+impl Arch for FakeArch {
+    type Registers = FakeRegisters;
+    type FpRegisters = Vec<u8>;
+    type ExtendedState = Vec<u8>;
+
+    const BREAKPOINT: &'static [u8] = &[0xcc];
+
+    fn pc(registers: &FakeRegisters) -> u64 {
+        registers.pc
+    }
+
+    fn set_pc(registers: &mut FakeRegisters, pc: u64) {
+        registers.pc = pc;
+    }
+
+    fn sp(registers: &FakeRegisters) -> u64 {
+        registers.sp
+    }
+}

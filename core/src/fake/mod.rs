@@ -1,0 +1,44 @@
+//! A model of a kernel, to test the engine, and what is built on it, without a real one.
+//!
+//! A [`Kernel`] is the world: a test has its programs fork, exec, end and be killed, and says in
+//! which order the tracer hears of it. A [`Fake`] is the [`Backend`](crate::Backend) over it, and
+//! answers requests as a kernel would. Which kernel is said by [`Rules`]: [`LinuxRules`] or
+//! [`FreeBsdRules`].
+//!
+//! The model is strict: a request that no correct tracer makes (to run a running thread, to ask
+//! about one that was reaped) is noted as a [violation](Kernel::violations). It is timeless:
+//! nothing happens but by a step that the test makes, or by a request.
+//!
+//! ```
+//! use trapline_core::fake::{Kernel, LinuxRules};
+//! use trapline_core::{Event, FollowFork, ForkKind, Resume, Tracer};
+//!
+//! let kernel = Kernel::<LinuxRules>::new();
+//! let mut tracer = Tracer::builder().build_on(kernel.backend());
+//! let shell = kernel.start();
+//! tracer.attach(shell)?;
+//! let started = tracer.wait()?.unwrap();
+//! tracer.resume(started, Resume::Continue)?;
+//! let child = kernel.fork(kernel.leader(shell), ForkKind::Fork);
+//! let Some(Event::Forked(fork)) = tracer.wait()? else { panic!() };
+//! assert_eq!(fork.child_pid, child);
+//! # tracer.resume(fork, Resume::Continue)?;
+//! # Ok::<(), trapline_core::Error>(())
+//! ```
+
+mod arch;
+mod ask;
+mod backend;
+mod kernel;
+mod model;
+mod program;
+mod request;
+mod rules;
+mod signals;
+mod stops;
+mod vm;
+
+pub use arch::{FakeArch, FakeRegisters};
+pub use backend::Fake;
+pub use kernel::{Call, Delivery, Kernel, Report, Swallowed};
+pub use rules::{FreeBsdRules, LinuxRules, RuleSet, Rules};

@@ -1,0 +1,71 @@
+//! In what the kernels differ, as far as an engine can see.
+
+use crate::backend::StopScope;
+
+/// Which kernel a model is one of.
+pub trait Rules: 'static {
+    /// The differences.
+    const RULES: RuleSet;
+}
+
+/// The differences between the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleSet {
+    /// The system's name.
+    pub system: &'static str,
+    /// What one stop stops.
+    pub scope: StopScope,
+    /// Whether a new process starts with its parent's setup. If not, only its execs are reported
+    /// until it is set up, and its forks are not followed.
+    pub inherits_setup: bool,
+    /// Whether a process's first thread has the number of the process. An exec then gives that
+    /// number to the thread that called it.
+    pub led_by_pid: bool,
+    /// Whether the end of each thread is reported, the first thread's after all others'; if not,
+    /// only that of a process.
+    pub ends_by_thread: bool,
+    /// Whether `SIGKILL` takes a thread out of its stop; if not, it waits for the resume.
+    pub kills_stopped: bool,
+    /// Whether the events of fork and exec carry their ids; if not, they have to be asked for.
+    pub tells_ids: bool,
+    /// Whether stop signals stop a traced process.
+    pub job_control: bool,
+    /// Whether an orphan goes to the nearest subreaper among its ancestors, or always to init.
+    pub subreapers: bool,
+}
+
+/// Linux with `PTRACE_SEIZE`.
+#[derive(Debug)]
+pub struct LinuxRules;
+
+impl Rules for LinuxRules {
+    const RULES: RuleSet = RuleSet {
+        system: "Linux (a model)",
+        scope: StopScope::Thread,
+        inherits_setup: true,
+        led_by_pid: true,
+        ends_by_thread: true,
+        kills_stopped: true,
+        tells_ids: false,
+        job_control: true,
+        subreapers: true,
+    };
+}
+
+/// FreeBSD.
+#[derive(Debug)]
+pub struct FreeBsdRules;
+
+impl Rules for FreeBsdRules {
+    const RULES: RuleSet = RuleSet {
+        system: "FreeBSD (a model)",
+        scope: StopScope::Process,
+        inherits_setup: false,
+        led_by_pid: false,
+        ends_by_thread: false,
+        kills_stopped: false,
+        tells_ids: true,
+        job_control: false,
+        subreapers: true,
+    };
+}

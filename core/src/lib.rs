@@ -1,0 +1,26 @@
+//! The portable half of trapline: traits, events and the engine.
+//!
+//! Users take the facade crate, `trapline`, which picks a back end; this crate knows no operating
+//! system and no CPU. A port to a new system is one [`Backend`], a port to a new CPU one [`Arch`].
+
+#![forbid(unsafe_code)]
+
+mod arch;
+pub mod backend;
+mod error;
+mod event;
+mod flags;
+mod id;
+mod signal;
+mod stopped;
+mod tracer;
+
+pub use arch::Arch;
+pub use backend::{Backend, Ending, SignalInfo, Syscall};
+pub use error::{Error, Result};
+pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
+pub use flags::EventFlags;
+pub use id::{Pid, Tid};
+pub use signal::Signal;
+pub use stopped::Stopped;
+pub use tracer::{Builder, FollowFork, Halted, Next, ProcessInfo, Resume, Spawned, Tracer, Waker};

@@ -1,0 +1,98 @@
+//! The token for one stopped thread.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::{Error, Pid, Result, Signal, StopReason, Tid};
+
+/// Where a thread stands in the tracer's table. The generation tells a thread from the one that
+/// had the place before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// The places of tokens that were dropped, for the next wait to give again.
+pub(crate) type Returned = Rc<RefCell<Vec<Place>>>;
+
+/// One stopped thread, owned.
+///
+/// Questions about the thread take `&Stopped`; to resume or detach consumes it. Dropping it runs
+/// nothing: the thread stays stopped, and the next wait gives this stop again, so that an early
+/// `?` loses no tracee.
+///
+/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another.
+#[must_use = "the thread stays stopped until it is resumed or detached"]
+pub struct Stopped {
+    pub(crate) place: Place,
+    pub(crate) pid: Pid,
+    pub(crate) tid: Tid,
+    pub(crate) reason: StopReason,
+    /// What resuming delivers; starts as the signal of a signal stop.
+    pub(crate) signal: Option<Signal>,
+    /// `None` once consumed.
+    pub(crate) returned: Option<Returned>,
+}
+
+impl Stopped {
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The thread.
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// Why it stopped.
+    pub fn reason(&self) -> StopReason {
+        self.reason
+    }
+
+    /// The signal that resuming will deliver.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// Chooses the signal that resuming delivers: another one, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSignalStop`] unless this stop is for a signal: no kernel injects one reliably
+    /// at other stops. Use `kill(2)` there.
+    pub fn set_signal(&mut self, signal: Option<Signal>) -> Result<()> {
+        if !matches!(self.reason, StopReason::Signal(_)) {
+            return Err(Error::NotSignalStop);
+        }
+        self.signal = signal;
+        Ok(())
+    }
+
+    /// Takes the token apart, so that dropping it gives nothing back.
+    pub(crate) fn consume(mut self) -> (Place, Option<Signal>) {
+        self.returned = None;
+        (self.place, self.signal)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if let Some(returned) = self.returned.take() {
+            returned.borrow_mut().push(self.place);
+        }
+    }
+}
+
+impl fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopped")
+            .field("pid", &self.pid)
+            .field("tid", &self.tid)
+            .field("reason", &self.reason)
+            .field("signal", &self.signal)
+            .finish()
+    }
+}

@@ -1,0 +1,244 @@
+//! Questions about stopped threads and about processes.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::backend::{Setup, Thread};
+use crate::{
+    Arch, Backend, Error, EventFlags, ExitStatus, Pid, Result, SignalInfo, Stopped, Syscall, Tid,
+};
+
+use super::Tracer;
+use super::table::State;
+
+/// What is known about a traced process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// The process.
+    pub pid: Pid,
+    /// Its real parent: the process whose child it is, which the tracer is not for tracing it.
+    pub real_parent: Option<Pid>,
+    /// The traced processes whose real parent it is.
+    pub children: Vec<Pid>,
+    /// Its threads, as far as they are known to the tracer.
+    pub threads: Vec<Tid>,
+    /// The program that it runs, if the kernel tells.
+    pub executable: Option<PathBuf>,
+    /// The arguments of that program, its name first, if the kernel tells.
+    pub arguments: Option<Vec<OsString>>,
+    /// How it ended, if it has: until the wait after its [`Event::Exited`](crate::Event::Exited).
+    pub exit_status: Option<ExitStatus>,
+}
+
+impl<B: Backend> Tracer<B> {
+    /// The thread behind a token, if questions about it can be answered.
+    pub(super) fn asked(&self, stop: &Stopped) -> Result<Thread> {
+        let slot = self.table.at(stop.place).ok_or(Error::Gone)?;
+        if slot.dead {
+            return Err(Error::Gone);
+        }
+        match slot.state {
+            State::Given(_) | State::Queued(_) | State::Forking => Ok(slot.thread),
+            State::Resting | State::Announced | State::Running | State::Listening => {
+                Err(Error::NotStopped)
+            }
+        }
+    }
+
+    /// The general registers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the thread was killed.
+    pub fn registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
+        let thread = self.asked(stop)?;
+        self.backend.registers(thread)
+    }
+
+    /// Sets the general registers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the thread was killed; [`Error::Os`] for values that the kernel refuses,
+    /// such as a segment of the kernel's.
+    pub fn set_registers(
+        &mut self,
+        stop: &Stopped,
+        registers: &<B::Arch as Arch>::Registers,
+    ) -> Result<()> {
+        let thread = self.asked(stop)?;
+        self.backend.set_registers(thread, registers)
+    }
+
+    /// The floating-point registers.
+    ///
+    /// # Errors
+    ///
+    /// As [`registers`](Tracer::registers).
+    pub fn fp_registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::FpRegisters> {
+        let thread = self.asked(stop)?;
+        self.backend.fp_registers(thread)
+    }
+
+    /// Sets the floating-point registers.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_registers`](Tracer::set_registers).
+    pub fn set_fp_registers(
+        &mut self,
+        stop: &Stopped,
+        registers: &<B::Arch as Arch>::FpRegisters,
+    ) -> Result<()> {
+        let thread = self.asked(stop)?;
+        self.backend.set_fp_registers(thread, registers)
+    }
+
+    /// The extended state: on x86-64 the XSAVE area, with AVX and what came after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`registers`](Tracer::registers); [`Error::Unsupported`] on a CPU without it.
+    pub fn extended_state(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::ExtendedState> {
+        let thread = self.asked(stop)?;
+        self.backend.extended_state(thread)
+    }
+
+    /// Sets the extended state.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_registers`](Tracer::set_registers).
+    pub fn set_extended_state(
+        &mut self,
+        stop: &Stopped,
+        state: &<B::Arch as Arch>::ExtendedState,
+    ) -> Result<()> {
+        let thread = self.asked(stop)?;
+        self.backend.set_extended_state(thread, state)
+    }
+
+    /// What the kernel knows about the signal of a signal stop: who sent it, or which address
+    /// faulted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSignalStop`] at any other stop; [`Error::Gone`] if the thread was killed.
+    pub fn signal_info(&mut self, stop: &Stopped) -> Result<SignalInfo> {
+        let thread = self.asked(stop)?;
+        if !matches!(stop.reason(), crate::StopReason::Signal(_) | crate::StopReason::Trap(_)) {
+            return Err(Error::NotSignalStop);
+        }
+        self.backend.signal_info(thread)
+    }
+
+    /// The system call that a thread is in, at a
+    /// [`SyscallEntry`](crate::StopReason::SyscallEntry) or
+    /// [`SyscallExit`](crate::StopReason::SyscallExit).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the thread was killed.
+    pub fn syscall(&mut self, stop: &Stopped) -> Result<Syscall> {
+        let thread = self.asked(stop)?;
+        self.backend.syscall(thread)
+    }
+
+    /// Reads memory of the process: any length, whatever its protection. Returns how many bytes
+    /// were read, which is less than `buf` where the next byte cannot be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAddress`] if not even the first byte could be read; [`Error::Gone`] if the
+    /// process was killed.
+    pub fn read_memory(&mut self, stop: &Stopped, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        let thread = self.asked(stop)?;
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.backend.read_memory(thread, addr, buf)
+    }
+
+    /// Writes memory of the process: any length, into read-only text too. Returns how many bytes
+    /// were written.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_memory`](Tracer::read_memory).
+    pub fn write_memory(&mut self, stop: &Stopped, addr: u64, data: &[u8]) -> Result<usize> {
+        let thread = self.asked(stop)?;
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.backend.write_memory(thread, addr, data)
+    }
+
+    /// Which events a process reports.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced.
+    pub fn events(&self, pid: Pid) -> Result<EventFlags> {
+        Ok(self.table.process(self.traced(pid)?).setup.flags)
+    }
+
+    /// Sets which events a process reports, for all its threads; its later children inherit it.
+    ///
+    /// It holds at once, but for [`EventFlags::EXIT`] and [`EventFlags::SYSCALL`] (and on FreeBSD
+    /// [`EventFlags::THREAD`]), which hold for each thread from its next resume;
+    /// [`halt`](Tracer::halt) makes that now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced.
+    pub fn set_events(&mut self, pid: Pid, flags: EventFlags) -> Result<()> {
+        let process = self.traced(pid)?;
+        let setup = self.table.process(process).setup;
+        self.table.process_mut(process).setup = Setup { flags, ..setup };
+        Ok(())
+    }
+
+    /// The processes that are traced.
+    pub fn processes(&self) -> impl Iterator<Item = Pid> + '_ {
+        self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(_, p)| p.pid)
+    }
+
+    /// What is known about a traced process, running or stopped, or about one whose end was the
+    /// last event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced.
+    pub fn process(&mut self, pid: Pid) -> Result<ProcessInfo> {
+        let departed = self.departed.filter(|&i| self.table.process(i).pid == pid);
+        let index = self.table.find_process(pid).or(departed).ok_or(Error::Gone)?;
+        let process = self.table.process(index);
+        let alive = process.ended.is_none();
+        let parent_traced =
+            process.real_parent.is_some_and(|p| self.table.find_process(p).is_some());
+        let threads = process.threads.iter().map(|&i| self.table.slot(i).thread.tid).collect();
+        let exit_status = process.ended;
+        if alive && !parent_traced {
+            // Nobody tells when a parent that is not traced ends.
+            if let Ok(parent) = self.backend.real_parent(pid) {
+                self.table.set_real_parent(index, Some(parent));
+            }
+        }
+        let children = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.real_parent == Some(pid) && p.ended.is_none())
+            .map(|(_, p)| p.pid)
+            .collect();
+        Ok(ProcessInfo {
+            pid,
+            real_parent: self.table.process(index).real_parent,
+            children,
+            threads,
+            executable: if alive { self.backend.executable(pid).ok() } else { None },
+            arguments: if alive { self.backend.arguments(pid).ok() } else { None },
+            exit_status,
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! What takes threads away: exec, the end of a thread, the end of a process.
+
+use crate::backend::{RawStop, StopScope};
+use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
+
+use super::table::{Interrupt, State};
+use super::{Ready, Tracer};
+
+impl<B: Backend> Tracer<B> {
+    /// A thread has exec'ed: it is the only one of its process now, and on Linux has the
+    /// process's own id. The others are gone, not all of them with an end that a wait has seen.
+    pub(super) fn execed(&mut self, index: u32, former: Option<Tid>) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        let process = self.table.slot(index).process;
+        let flags = self.table.process(process).setup.flags;
+        let setup = self.table.slot(index).applied.unwrap_or(self.table.process(process).setup);
+        let former = match former {
+            Some(former) => former,
+            None => match self.backend.former_tid(thread, setup) {
+                Ok(former) => former,
+                Err(Error::Gone) => thread.tid, // killed since: its end follows
+                Err(error) => return Err(error),
+            },
+        };
+        // On FreeBSD a thread keeps its id; on Linux it has taken that of the first thread.
+        let caller =
+            self.table.find_thread(former).filter(|&i| self.table.slot(i).process == process);
+        let former_tid = match caller {
+            Some(caller) if caller != index => Some(former),
+            Some(caller) if !self.table.slot(caller).first => Some(former),
+            _ => None,
+        };
+        let interrupt = caller.map_or(Interrupt::None, |i| self.table.slot(i).interrupt);
+        let interrupted = interrupt == Interrupt::Asked;
+        for other in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(other);
+            let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
+            if !first && known {
+                self.queue_thread_exit(flags, thread.pid, tid);
+            }
+            if other != index {
+                self.lose(other, None);
+                self.table.remove_thread(other);
+            }
+        }
+        self.backend.forget(thread.pid);
+        self.table.revoke(index);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Running;
+        slot.next = None;
+        slot.dead = false;
+        slot.first = true;
+        slot.interrupt = Interrupt::None;
+        // The call is not over: under SYSCALL its exit follows.
+        slot.in_syscall = true;
+        // What the kernel was told of this thread may be what it was told of another one.
+        if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
+            slot.applied = None;
+        }
+        let process = self.table.process_mut(process);
+        let first_stop = std::mem::take(&mut process.spawning);
+        let starting = std::mem::take(&mut process.starting);
+        if process.letting_go {
+            return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
+        }
+        if first_stop || flags.contains(EventFlags::EXEC) {
+            self.queue(index, StopReason::Execed { former_tid });
+        } else if starting {
+            self.queue(index, StopReason::Started);
+        } else if interrupted {
+            self.queue(index, StopReason::Interrupted);
+        } else {
+            self.run_silently(index)?;
+        }
+        Ok(())
+    }
+
+    /// A thread or a process has ended.
+    pub(super) fn take_end(&mut self, raw: RawStop, status: ExitStatus) -> Result<()> {
+        let slot = raw.tid.and_then(|tid| self.table.find_thread(tid));
+        let (pid, process) = match (raw.pid, slot) {
+            (_, Some(slot)) => {
+                let process = self.table.slot(slot).process;
+                (self.table.process(process).pid, Some(process))
+            }
+            (Some(pid), None) => (pid, self.table.find_process(pid)),
+            (None, None) => return self.park(raw),
+        };
+        let Some(process) = process else { return self.park(raw) };
+        match slot {
+            Some(slot) => {
+                let thread = self.table.slot(slot).thread;
+                let whole = B::first_thread(pid) == Some(thread.tid)
+                    || self.table.process(process).threads.len() == 1;
+                if whole {
+                    self.end_process(process, status);
+                } else {
+                    self.table.release_tid(slot);
+                    self.thread_ended(slot);
+                }
+            }
+            None => self.end_process(process, status),
+        }
+        Ok(())
+    }
+
+    /// A thread has ended, and its process lives on.
+    pub(super) fn thread_ended(&mut self, index: u32) {
+        let slot = self.table.slot(index);
+        if slot.is_held() && !slot.dead && B::STOP_SCOPE == StopScope::Thread {
+            // The user has its token, or is about to get it; its end comes after that.
+            self.table.slot_mut(index).dead = true;
+            return;
+        }
+        let (thread, first, known) = (slot.thread, slot.first, slot.known);
+        let interrupt = slot.interrupt;
+        let flags = self.table.process_of(index).setup.flags;
+        self.lose(index, None);
+        self.table.remove_thread(index);
+        if known && !first {
+            self.queue_thread_exit(flags, thread.pid, thread.tid);
+        }
+        if interrupt == Interrupt::Asked {
+            // The event that was asked for has to come from another thread.
+            let _ = self.interrupt(thread.pid);
+        }
+    }
+
+    /// A process has ended. What is held of it, tokens and events in the queue, comes before its
+    /// `Exited`.
+    pub(super) fn end_process(&mut self, process: u32, status: ExitStatus) {
+        let entry = self.table.process_mut(process);
+        if entry.ended.is_some() {
+            return;
+        }
+        entry.ended = Some(status);
+        entry.halted = false;
+        let (pid, flags) = (entry.pid, entry.setup.flags);
+        let us = Pid::from_raw(std::process::id() as i32);
+        // Of a parent that is not traced, nobody said whether it still is the parent.
+        let parent = entry.real_parent.filter(|&parent| parent != us);
+        if parent.is_some_and(|parent| self.table.find_process(parent).is_none()) {
+            if let Ok(parent) = self.backend.real_parent(pid) {
+                self.table.process_mut(process).real_parent = Some(parent);
+            }
+        }
+        self.backend.forget(pid);
+        // Who was killed, or ended with others, may have been in a fork.
+        let crowd = self.table.process(process).threads.len() > 1;
+        for index in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(index);
+            let (tid, first, known, held) =
+                (slot.thread.tid, slot.first, slot.known, slot.is_held());
+            if known && !first && !(held && slot.dead) {
+                self.queue_thread_exit(flags, pid, tid);
+            }
+            if crowd || matches!(status, ExitStatus::Killed { .. }) {
+                self.lose(index, None);
+            }
+            self.table.release_tid(index);
+            if held {
+                let slot = self.table.slot_mut(index);
+                slot.dead = true;
+                slot.known = false;
+            } else {
+                self.table.remove_thread(index);
+            }
+        }
+        let orphans = self.table.process(process).children > 0;
+        self.table.release_pid(process);
+        self.queue_exit(process);
+        if orphans {
+            self.reparent(pid);
+        }
+    }
+
+    /// Asks who the parent of a dead process's children is now.
+    fn reparent(&mut self, dead: Pid) {
+        let children: Vec<u32> = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.real_parent == Some(dead) && p.ended.is_none())
+            .map(|(i, _)| i)
+            .collect();
+        for child in children {
+            let pid = self.table.process(child).pid;
+            let Ok(to) = self.backend.real_parent(pid) else { continue };
+            self.table.set_real_parent(child, Some(to));
+            if to != dead && self.table.process(child).setup.flags.contains(EventFlags::REPARENT) {
+                self.ready.push_back(Ready::Reparented { pid, from: dead, to });
+            }
+        }
+    }
+
+    /// Queues the `Exited` of a process, once nothing else of it is left.
+    pub(super) fn queue_exit(&mut self, process: u32) {
+        let entry = self.table.process(process);
+        let Some(status) = entry.ended else { return };
+        if entry.exit_queued {
+            return;
+        }
+        let killed = matches!(status, ExitStatus::Killed { .. });
+        if !entry.threads.is_empty() || self.may_have_forked(entry.pid, killed) {
+            if !self.held_exits.contains(&process) {
+                self.held_exits.push(process);
+            }
+            return;
+        }
+        self.held_exits.retain(|&held| held != process);
+        self.table.process_mut(process).exit_queued = true;
+        self.ready.push_back(Ready::Exited { process });
+    }
+
+    /// Looks again after the ends that had to wait.
+    pub(super) fn queue_held_exits(&mut self) {
+        for at in (0..self.held_exits.len()).rev() {
+            if let Some(&process) = self.held_exits.get(at) {
+                self.queue_exit(process);
+            }
+        }
+    }
+
+    /// The token of a thread that is dead was resumed, detached or dropped.
+    pub(super) fn release_dead(&mut self, index: u32) {
+        let process = self.table.slot(index).process;
+        self.table.slot_mut(index).state = State::Running;
+        if self.table.process(process).ended.is_some() {
+            self.table.remove_thread(index);
+            self.queue_exit(process);
+        } else {
+            self.thread_ended(index);
+        }
+    }
+
+    /// The kernel has no tracee left. What the table still has of living processes has ended
+    /// unseen: somebody else in this host has waited for it. Says whether an event is left.
+    pub(super) fn settle_vanished(&mut self) -> bool {
+        self.parked.clear();
+        self.awaited.clear();
+        self.lost.clear();
+        let vanished: Vec<u32> =
+            self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
+        for process in vanished {
+            self.table.remove_process(process);
+        }
+        self.queue_held_exits();
+        !self.ready.is_empty()
+    }
+}

@@ -1,0 +1,401 @@
+//! Pairing the two halves of a fork.
+//!
+//! A kernel reports a fork twice: at the parent, with the child's id, and at the child, which
+//! stops before its first instruction. Either can come first, and either can be killed before it
+//! is reported. They are paired by the id that the parent's event carries, never by the child's
+//! parent process, which may be another one (`CLONE_PARENT`), or already dead.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
+use crate::error::unless_gone;
+use crate::stopped::Place;
+use crate::{
+    Backend, Ending, Error, EventFlags, ExitStatus, ForkKind, Pid, Result, StopReason, Tid,
+};
+
+use super::table::{Process, State};
+use super::{FollowFork, ForkPair, Ready, Side, Tracer};
+
+/// A stop or an end of a task that nobody has announced yet.
+#[derive(Clone, Copy)]
+pub(super) struct Parked {
+    raw: RawStop,
+    since: Instant,
+}
+
+/// A fork that the parent reported, and the child has not.
+pub(super) struct Awaited {
+    kind: ForkKind,
+    child: Pid,
+    parent_pid: Pid,
+    parent_tid: Tid,
+    /// The parent's stop, as long as it lives.
+    parent: Option<Place>,
+    real_parent: Option<Pid>,
+    setup: Setup,
+}
+
+/// A thread that was killed, and perhaps had forked without the kernel saying so.
+pub(super) struct Lost {
+    pid: Pid,
+    tid: Tid,
+    /// It had: it was killed between its event and the question which child that was.
+    forked: Option<ForkKind>,
+    at: Instant,
+    setup: Setup,
+}
+
+/// How long a dead thread may have been somebody's parent: a child is at most one turn of the
+/// scheduler behind the death of the thread that made it.
+const LOST_FOR: Duration = Duration::from_secs(2);
+const LOST_MOST: usize = 64;
+
+impl<B: Backend> Tracer<B> {
+    /// A thread has made a task.
+    pub(super) fn forked(
+        &mut self,
+        index: u32,
+        kind: ForkKind,
+        task: Option<NewTask>,
+    ) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        let setup = self.table.slot(index).applied;
+        let setup = setup.unwrap_or(self.table.process_of(index).setup);
+        let task = match task {
+            Some(task) => task,
+            None => match self.backend.new_task(thread, setup) {
+                Ok(task) => task,
+                Err(Error::Gone) => {
+                    self.lose(index, Some(kind));
+                    self.table.slot_mut(index).state = State::Running;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        match task {
+            NewTask::Thread(tid) => {
+                self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
+                self.run_silently(index)
+            }
+            NewTask::Process { pid: child, sibling } => {
+                let parent = self.table.process_of(index);
+                let real_parent = if sibling { parent.real_parent } else { Some(parent.pid) };
+                let parent_setup = parent.setup;
+                self.table.slot_mut(index).state = State::Forking;
+                let awaited = Awaited {
+                    kind,
+                    child,
+                    parent_pid: thread.pid,
+                    parent_tid: thread.tid,
+                    parent: Some(self.table.place(index)),
+                    real_parent,
+                    setup: parent_setup,
+                };
+                match self.unpark(Some(child), B::first_thread(child)) {
+                    Some(raw) => self.pair(awaited, raw),
+                    None => {
+                        self.awaited.push(awaited);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread is known to exist, by the event of its maker.
+    pub(super) fn announce_thread(
+        &mut self,
+        process: u32,
+        tid: Tid,
+        maker: Option<u32>,
+    ) -> Result<()> {
+        if self.table.find_thread(tid).is_some() {
+            return Ok(()); // found by an attach meanwhile
+        }
+        let parked = self.unpark(None, Some(tid));
+        if matches!(parked, Some(RawStop { kind: RawKind::Ended(_), .. })) {
+            return Ok(()); // born and dead unseen
+        }
+        let index = self.table.add_thread(process, tid, State::Announced);
+        // Linux copies the maker's options.
+        let applied = maker.and_then(|maker| self.table.slot(maker).applied);
+        self.table.slot_mut(index).applied = applied;
+        match parked {
+            Some(RawStop { kind: RawKind::Stop(reason), .. }) => self.stopped(index, reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps a stop or an end of an unknown task until its maker is heard of.
+    pub(super) fn park(&mut self, raw: RawStop) -> Result<()> {
+        if let Some(pid) = self.stray(raw) {
+            self.strays.retain(|&stray| stray != pid);
+            if let (RawKind::Stop(_), Some(tid)) = (raw.kind, raw.tid) {
+                self.let_go_stray(pid, tid, raw.kind)?;
+            }
+            return Ok(());
+        }
+        let named = |a: &Awaited| {
+            raw.pid == Some(a.child) || (raw.tid.is_some() && raw.tid == B::first_thread(a.child))
+        };
+        if let Some(at) = self.awaited.iter().position(named) {
+            let awaited = self.awaited.swap_remove(at);
+            return self.pair(awaited, raw);
+        }
+        self.parked.push(Parked { raw, since: Instant::now() });
+        Ok(())
+    }
+
+    /// Whether a raw stop is that of a child that is to be let go.
+    fn stray(&self, raw: RawStop) -> Option<Pid> {
+        self.strays.iter().copied().find(|&pid| {
+            raw.pid == Some(pid) || (raw.tid.is_some() && raw.tid == B::first_thread(pid))
+        })
+    }
+
+    pub(super) fn unpark(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
+        let at = self.parked.iter().position(|parked| {
+            (pid.is_some() && parked.raw.pid == pid) || (tid.is_some() && parked.raw.tid == tid)
+        })?;
+        Some(self.parked.swap_remove(at).raw)
+    }
+
+    /// Both halves are known: the child becomes a process of ours, and the event one event.
+    fn pair(&mut self, fork: Awaited, child: RawStop) -> Result<()> {
+        let parent = fork.parent.filter(|&place| self.table.at(place).is_some());
+        let setup = match parent {
+            Some(place) => self.table.process_of(place.index).setup,
+            None => fork.setup,
+        };
+        let applied = parent.and_then(|place| self.table.slot(place.index).applied);
+        let parent = match parent {
+            Some(place) => Side::Stopped(place),
+            None => Side::Gone,
+        };
+        let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
+        let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
+        self.show_fork(
+            ForkPair {
+                kind: fork.kind,
+                parent_pid: Some(fork.parent_pid),
+                parent_tid: Some(fork.parent_tid),
+                child_pid: fork.child,
+                parent,
+                child: side,
+            },
+            setup.flags,
+            process,
+        )
+    }
+
+    /// Takes in the first thing that was heard of a new process's first thread.
+    fn first_stop(&mut self, process: u32, raw: RawStop, applied: Option<Setup>) -> Side {
+        match (raw.kind, raw.tid) {
+            (RawKind::Stop(reason), Some(tid)) => {
+                let index = self.table.add_thread(process, tid, State::Announced);
+                let slot = self.table.slot_mut(index);
+                slot.applied = applied;
+                slot.state = State::Queued(StopReason::Started);
+                // A signal that came before the first stop is shown behind it.
+                slot.next = (reason != RawReason::Paused).then_some(reason);
+                Side::Stopped(self.table.place(index))
+            }
+            (RawKind::Ended(status), _) => {
+                self.end_process(process, status);
+                Side::Gone
+            }
+            (RawKind::Stop(_), None) => Side::Gone,
+        }
+    }
+
+    /// Queues a fork, follows the sides that are to be followed, and runs both on if nobody wants
+    /// to hear of it.
+    fn show_fork(&mut self, mut pair: ForkPair, flags: EventFlags, child: u32) -> Result<()> {
+        let flag = match pair.kind {
+            ForkKind::Vfork => EventFlags::VFORK,
+            ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
+        };
+        if let Side::Stopped(place) = pair.parent {
+            let reason = StopReason::Forked { kind: pair.kind, child: pair.child_pid };
+            self.table.slot_mut(place.index).state = State::Queued(reason);
+        }
+        let shown = flags.contains(flag);
+        match (self.follow, &pair.parent, &pair.child) {
+            (FollowFork::Parent, _, Side::Stopped(place)) => {
+                let index = place.index;
+                pair.child = Side::LetGo;
+                self.let_go(index, None)?;
+            }
+            (FollowFork::Child, Side::Stopped(place), _) => {
+                let index = place.index;
+                pair.parent = Side::LetGo;
+                self.let_go(index, None)?;
+            }
+            _ => {}
+        }
+        if shown {
+            self.ready.push_back(Ready::Fork(pair));
+        } else {
+            for side in [pair.child, pair.parent] {
+                if let Side::Stopped(place) = side {
+                    self.run_unseen(place.index)?;
+                }
+            }
+        }
+        self.queue_exit(child);
+        Ok(())
+    }
+
+    /// Runs a thread whose queued stop is not shown.
+    fn run_unseen(&mut self, index: u32) -> Result<()> {
+        self.table.slot_mut(index).state = State::Running;
+        match self.table.slot_mut(index).next.take() {
+            Some(next) => self.stopped(index, next),
+            None => self.run_silently(index),
+        }
+    }
+
+    /// Notes that a thread has died which may have forked unheard.
+    pub(super) fn lose(&mut self, index: u32, forked: Option<ForkKind>) {
+        if self.lost.len() == LOST_MOST {
+            self.lost.remove(0);
+        }
+        let thread = self.table.slot(index).thread;
+        let setup = self.table.process_of(index).setup;
+        let lost = Lost { pid: thread.pid, tid: thread.tid, forked, at: Instant::now(), setup };
+        self.lost.push(lost);
+    }
+
+    /// Whether something of a fork is still to come that nothing else announces.
+    pub(super) fn expects_a_half(&self) -> bool {
+        !self.parked.is_empty() || self.lost.iter().any(|lost| lost.forked.is_some())
+    }
+
+    /// Whether the end of a process must wait for the event of a fork that it may have made.
+    pub(super) fn may_have_forked(&self, pid: Pid, killed: bool) -> bool {
+        self.awaited.iter().any(|fork| fork.parent_pid == pid)
+            || self.lost.iter().any(|lost| lost.pid == pid && lost.forked.is_some())
+            || (killed && self.parked.iter().any(|p| matches!(p.raw.kind, RawKind::Stop(_))))
+    }
+
+    /// Takes back the announcement of the child that a thread is stopped for.
+    pub(super) fn take_awaited(&mut self, tid: Tid) -> Option<Pid> {
+        let at = self.awaited.iter().position(|fork| fork.parent_tid == tid)?;
+        Some(self.awaited.swap_remove(at).child)
+    }
+
+    /// The queue has run dry: whoever is parked now, and whose maker cannot tell of it any more,
+    /// is reported without. Says whether anything came of it.
+    pub(super) fn settle_parked(&mut self) -> Result<bool> {
+        self.lost.retain(|lost| lost.at.elapsed() < LOST_FOR);
+        let mut settled = false;
+        for lost in &mut self.lost {
+            if lost.at.elapsed() >= self.half_patience && self.parked.is_empty() {
+                settled |= lost.forked.take().is_some(); // its child has died with it
+            }
+        }
+        for at in (0..self.parked.len()).rev() {
+            let Some(&Parked { raw, since }) = self.parked.get(at) else { continue };
+            let late = since.elapsed() >= self.half_patience;
+            match raw.kind {
+                RawKind::Ended(status) if late => {
+                    self.parked.swap_remove(at);
+                    settled |= self.settle_dead(raw, status)?;
+                }
+                RawKind::Ended(_) => {}
+                RawKind::Stop(_) if self.lost.is_empty() && !late => {}
+                RawKind::Stop(_) => settled |= self.settle_living(at, late)?,
+            }
+        }
+        Ok(settled)
+    }
+
+    /// A task that has stopped, and whose maker is silent.
+    fn settle_living(&mut self, at: usize, late: bool) -> Result<bool> {
+        let Some(Parked { raw, .. }) = self.parked.get(at).copied() else { return Ok(false) };
+        let Some(tid) = raw.tid else { return Ok(false) };
+        let Some((pid, real_parent)) = unless_gone(self.backend.process_of(tid))? else {
+            return Ok(false); // killed meanwhile: its end follows
+        };
+        if let Some(process) = self.table.find_process(pid) {
+            // A thread, whose maker was killed alone, as an exec does.
+            if !late {
+                return Ok(false);
+            }
+            let maker = self.table.process(process).threads.first().copied();
+            self.announce_thread(process, tid, maker)?;
+            return Ok(true);
+        }
+        let living = self.table.find_process(real_parent);
+        let mut suspects: Vec<(Pid, Tid)> = self.lost.iter().map(|l| (l.pid, l.tid)).collect();
+        if suspects.iter().any(|&(pid, _)| pid == real_parent) {
+            suspects.retain(|&(pid, _)| pid == real_parent);
+        } else if living.is_some() && !late {
+            return Ok(false); // the parent lives, so its half is on the way
+        } else if living.is_some() {
+            suspects.clear();
+        }
+        if suspects.is_empty() && !late {
+            return Ok(false);
+        }
+        self.parked.swap_remove(at);
+        suspects.dedup_by_key(|&mut (pid, _)| pid);
+        let only = |list: &[(Pid, Tid)]| (list.len() == 1).then(|| list[0]);
+        let parent_pid = only(&suspects).map(|(pid, _)| pid).or(living.map(|_| real_parent));
+        let mut threads: Vec<Tid> =
+            self.lost.iter().filter(|l| Some(l.pid) == parent_pid).map(|l| l.tid).collect();
+        threads.dedup();
+        let parent_tid = (threads.len() == 1).then(|| threads[0]);
+        let kind = self.lost.iter().find(|l| Some(l.pid) == parent_pid).and_then(|l| l.forked);
+        if let Some(tid) = parent_tid {
+            self.lost.iter_mut().filter(|l| l.tid == tid).for_each(|l| l.forked = None);
+        }
+        let maker = self.lost.iter().find(|l| parent_pid.is_none() || Some(l.pid) == parent_pid);
+        let setup = match (maker, living) {
+            (Some(maker), _) => maker.setup,
+            (None, Some(living)) => self.table.process(living).setup,
+            (None, None) => Setup { flags: self.flags, ending: Ending::Detach },
+        };
+        let process = self.table.add_process(Process::new(pid, Some(real_parent), setup));
+        let child = self.first_stop(process, raw, None);
+        let pair = ForkPair {
+            kind: kind.unwrap_or(ForkKind::Fork),
+            parent_pid,
+            parent_tid,
+            child_pid: pid,
+            // A living parent has not stopped for it: the child was made with `CLONE_UNTRACED`
+            // and `CLONE_PTRACE`.
+            parent: if suspects.is_empty() && living.is_some() { Side::LetGo } else { Side::Gone },
+            child,
+        };
+        self.show_fork(pair, setup.flags, process)?;
+        Ok(true)
+    }
+
+    /// A task that has ended before anybody announced it. If its maker is known to have forked
+    /// just before it was killed, this was the child; if not, it may as well have been a thread
+    /// that died with its process, and nothing is said of it: it never ran.
+    fn settle_dead(&mut self, raw: RawStop, status: ExitStatus) -> Result<bool> {
+        let mut forked = self.lost.iter().filter_map(|l| Some((l.pid, l.tid, l.forked?, l.setup)));
+        let (Some((parent, tid, kind, setup)), None) = (forked.next(), forked.next()) else {
+            return Ok(false);
+        };
+        let pid = raw.pid.or_else(|| raw.tid.and_then(B::process_led_by));
+        let (Some(pid), false) = (pid, kind == ForkKind::Clone) else { return Ok(false) };
+        let process = self.table.add_process(Process::new(pid, Some(parent), setup));
+        self.end_process(process, status);
+        let pair = ForkPair {
+            kind,
+            parent_pid: Some(parent),
+            parent_tid: Some(tid),
+            child_pid: pid,
+            parent: Side::Gone,
+            child: Side::Gone,
+        };
+        self.lost.retain(|lost| lost.tid != tid);
+        self.show_fork(pair, setup.flags, process)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,323 @@
+//! All threads of a process at rest, for who needs that.
+
+use crate::backend::{Patience, Run, StopScope, Waited};
+use crate::error::unless_gone;
+use crate::{Backend, Error, Pid, Result, StopReason, Stopped, Tid};
+
+use super::table::{Interrupt, State};
+use super::{Resume, Tracer};
+
+/// A process all of whose threads are at rest, but for those that the kernel holds.
+///
+/// Owned, and apart from the tracer. Dropping it runs nothing; the next waits give its stops.
+#[derive(Debug)]
+#[must_use = "the threads stay stopped until they are resumed or detached"]
+pub struct Halted {
+    /// The process.
+    pub pid: Pid,
+    /// A token for each thread at rest; the one that the process was halted at is the first, the
+    /// others say [`StopReason::AtRest`].
+    pub threads: Vec<Stopped>,
+    /// Threads that the kernel holds: a parent in `vfork`, a caller of `execve` that waits for the
+    /// other threads, an uninterruptible sleep. They run nothing of the program; one that gets
+    /// free meanwhile rests as well.
+    pub blocked: Vec<Tid>,
+}
+
+/// What a thread of a halted process does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// Runs until its next event.
+    Continue,
+    /// Runs one instruction.
+    Step,
+    /// Stays at rest, until a later halt gives its token again.
+    Stay,
+}
+
+/// How many brief waits a thread may spend in an uninterruptible sleep before it counts as held.
+const HELD_FOR: u32 = 20;
+
+impl<B: Backend> Tracer<B> {
+    /// Brings all threads of a stopped process to rest.
+    ///
+    /// What they report meanwhile is kept and given by later waits; a thread with such an event
+    /// is not run before it was given, whatever [`resume_halted`](Tracer::resume_halted) is told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the process was killed; [`Error::Os`] for an unexpected answer of the
+    /// kernel, after which the next waits give the stops again.
+    ///
+    /// # Platform notes
+    ///
+    /// FreeBSD stops a process as a whole, so this only looks up its threads; on Linux it
+    /// interrupts each thread that runs and waits for it. It never waits for a thread that the
+    /// kernel holds.
+    pub fn halt(&mut self, stop: Stopped) -> Result<Halted> {
+        let place = stop.place;
+        let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) else {
+            self.discard(stop);
+            return Err(Error::Gone);
+        };
+        let (pid, process) = (stop.pid, slot.process);
+        self.table.process_mut(process).halted = true;
+        let blocked = match self.rest_all(process) {
+            Ok(blocked) => blocked,
+            Err(error) => {
+                if self.table.find_process(pid) == Some(process) {
+                    self.table.process_mut(process).halted = false;
+                }
+                return Err(error); // the token is dropped, and so given again
+            }
+        };
+        if self.table.at(place).is_none_or(|slot| slot.dead) {
+            // Killed, or taken away by the exec of another thread.
+            if self.table.find_process(pid) == Some(process) {
+                self.table.process_mut(process).halted = false;
+                self.run_resting(process)?;
+            }
+            self.discard(stop);
+            return Err(Error::Gone);
+        }
+        let mut halted = Halted { pid, threads: vec![stop], blocked: Vec::new() };
+        for index in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(index);
+            let tid = slot.thread.tid;
+            match slot.state {
+                State::Resting => {
+                    let token = self.token(index, StopReason::AtRest);
+                    halted.threads.push(token);
+                }
+                // Its own event is in the queue, or waits for the other half of a fork; until
+                // then this token only answers questions.
+                State::Queued(_) | State::Forking if !slot.dead => {
+                    let token = Stopped {
+                        place: self.table.place(index),
+                        pid,
+                        tid,
+                        reason: StopReason::AtRest,
+                        signal: None,
+                        returned: None,
+                    };
+                    halted.threads.push(token);
+                }
+                State::Running | State::Announced if blocked.contains(&tid) => {
+                    halted.blocked.push(tid);
+                }
+                _ => {}
+            }
+        }
+        Ok(halted)
+    }
+
+    /// Stops every thread of a process that can be stopped; returns those that the kernel holds.
+    fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
+        let pid = self.table.process(process).pid;
+        if B::STOP_SCOPE == StopScope::Process {
+            for tid in self.backend.threads(pid)? {
+                if self.table.find_thread(tid).is_none() {
+                    self.table.add_thread(process, tid, State::Resting);
+                }
+            }
+            return Ok(Vec::new());
+        }
+        self.interrupt_running(process)?;
+        let mut looks = 0;
+        loop {
+            let running = self.running(process);
+            if running.is_empty() {
+                return Ok(Vec::new());
+            }
+            match self.backend.wait(Patience::Brief)? {
+                Waited::Stop(raw) => {
+                    self.take(raw)?;
+                    if self.table.find_process(pid) != Some(process)
+                        || self.table.process(process).ended.is_some()
+                    {
+                        return Ok(Vec::new());
+                    }
+                    // Threads that were born meanwhile rest at their first stop by themselves.
+                }
+                Waited::Woken => self.woken = true,
+                Waited::NoTracees => return Ok(Vec::new()),
+                Waited::Nothing => {
+                    self.settle_parked()?;
+                    let mut held = Vec::new();
+                    for &index in &running {
+                        let thread = self.table.slot(index).thread;
+                        if unless_gone(self.backend.is_held(thread))? == Some(true) {
+                            held.push(thread.tid);
+                        }
+                    }
+                    looks = if held.len() == running.len() { looks + 1 } else { 0 };
+                    if looks >= HELD_FOR {
+                        return Ok(held);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks every running thread of a process to stop.
+    pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
+        for index in self.running(process) {
+            let slot = self.table.slot(index);
+            if slot.interrupt == Interrupt::None && slot.state != State::Announced {
+                let thread = slot.thread;
+                unless_gone(self.backend.interrupt(thread))?;
+                self.table.slot_mut(index).interrupt = Interrupt::Internal;
+            }
+        }
+        Ok(())
+    }
+
+    /// The threads of a process that are not at rest. One in a group-stop is.
+    pub(super) fn running(&self, process: u32) -> Vec<u32> {
+        let threads = self.table.process(process).threads.iter().copied();
+        threads.filter(|&i| !self.table.slot(i).is_stopped()).collect()
+    }
+
+    /// Runs the threads of a halted process as `next` says, all at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] for an unexpected answer of the kernel; the threads that were not yet resumed
+    /// are given again by the next waits. [`Error::Unsupported`] on FreeBSD for several threads to
+    /// be stepped at once.
+    pub fn resume_halted(
+        &mut self,
+        halted: Halted,
+        mut next: impl FnMut(&Stopped) -> Next,
+    ) -> Result<()> {
+        let Halted { pid, threads, .. } = halted;
+        let plan: Vec<(Stopped, Next)> =
+            threads.into_iter().map(|stop| (next(&stop), stop)).map(|(n, s)| (s, n)).collect();
+        let Some(process) = self.table.find_process(pid) else {
+            for (stop, _) in plan {
+                self.discard(stop);
+            }
+            return Ok(());
+        };
+        self.table.process_mut(process).halted = false;
+        if B::STOP_SCOPE == StopScope::Process {
+            return self.resume_process(process, plan);
+        }
+        let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
+        for (stop, next) in plan {
+            match next {
+                Next::Continue => self.resume_stop(stop, Resume::Continue)?,
+                Next::Step => self.resume_stop(stop, Resume::Step)?,
+                Next::Stay => self.stay(stop),
+            }
+        }
+        if any_runs && self.table.find_process(pid) == Some(process) {
+            self.run_late(process)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a thread at rest without a token. A stop that is for a signal keeps that signal, and
+    /// is given again by the next wait: it would be lost otherwise.
+    fn stay(&mut self, stop: Stopped) {
+        let kept = match self.table.at(stop.place) {
+            Some(slot) => matches!(slot.state, State::Given(_)) && !slot.dead,
+            None => false,
+        };
+        if !kept {
+            self.discard(stop);
+            return;
+        }
+        let (place, signal) = stop.consume();
+        let slot = self.table.slot_mut(place.index);
+        match (signal, slot.next) {
+            (None, None) => {
+                slot.state = State::Resting;
+                slot.stays = true;
+                self.table.revoke(place.index);
+            }
+            (signal, _) => {
+                let reason = match (signal, slot.state) {
+                    (Some(signal), _) => StopReason::Signal(signal),
+                    (None, State::Given(reason)) => reason,
+                    (None, _) => StopReason::AtRest,
+                };
+                self.queue(place.index, reason);
+            }
+        }
+    }
+
+    /// Runs what came to rest after the halt, since the kernel had held it before.
+    fn run_late(&mut self, process: u32) -> Result<()> {
+        for index in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(index);
+            if slot.state == State::Resting && !slot.stays {
+                self.run_silently(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every thread of a process that rests without a token.
+    fn run_resting(&mut self, process: u32) -> Result<()> {
+        for index in self.table.process(process).threads.clone() {
+            if self.table.slot(index).state == State::Resting {
+                self.run_silently(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the kernel runs a process as a whole: suspend who stays, then run.
+    fn resume_process(&mut self, process: u32, plan: Vec<(Stopped, Next)>) -> Result<()> {
+        if plan.iter().filter(|(_, next)| *next == Next::Step).count() > 1 {
+            return Err(Error::Unsupported {
+                what: "stepping several threads at once",
+                on: B::SYSTEM,
+            });
+        }
+        let mut chosen: Option<(u32, Run, Option<crate::Signal>)> = None;
+        for (stop, next) in plan {
+            let live = self.table.at(stop.place).is_some_and(|slot| !slot.dead);
+            if !live {
+                self.discard(stop);
+                continue;
+            }
+            let (place, signal) = stop.consume();
+            let index = place.index;
+            let thread = self.table.slot(index).thread;
+            unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
+            self.table.slot_mut(index).state = State::Resting;
+            self.table.slot_mut(index).stays = next == Next::Stay;
+            let run = match next {
+                Next::Step => Run::Step,
+                Next::Continue | Next::Stay => Run::Continue,
+            };
+            match (&mut chosen, next) {
+                (_, Next::Stay) if signal.is_none() => {}
+                (None, _) => chosen = Some((index, run, signal)),
+                (Some(chosen), _) => {
+                    if next == Next::Step {
+                        (chosen.0, chosen.1) = (index, run);
+                    }
+                    chosen.2 = chosen.2.or(signal);
+                }
+            }
+        }
+        if let Some((index, run, signal)) = chosen {
+            debug_assert_eq!(self.table.slot(index).process, process);
+            self.start(index, run, signal)?;
+        }
+        Ok(())
+    }
+
+    /// A token that is of no use any more.
+    pub(super) fn discard(&mut self, stop: Stopped) {
+        let (place, _) = stop.consume();
+        let dead =
+            self.table.at(place).is_some_and(|s| s.dead && matches!(s.state, State::Given(_)));
+        if dead {
+            self.release_dead(place.index);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Detaching and killing, and what becomes of tracees when the tracer is dropped.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{NewTask, Patience, RawKind, RawReason, StopScope, Thread, Waited};
+use crate::error::unless_gone;
+use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
+
+use super::table::State;
+use super::{Ready, Side, Tracer};
+
+/// How long a dropped tracer waits for what it has killed.
+const DYING_FOR: Duration = Duration::from_secs(5);
+
+impl<B: Backend> Tracer<B> {
+    /// Lets the processes of an event (or a token) go, as if they had never been traced: a signal
+    /// that a thread is stopped for is delivered, the child of a fork that was not reported yet
+    /// is let go as well, nothing of ours stays behind.
+    ///
+    /// A spawned program becomes an ordinary child again;
+    /// [`take_child`](Tracer::take_child) gives it. There are no further events of these processes,
+    /// unless they are killed before they can be let go: then their
+    /// [`Event::Exited`] follows. To detach what is gone is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] for an unexpected answer of the kernel.
+    ///
+    /// # Platform notes
+    ///
+    /// On Linux every thread has to be stopped for it, so that a sleeping system call may return
+    /// `EINTR` where the kernel does not restart it. A thread that the kernel holds, say in
+    /// `vfork`, is let go by a later wait.
+    pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
+        for stop in event.into().into_stops() {
+            let live = self
+                .table
+                .at(stop.place)
+                .is_some_and(|slot| !slot.dead && matches!(slot.state, State::Given(_)));
+            if !live {
+                self.discard(stop);
+                continue;
+            }
+            let (place, signal) = stop.consume();
+            self.let_go(place.index, signal)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a halted process go; see [`detach`](Tracer::detach).
+    ///
+    /// # Errors
+    ///
+    /// As [`detach`](Tracer::detach).
+    pub fn detach_halted(&mut self, halted: super::Halted) -> Result<()> {
+        if let Some(process) = self.table.find_process(halted.pid) {
+            self.table.process_mut(process).halted = false;
+        }
+        let mut threads = halted.threads.into_iter();
+        let Some(first) = threads.next() else { return Ok(()) };
+        let rest: Vec<Stopped> = threads.collect();
+        self.detach(first)?;
+        for stop in rest {
+            self.discard(stop);
+        }
+        Ok(())
+    }
+
+    /// Kills a process. Its [`Event::Exited`] comes once every token of it is resumed, detached or
+    /// dropped. To kill what is gone is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] for an unexpected answer of the kernel, for example that this user may not.
+    pub fn kill(&mut self, pid: Pid) -> Result<()> {
+        let Ok(process) = self.traced(pid) else { return Ok(()) };
+        let threads = &self.table.process(process).threads;
+        let stopped = threads.iter().find(|&&i| self.table.slot(i).is_stopped());
+        let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
+        unless_gone(self.backend.kill(pid, stopped))?;
+        if B::STOP_SCOPE == StopScope::Process {
+            // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
+            for index in self.table.process(process).threads.clone() {
+                self.table.slot_mut(index).dead = self.table.slot(index).is_held();
+            }
+        } else {
+            // A resting thread leaves its stop by itself.
+            for index in self.table.process(process).threads.clone() {
+                if self.table.slot(index).state == State::Resting {
+                    self.table.slot_mut(index).state = State::Running;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a process go at a stop of one of its threads.
+    pub(super) fn let_go(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let process = self.table.slot(index).process;
+        let pid = self.table.process(process).pid;
+        self.table.process_mut(process).letting_go = true;
+        if B::STOP_SCOPE == StopScope::Process {
+            let thread = self.table.slot(index).thread;
+            let gone = unless_gone(self.backend.detach(thread, signal))?.is_none();
+            if !gone {
+                self.forget_process(process);
+            }
+            return Ok(());
+        }
+        self.release(index, signal)?;
+        if self.table.find_process(pid) != Some(process) {
+            return Ok(());
+        }
+        for other in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(other);
+            let signal = match (slot.state, slot.next) {
+                _ if slot.dead => continue,
+                (State::Queued(StopReason::Signal(signal)), _)
+                | (State::Given(StopReason::Signal(signal)), _)
+                | (_, Some(RawReason::Signal { signal, .. })) => Some(signal),
+                _ => None,
+            };
+            if slot.is_stopped() {
+                self.release(other, signal)?;
+            }
+            if self.table.find_process(pid) != Some(process) {
+                return Ok(());
+            }
+        }
+        self.interrupt_running(process)?;
+        self.await_release(pid, process)
+    }
+
+    /// Waits until the threads that were interrupted have stopped and are let go, but not for
+    /// those that the kernel holds: a later wait meets them.
+    fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
+        loop {
+            if self.table.find_process(pid) != Some(process)
+                || self.table.process(process).ended.is_some()
+            {
+                return Ok(());
+            }
+            match self.backend.wait(Patience::Brief)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => self.woken = true,
+                Waited::NoTracees => return Ok(()),
+                Waited::Nothing => {
+                    self.settle_parked()?;
+                    let mut held = true;
+                    for index in self.running(process) {
+                        let thread = self.table.slot(index).thread;
+                        // Of one that was killed, the end is still to come.
+                        held &= unless_gone(self.backend.is_held(thread))? == Some(true);
+                    }
+                    if held {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread of a process that is being let go has stopped.
+    pub(super) fn let_go_at(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        let setup = self.table.process_of(index).setup;
+        let mut signal = None;
+        match reason {
+            RawReason::Signal { signal: stopped_for, .. } => signal = Some(stopped_for),
+            RawReason::Forked { task, .. } => {
+                let task = match task {
+                    Some(task) => Some(task),
+                    None => unless_gone(self.backend.new_task(thread, setup))?,
+                };
+                match task {
+                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid)?,
+                    Some(NewTask::Thread(tid)) => {
+                        let process = self.table.slot(index).process;
+                        self.announce_thread(process, tid, Some(index))?;
+                    }
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+        self.release(index, signal)
+    }
+
+    /// Detaches one stopped thread, and forgets its process with the last one.
+    fn release(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, process, state) = (slot.thread, slot.process, slot.state);
+        // The child of a fork that nobody was told of is let go as well.
+        if state == State::Forking {
+            if let Some(child) = self.take_awaited(thread.tid) {
+                self.let_go_child(child)?;
+            }
+        }
+        if let State::Queued(StopReason::Forked { child, .. }) = state {
+            self.let_go_untold(thread, child)?;
+        }
+        if unless_gone(self.backend.detach(thread, signal))?.is_none() {
+            // Killed: its end comes, and is the process's.
+            self.table.revoke(index);
+            self.table.slot_mut(index).state = State::Running;
+            return Ok(());
+        }
+        self.table.remove_thread(index);
+        if self.table.process(process).threads.is_empty() {
+            self.forget_process(process);
+        }
+        Ok(())
+    }
+
+    /// Lets the child of a fork go whose event is in the queue.
+    fn let_go_untold(&mut self, parent: Thread, child: Pid) -> Result<()> {
+        let told = |ready: &Ready| match ready {
+            Ready::Fork(pair) => pair.parent_tid == Some(parent.tid) && pair.child_pid == child,
+            _ => false,
+        };
+        let Some(at) = self.ready.iter().position(told) else { return Ok(()) };
+        if let Some(Ready::Fork(pair)) = self.ready.remove(at) {
+            if let Side::Stopped(place) = pair.child {
+                if self.table.at(place).is_some() {
+                    self.let_go(place.index, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a child go at its first stop, which may have come already.
+    fn let_go_child(&mut self, child: Pid) -> Result<()> {
+        match self.unpark(Some(child), B::first_thread(child)) {
+            Some(raw) => match raw.tid {
+                Some(tid) => self.let_go_stray(child, tid, raw.kind),
+                None => Ok(()),
+            },
+            None => {
+                self.strays.push(child);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets a process go of which only the first stop is known.
+    pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) -> Result<()> {
+        let signal = match kind {
+            RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
+            RawKind::Stop(_) => None,
+            RawKind::Ended(_) => return Ok(()),
+        };
+        unless_gone(self.backend.detach(Thread { pid, tid }, signal))?;
+        self.backend.forget(pid);
+        Ok(())
+    }
+
+    /// A process is not traced any more.
+    fn forget_process(&mut self, process: u32) {
+        let Some(entry) = self.table.remove_process(process) else { return };
+        self.backend.forget(entry.pid);
+        self.detached.extend(entry.child);
+    }
+
+    /// Ends all tracing: what was to be killed is killed and waited for, the rest is let go.
+    fn end(&mut self) {
+        let all: Vec<(u32, Pid)> = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.ended.is_none())
+            .map(|(i, p)| (i, p.pid))
+            .collect();
+        for &(process, pid) in &all {
+            if self.table.find_process(pid) != Some(process) {
+                continue;
+            }
+            // There is nobody left to tell of what fails here.
+            let _ = match self.table.process(process).setup.ending {
+                Ending::Kill => self.kill(pid),
+                Ending::Detach => self.let_go_running(process),
+            };
+        }
+        let until = Instant::now() + DYING_FOR;
+        while !self.table.is_empty() && Instant::now() < until {
+            match self.backend.wait(Patience::Brief) {
+                Ok(Waited::Stop(raw)) => {
+                    let _ = self.take(raw);
+                }
+                Ok(Waited::NoTracees) | Err(_) => break,
+                Ok(Waited::Nothing | Waited::Woken) => {
+                    let _ = self.settle_parked();
+                }
+            }
+            self.end_stopped();
+        }
+    }
+
+    /// Lets a process go that may be running altogether.
+    fn let_go_running(&mut self, process: u32) -> Result<()> {
+        let pid = self.table.process(process).pid;
+        let threads = self.table.process(process).threads.clone();
+        let signal = |state| match state {
+            State::Queued(StopReason::Signal(s)) | State::Given(StopReason::Signal(s)) => Some(s),
+            _ => None,
+        };
+        let stopped =
+            threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
+        if let Some(&index) = stopped {
+            return self.let_go(index, signal(self.table.slot(index).state));
+        }
+        self.table.process_mut(process).letting_go = true;
+        self.interrupt_running(process)?;
+        self.await_release(pid, process)
+    }
+
+    /// Moves on what has stopped while the tracer is ending.
+    fn end_stopped(&mut self) {
+        self.ready.clear();
+        let stopped: Vec<u32> = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.ended.is_none())
+            .flat_map(|(_, p)| p.threads.iter().copied())
+            .filter(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead)
+            .collect();
+        for index in stopped {
+            if self.table.slot(index).dead || !self.table.slot(index).is_stopped() {
+                continue;
+            }
+            let process = self.table.slot(index).process;
+            let _ = match self.table.process(process).setup.ending {
+                Ending::Kill => {
+                    let pid = self.table.process(process).pid;
+                    let _ = self.kill(pid);
+                    self.start(index, crate::backend::Run::Continue, None)
+                }
+                Ending::Detach => self.let_go(index, None),
+            };
+        }
+        let ended: Vec<u32> =
+            self.table.processes().filter(|(_, p)| p.ended.is_some()).map(|(i, _)| i).collect();
+        for process in ended {
+            self.table.remove_process(process);
+        }
+    }
+}
+
+impl<B: Backend> Drop for Tracer<B> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Spawn(source) => source,
+            Error::Os { source, .. } => source,
+            other => std::io::Error::other(other),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The engine between a back end and the user.
+//!
+//! Data flows one way: the back end's raw stops come in at [`wait`], change the [`table`], and
+//! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
+//! [`let_go`].
+
+mod ask;
+mod ends;
+mod fork;
+mod halt;
+mod let_go;
+mod run;
+mod table;
+mod wait;
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{RawStop, Setup, Wake};
+use crate::stopped::{Place, Returned};
+use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Tid};
+
+pub use ask::ProcessInfo;
+pub use halt::{Halted, Next};
+pub use run::Resume;
+
+use fork::{Awaited, Lost, Parked};
+use table::{Process, State, Table};
+
+/// Which side of a fork stays traced; the other is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FollowFork {
+    /// The parent.
+    Parent,
+    /// The child.
+    Child,
+    /// Both, which also is how a caller takes both tokens and decides itself.
+    #[default]
+    Both,
+}
+
+/// A tracer: the processes that it traces, and their events.
+///
+/// A tracer belongs to the thread that made it, for so do its tracees on Linux.
+///
+/// # Platform notes
+///
+/// Linux: one per thread; several on several threads do not disturb each other. FreeBSD: one per
+/// process.
+pub struct Tracer<B: Backend> {
+    backend: B,
+    table: Table,
+    /// What is ready to be given, in order.
+    ready: VecDeque<Ready>,
+    /// Tokens that were dropped.
+    returned: Returned,
+    /// Raw stops that came while something else was waited for.
+    backlog: VecDeque<RawStop>,
+    /// Stops and ends of tasks that nobody has announced yet.
+    parked: Vec<Parked>,
+    /// Forks whose child has not been seen yet.
+    awaited: Vec<Awaited>,
+    /// Threads that died, and may have taken the news of a fork with them.
+    lost: Vec<Lost>,
+    /// Children that are to be let go at their first stop.
+    strays: Vec<Pid>,
+    /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
+    held_exits: Vec<u32>,
+    /// A process whose `Exited` was given; it can be asked about until the next wait.
+    departed: Option<u32>,
+    /// A waker woke while something else was waited for.
+    woken: bool,
+    /// Spawned and then detached.
+    detached: Vec<std::process::Child>,
+    follow: FollowFork,
+    flags: EventFlags,
+    half_patience: Duration,
+}
+
+/// An event in the making.
+enum Ready {
+    Stop(Place),
+    Fork(ForkPair),
+    ThreadExited { pid: Pid, tid: Tid },
+    Exited { process: u32 },
+    Reparented { pid: Pid, from: Pid, to: Pid },
+}
+
+struct ForkPair {
+    kind: ForkKind,
+    parent_pid: Option<Pid>,
+    parent_tid: Option<Tid>,
+    child_pid: Pid,
+    parent: Side,
+    child: Side,
+}
+
+enum Side {
+    Stopped(Place),
+    LetGo,
+    Gone,
+}
+
+/// Makes a [`Tracer`].
+#[must_use]
+pub struct Builder<B> {
+    flags: EventFlags,
+    follow: FollowFork,
+    half_patience: Duration,
+    backend: PhantomData<fn() -> B>,
+}
+
+impl<B: Backend> Default for Builder<B> {
+    fn default() -> Self {
+        Builder {
+            flags: EventFlags::default(),
+            follow: FollowFork::default(),
+            half_patience: Duration::from_millis(100),
+            backend: PhantomData,
+        }
+    }
+}
+
+impl<B: Backend> Builder<B> {
+    /// The events of processes that will be spawned or attached to; default
+    /// [`EventFlags::PROCESS`].
+    pub fn events(mut self, flags: EventFlags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Which side of a fork stays traced; default both.
+    pub fn follow_fork(mut self, follow: FollowFork) -> Self {
+        self.follow = follow;
+        self
+    }
+
+    /// How long a new process waits for its parent's half of the fork, once nothing else happens,
+    /// before it is reported without. Only a parent that was killed does not report its half.
+    #[doc(hidden)]
+    pub fn half_patience(mut self, patience: Duration) -> Self {
+        self.half_patience = patience;
+        self
+    }
+
+    /// A tracer, for the thread that calls this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] on FreeBSD if this process has another tracer.
+    pub fn build(self) -> Result<Tracer<B>> {
+        Ok(self.build_on(B::open()?))
+    }
+
+    /// A tracer over a back end that is open already.
+    pub fn build_on(self, backend: B) -> Tracer<B> {
+        Tracer {
+            backend,
+            table: Table::default(),
+            ready: VecDeque::new(),
+            returned: Returned::default(),
+            backlog: VecDeque::new(),
+            parked: Vec::new(),
+            awaited: Vec::new(),
+            lost: Vec::new(),
+            strays: Vec::new(),
+            held_exits: Vec::new(),
+            departed: None,
+            woken: false,
+            detached: Vec::new(),
+            follow: self.follow,
+            flags: self.flags,
+            half_patience: self.half_patience,
+        }
+    }
+}
+
+/// A program that was spawned, and the pipes that its `Command` asked for.
+///
+/// The `std::process::Child` stays with the tracer while the program is traced, since its `wait`
+/// would take stops for exits; [`Tracer::take_child`] gives it after a detach.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its process.
+    pub pid: Pid,
+    /// Its standard input, if piped.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if piped.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if piped.
+    pub stderr: Option<ChildStderr>,
+}
+
+/// Ends a blocked [`Tracer::wait`]: cheap to clone, for any thread and any signal handler.
+///
+/// A wake before, during or after a wait ends this or the next one; several wakes may end only
+/// one. A waker whose tracer is gone does nothing.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Wake>);
+
+impl Waker {
+    /// Ends the wait. Async-signal-safe.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Settings for a new tracer.
+    pub fn builder() -> Builder<B> {
+        Builder::default()
+    }
+
+    /// Starts a program, traced from before its first instruction; it is killed if the tracer
+    /// ends first.
+    ///
+    /// Its first event is a stop with [`StopReason::Execed`](crate::StopReason::Execed), whatever
+    /// the event flags; if it is killed on the way there, its only event is
+    /// [`Event::Exited`](crate::Event::Exited).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] with what `Command::spawn` would have said: there is no such program, it
+    /// cannot be executed, and so on. Then there is no process.
+    pub fn spawn(&mut self, command: Command) -> Result<Spawned> {
+        self.spawn_with(command, Ending::Kill)
+    }
+
+    /// As [`spawn`](Tracer::spawn), choosing what becomes of the program when the tracer ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Tracer::spawn).
+    pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
+        let setup = Setup { flags: self.flags, ending };
+        let mut raw = self.backend.spawn(command, setup)?;
+        self.backlog.extend(raw.meanwhile);
+        let us = Pid::from_raw(std::process::id() as i32);
+        let mut process = Process::new(raw.pid, Some(us), setup);
+        let spawned = Spawned {
+            pid: raw.pid,
+            stdin: raw.child.as_mut().and_then(|child| child.stdin.take()),
+            stdout: raw.child.as_mut().and_then(|child| child.stdout.take()),
+            stderr: raw.child.as_mut().and_then(|child| child.stderr.take()),
+        };
+        process.child = raw.child;
+        process.spawning = true;
+        let process = self.table.add_process(process);
+        let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
+        if let Some(tid) = tid {
+            let slot = self.table.add_thread(process, tid, State::Running);
+            self.table.slot_mut(slot).applied = Some(setup);
+        }
+        self.backlog.extend(raw.stop);
+        Ok(spawned)
+    }
+
+    /// Traces a running process, with all its threads; it is let go if the tracer ends first.
+    ///
+    /// Its first event is a stop of one thread with
+    /// [`StopReason::Started`](crate::StopReason::Started).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if there is no such process, [`Error::NotPermitted`] with what to do about
+    /// it if the kernel refuses.
+    pub fn attach(&mut self, pid: Pid) -> Result<()> {
+        self.attach_with(pid, Ending::Detach)
+    }
+
+    /// As [`attach`](Tracer::attach), choosing what becomes of the process when the tracer ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Tracer::attach).
+    pub fn attach_with(&mut self, pid: Pid, ending: Ending) -> Result<()> {
+        if self.table.find_process(pid).is_some() {
+            return Err(Error::NotPermitted {
+                pid: pid.as_raw(),
+                advice: "this tracer traces it already".into(),
+            });
+        }
+        let setup = Setup { flags: self.flags, ending };
+        let raw = self.backend.attach(pid, setup)?;
+        self.backlog.extend(raw.meanwhile);
+        let mut process = Process::new(pid, raw.real_parent, setup);
+        process.starting = true;
+        let process = self.table.add_process(process);
+        for tid in raw.threads {
+            let slot = self.table.add_thread(process, tid, State::Running);
+            let first = B::first_thread(pid).map(|first| first == tid);
+            let slot = self.table.slot_mut(slot);
+            slot.applied = Some(setup);
+            slot.known = true;
+            slot.first = first.unwrap_or(slot.first);
+        }
+        Ok(())
+    }
+
+    /// A way to end a blocked [`wait`](Tracer::wait) from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the kernel is out of processes or descriptors.
+    ///
+    /// # Platform notes
+    ///
+    /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
+    /// one that no ordinary wait finds; on FreeBSD a pipe.
+    pub fn waker(&mut self) -> Result<Waker> {
+        Ok(Waker(self.backend.waker()?))
+    }
+
+    /// Which side of later forks stays traced.
+    pub fn set_follow_fork(&mut self, follow: FollowFork) {
+        self.follow = follow;
+    }
+
+    /// Whether no process is traced and no event is left.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.ready.is_empty()
+    }
+
+    /// How many requests were made of the kernel so far: for tests and benches.
+    pub fn requests(&self) -> u64 {
+        self.backend.requests()
+    }
+
+    /// The back end, for what only one system has.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// What std knows of a program that was spawned and then detached, to wait for it as for any
+    /// other child.
+    pub fn take_child(&mut self, pid: Pid) -> Option<std::process::Child> {
+        let at = self.detached.iter().position(|child| child.id() as i32 == pid.as_raw())?;
+        Some(self.detached.swap_remove(at))
+    }
+}

@@ -1,0 +1,257 @@
+//! Resuming.
+
+use crate::backend::{Run, StopScope};
+use crate::error::unless_gone;
+use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
+
+use super::table::{Interrupt, State};
+use super::{Ready, Tracer};
+
+/// How to run a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Resume {
+    /// Until its next event.
+    #[default]
+    Continue,
+    /// For one instruction; then it stops with
+    /// [`TrapCauses::single_step`](crate::TrapCauses::single_step).
+    Step,
+}
+
+impl From<Stopped> for Event {
+    fn from(stop: Stopped) -> Self {
+        Event::Stopped(stop)
+    }
+}
+
+impl From<crate::Forked> for Event {
+    fn from(forked: crate::Forked) -> Self {
+        Event::Forked(forked)
+    }
+}
+
+impl Event {
+    /// The tokens that the event owns: none, one, or the two of a fork.
+    pub fn into_stops(self) -> impl Iterator<Item = Stopped> {
+        let (one, other) = match self {
+            Event::Stopped(stop) => (Some(stop), None),
+            // The child first: a vfork's parent does not run before it anyway.
+            Event::Forked(forked) => (forked.child.into_stopped(), forked.parent.into_stopped()),
+            _ => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
+    /// The process that the event is about; for a fork its parent, if that is known.
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Event::Stopped(stop) => Some(stop.pid()),
+            Event::Forked(forked) => forked.parent_pid,
+            Event::ThreadExited { pid, .. }
+            | Event::Exited { pid, .. }
+            | Event::Reparented { pid, .. } => Some(*pid),
+            Event::Woken => None,
+        }
+    }
+}
+
+impl From<Half> for Option<Stopped> {
+    fn from(half: Half) -> Self {
+        half.into_stopped()
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Runs every thread that an event (or a token) owns; does nothing for an event without one.
+    ///
+    /// A signal stop delivers its signal, or what [`Stopped::set_signal`] chose. A
+    /// [`StopReason::GroupStop`] stays one until a `SIGCONT` comes. To resume what was killed
+    /// meanwhile is `Ok`; its [`Event::Exited`] follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel; then the next wait
+    /// gives the stop again.
+    ///
+    /// # Platform notes
+    ///
+    /// It runs what the stop has stopped: a thread on Linux, the whole process on FreeBSD. Who
+    /// needs the other threads at rest uses [`halt`](Tracer::halt).
+    pub fn resume(&mut self, event: impl Into<Event>, how: Resume) -> Result<()> {
+        // On an error the tokens that are left are dropped, and so given again.
+        for stop in event.into().into_stops() {
+            self.resume_stop(stop, how)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
+        let (place, signal) = (stop.place, stop.signal);
+        let Some(slot) = self.table.at(place) else {
+            stop.consume();
+            return Ok(());
+        };
+        // In a `Halted`, but with an event that the user has yet to see.
+        let State::Given(reason) = slot.state else {
+            stop.consume();
+            return Ok(());
+        };
+        if slot.dead {
+            stop.consume();
+            self.release_dead(place.index);
+            return Ok(());
+        }
+        self.run(place.index, reason, how, signal)?; // an error drops the token, which gives it back
+        stop.consume();
+        Ok(())
+    }
+
+    /// Runs a stopped thread.
+    fn run(
+        &mut self,
+        index: u32,
+        reason: StopReason,
+        how: Resume,
+        signal: Option<Signal>,
+    ) -> Result<()> {
+        if let Some(next) = self.table.slot_mut(index).next.take() {
+            self.table.revoke(index);
+            self.table.slot_mut(index).state = State::Running;
+            return self.stopped(index, next);
+        }
+        let thread = self.table.slot(index).thread;
+        if matches!(reason, StopReason::GroupStop(_)) {
+            unless_gone(self.backend.listen(thread))?;
+            self.ran(index, State::Listening);
+            return Ok(());
+        }
+        let flags = self.table.process_of(index).setup.flags;
+        let run = match how {
+            Resume::Step => Run::Step,
+            Resume::Continue if flags.contains(EventFlags::SYSCALL) => Run::Syscall,
+            Resume::Continue => Run::Continue,
+        };
+        self.start(index, run, signal)?;
+        if B::STOP_SCOPE == StopScope::Process && reason == StopReason::ThreadExiting {
+            self.thread_ended(index);
+        }
+        Ok(())
+    }
+
+    /// Makes the kernel run a stopped thread; with process scope, its process.
+    pub(super) fn start(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        self.apply_setup(index)?;
+        unless_gone(self.backend.resume(thread, run, signal))?;
+        self.table.slot_mut(index).run = run;
+        self.ran(index, State::Running);
+        Ok(())
+    }
+
+    /// Tells the kernel what the process reports, if that has changed since it was told.
+    pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
+        let wanted = self.table.process_of(index).setup;
+        if self.table.slot(index).applied == Some(wanted) {
+            return Ok(());
+        }
+        unless_gone(self.backend.set_up(self.table.slot(index).thread, wanted))?;
+        self.table.slot_mut(index).applied = Some(wanted);
+        if B::STOP_SCOPE == StopScope::Process {
+            let process = self.table.slot(index).process;
+            for i in 0..self.table.process(process).threads.len() {
+                let other = self.table.process(process).threads[i];
+                self.table.slot_mut(other).applied = Some(wanted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the kernel runs a thread; its tokens are stale from now on.
+    fn ran(&mut self, index: u32, state: State) {
+        self.table.revoke(index);
+        self.table.slot_mut(index).state = state;
+        if B::STOP_SCOPE == StopScope::Thread {
+            return;
+        }
+        let process = self.table.slot(index).process;
+        for i in 0..self.table.process(process).threads.len() {
+            let other = self.table.process(process).threads[i];
+            if other != index && matches!(self.table.slot(other).state, State::Resting) {
+                self.table.slot_mut(other).state = state;
+            }
+        }
+    }
+
+    /// Runs a thread on whose stop nobody wants to hear of; in a halted process it rests instead.
+    pub(super) fn run_silently(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot(index);
+        let run = slot.run;
+        if self.table.process(slot.process).halted {
+            self.table.slot_mut(index).state = State::Resting;
+            return Ok(());
+        }
+        // A step that something else came before is still wanted; whether system calls are
+        // reported may have changed.
+        let syscalls = self.table.process_of(index).setup.flags.contains(EventFlags::SYSCALL);
+        let run = match run {
+            Run::Step => Run::Step,
+            Run::Continue | Run::Syscall if syscalls => Run::Syscall,
+            Run::Continue | Run::Syscall => Run::Continue,
+        };
+        self.start(index, run, None)
+    }
+
+    /// Asks for an event of a process: [`StopReason::Interrupted`] of one of its threads, unless
+    /// something else happens first.
+    ///
+    /// It is there at once if all threads of the process are at rest; if the caller holds the
+    /// tokens of them all, nothing follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](crate::Error::Gone) if this process is not traced.
+    pub fn interrupt(&mut self, pid: Pid) -> Result<()> {
+        let process = self.traced(pid)?;
+        let threads = self.table.process(process).threads.clone();
+        let mut running: Vec<u32> = threads.clone();
+        running.retain(|&i| !self.table.slot(i).is_stopped());
+        // The first thread, as a user expects; but one that the kernel holds answers only when it
+        // is let go of.
+        running.sort_by_key(|&i| !self.table.slot(i).first);
+        let mut chosen = running.first().copied();
+        if running.len() > 1 {
+            for &i in &running {
+                let thread = self.table.slot(i).thread;
+                if matches!(self.backend.is_held(thread), Ok(false)) {
+                    chosen = Some(i);
+                    break;
+                }
+            }
+        }
+        if let Some(index) = chosen {
+            let thread = self.table.slot(index).thread;
+            unless_gone(self.backend.interrupt(thread))?;
+            self.table.slot_mut(index).interrupt = Interrupt::Asked;
+        } else if let Some(&index) =
+            threads.iter().find(|&&i| self.table.slot(i).state == State::Resting)
+        {
+            self.queue(index, StopReason::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// The table's index of a process that is traced and has not ended.
+    pub(super) fn traced(&self, pid: Pid) -> Result<u32> {
+        self.table
+            .find_process(pid)
+            .filter(|&i| self.table.process(i).ended.is_none())
+            .ok_or(crate::Error::Gone)
+    }
+
+    /// Queues the end of a thread, if its process reports such.
+    pub(super) fn queue_thread_exit(&mut self, flags: EventFlags, pid: Pid, tid: Tid) {
+        if flags.contains(EventFlags::THREAD) {
+            self.ready.push_back(Ready::ThreadExited { pid, tid });
+        }
+    }
+}

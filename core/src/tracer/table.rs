@@ -1,0 +1,303 @@
+//! The tables of threads and processes.
+
+use std::process::Child;
+
+use rustc_hash::FxHashMap;
+
+use crate::backend::{RawReason, Run, Setup, Thread};
+use crate::stopped::Place;
+use crate::{ExitStatus, Pid, StopReason, Tid};
+
+/// What the engine knows of a thread.
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) thread: Thread,
+    /// Index of its process.
+    pub(super) process: u32,
+    pub(super) state: State,
+    /// Stopped, and killed since: the kernel has already told its end.
+    pub(super) dead: bool,
+    /// A stop that the kernel has reported behind the one that is being shown.
+    pub(super) next: Option<RawReason>,
+    /// An interrupt is on its way to it.
+    pub(super) interrupt: Interrupt,
+    /// At rest because it was told to stay.
+    pub(super) stays: bool,
+    /// How it was last resumed.
+    pub(super) run: Run,
+    /// What the kernel was last told of it.
+    pub(super) applied: Option<Setup>,
+    /// Its last stop was inside a system call, so that the next system-call stop is the exit.
+    pub(super) in_syscall: bool,
+    /// The process's first thread, whose birth and death are the process's.
+    pub(super) first: bool,
+    /// The user may know of it, so its end is an event.
+    pub(super) known: bool,
+}
+
+/// Where a thread is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum State {
+    /// Traced, and its first stop has not come.
+    Announced,
+    Running,
+    /// In a group-stop that job control will end.
+    Listening,
+    /// Stopped at a fork, and its child's first stop has not come.
+    Forking,
+    /// Stopped; its event is in the queue.
+    Queued(StopReason),
+    /// Stopped; the user has the token.
+    Given(StopReason),
+    /// Stopped without a token: halted, and told to stay.
+    Resting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Interrupt {
+    None,
+    /// The user asked; an event must follow.
+    Asked,
+    /// Ours, for a halt or a detach.
+    Internal,
+}
+
+impl Slot {
+    pub(super) fn is_stopped(&self) -> bool {
+        match self.state {
+            State::Forking | State::Queued(_) | State::Given(_) | State::Resting => true,
+            State::Announced | State::Running | State::Listening => false,
+        }
+    }
+
+    /// Whether an event or a token still names it.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.state, State::Queued(_) | State::Given(_))
+    }
+}
+
+/// What the engine knows of a process.
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    /// Indices of its threads.
+    pub(super) threads: Vec<u32>,
+    pub(super) real_parent: Option<Pid>,
+    /// How many traced processes have it as their real parent.
+    pub(super) children: u32,
+    pub(super) setup: Setup,
+    /// Attached to, and its first stop has not been shown.
+    pub(super) starting: bool,
+    /// Spawned, and its exec has not been shown.
+    pub(super) spawning: bool,
+    /// A halt is under way or a `Halted` is out: what pauses rests.
+    pub(super) halted: bool,
+    /// Being detached: whatever stops is let go.
+    pub(super) letting_go: bool,
+    /// Its end, once the kernel told it.
+    pub(super) ended: Option<ExitStatus>,
+    /// Its `Exited` is in the queue or was given.
+    pub(super) exit_queued: bool,
+    /// For a spawned one, what std knows of it.
+    pub(super) child: Option<Child>,
+}
+
+impl Process {
+    pub(super) fn new(pid: Pid, real_parent: Option<Pid>, setup: Setup) -> Self {
+        Process {
+            pid,
+            threads: Vec::new(),
+            real_parent,
+            children: 0,
+            setup,
+            starting: false,
+            spawning: false,
+            halted: false,
+            letting_go: false,
+            ended: None,
+            exit_queued: false,
+            child: None,
+        }
+    }
+}
+
+/// Both tables. Indices are stable; the places of what is gone are used again.
+#[derive(Default)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free_slots: Vec<u32>,
+    by_tid: FxHashMap<Tid, u32>,
+    processes: Vec<Option<Process>>,
+    free_processes: Vec<u32>,
+    by_pid: FxHashMap<Pid, u32>,
+}
+
+impl Table {
+    pub(super) fn find_thread(&self, tid: Tid) -> Option<u32> {
+        self.by_tid.get(&tid).copied()
+    }
+
+    pub(super) fn find_process(&self, pid: Pid) -> Option<u32> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// The slot of a thread; the index is one that a table look-up gave.
+    pub(super) fn slot(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+
+    pub(super) fn slot_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.slots[index as usize]
+    }
+
+    /// The slot at a place, if its thread is still the same and at the same stop.
+    pub(super) fn at(&self, place: Place) -> Option<&Slot> {
+        self.slots.get(place.index as usize).filter(|slot| slot.generation == place.generation)
+    }
+
+    pub(super) fn place(&self, index: u32) -> Place {
+        Place { index, generation: self.slot(index).generation }
+    }
+
+    /// The process with an index that a slot or a look-up gave.
+    pub(super) fn process(&self, index: u32) -> &Process {
+        self.processes[index as usize].as_ref().expect("a process lives as long as its threads")
+    }
+
+    pub(super) fn process_mut(&mut self, index: u32) -> &mut Process {
+        self.processes[index as usize].as_mut().expect("a process lives as long as its threads")
+    }
+
+    pub(super) fn process_of(&self, slot: u32) -> &Process {
+        self.process(self.slot(slot).process)
+    }
+
+    pub(super) fn processes(&self) -> impl Iterator<Item = (u32, &Process)> {
+        self.processes.iter().enumerate().filter_map(|(i, p)| Some((i as u32, p.as_ref()?)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_pid.is_empty()
+    }
+
+    /// Adds a process; one that had the same pid has ended, and is only still being shown.
+    pub(super) fn add_process(&mut self, process: Process) -> u32 {
+        let pid = process.pid;
+        if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
+            self.process_mut(parent).children += 1;
+        }
+        let index = match self.free_processes.pop() {
+            Some(index) => {
+                self.processes[index as usize] = Some(process);
+                index
+            }
+            None => {
+                self.processes.push(Some(process));
+                (self.processes.len() - 1) as u32
+            }
+        };
+        self.by_pid.insert(pid, index);
+        index
+    }
+
+    pub(super) fn set_real_parent(&mut self, process: u32, to: Option<Pid>) {
+        let from = self.process(process).real_parent;
+        if from == to {
+            return;
+        }
+        if let Some(old) = from.and_then(|p| self.find_process(p)) {
+            let children = &mut self.process_mut(old).children;
+            *children = children.saturating_sub(1);
+        }
+        if let Some(new) = to.and_then(|p| self.find_process(p)) {
+            self.process_mut(new).children += 1;
+        }
+        self.process_mut(process).real_parent = to;
+    }
+
+    /// Takes a process out, with the threads that are left of it.
+    pub(super) fn remove_process(&mut self, index: u32) -> Option<Process> {
+        self.set_real_parent(index, None);
+        for slot in std::mem::take(&mut self.process_mut(index).threads) {
+            self.retire(slot);
+        }
+        let process = self.processes[index as usize].take()?;
+        self.free_processes.push(index);
+        if self.by_pid.get(&process.pid) == Some(&index) {
+            self.by_pid.remove(&process.pid);
+        }
+        Some(process)
+    }
+
+    /// A pid may be used again as soon as its end was waited for, though the end may still have
+    /// to be shown.
+    pub(super) fn release_pid(&mut self, index: u32) {
+        let pid = self.process(index).pid;
+        if self.by_pid.get(&pid) == Some(&index) {
+            self.by_pid.remove(&pid);
+        }
+    }
+
+    pub(super) fn add_thread(&mut self, process: u32, tid: Tid, state: State) -> u32 {
+        let thread = Thread { pid: self.process(process).pid, tid };
+        let mut slot = Slot {
+            generation: 0,
+            thread,
+            process,
+            state,
+            dead: false,
+            next: None,
+            interrupt: Interrupt::None,
+            stays: false,
+            run: Run::Continue,
+            applied: None,
+            in_syscall: false,
+            first: self.process(process).threads.is_empty(),
+            known: false,
+        };
+        let index = match self.free_slots.pop() {
+            Some(index) => {
+                let old = &mut self.slots[index as usize];
+                slot.generation = old.generation.wrapping_add(1);
+                *old = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.by_tid.insert(tid, index);
+        self.process_mut(process).threads.push(index);
+        index
+    }
+
+    /// A tid may be used again as soon as the thread's end was waited for.
+    pub(super) fn release_tid(&mut self, index: u32) {
+        let tid = self.slot(index).thread.tid;
+        if self.by_tid.get(&tid) == Some(&index) {
+            self.by_tid.remove(&tid);
+        }
+    }
+
+    /// Takes a thread out of its process and of the table.
+    pub(super) fn remove_thread(&mut self, index: u32) {
+        let process = self.slot(index).process;
+        self.process_mut(process).threads.retain(|&i| i != index);
+        self.retire(index);
+    }
+
+    fn retire(&mut self, index: u32) {
+        self.release_tid(index);
+        let slot = self.slot_mut(index);
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.state = State::Running;
+        slot.dead = true;
+        self.free_slots.push(index);
+    }
+
+    /// Makes the tokens that are out for a thread stale.
+    pub(super) fn revoke(&mut self, index: u32) {
+        let slot = self.slot_mut(index);
+        slot.generation = slot.generation.wrapping_add(1);
+    }
+}

@@ -1,0 +1,367 @@
+//! From raw stops to events.
+
+use crate::backend::{Patience, RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin, Waited};
+use crate::stopped::Place;
+use crate::{
+    Backend, Error, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped,
+    TrapCauses,
+};
+
+use super::table::{Interrupt, Slot, State};
+use super::{ForkPair, Ready, Side, Tracer};
+
+impl<B: Backend> Tracer<B> {
+    /// The next event; `None` once no process is traced.
+    ///
+    /// If every traced thread is stopped and its token is in the caller's hands, this blocks until
+    /// one of them is killed or a waker wakes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] for an answer of the kernel that is not expected; no stop is lost by it.
+    ///
+    /// # Platform notes
+    ///
+    /// Only tracees of this tracer are waited for, never another child of this process. The host
+    /// must not wait for a tracee itself, nor for "any child": `waitpid(-1)` there may take stops
+    /// and ends of tracees (on Linux only of those that this process has spawned).
+    pub fn wait(&mut self) -> Result<Option<Event>> {
+        self.next(true)
+    }
+
+    /// The next event, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Tracer::wait).
+    pub fn try_wait(&mut self) -> Result<Option<Event>> {
+        self.next(false)
+    }
+
+    fn next(&mut self, block: bool) -> Result<Option<Event>> {
+        if let Some(process) = self.departed.take() {
+            self.table.remove_process(process);
+        }
+        self.take_back();
+        loop {
+            while let Some(raw) = self.backlog.pop_front() {
+                self.take(raw)?;
+            }
+            self.queue_held_exits();
+            if let Some(event) = self.give_next() {
+                return Ok(Some(event));
+            }
+            if std::mem::take(&mut self.woken) {
+                return Ok(Some(Event::Woken));
+            }
+            if self.table.is_empty() && self.parked.is_empty() {
+                return Ok(None);
+            }
+            let patience = match (block, self.expects_a_half()) {
+                (false, _) => Patience::Poll,
+                (true, false) => Patience::Block,
+                (true, true) => Patience::Brief,
+            };
+            match self.backend.wait(patience)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => return Ok(Some(Event::Woken)),
+                Waited::Nothing => {
+                    if !self.settle_parked()? && !block {
+                        return Ok(None);
+                    }
+                }
+                Waited::NoTracees => {
+                    if !self.settle_vanished() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues again what was dropped. Both halves of a fork, if both were dropped, are one event
+    /// again.
+    fn take_back(&mut self) {
+        if self.returned.borrow().is_empty() {
+            return;
+        }
+        let mut places = std::mem::take(&mut *self.returned.borrow_mut());
+        while let Some(place) = (!places.is_empty()).then(|| places.remove(0)) {
+            let Some(slot) = self.table.at(place) else { continue };
+            let State::Given(reason) = slot.state else { continue };
+            if slot.dead {
+                self.release_dead(place.index);
+                continue;
+            }
+            let thread = slot.thread;
+            self.table.slot_mut(place.index).state = State::Queued(reason);
+            let partner = |other: &Place| {
+                self.table.at(*other).filter(|slot| match (reason, slot.state) {
+                    (StopReason::Forked { child, .. }, State::Given(StopReason::Started)) => {
+                        slot.thread.pid == child
+                    }
+                    (StopReason::Started, State::Given(StopReason::Forked { child, .. })) => {
+                        thread.pid == child
+                    }
+                    _ => false,
+                })
+            };
+            let Some(at) = places.iter().position(|other| partner(other).is_some_and(|s| !s.dead))
+            else {
+                self.ready.push_back(Ready::Stop(place));
+                continue;
+            };
+            let other = places.remove(at);
+            let (parent, child) =
+                if reason == StopReason::Started { (other, place) } else { (place, other) };
+            let parent_thread = self.table.slot(parent.index).thread;
+            let child_pid = self.table.slot(child.index).thread.pid;
+            for half in [parent, child] {
+                if let State::Given(reason) = self.table.slot(half.index).state {
+                    self.table.slot_mut(half.index).state = State::Queued(reason);
+                }
+            }
+            if let State::Queued(StopReason::Forked { kind, .. }) =
+                self.table.slot(parent.index).state
+            {
+                self.ready.push_back(Ready::Fork(ForkPair {
+                    kind,
+                    parent_pid: Some(parent_thread.pid),
+                    parent_tid: Some(parent_thread.tid),
+                    child_pid,
+                    parent: Side::Stopped(parent),
+                    child: Side::Stopped(child),
+                }));
+            }
+        }
+    }
+
+    /// The first event of the queue that still is one.
+    fn give_next(&mut self) -> Option<Event> {
+        while let Some(ready) = self.ready.pop_front() {
+            match ready {
+                Ready::Stop(place) => {
+                    if let Some(stop) = self.give(place) {
+                        return Some(Event::Stopped(stop));
+                    }
+                }
+                Ready::Fork(pair) => {
+                    let mut half = |side| match side {
+                        Side::Stopped(place) => self.give(place).map_or(Half::Gone, Half::Stopped),
+                        Side::LetGo => Half::LetGo,
+                        Side::Gone => Half::Gone,
+                    };
+                    return Some(Event::Forked(Forked {
+                        kind: pair.kind,
+                        parent_pid: pair.parent_pid,
+                        parent_tid: pair.parent_tid,
+                        child_pid: pair.child_pid,
+                        parent: half(pair.parent),
+                        child: half(pair.child),
+                    }));
+                }
+                Ready::ThreadExited { pid, tid } => return Some(Event::ThreadExited { pid, tid }),
+                Ready::Exited { process } => {
+                    self.departed = Some(process);
+                    let process = self.table.process(process);
+                    let (pid, real_parent) = (process.pid, process.real_parent);
+                    let Some(status) = process.ended else { continue };
+                    return Some(Event::Exited { pid, status, real_parent });
+                }
+                Ready::Reparented { pid, from, to } => {
+                    return Some(Event::Reparented { pid, from, to });
+                }
+            }
+        }
+        None
+    }
+
+    /// The token of a queued stop.
+    fn give(&mut self, place: Place) -> Option<Stopped> {
+        let State::Queued(reason) = self.table.at(place)?.state else { return None };
+        // Another token may be out for it, in a `Halted`; this one takes its place.
+        self.table.revoke(place.index);
+        Some(self.token(place.index, reason))
+    }
+
+    /// A token for a stopped thread.
+    pub(super) fn token(&mut self, index: u32, reason: StopReason) -> Stopped {
+        self.table.slot_mut(index).state = State::Given(reason);
+        let slot = self.table.slot(index);
+        Stopped {
+            place: self.table.place(index),
+            pid: slot.thread.pid,
+            tid: slot.thread.tid,
+            reason,
+            signal: match reason {
+                StopReason::Signal(signal) => Some(signal),
+                _ => None,
+            },
+            returned: Some(self.returned.clone()),
+        }
+    }
+
+    /// Takes in what the kernel said. If a request that it needs fails, it is kept for the next
+    /// wait.
+    pub(super) fn take(&mut self, raw: RawStop) -> Result<()> {
+        let result = match raw.kind {
+            RawKind::Stop(reason) => self.take_stop(raw, reason),
+            RawKind::Ended(status) => self.take_end(raw, status),
+        };
+        if result.is_err() {
+            self.backlog.push_front(raw);
+        }
+        result
+    }
+
+    fn take_stop(&mut self, raw: RawStop, reason: RawReason) -> Result<()> {
+        let Some(tid) = raw.tid else { return Ok(()) };
+        if let Some(index) = self.table.find_thread(tid) {
+            return self.stopped(index, reason);
+        }
+        let process = match (raw.pid, reason) {
+            (Some(pid), _) => self.table.find_process(pid),
+            // A thread has exec'ed, and now has the id of a first thread that had ended before
+            // the process was attached to.
+            (None, RawReason::Execed { .. }) => {
+                B::process_led_by(tid).and_then(|pid| self.table.find_process(pid))
+            }
+            (None, _) => None,
+        };
+        match process {
+            // A thread whose birth the kernel did not report, since nobody asked for it.
+            Some(process) => {
+                let index = self.table.add_thread(process, tid, State::Running);
+                self.stopped(index, reason)
+            }
+            None => self.park(raw),
+        }
+    }
+
+    /// A thread of ours has stopped.
+    pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        if let RawReason::Execed { former_tid } = reason {
+            return self.execed(index, former_tid);
+        }
+        let process = self.table.slot(index).process;
+        if B::STOP_SCOPE == StopScope::Process {
+            // The others are at rest as well; only what stopped has something to say.
+            self.rest_others(process, index);
+        }
+        let slot = self.table.slot_mut(index);
+        if slot.is_stopped() {
+            // It was killed in a stop, and has gone on to its exit stop.
+            slot.next = Some(reason);
+            return Ok(());
+        }
+        slot.in_syscall = match reason {
+            // Linux does not tell an entry from an exit, but every other stop is known to be
+            // inside or outside of a system call.
+            RawReason::Syscall => !slot.in_syscall,
+            RawReason::Forked { .. } | RawReason::VforkDone | RawReason::SyscallEntry => true,
+            RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
+            _ => false,
+        };
+        let announced = slot.state == State::Announced;
+        let interrupt = std::mem::replace(&mut slot.interrupt, Interrupt::None);
+        if self.table.process(process).letting_go {
+            return self.let_go_at(index, reason);
+        }
+        if self.table.process(process).starting {
+            self.table.process_mut(process).starting = false;
+            let slot = self.table.slot_mut(index);
+            slot.next = (reason != RawReason::Paused).then_some(reason);
+            self.queue(index, StopReason::Started);
+            return Ok(());
+        }
+        match reason {
+            RawReason::Paused if announced => self.thread_started(index),
+            RawReason::Paused if interrupt == Interrupt::Asked => {
+                self.queue(index, StopReason::Interrupted);
+                Ok(())
+            }
+            RawReason::Paused => self.run_silently(index),
+            RawReason::ThreadStarted => self.thread_started(index),
+            RawReason::Signal { signal, trap } => self.signalled(index, signal, trap),
+            RawReason::GroupStop(signal) => {
+                self.queue(index, StopReason::GroupStop(signal));
+                Ok(())
+            }
+            RawReason::Forked { kind, task } => self.forked(index, kind, task),
+            RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
+            RawReason::ThreadExiting => {
+                self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
+            }
+            RawReason::Syscall if self.table.slot(index).in_syscall => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
+            }
+            RawReason::Syscall => self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit),
+            RawReason::SyscallEntry => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
+            }
+            RawReason::SyscallExit => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit)
+            }
+            RawReason::Unknown { raw } => {
+                self.queue(index, StopReason::Unknown { raw });
+                Ok(())
+            }
+            RawReason::Execed { .. } => Ok(()), // went its own way above
+        }
+    }
+
+    /// A signal is about to be delivered. Where a `SIGTRAP` comes from is asked only if it can be
+    /// one of ours; every other one belongs to the program.
+    fn signalled(&mut self, index: u32, signal: Signal, trap: Option<TrapOrigin>) -> Result<()> {
+        let slot = self.table.slot(index);
+        let mut reason = StopReason::Signal(signal);
+        if signal == Signal::TRAP && slot.run == Run::Step {
+            let thread = slot.thread;
+            let origin = match trap {
+                Some(origin) => Ok(origin),
+                None => self.backend.trap_origin(thread),
+            };
+            match origin {
+                Ok(TrapOrigin::Step) => {
+                    reason = StopReason::Trap(TrapCauses { single_step: true });
+                }
+                Ok(_) | Err(Error::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.queue(index, reason);
+        Ok(())
+    }
+
+    /// The first stop of a new thread.
+    fn thread_started(&mut self, index: u32) -> Result<()> {
+        self.table.slot_mut(index).known = true;
+        self.show(index, EventFlags::THREAD, StopReason::ThreadStarted)
+    }
+
+    /// Queues a stop if its process reports such ones; runs the thread on if not.
+    pub(super) fn show(&mut self, index: u32, flag: EventFlags, reason: StopReason) -> Result<()> {
+        if self.table.process_of(index).setup.flags.contains(flag) {
+            self.queue(index, reason);
+            Ok(())
+        } else {
+            self.run_silently(index)
+        }
+    }
+
+    pub(super) fn queue(&mut self, index: u32, reason: StopReason) {
+        self.table.slot_mut(index).state = State::Queued(reason);
+        self.ready.push_back(Ready::Stop(self.table.place(index)));
+    }
+
+    /// Where one stop stops the process: the other threads are stopped too.
+    fn rest_others(&mut self, process: u32, index: u32) {
+        for i in 0..self.table.process(process).threads.len() {
+            let other = self.table.process(process).threads[i];
+            let slot: &mut Slot = self.table.slot_mut(other);
+            if other != index && !slot.is_stopped() {
+                slot.state = State::Resting;
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The processes that were seen, and what happened to them.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use trapline::{ExitStatus, ForkKind, Pid, ProcessInfo, Signal, SignalInfo, Tid};
+
+use super::quote;
+
+/// How much of a command line is kept for the tree and the timeline.
+const COMMAND: usize = 300;
+
+/// One event, as the outputs want it.
+pub(crate) struct Record<'a> {
+    /// Since the start.
+    pub(crate) t: Duration,
+    /// The process; `None` for a fork whose maker was killed and is not known.
+    pub(crate) pid: Option<Pid>,
+    pub(crate) tid: Option<Tid>,
+    /// The process's place in [`Processes`].
+    pub(crate) at: Option<usize>,
+    pub(crate) what: What<'a>,
+}
+
+/// What happened.
+pub(crate) enum What<'a> {
+    Spawn,
+    Attach,
+    Fork { kind: ForkKind, child: Pid, followed: Followed },
+    Exec { info: &'a ProcessInfo, former_tid: Option<Tid> },
+    VforkDone,
+    Thread,
+    ThreadExit,
+    Signal { signal: Signal, info: Option<SignalInfo> },
+    GroupStop(Signal),
+    Reparented { from: Pid, to: Pid },
+    Detach,
+    Exit { status: ExitStatus, real_parent: Option<Pid> },
+}
+
+/// Which sides of a fork stay traced.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Followed {
+    Both,
+    Parent,
+    Child,
+}
+
+/// Where a process comes from.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Origin {
+    Spawned,
+    Attached,
+    Made(ForkKind),
+}
+
+/// A program that a process has run.
+pub(crate) struct Program {
+    /// Its last word: `sh`.
+    pub(crate) name: String,
+    pub(crate) path: Option<PathBuf>,
+    /// As a shell would take it, shortened.
+    pub(crate) command: String,
+}
+
+/// How a process left the trace.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    Exited(ExitStatus),
+    /// Not traced any more; it lives on.
+    LetGo,
+}
+
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    /// Its first thread.
+    pub(crate) tid: Option<Tid>,
+    pub(crate) origin: Origin,
+    /// Its real parent now.
+    pub(crate) parent: Option<Pid>,
+    /// Who got it when its first parent ended.
+    pub(crate) adopted_by: Option<Pid>,
+    /// The place of the process whose copy it is.
+    pub(crate) maker: Option<usize>,
+    /// The place of its first real parent; `None` if that is not traced.
+    pub(crate) born_to: Option<usize>,
+    pub(crate) children: Vec<usize>,
+    pub(crate) started: Duration,
+    pub(crate) programs: Vec<Program>,
+    pub(crate) end: Option<(Duration, End)>,
+}
+
+impl Process {
+    /// The program that it runs now, if it was seen to start one.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        self.programs.last()
+    }
+}
+
+/// All processes that were seen, in the order of their appearance.
+#[derive(Default)]
+pub(crate) struct Processes {
+    all: Vec<Process>,
+    /// Those that live, by pid: the kernel gives the ids of the dead to others.
+    living: HashMap<Pid, usize>,
+    pub(crate) counts: Counts,
+}
+
+/// How often things happened.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) forks: usize,
+    pub(crate) execs: usize,
+    pub(crate) exits: usize,
+    /// Exits that were by a signal.
+    pub(crate) killed: usize,
+}
+
+impl Processes {
+    /// The place of a living process.
+    pub(crate) fn find(&self, pid: Pid) -> Option<usize> {
+        self.living.get(&pid).copied()
+    }
+
+    pub(crate) fn get(&self, at: usize) -> &Process {
+        &self.all[at]
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> &mut Process {
+        &mut self.all[at]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Those without a parent among the others.
+    pub(crate) fn roots(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        (0..self.all.len()).filter(|&at| self.all[at].born_to.is_none())
+    }
+
+    /// A process appears.
+    pub(crate) fn add(
+        &mut self,
+        pid: Pid,
+        origin: Origin,
+        maker: Option<usize>,
+        parent: Option<Pid>,
+        started: Duration,
+    ) -> usize {
+        let at = self.all.len();
+        let born_to = parent.and_then(|parent| self.find(parent)).or(maker);
+        if let Some(parent) = born_to {
+            self.all[parent].children.push(at);
+        }
+        self.all.push(Process {
+            pid,
+            tid: None,
+            origin,
+            parent,
+            adopted_by: None,
+            maker,
+            born_to,
+            children: Vec::new(),
+            started,
+            programs: Vec::new(),
+            end: None,
+        });
+        self.living.insert(pid, at);
+        at
+    }
+
+    /// A process runs a program.
+    pub(crate) fn runs(&mut self, at: usize, info: &ProcessInfo) {
+        let path = info.executable.clone();
+        let args = info.arguments.as_deref().unwrap_or_default();
+        let first = args.first().map(|arg| arg.as_os_str()).filter(|arg| !arg.is_empty());
+        let name = Path::new(first.or(path.as_deref().map(Path::as_os_str)).unwrap_or_default());
+        let name = name.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
+        let command = match (args, &path) {
+            ([], Some(path)) => quote::command([path.as_os_str()], COMMAND),
+            ([], None) => "?".into(),
+            (args, _) => quote::command(args, COMMAND),
+        };
+        self.all[at].programs.push(Program { name, path, command });
+    }
+
+    /// The name of what a process runs: its own program, or the one that it is a copy of.
+    pub(crate) fn name(&self, mut at: usize) -> &str {
+        loop {
+            match (self.all[at].program(), self.all[at].maker) {
+                (Some(program), _) => return &program.name,
+                (None, Some(maker)) => at = maker,
+                (None, None) => return "?",
+            }
+        }
+    }
+
+    /// A process is not traced any more.
+    pub(crate) fn end(&mut self, at: usize, t: Duration, end: End) {
+        self.all[at].end = Some((t, end));
+        if let End::Exited(status) = end {
+            self.living.remove(&self.all[at].pid);
+            self.counts.exits += 1;
+            self.counts.killed += usize::from(matches!(status, ExitStatus::Killed { .. }));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! sysctl(3) and procctl(2): what is known about processes, traced or not.
+
+use libc::{c_int, kinfo_proc};
+
+use super::{Errno, Kernel, Result, check};
+use crate::decode::SignalSet;
+use crate::ffi;
+
+/// A process, or a thread of one, as `kern.proc` tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    /// The thread, or any thread of the process.
+    pub(crate) tid: i32,
+    /// The real parent, whoever traces it.
+    pub(crate) parent: i32,
+    /// The tracer, or 0.
+    pub(crate) tracer: i32,
+    /// It has ended, and waits to be reaped.
+    pub(crate) zombie: bool,
+    /// A vfork child that still has its parent's memory.
+    pub(crate) in_vfork: bool,
+    /// The thread sleeps, and no signal ends that.
+    pub(crate) uninterruptible: bool,
+    /// Pending for the process; in a list of threads, for the thread.
+    pub(crate) pending: SignalSet,
+}
+
+/// The buffer does not grow beyond this: no list of a process's threads, arguments or such is
+/// longer.
+const LIMIT: usize = 64 << 20;
+
+impl Kernel {
+    /// One process; `None` if there is none. An LWP's id finds its process.
+    pub(crate) fn process(&mut self, pid: i32) -> Result<Option<Process>> {
+        Ok(self.processes(&[libc::KERN_PROC_PID, pid], 1)?.into_iter().next())
+    }
+
+    /// The threads of a process, each with what is known about the process; none if there is none.
+    pub(crate) fn threads(&mut self, pid: i32) -> Result<Vec<Process>> {
+        self.processes(&[libc::KERN_PROC_PID | libc::KERN_PROC_INC_THREAD, pid], 16)
+    }
+
+    /// All processes that can be seen.
+    pub(crate) fn all_processes(&mut self) -> Result<Vec<Process>> {
+        self.processes(&[libc::KERN_PROC_PROC, 0], 256)
+    }
+
+    /// The file that a process runs, with a final zero.
+    pub(crate) fn executable(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl(&[libc::KERN_PROC_PATHNAME, pid], libc::PATH_MAX as usize)
+    }
+
+    /// The arguments of a process, each with a final zero.
+    pub(crate) fn arguments(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl(&[libc::KERN_PROC_ARGS, pid], 4096)
+    }
+
+    fn processes(&mut self, name: &[c_int], guess: usize) -> Result<Vec<Process>> {
+        let bytes = match self.sysctl(name, guess * ffi::KINFO_PROC_SIZE) {
+            Err(Errno::SRCH) => return Ok(Vec::new()),
+            result => result?,
+        };
+        Ok(bytes.chunks_exact(ffi::KINFO_PROC_SIZE).map(process).collect())
+    }
+
+    /// Reads a variable below `kern.proc`, into a buffer that grows until it fits.
+    fn sysctl(&mut self, name: &[c_int], guess: usize) -> Result<Vec<u8>> {
+        let name: Vec<c_int> = [libc::CTL_KERN, libc::KERN_PROC].iter().chain(name).copied().collect();
+        let mut size = guess;
+        loop {
+            let mut bytes = vec![0_u8; size];
+            let mut len = bytes.len();
+            self.requests += 1;
+            // SAFETY: the name is read; at most `len` bytes are written, and the buffer has them.
+            match check(unsafe {
+                libc::sysctl(
+                    name.as_ptr(),
+                    name.len() as u32,
+                    bytes.as_mut_ptr().cast(),
+                    &mut len,
+                    std::ptr::null(),
+                    0,
+                )
+            }) {
+                Err(Errno::NOMEM) if size < LIMIT => size *= 4,
+                result => {
+                    result?;
+                    bytes.truncate(len);
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+
+    /// `PROC_TRACE_STATUS`: the tracer, 0 if there is none, -1 if none may be.
+    pub(crate) fn trace_status(&mut self, pid: i32) -> Result<i32> {
+        let mut status: c_int = 0;
+        self.requests += 1;
+        // SAFETY: the request writes one int.
+        check(unsafe {
+            libc::procctl(
+                libc::P_PID,
+                pid.into(),
+                libc::PROC_TRACE_STATUS,
+                std::ptr::from_mut(&mut status).cast(),
+            )
+        })?;
+        Ok(status)
+    }
+
+    /// `PROC_REAP_STATUS`: who gets a process's orphans.
+    pub(crate) fn reaper(&mut self, pid: i32) -> Result<i32> {
+        let mut status = ffi::ReaperStatus::default();
+        self.requests += 1;
+        // SAFETY: the request writes one `struct procctl_reaper_status`.
+        check(unsafe {
+            libc::procctl(
+                libc::P_PID,
+                pid.into(),
+                libc::PROC_REAP_STATUS,
+                std::ptr::from_mut(&mut status).cast(),
+            )
+        })?;
+        Ok(status.rs_reaper)
+    }
+}
+
+/// One entry of `kern.proc`. The bytes are as long as one.
+fn process(bytes: &[u8]) -> Process {
+    // SAFETY: the bytes are as long as a `kinfo_proc`, which is integers, arrays of them and
+    // pointers that are not followed; they may be unaligned.
+    let info: kinfo_proc = unsafe { bytes.as_ptr().cast::<kinfo_proc>().read_unaligned() };
+    let sleeps = info.ki_stat == libc::SSLEEP;
+    Process {
+        pid: info.ki_pid,
+        tid: info.ki_tid,
+        parent: info.ki_ppid,
+        tracer: info.ki_tracer,
+        zombie: info.ki_stat == libc::SZOMB,
+        in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
+        uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
+        pending: super::ptrace::signals(&info.ki_siglist),
+    }
+}
+
+const _: () = assert!(size_of::<kinfo_proc>() == ffi::KINFO_PROC_SIZE);

@@ -1,0 +1,185 @@
+//! What the kernel's numbers mean: pure functions, integers in and stops out.
+
+use trapline_core::backend::{Ending, RawKind, RawReason, RawStop, Setup, TrapOrigin};
+use trapline_core::{EventFlags, ExitStatus, ForkKind, Pid, Signal, SignalInfo, Tid};
+
+use crate::ffi::{PTRACE_EVENT_STOP, Siginfo};
+
+/// Fork, vfork, vfork-done, clone and exec are always on: only a stopped thread's options can be
+/// changed, and the engine hides what was not asked for. The bit of a system call's stop tells it
+/// from a `SIGTRAP`.
+const ALWAYS: i32 = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACEVFORKDONE;
+
+/// The options of `PTRACE_SEIZE` and `PTRACE_SETOPTIONS`.
+pub(crate) fn options(setup: Setup) -> i32 {
+    let mut options = ALWAYS;
+    if setup.flags.contains(EventFlags::EXIT) {
+        options |= libc::PTRACE_O_TRACEEXIT;
+    }
+    if setup.ending == Ending::Kill {
+        options |= libc::PTRACE_O_EXITKILL;
+    }
+    options
+}
+
+/// A wait status (`wait(2)`, and `ptrace(2)` for the bits above 16).
+pub(crate) fn stop(tid: Tid, status: i32) -> RawStop {
+    let kind = match ended(status) {
+        Some(ended) => RawKind::Ended(ended),
+        None => RawKind::Stop(reason(status)),
+    };
+    RawStop {
+        pid: None,
+        tid: Some(tid),
+        kind,
+    }
+}
+
+/// The wait status of an end; `None` for that of a stop.
+pub(crate) fn ended(status: i32) -> Option<ExitStatus> {
+    if libc::WIFEXITED(status) {
+        return Some(ExitStatus::Code(libc::WEXITSTATUS(status)));
+    }
+    if libc::WIFSIGNALED(status) {
+        let signal = Signal::from_raw(libc::WTERMSIG(status))?;
+        let core_dumped = libc::WCOREDUMP(status);
+        return Some(ExitStatus::Killed {
+            signal,
+            core_dumped,
+        });
+    }
+    None
+}
+
+fn reason(status: i32) -> RawReason {
+    let raw = status as u32;
+    let unknown = RawReason::Unknown { raw };
+    if !libc::WIFSTOPPED(status) {
+        return unknown;
+    }
+    let (event, number) = (raw >> 16, (status >> 8) & 0xff);
+    if event == 0 && number == libc::SIGTRAP | 0x80 {
+        return RawReason::Syscall;
+    }
+    let Some(signal) = Signal::from_raw(number) else {
+        return unknown;
+    };
+    let forked = |kind| RawReason::Forked { kind, task: None };
+    match event as i32 {
+        0 => RawReason::Signal { signal, trap: None },
+        libc::PTRACE_EVENT_FORK => forked(ForkKind::Fork),
+        libc::PTRACE_EVENT_VFORK => forked(ForkKind::Vfork),
+        libc::PTRACE_EVENT_CLONE => forked(ForkKind::Clone),
+        libc::PTRACE_EVENT_VFORK_DONE => RawReason::VforkDone,
+        libc::PTRACE_EVENT_EXEC => RawReason::Execed { former_tid: None },
+        libc::PTRACE_EVENT_EXIT => RawReason::ThreadExiting,
+        _ if event == PTRACE_EVENT_STOP && signal == Signal::TRAP => RawReason::Paused,
+        _ if event == PTRACE_EVENT_STOP && signal.stops() => RawReason::GroupStop(signal),
+        _ => unknown,
+    }
+}
+
+/// Whether an event message could be an exit code.
+///
+/// A tracee that is killed at an event goes on to its exit stop, and what was a thread's id is
+/// the code it ends with: a signal's number, perhaps with the bit of a core file, or what it
+/// passed to `exit`, times 256.
+pub(crate) fn could_be_exit_code(message: u64) -> bool {
+    message < 0x100 || (message < 0x1_0000 && message & 0xff == 0)
+}
+
+/// The event of a stop, from its `si_code`: that is what the wait status had above bit 8.
+pub(crate) fn event_of(info: &Siginfo) -> i32 {
+    int(info, 8) >> 8
+}
+
+/// Where a `SIGTRAP` comes from.
+///
+/// `send_sigtrap` and `get_si_code` in `arch/x86/kernel/traps.c`; a step over a system call is
+/// `TRAP_BRKPT` (`user_single_step_report` in `arch/x86/kernel/ptrace.c`), a step into a signal
+/// handler has the signal's own number (`signal_delivered` in `kernel/signal.c`), and `int3` has
+/// `SI_KERNEL`.
+pub(crate) fn trap_origin(info: &Siginfo) -> TrapOrigin {
+    const SI_KERNEL: i32 = 0x80;
+    const TRAP_BRKPT: i32 = 1;
+    const TRAP_BRANCH: i32 = 3;
+    match int(info, 8) {
+        libc::TRAP_TRACE | TRAP_BRKPT | TRAP_BRANCH | libc::SIGTRAP => TrapOrigin::Step,
+        libc::TRAP_HWBKPT => TrapOrigin::Hardware,
+        SI_KERNEL => TrapOrigin::Breakpoint,
+        // Negative or 0 if a process sent it; else of the program's own making, as by a
+        // performance counter (`TRAP_PERF`).
+        _ => TrapOrigin::Sent,
+    }
+}
+
+/// A `siginfo_t`, by the layouts that the kernel chooses among (`siginfo_layout` in
+/// `kernel/signal.c`); `None` if it names no signal.
+pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
+    const SI_USER: i32 = 0;
+    const SI_KERNEL: i32 = 0x80;
+    let signal = Signal::from_raw(int(info, 0))?;
+    let code = int(info, 8);
+    let made_by_kernel = code > SI_USER && code < SI_KERNEL;
+    // A child's parent is told by the child.
+    let has_sender = match code {
+        libc::SI_TIMER | libc::SI_SIGIO => false,
+        _ => code <= SI_USER || (made_by_kernel && signal == Signal::CHLD),
+    };
+    let has_addr = made_by_kernel
+        && [
+            Signal::SEGV,
+            Signal::BUS,
+            Signal::ILL,
+            Signal::FPE,
+            Signal::TRAP,
+        ]
+        .contains(&signal);
+    let has_value = code < SI_USER && code != libc::SI_SIGIO && code != libc::SI_TKILL;
+    Some(SignalInfo {
+        signal,
+        code,
+        errno: int(info, 4),
+        sender: has_sender.then(|| Pid::from_raw(int(info, 16))),
+        sender_uid: has_sender.then(|| int(info, 20) as u32),
+        // At SIGTRAP's own events si_code is above 0xff, and there is a sender in this place.
+        addr: has_addr.then(|| long(info, 16)),
+        value: has_value.then(|| long(info, 24)),
+    })
+}
+
+/// A change of a child that `waitid` tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It has ended.
+    Ended,
+    /// Job control or a tracer has it stopped; the signal.
+    Stopped(i32),
+}
+
+/// What `waitid` has found; `None` for nothing.
+pub(crate) fn change(info: &Siginfo) -> Option<Change> {
+    match (int(info, 16), int(info, 8)) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) => Some(Change::Ended),
+        _ => Some(Change::Stopped(int(info, 24))),
+    }
+}
+
+/// The 32-bit number at an offset, which is a constant of this file.
+fn int(info: &Siginfo, at: usize) -> i32 {
+    i32::from_ne_bytes(std::array::from_fn(|i| info.0[at + i]))
+}
+
+/// The 64-bit number at an offset, which is a constant of this file.
+fn long(info: &Siginfo, at: usize) -> u64 {
+    u64::from_ne_bytes(std::array::from_fn(|i| info.0[at + i]))
+}
+
+#[cfg(test)]
+mod tests;

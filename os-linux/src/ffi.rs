@@ -1,0 +1,59 @@
+//! What the C library's bindings lack: `linux/ptrace.h`, `linux/elf.h`, `linux/close_range.h`,
+//! `asm-generic/siginfo.h`.
+
+/// The event of a stop that `PTRACE_INTERRUPT`, an automatic attach or job control made; only
+/// `PTRACE_SEIZE`d threads have it.
+pub(crate) const PTRACE_EVENT_STOP: u32 = 128;
+
+/// `ptrace(2)`: what a stop in a system call is about.
+pub(crate) const PTRACE_GET_SYSCALL_INFO: libc::c_long = 0x420e;
+
+/// [`SyscallInfo::op`]: the thread is not at a stop of a system call.
+pub(crate) const PTRACE_SYSCALL_INFO_NONE: u8 = 0;
+/// [`SyscallInfo::op`]: at the entry of a system call.
+pub(crate) const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
+/// [`SyscallInfo::op`]: at its exit.
+pub(crate) const PTRACE_SYSCALL_INFO_EXIT: u8 = 2;
+/// [`SyscallInfo::op`]: at a stop that a seccomp filter asked for.
+pub(crate) const PTRACE_SYSCALL_INFO_SECCOMP: u8 = 3;
+
+/// `struct ptrace_syscall_info` of `linux/ptrace.h`. The union is an array here: `entry` and
+/// `seccomp` are the number and six arguments, `exit` the result and, in its first byte, whether
+/// that is an error.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SyscallInfo {
+    pub(crate) op: u8,
+    pub(crate) pad: [u8; 3],
+    pub(crate) arch: u32,
+    pub(crate) instruction_pointer: u64,
+    pub(crate) stack_pointer: u64,
+    pub(crate) data: [u64; 7],
+    pub(crate) seccomp_data: u64,
+}
+
+/// The register set that `PTRACE_GETREGSET` calls the extended state of an x86 CPU.
+pub(crate) const NT_X86_XSTATE: libc::c_long = 0x202;
+
+/// `siginfo_t`, as bytes: `decode` takes it apart.
+#[repr(C, align(8))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Siginfo(pub(crate) [u8; 128]);
+
+impl Default for Siginfo {
+    fn default() -> Self {
+        Self([0; 128])
+    }
+}
+
+/// A control message that carries one `SCM_CREDENTIALS`. `CMSG_DATA` of 64-bit systems is what
+/// follows the 16 bytes of the header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Credentials {
+    pub(crate) header: libc::cmsghdr,
+    pub(crate) who: libc::ucred,
+}
+
+/// `close_range(2)`: with a file table of one's own.
+pub(crate) const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;

@@ -1,0 +1,284 @@
+//! What `/proc` says of processes and threads (`proc(5)`).
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use trapline_core::{Error, Pid, Result, Tid};
+
+use crate::sys::Kernel;
+
+/// The lines of `/proc/<id>/status` that are needed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// `R`, `S`, `D`, `T` (stopped), `t` (stopped by a tracer), `Z`, `X`, ...
+    pub(crate) state: u8,
+    /// The process.
+    pub(crate) tgid: i32,
+    /// The process of its real parent, whoever traces it; 0 if that is in another namespace.
+    pub(crate) ppid: i32,
+    /// The thread that traces it, or 0.
+    pub(crate) tracer: i32,
+    /// Its effective user.
+    pub(crate) user: u32,
+    /// Its effective capabilities.
+    pub(crate) capabilities: u64,
+}
+
+impl Status {
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let field = |name: &str| {
+            text.split(|&byte| byte == b'\n')
+                .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))
+                .and_then(|value| std::str::from_utf8(value).ok())
+        };
+        let number = |name| field(name)?.trim().parse().ok();
+        Some(Self {
+            state: *field("State")?.trim().as_bytes().first()?,
+            tgid: number("Tgid")?,
+            ppid: number("PPid")?,
+            tracer: number("TracerPid")?,
+            user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
+            capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
+        })
+    }
+}
+
+/// The status of a process or of a thread.
+pub(crate) fn status(kernel: &Kernel, id: i32) -> Result<Status> {
+    let text = read(kernel, id, "status")?;
+    Status::parse(&text).ok_or_else(|| malformed("/proc/<id>/status", id))
+}
+
+/// A thread's state, as [`Status::state`] has it, by a shorter file.
+pub(crate) fn state(kernel: &Kernel, tid: Tid) -> Result<u8> {
+    let text = read(kernel, tid.as_raw(), "stat")?;
+    let fields = after_name(&text).and_then(|fields| fields.first().copied());
+    fields.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))
+}
+
+/// Whether it is a thread of the kernel's own (`PF_KTHREAD` in `include/linux/sched.h`).
+pub(crate) fn is_kernel_thread(kernel: &Kernel, id: i32) -> bool {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let flags = |text: Vec<u8>| {
+        let fields = std::str::from_utf8(after_name(&text)?).ok()?;
+        fields.split(' ').nth(6)?.parse::<u64>().ok()
+    };
+    let flags = read(kernel, id, "stat").ok().and_then(flags);
+    flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// The fields of `stat` behind the name, which may itself have spaces and brackets.
+fn after_name(stat: &[u8]) -> Option<&[u8]> {
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    stat.get(end + 2..)
+}
+
+/// A thread's name.
+pub(crate) fn name(kernel: &Kernel, id: i32) -> Result<String> {
+    let name = read(kernel, id, "comm")?;
+    Ok(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
+/// The threads of a process, its first one too if that has ended before the others.
+pub(crate) fn threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
+    let gone = |e| missing(kernel, "/proc/<pid>/task", pid.as_raw(), e);
+    // Opening, reading and closing the directory.
+    (0..3).for_each(|_| kernel.count());
+    let mut threads = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task")).map_err(gone)? {
+        let entry = entry.map_err(gone)?.file_name();
+        threads.extend(entry.to_str().and_then(|tid| tid.parse().ok()).map(Tid::from_raw));
+    }
+    Ok(threads)
+}
+
+/// The program that a process runs; " (deleted)" stands behind the path of one that is not there
+/// any more, as the kernel has it.
+pub(crate) fn executable(kernel: &Kernel, pid: Pid) -> Result<PathBuf> {
+    let link = |dir: &Path| {
+        kernel.count();
+        fs::read_link(dir.join("exe"))
+    };
+    by_any_thread(kernel, pid, link)
+}
+
+/// Its arguments, the program's name first. The program can change them.
+pub(crate) fn arguments(kernel: &Kernel, pid: Pid) -> Result<Vec<OsString>> {
+    let arguments = |dir: &Path| {
+        let line = read_path(kernel, &dir.join("cmdline"))?;
+        if line.is_empty() {
+            // There are none, or the thread has no memory any more; then it has no program.
+            kernel.count();
+            fs::read_link(dir.join("exe"))?;
+        }
+        Ok(split_arguments(&line))
+    };
+    by_any_thread(kernel, pid, arguments)
+}
+
+fn split_arguments(line: &[u8]) -> Vec<OsString> {
+    let Some(line) = line.strip_suffix(b"\0").or(Some(line).filter(|l| !l.is_empty())) else {
+        return Vec::new();
+    };
+    line.split(|&byte| byte == 0)
+        .map(|argument| OsString::from_vec(argument.to_vec()))
+        .collect()
+}
+
+/// Asks the process's directory, or that of another thread: a first thread that has ended before
+/// the others has no memory and no program.
+fn by_any_thread<T>(
+    kernel: &Kernel,
+    pid: Pid,
+    ask: impl Fn(&Path) -> io::Result<T>,
+) -> Result<T> {
+    let error = match ask(Path::new(&format!("/proc/{pid}"))) {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    if error.kind() == io::ErrorKind::NotFound {
+        for tid in threads(kernel, pid)? {
+            if let Ok(answer) = ask(Path::new(&format!("/proc/{pid}/task/{tid}"))) {
+                return Ok(answer);
+            }
+        }
+    }
+    Err(missing(kernel, "/proc/<pid>", pid.as_raw(), error))
+}
+
+fn read(kernel: &Kernel, id: i32, file: &str) -> Result<Vec<u8>> {
+    read_path(kernel, Path::new(&format!("/proc/{id}/{file}")))
+        .map_err(|e| missing(kernel, "/proc/<id>", id, e))
+}
+
+fn read_path(kernel: &Kernel, path: &Path) -> io::Result<Vec<u8>> {
+    // Opening and closing.
+    (0..2).for_each(|_| kernel.count());
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; 4096];
+    let mut length = 0;
+    loop {
+        kernel.count();
+        let free = bytes.get_mut(length..).unwrap_or_default();
+        match file.read(free) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// A file that is not there is a process or thread that is not there, unless `/proc` itself is
+/// missing.
+fn missing(kernel: &Kernel, request: &'static str, id: i32, source: io::Error) -> Error {
+    kernel.count();
+    let is_gone = source.kind() == io::ErrorKind::NotFound
+        || source.raw_os_error() == Some(libc::ESRCH);
+    if is_gone && Path::new("/proc/self").exists() {
+        return Error::Gone;
+    }
+    Error::Os {
+        request,
+        id,
+        source,
+    }
+}
+
+fn malformed(request: &'static str, id: i32) -> Error {
+    Error::Os {
+        request,
+        id,
+        source: io::ErrorKind::InvalidData.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &[u8] = b"Name:\ta) b\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t12\n\
+        Ngid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t0\t0\n\
+        CapEff:\t000001ffffffffff\nThreads:\t2\n";
+
+    #[test]
+    fn a_status_file_is_read_by_names() {
+        let status = Status::parse(STATUS).unwrap();
+        let expected = Status {
+            state: b't',
+            tgid: 12,
+            ppid: 1,
+            tracer: 99,
+            user: 1001,
+            capabilities: 0x1ff_ffff_ffff,
+        };
+        assert_eq!(status, expected);
+        assert!(!status.has_ended());
+    }
+
+    #[test]
+    fn what_is_no_status_file_is_refused() {
+        assert_eq!(Status::parse(b""), None);
+        for cut in 0..STATUS.len() - 12 {
+            // Any answer will do that is not a panic.
+            let _ = Status::parse(&STATUS[..cut]);
+        }
+        assert_eq!(Status::parse(b"State:\nTgid:\nPPid:\nTracerPid:\nUid:\n"), None);
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_confuse() {
+        assert_eq!(after_name(b"7 (a) R (b) S 1 2"), Some(&b"S 1 2"[..]));
+        assert_eq!(after_name(b"7 (a"), None);
+        assert_eq!(after_name(b"7 (a)"), None);
+    }
+
+    #[test]
+    fn arguments_are_split_at_their_ends() {
+        assert_eq!(split_arguments(b""), Vec::<OsString>::new());
+        assert_eq!(split_arguments(b"sh\0-c\0\0"), ["sh", "-c", ""]);
+        // A program that has overwritten them may leave no end.
+        assert_eq!(split_arguments(b"postgres: idle"), ["postgres: idle"]);
+        assert_eq!(split_arguments(b"\0"), [""]);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let kernel = Kernel::default();
+        let pid = Pid::from_raw(std::process::id() as i32);
+        let status = status(&kernel, pid.as_raw()).unwrap();
+        assert_eq!(status.tgid, pid.as_raw());
+        assert_eq!(executable(&kernel, pid).unwrap(), std::env::current_exe().unwrap());
+        let arguments = arguments(&kernel, pid).unwrap();
+        assert_eq!(arguments, std::env::args_os().collect::<Vec<_>>());
+        let own = Tid::from_raw(crate::sys::own_tid());
+        assert!(threads(&kernel, pid).unwrap().contains(&own));
+        assert_eq!(state(&kernel, own).unwrap(), b'R');
+        assert!(!is_kernel_thread(&kernel, pid.as_raw()));
+        assert!(kernel.requests() > 10);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_gone() {
+        let kernel = Kernel::default();
+        for raw in [i32::MAX, 0, -1] {
+            assert!(status(&kernel, raw).unwrap_err().is_gone());
+            assert!(threads(&kernel, Pid::from_raw(raw)).unwrap_err().is_gone());
+            assert!(executable(&kernel, Pid::from_raw(raw)).unwrap_err().is_gone());
+            assert!(arguments(&kernel, Pid::from_raw(raw)).unwrap_err().is_gone());
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! x86-64: registers, system calls and the instructions of the doorbell.
+
+use trapline_arch_x86_64::{Registers, X86_64};
+use trapline_core::Syscall;
+
+use crate::ffi::{
+    PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE,
+    PTRACE_SYSCALL_INFO_SECCOMP, SyscallInfo,
+};
+
+/// The CPU.
+pub(crate) type Cpu = X86_64;
+
+/// The code segment of 64-bit programs (`__USER_CS` in `arch/x86/include/asm/segment.h`).
+const USER_CS: u64 = 0x33;
+/// Set in the numbers of the x32 ABI, whose calls that make tasks are those of the 64-bit one.
+const X32_SYSCALL_BIT: u64 = 0x4000_0000;
+/// The ABI of 32-bit programs, in [`SyscallInfo::arch`] (`linux/audit.h`).
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+
+/// The system call that made a task, as its caller's registers show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloneCall {
+    /// `fork` or `vfork`.
+    Fork,
+    /// `clone` with these flags.
+    Clone(u64),
+    /// `clone3` with its arguments at this address; the flags are the first eight bytes there.
+    Clone3(u64),
+    /// A call of another ABI.
+    Other,
+}
+
+/// Which call it was. At an event stop the arguments are still in their registers.
+pub(crate) fn clone_call(registers: &libc::user_regs_struct) -> CloneCall {
+    if registers.cs != USER_CS {
+        return CloneCall::Other;
+    }
+    // 64-bit code can make 32-bit calls (`int 0x80`), but those that make tasks have other
+    // numbers there: 2, 120, 190. `clone3` has the same one, and its argument in rbx.
+    match (registers.orig_rax & !X32_SYSCALL_BIT) as libc::c_long {
+        libc::SYS_fork | libc::SYS_vfork => CloneCall::Fork,
+        libc::SYS_clone => CloneCall::Clone(registers.rdi),
+        libc::SYS_clone3 => CloneCall::Clone3(registers.rdi),
+        _ => CloneCall::Other,
+    }
+}
+
+/// The library's registers from the kernel's.
+pub(crate) fn from_kernel(raw: &libc::user_regs_struct) -> Registers {
+    Registers {
+        r15: raw.r15,
+        r14: raw.r14,
+        r13: raw.r13,
+        r12: raw.r12,
+        rbp: raw.rbp,
+        rbx: raw.rbx,
+        r11: raw.r11,
+        r10: raw.r10,
+        r9: raw.r9,
+        r8: raw.r8,
+        rax: raw.rax,
+        rcx: raw.rcx,
+        rdx: raw.rdx,
+        rsi: raw.rsi,
+        rdi: raw.rdi,
+        orig_rax: raw.orig_rax,
+        rip: raw.rip,
+        cs: raw.cs,
+        rflags: raw.eflags,
+        rsp: raw.rsp,
+        ss: raw.ss,
+        fs_base: raw.fs_base,
+        gs_base: raw.gs_base,
+        ds: raw.ds,
+        es: raw.es,
+        fs: raw.fs,
+        gs: raw.gs,
+    }
+}
+
+/// The kernel's registers from the library's.
+pub(crate) fn to_kernel(registers: &Registers) -> libc::user_regs_struct {
+    libc::user_regs_struct {
+        r15: registers.r15,
+        r14: registers.r14,
+        r13: registers.r13,
+        r12: registers.r12,
+        rbp: registers.rbp,
+        rbx: registers.rbx,
+        r11: registers.r11,
+        r10: registers.r10,
+        r9: registers.r9,
+        r8: registers.r8,
+        rax: registers.rax,
+        rcx: registers.rcx,
+        rdx: registers.rdx,
+        rsi: registers.rsi,
+        rdi: registers.rdi,
+        orig_rax: registers.orig_rax,
+        rip: registers.rip,
+        cs: registers.cs,
+        eflags: registers.rflags,
+        rsp: registers.rsp,
+        ss: registers.ss,
+        fs_base: registers.fs_base,
+        gs_base: registers.gs_base,
+        ds: registers.ds,
+        es: registers.es,
+        fs: registers.fs,
+        gs: registers.gs,
+    }
+}
+
+/// A system call from what the kernel says at its entry, which is everything; `None` if the
+/// registers must be asked as well.
+pub(crate) fn syscall_at_entry(info: &SyscallInfo) -> Option<Syscall> {
+    match info.op {
+        PTRACE_SYSCALL_INFO_ENTRY | PTRACE_SYSCALL_INFO_SECCOMP => {
+            let [number, args @ ..] = info.data;
+            Some(Syscall {
+                number,
+                args,
+                result: None,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A system call at its exit, where the kernel says the result and the registers still have the
+/// number and the arguments, or at another stop inside it; `None` if the thread is in none.
+pub(crate) fn syscall_from_registers(
+    info: &SyscallInfo,
+    registers: &libc::user_regs_struct,
+) -> Option<Syscall> {
+    let r = registers;
+    let args = if info.arch == AUDIT_ARCH_I386 {
+        [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff)
+    } else {
+        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
+    };
+    let result = match info.op {
+        PTRACE_SYSCALL_INFO_EXIT => {
+            let [value, is_error, ..] = info.data;
+            Some(if is_error & 0xff == 0 {
+                Ok(value)
+            } else {
+                Err((value as i64).wrapping_neg() as i32)
+            })
+        }
+        PTRACE_SYSCALL_INFO_NONE if registers.orig_rax as i64 >= 0 => None,
+        _ => return None,
+    };
+    Some(Syscall {
+        number: registers.orig_rax,
+        args,
+        result,
+    })
+}
+
+/// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
+/// new process's id, or a negative error number.
+///
+/// The new process leaves the file table it was born with, moves to the directory `$directory`,
+/// takes the name `$name` and sleeps in `pause(2)`, which only a signal with a handler ends; it
+/// ends if that returns. Needs an `unsafe` block: all signals must be blocked.
+macro_rules! clone_sleeper {
+    ($flags:expr, $directory:expr, $name:expr) => {{
+        let returned: isize;
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor edi, edi",
+            "mov esi, -1",
+            "mov edx, {unshare}",
+            "mov eax, {close_range}",
+            "syscall",
+            "mov rdi, r12",
+            "mov eax, {chdir}",
+            "syscall",
+            "mov edi, {set_name}",
+            "mov rsi, r13",
+            "mov eax, {prctl}",
+            "syscall",
+            "mov eax, {pause}",
+            "syscall",
+            "xor edi, edi",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "2:",
+            unshare = const $crate::ffi::CLOSE_RANGE_UNSHARE,
+            close_range = const libc::SYS_close_range,
+            chdir = const libc::SYS_chdir,
+            set_name = const libc::PR_SET_NAME,
+            prctl = const libc::SYS_prctl,
+            pause = const libc::SYS_pause,
+            exit = const libc::SYS_exit,
+            inlateout("rax") libc::SYS_clone as isize => returned,
+            in("rdi") $flags,
+            in("rsi") 0_usize,
+            in("rdx") 0_usize,
+            in("r10") 0_usize,
+            in("r8") 0_usize,
+            in("r12") $directory,
+            in("r13") $name,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+        returned
+    }};
+}
+pub(crate) use clone_sleeper;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(orig_rax: u64, cs: u64) -> libc::user_regs_struct {
+        let mut raw = to_kernel(&Registers::default());
+        (raw.orig_rax, raw.cs) = (orig_rax, cs);
+        (raw.rdi, raw.rsi, raw.rdx, raw.r10, raw.r8, raw.r9) = (1, 2, 3, 4, 5, 6);
+        (raw.rbx, raw.rcx, raw.rbp) = (7, 8, u64::MAX);
+        raw
+    }
+
+    #[test]
+    fn registers_survive_the_way_there_and_back() {
+        let mut registers = Registers::default();
+        for (i, name) in Registers::NAMES.iter().enumerate() {
+            assert!(registers.set(name, i as u64 + 1));
+        }
+        assert_eq!(from_kernel(&to_kernel(&registers)), registers);
+    }
+
+    #[test]
+    fn the_call_that_made_a_task_is_seen_in_the_registers() {
+        assert_eq!(clone_call(&raw(57, 0x33)), CloneCall::Fork);
+        assert_eq!(clone_call(&raw(58, 0x33)), CloneCall::Fork);
+        assert_eq!(clone_call(&raw(56, 0x33)), CloneCall::Clone(1));
+        assert_eq!(clone_call(&raw(435, 0x33)), CloneCall::Clone3(1));
+        assert_eq!(clone_call(&raw(0x4000_0000 | 56, 0x33)), CloneCall::Clone(1));
+        for other in [raw(57, 0x23), raw(120, 0x33), raw(2, 0x33), raw(u64::MAX, 0x33)] {
+            assert_eq!(clone_call(&other), CloneCall::Other);
+        }
+    }
+
+    #[test]
+    fn a_system_call_is_complete_at_its_entry() {
+        let info = SyscallInfo {
+            op: PTRACE_SYSCALL_INFO_ENTRY,
+            data: [39, 1, 2, 3, 4, 5, 6],
+            ..SyscallInfo::default()
+        };
+        let call = syscall_at_entry(&info).unwrap();
+        assert_eq!((call.number, call.args), (39, [1, 2, 3, 4, 5, 6]));
+        assert_eq!(call.result, None);
+    }
+
+    #[test]
+    fn at_its_exit_the_registers_have_the_rest() {
+        let exit = |value: i64, is_error: u64, arch| SyscallInfo {
+            op: PTRACE_SYSCALL_INFO_EXIT,
+            arch,
+            data: [value as u64, is_error, 0, 0, 0, 0, 0],
+            ..SyscallInfo::default()
+        };
+        let call = syscall_from_registers(&exit(7, 0, 0xc000_003e), &raw(1, 0x33)).unwrap();
+        assert_eq!((call.number, call.args), (1, [1, 2, 3, 4, 5, 6]));
+        assert_eq!(call.result, Some(Ok(7)));
+        let call = syscall_from_registers(&exit(-2, 1, 0xc000_003e), &raw(1, 0x33)).unwrap();
+        assert_eq!(call.result, Some(Err(2)));
+        let call = syscall_from_registers(&exit(0, 0, AUDIT_ARCH_I386), &raw(4, 0x23)).unwrap();
+        assert_eq!(call.args, [7, 8, 3, 2, 1, 0xffff_ffff]);
+    }
+
+    #[test]
+    fn elsewhere_there_is_a_call_if_the_registers_say_so() {
+        let none = SyscallInfo::default();
+        let call = syscall_from_registers(&none, &raw(56, 0x33)).unwrap();
+        assert_eq!((call.number, call.result), (56, None));
+        assert_eq!(syscall_from_registers(&none, &raw(u64::MAX, 0x33)), None);
+        let unknown = SyscallInfo {
+            op: 9,
+            ..SyscallInfo::default()
+        };
+        assert_eq!(syscall_from_registers(&unknown, &raw(1, 0x33)), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! `ptrace(2)`.
+//!
+//! Called as a system call: the C libraries do not agree on the type of its first argument, and
+//! they treat the PEEK requests, which are not used here, in a way of their own.
+
+use std::io;
+use std::ptr;
+
+use trapline_core::backend::Run;
+use trapline_core::{Result, Signal, Tid};
+
+use super::{Kernel, check, error};
+use crate::ffi::{NT_X86_XSTATE, PTRACE_GET_SYSCALL_INFO, Siginfo, SyscallInfo};
+
+/// A request that takes numbers: `addr` and `data` are not looked at as addresses.
+fn plain(request: libc::c_long, tid: Tid, data: libc::c_long) -> io::Result<libc::c_long> {
+    // SAFETY: the requests that are passed here take their last argument as a number and touch no
+    // memory of this process.
+    check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), 0_usize, data) })
+}
+
+/// A request that fills `data`, of whatever length its type has.
+///
+/// # Safety
+///
+/// The kernel writes at most `size_of::<T>()` bytes for `request` and `addr`, and every value of
+/// these bytes is a `T`.
+unsafe fn fill<T>(
+    request: libc::c_long,
+    tid: Tid,
+    addr: libc::c_long,
+    data: &mut T,
+) -> io::Result<libc::c_long> {
+    let data: *mut T = data;
+    // SAFETY: `data` is writable for the length of `T` until the call returns, which is all the
+    // kernel writes, by the caller's promise.
+    check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), addr, data) })
+}
+
+/// A request that reads `data`.
+///
+/// # Safety
+///
+/// The kernel reads at most `size_of::<T>()` bytes for `request`.
+unsafe fn pass<T>(request: libc::c_long, tid: Tid, data: &T) -> io::Result<libc::c_long> {
+    let data: *const T = data;
+    // SAFETY: `data` is readable for the length of `T`, which is all the kernel reads, by the
+    // caller's promise.
+    check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), 0_usize, data) })
+}
+
+fn number(signal: Option<Signal>) -> libc::c_long {
+    signal.map_or(0, |signal| signal.as_raw().into())
+}
+
+impl Kernel {
+    /// `PTRACE_SEIZE` with options: traces a thread without stopping it. The error is the
+    /// kernel's own, for the caller to explain.
+    pub(crate) fn seize(&self, tid: Tid, options: i32) -> io::Result<()> {
+        self.count();
+        plain(libc::PTRACE_SEIZE as _, tid, options.into())?;
+        Ok(())
+    }
+
+    /// `PTRACE_SETOPTIONS`.
+    pub(crate) fn set_options(&self, tid: Tid, options: i32) -> Result<()> {
+        self.count();
+        plain(libc::PTRACE_SETOPTIONS as _, tid, options.into())
+            .map_err(|e| error("PTRACE_SETOPTIONS", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_CONT`, `PTRACE_SINGLESTEP` or `PTRACE_SYSCALL`.
+    pub(crate) fn resume(&self, tid: Tid, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.count();
+        let (request, name) = match run {
+            Run::Continue => (libc::PTRACE_CONT, "PTRACE_CONT"),
+            Run::Step => (libc::PTRACE_SINGLESTEP, "PTRACE_SINGLESTEP"),
+            Run::Syscall => (libc::PTRACE_SYSCALL, "PTRACE_SYSCALL"),
+        };
+        plain(request as _, tid, number(signal)).map_err(|e| error(name, tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_LISTEN`: leaves a thread in its group-stop.
+    pub(crate) fn listen(&self, tid: Tid) -> Result<()> {
+        self.count();
+        plain(libc::PTRACE_LISTEN as _, tid, 0)
+            .map_err(|e| error("PTRACE_LISTEN", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_INTERRUPT`: has a running thread stop.
+    pub(crate) fn interrupt(&self, tid: Tid) -> Result<()> {
+        self.count();
+        plain(libc::PTRACE_INTERRUPT as _, tid, 0)
+            .map_err(|e| error("PTRACE_INTERRUPT", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_DETACH` from a stopped thread.
+    pub(crate) fn detach(&self, tid: Tid, signal: Option<Signal>) -> Result<()> {
+        self.count();
+        plain(libc::PTRACE_DETACH as _, tid, number(signal))
+            .map_err(|e| error("PTRACE_DETACH", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_GETEVENTMSG`: a new task's id, a former thread id, or an exit code.
+    pub(crate) fn event_message(&self, tid: Tid) -> Result<u64> {
+        self.count();
+        let mut message = 0_u64;
+        // SAFETY: writes one unsigned long.
+        unsafe { fill(libc::PTRACE_GETEVENTMSG as _, tid, 0, &mut message) }
+            .map_err(|e| error("PTRACE_GETEVENTMSG", tid.as_raw(), e))?;
+        Ok(message)
+    }
+
+    /// `PTRACE_GETSIGINFO`. The kernel has none for a group-stop (`EINVAL`).
+    pub(crate) fn siginfo(&self, tid: Tid) -> Result<Siginfo> {
+        self.count();
+        let mut info = Siginfo::default();
+        // SAFETY: writes one `siginfo_t`, which is 128 bytes.
+        unsafe { fill(libc::PTRACE_GETSIGINFO as _, tid, 0, &mut info) }
+            .map_err(|e| error("PTRACE_GETSIGINFO", tid.as_raw(), e))?;
+        Ok(info)
+    }
+
+    /// `PTRACE_SETSIGINFO`.
+    pub(crate) fn set_siginfo(&self, tid: Tid, info: &Siginfo) -> Result<()> {
+        self.count();
+        // SAFETY: reads one `siginfo_t`, which is 128 bytes.
+        unsafe { pass(libc::PTRACE_SETSIGINFO as _, tid, info) }
+            .map_err(|e| error("PTRACE_SETSIGINFO", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
+    pub(crate) fn syscall_info(&self, tid: Tid) -> Result<SyscallInfo> {
+        self.count();
+        let mut info = SyscallInfo::default();
+        let size = size_of::<SyscallInfo>() as libc::c_long;
+        // SAFETY: writes at most as many bytes as the third argument says, the length of `info`.
+        unsafe { fill(PTRACE_GET_SYSCALL_INFO, tid, size, &mut info) }
+            .map_err(|e| error("PTRACE_GET_SYSCALL_INFO", tid.as_raw(), e))?;
+        Ok(info)
+    }
+
+    /// `PTRACE_GETREGS`: in the 64-bit form for 32-bit programs too.
+    pub(crate) fn registers(&self, tid: Tid) -> Result<libc::user_regs_struct> {
+        self.count();
+        // SAFETY: all zeros are a value of this structure of integers.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        // SAFETY: writes one `user_regs_struct`.
+        unsafe { fill(libc::PTRACE_GETREGS as _, tid, 0, &mut registers) }
+            .map_err(|e| error("PTRACE_GETREGS", tid.as_raw(), e))?;
+        Ok(registers)
+    }
+
+    /// `PTRACE_SETREGS`.
+    pub(crate) fn set_registers(
+        &self,
+        tid: Tid,
+        registers: &libc::user_regs_struct,
+    ) -> Result<()> {
+        self.count();
+        // SAFETY: reads one `user_regs_struct`.
+        unsafe { pass(libc::PTRACE_SETREGS as _, tid, registers) }
+            .map_err(|e| error("PTRACE_SETREGS", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_GETFPREGS`: an FXSAVE image.
+    pub(crate) fn fp_registers(&self, tid: Tid) -> Result<[u8; 512]> {
+        self.count();
+        let mut image = [0; 512];
+        // SAFETY: writes one `user_fpregs_struct`, which is an FXSAVE image of 512 bytes.
+        unsafe { fill(libc::PTRACE_GETFPREGS as _, tid, 0, &mut image) }
+            .map_err(|e| error("PTRACE_GETFPREGS", tid.as_raw(), e))?;
+        Ok(image)
+    }
+
+    /// `PTRACE_SETFPREGS`.
+    pub(crate) fn set_fp_registers(&self, tid: Tid, image: &[u8; 512]) -> Result<()> {
+        self.count();
+        // SAFETY: reads one `user_fpregs_struct`, which is an FXSAVE image of 512 bytes.
+        unsafe { pass(libc::PTRACE_SETFPREGS as _, tid, image) }
+            .map_err(|e| error("PTRACE_SETFPREGS", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_GETREGSET` with `NT_X86_XSTATE`: how many bytes of `area` it took.
+    pub(crate) fn xstate(&self, tid: Tid, area: &mut [u8]) -> io::Result<usize> {
+        self.count();
+        let mut iov = libc::iovec {
+            iov_base: area.as_mut_ptr().cast(),
+            iov_len: area.len(),
+        };
+        // SAFETY: writes the `iovec`'s new length and, through it, at most `iov_len` bytes of
+        // `area`, which is borrowed until after the call.
+        unsafe { fill(libc::PTRACE_GETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }?;
+        Ok(iov.iov_len)
+    }
+
+    /// `PTRACE_SETREGSET` with `NT_X86_XSTATE`.
+    pub(crate) fn set_xstate(&self, tid: Tid, area: &[u8]) -> Result<()> {
+        self.count();
+        let mut iov = libc::iovec {
+            iov_base: ptr::from_ref(area).cast_mut().cast(),
+            iov_len: area.len(),
+        };
+        // SAFETY: writes the `iovec`'s new length and only reads, through it, at most `iov_len`
+        // bytes of `area`, which is borrowed until after the call.
+        unsafe { fill(libc::PTRACE_SETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }
+            .map_err(|e| error("PTRACE_SETREGSET", tid.as_raw(), e))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! `wait4(2)` and `waitid(2)`.
+
+use std::io;
+
+use trapline_core::{Error, Tid};
+
+use super::{Kernel, PidFd, last_error};
+use crate::decode::{self, Change};
+use crate::ffi::Siginfo;
+
+/// Tracees of the calling thread, and never an ordinary child.
+///
+/// The kernel takes a tracee whatever its exit signal is, and with `__WCLONE` no child whose exit
+/// signal is SIGCHLD (`eligible_child` and `wait_consider_task` in `kernel/exit.c`).
+/// `__WNOTHREAD` leaves the tracees of other threads to them.
+const TRACEES: i32 = libc::__WCLONE | libc::__WNOTHREAD;
+
+/// What a [`Kernel::peek`] looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// The tracee of this id.
+    Tid(Tid),
+    /// Any child or tracee of this process, by its descriptor.
+    Fd(&'a PidFd),
+}
+
+/// What there is to see of a child, still there for a wait to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// Nothing has happened (only without blocking).
+    Nothing,
+    /// It has changed.
+    Changed(Change),
+    /// There is no such child.
+    NoChild,
+}
+
+impl Kernel {
+    /// `wait4` for any tracee of the calling thread; `None` without blocking if nothing happened.
+    /// `ECHILD` if there are no tracees. A signal that the host handles does not end it.
+    pub(crate) fn wait_any(&self, block: bool) -> io::Result<Option<(Tid, i32)>> {
+        self.wait4(-1, TRACEES | no_hang(block))
+    }
+
+    /// The same for one tracee, without blocking.
+    pub(crate) fn try_wait(&self, tid: Tid) -> io::Result<Option<i32>> {
+        let taken = self.wait4(tid.as_raw(), TRACEES | libc::WNOHANG)?;
+        Ok(taken.map(|(_, status)| status))
+    }
+
+    /// `wait4` for the end of a child that is no longer traced by anybody else, SIGCHLD or not.
+    pub(crate) fn reap(&self, tid: Tid) {
+        // An error says that there is nothing to reap.
+        let _ = self.wait4(tid.as_raw(), libc::__WALL | libc::__WNOTHREAD);
+    }
+
+    /// Takes the end of a tracee of *any* thread of this process, if it has ended.
+    pub(crate) fn take_end(&self, tid: Tid) -> io::Result<Option<i32>> {
+        // wait4 has no way to ask for ends alone, and a stop must stay for its tracer; an end,
+        // once seen, is followed by nothing else.
+        match self.waitid(
+            libc::P_PID,
+            tid.as_raw() as libc::id_t,
+            libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WCLONE,
+        )? {
+            Some(Change::Ended) => {
+                let taken = self.wait4(tid.as_raw(), libc::__WCLONE | libc::WNOHANG)?;
+                Ok(taken.map(|(_, status)| status))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `waitid` with `WNOWAIT`: what the calling thread's tracee would report. Ends are looked at
+    /// only.
+    pub(crate) fn peek(&self, target: Target<'_>, ends_only: bool) -> Result<Peek, Error> {
+        let (kind, id) = match target {
+            Target::Tid(tid) => (libc::P_PID, tid.as_raw() as libc::id_t),
+            Target::Fd(fd) => (libc::P_PIDFD, fd.raw() as libc::id_t),
+        };
+        let stops = if ends_only { 0 } else { libc::WSTOPPED };
+        match self.waitid(kind, id, TRACEES | libc::WEXITED | stops | libc::WNOWAIT) {
+            Ok(Some(change)) => Ok(Peek::Changed(change)),
+            Ok(None) => Ok(Peek::Nothing),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(Peek::NoChild),
+            Err(_) => Err(last_error("waitid", id as i32)),
+        }
+    }
+
+    /// The signal that stopped an ordinary, untraced child of this process, if one did.
+    pub(crate) fn stopped_by(&self, pid: i32) -> Option<i32> {
+        let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        match self.waitid(libc::P_PID, pid as libc::id_t, options) {
+            Ok(Some(Change::Stopped(signal))) => Some(signal),
+            _ => None,
+        }
+    }
+
+    fn wait4(&self, id: i32, options: i32) -> io::Result<Option<(Tid, i32)>> {
+        loop {
+            self.count();
+            let mut status = 0;
+            // SAFETY: writes one int, which outlives the call; the usage pointer may be null.
+            let found = unsafe { libc::wait4(id, &mut status, options, std::ptr::null_mut()) };
+            match found {
+                0 => return Ok(None),
+                1.. => return Ok(Some((Tid::from_raw(found), status))),
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn waitid(
+        &self,
+        kind: libc::idtype_t,
+        id: libc::id_t,
+        options: i32,
+    ) -> io::Result<Option<Change>> {
+        loop {
+            self.count();
+            let mut info = Siginfo::default();
+            let raw: *mut Siginfo = &mut info;
+            // SAFETY: writes one `siginfo_t`, 128 bytes, into `info`, which has that length and
+            // alignment and outlives the call.
+            if unsafe { libc::waitid(kind, id, raw.cast(), options) } == 0 {
+                return Ok(decode::change(&info));
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn no_hang(block: bool) -> i32 {
+    if block { 0 } else { libc::WNOHANG }
+}

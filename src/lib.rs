@@ -1,0 +1,64 @@
+//! A portable ptrace abstraction for FreeBSD and Linux.
+//!
+//! A debugger or tracer embeds trapline and writes its event loop once: follow `fork`, `vfork`,
+//! `clone` and `exec`, see every child exactly once, know each process's real parent, with the same
+//! meaning on both systems.
+//!
+//! ```no_run
+//! use std::process::Command;
+//! use trapline::{Event, EventFlags, Resume, StopReason, Tracer};
+//!
+//! let mut tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+//! tracer.spawn(Command::new("make"))?;
+//! while let Some(event) = tracer.wait()? {
+//!     match &event {
+//!         Event::Forked(fork) => println!("{:?} made {}", fork.parent_pid, fork.child_pid),
+//!         Event::Stopped(stop) => match stop.reason() {
+//!             StopReason::Execed { .. } => println!("{} runs a new program", stop.pid()),
+//!             StopReason::Signal(signal) => println!("{} gets {signal}", stop.pid()),
+//!             _ => {}
+//!         },
+//!         Event::Exited { pid, status, .. } => println!("{pid}: {status}"),
+//!         _ => {}
+//!     }
+//!     tracer.resume(event, Resume::Continue)?;
+//! }
+//! # Ok::<(), trapline::Error>(())
+//! ```
+//!
+//! # Living with a host program
+//!
+//! The tracer takes no child, no signal and no thread of the program that it is embedded in. In
+//! return the host does not wait for a tracee itself, nor for "any child" (`waitpid(-1)`) while it
+//! traces: a wait of the host may take what the tracer waits for.
+
+#![forbid(unsafe_code)]
+
+pub mod os;
+
+pub use trapline_arch_x86_64 as x86_64;
+pub use trapline_core::backend;
+pub use trapline_core::{
+    Arch, Backend, Ending, Error, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Forked,
+    Half, Halted, Next, Pid, ProcessInfo, Result, Resume, Signal, SignalInfo, Spawned, StopReason,
+    Stopped, Syscall, Tid, TrapCauses, Waker,
+};
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        use trapline_os_linux::Linux as System;
+    } else if #[cfg(target_os = "freebsd")] {
+        use trapline_os_freebsd::FreeBsd as System;
+    } else {
+        compile_error!("trapline has back ends for Linux and FreeBSD");
+    }
+}
+
+/// A tracer on this system; see [`trapline_core::Tracer`].
+pub type Tracer = trapline_core::Tracer<System>;
+
+/// Makes a [`Tracer`].
+pub type Builder = trapline_core::Builder<System>;
+
+/// The general registers of this CPU, the same type on both systems.
+pub type Registers = <<System as Backend>::Arch as Arch>::Registers;

@@ -1,0 +1,134 @@
+//! Runs each test in a process of its own.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Tests = &'static [(&'static str, fn())];
+
+/// Names the test that this process is to run.
+const TEST: &str = "TRAPLINE_TEST";
+/// How long a test may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The exit status of a test that cannot run here.
+const SKIPPED: i32 = 77;
+
+pub fn main(all: &[(&'static str, Tests)]) {
+    let named = |module: &str, test: &str| format!("{module}::{test}");
+    if let Ok(name) = std::env::var(TEST) {
+        let test = all
+            .iter()
+            .flat_map(|(module, tests)| tests.iter().map(move |(t, f)| (named(module, t), f)))
+            .find(|(test, _)| *test == name);
+        let (_, test) = test.expect("a test of this name");
+        std::process::exit(run_here(*test));
+    }
+    let trials = all.iter().flat_map(|(module, tests)| {
+        tests.iter().map(move |(test, _)| {
+            let name = named(module, test);
+            Trial::test(name.clone(), move || run_apart(&name))
+        })
+    });
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
+    conclusion.exit();
+}
+
+/// The test cannot run here: says why, and ends it. `.ci/run` lists the skips that it allows.
+pub fn skip(why: &str) -> ! {
+    println!("SKIPPED: {why}");
+    let _ = std::io::stdout().flush();
+    std::process::exit(SKIPPED);
+}
+
+/// Runs a test in this process, and sees that it leaves none behind.
+fn run_here(test: fn()) -> i32 {
+    become_reaper();
+    // A panic has printed its message by itself.
+    if std::panic::catch_unwind(test).is_err() {
+        return 1;
+    }
+    let mut status = 0;
+    // SAFETY: waits for any child, which at this point nobody else does; `status` lives.
+    let left = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | ALL) };
+    if left != -1 {
+        eprintln!("the test leaves a process behind: waitpid says {left}, status {status:#x}");
+        return 1;
+    }
+    0
+}
+
+#[cfg(target_os = "linux")]
+const ALL: i32 = libc::__WALL;
+#[cfg(not(target_os = "linux"))]
+const ALL: i32 = 0;
+
+/// Orphans of the test become its children, so that none gets lost.
+fn become_reaper() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: sets an attribute of this process; no pointers.
+    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    #[cfg(target_os = "freebsd")]
+    // SAFETY: sets an attribute of this process; this command takes no data.
+    let result =
+        unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "becoming a reaper");
+}
+
+/// Runs a test in a new process, under the time limit.
+fn run_apart(name: &str) -> Result<(), Failed> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .env(TEST, name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let group = child.id() as i32;
+    let mut readers = Vec::new();
+    let mut pipes: Vec<Box<dyn Read + Send>> = Vec::new();
+    pipes.extend(child.stdout.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
+    pipes.extend(child.stderr.take().map(|p| Box::new(p) as Box<dyn Read + Send>));
+    for mut pipe in pipes {
+        readers.push(std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = pipe.read_to_end(&mut text);
+            text
+        }));
+    }
+    let until = Instant::now() + LIMIT;
+    let mut late = false;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > until {
+            late = true;
+            // SAFETY: sends a signal to the group that this function made.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+            break child.wait()?;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // What a failed test has left in its group holds the pipes open.
+    // SAFETY: as above.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
+    let mut output = String::new();
+    for reader in readers {
+        output += &String::from_utf8_lossy(&reader.join().unwrap_or_default());
+    }
+    if late {
+        return Err(format!("not done after {} s:\n{output}", LIMIT.as_secs()).into());
+    }
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(SKIPPED), _) => {
+            print!("{name}: {output}");
+            Ok(())
+        }
+        (Some(_), _) => Err(output.into()),
+        (None, signal) => Err(format!("killed by signal {signal:?}:\n{output}").into()),
+    }
+}

@@ -1,0 +1,16 @@
+//! What the tests share.
+
+pub mod events;
+pub mod harness;
+
+pub use events::*;
+pub use harness::skip;
+
+/// Defines tests, and the list of them that `main` runs.
+#[macro_export]
+macro_rules! tests {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $($(#[$meta])* fn $name() $body)*
+        pub const TESTS: &[(&str, fn())] = &[$($(#[$meta])* (stringify!($name), $name),)*];
+    };
+}

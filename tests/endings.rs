@@ -1,0 +1,91 @@
+//! F5: what becomes of tracees when the tracer is dropped.
+
+use std::time::Duration;
+
+use trapline::{Ending, EventFlags, Resume};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+fn alive(pid: trapline::Pid) -> bool {
+    // SAFETY: signal 0 only asks.
+    unsafe { libc::kill(pid.as_raw(), 0) == 0 }
+}
+
+crate::tests! {
+    fn f5_a_dropped_tracer_kills_what_it_spawned() {
+        for step in 0..5 {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            let pid = tracer.spawn(fixture("spin", &["3"])).unwrap().pid;
+            if step >= 1 {
+                let stop = next_stop(&mut tracer);
+                match step {
+                    1 => drop(stop),
+                    2 => std::mem::forget(stop),
+                    _ => tracer.resume(stop, Resume::Continue).unwrap(),
+                }
+            }
+            if step == 4 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(tracer);
+            // Killed and reaped: the harness would find a zombie.
+            assert!(!alive(pid), "step {step}");
+        }
+    }
+
+    fn f5_children_share_the_ending_of_their_parent() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("churn", &["5"])).unwrap();
+        for _ in 0..100 {
+            let event = tracer.wait().unwrap().unwrap();
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+        drop(tracer);
+    }
+
+    fn f5_unless_said_otherwise() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let pid = tracer.spawn_with(fixture("exit", &["0"]), Ending::Detach).unwrap().pid;
+        drop(tracer);
+        let mut status = 0;
+        // SAFETY: `status` lives; nobody else waits for this child.
+        assert_eq!(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }, pid.as_raw());
+        assert_eq!(status, 0);
+    }
+
+    fn f3_detach_in_the_middle_of_forks_leaves_nobody_stopped() {
+        for events in 1..25 {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            let pid = tracer.spawn(fixture("fork-tree", &["4"])).unwrap().pid;
+            for _ in 0..events {
+                let event = tracer.wait().unwrap().unwrap();
+                tracer.resume(event, Resume::Continue).unwrap();
+            }
+            // Whatever is there, stopped or running, reported or not.
+            let all: Vec<_> = tracer.processes().collect();
+            for one in all {
+                if tracer.interrupt(one).is_err() {
+                    continue;
+                }
+                while tracer.processes().any(|p| p == one) {
+                    let event = tracer.wait().unwrap().unwrap();
+                    match event {
+                        trapline::Event::Stopped(stop) if stop.pid() == one => {
+                            tracer.detach(stop).unwrap();
+                        }
+                        trapline::Event::Forked(fork) if fork.parent_pid == Some(one) => {
+                            tracer.detach(fork).unwrap();
+                        }
+                        other => tracer.resume(other, Resume::Continue).unwrap(),
+                    }
+                }
+            }
+            run(&mut tracer);
+            let mut child = tracer.take_child(pid);
+            if let Some(child) = &mut child {
+                assert_eq!(child.wait().unwrap().code(), Some(0), "after {events}");
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! E4: every process ends once; threads begin and end under THREAD.
+
+use trapline::{Event, EventFlags, StopReason};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+crate::tests! {
+    fn e4_exit_codes_and_killing_signals() {
+        for (args, end) in [
+            (vec!["exit", "0"], "exit 0 of us"),
+            (vec!["exit", "255"], "exit 255 of us"),
+            (vec!["crash", "kill"], "killed SIGKILL of us"),
+        ] {
+            let log = trace(EventFlags::PROCESS, fixture(args[0], &args[1..]));
+            let events: Vec<_> = log.lines.iter().map(|(_, e)| &**e).collect();
+            assert_eq!(events, ["exec", end]);
+        }
+        for (how, signal) in [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("int3", "SIGTRAP")] {
+            let log = trace(EventFlags::PROCESS, fixture("crash", &[how]));
+            let events: Vec<_> = log.lines.iter().map(|(_, e)| e.clone()).collect();
+            let expected =
+                ["exec".to_string(), format!("signal {signal}"), format!("killed {signal} of us")];
+            assert_eq!(events, expected);
+        }
+    }
+
+    fn e4_the_first_thread_ends_first() {
+        for flags in [
+            EventFlags::PROCESS,
+            EventFlags::PROCESS | EventFlags::THREAD,
+            EventFlags::PROCESS | EventFlags::THREAD | EventFlags::EXIT,
+        ] {
+            let log = trace(flags, fixture("leader-first", &[]));
+            let events: Vec<_> =
+                log.lines.iter().map(|(_, e)| &**e).filter(|e| *e != "thread exiting").collect();
+            let expected: &[&str] = if flags.contains(EventFlags::THREAD) {
+                &["exec", "thread T1", "thread exit T1", "exit 21 of us"]
+            } else {
+                &["exec", "exit 21 of us"]
+            };
+            assert_eq!(events, expected);
+        }
+    }
+
+    fn e4_threads_are_born_and_end_once() {
+        let log = trace(EventFlags::PROCESS | EventFlags::THREAD, fixture("threads", &["20"]));
+        let map = log.by_process();
+        let events = &map["P1"];
+        assert_eq!(events.len(), 42);
+        for i in 1..=20 {
+            let at = |what: String| {
+                let found: Vec<_> = (0..42).filter(|&e| events[e] == what).collect();
+                assert_eq!(found.len(), 1, "{what}");
+                found[0]
+            };
+            assert!(at(format!("thread T{i}")) < at(format!("thread exit T{i}")));
+        }
+        assert_eq!(*events.last().unwrap(), "exit 0 of us");
+    }
+
+    fn e4_threads_are_silent_without_the_flag() {
+        let log = trace(EventFlags::PROCESS, fixture("threads", &["20"]));
+        let events: Vec<_> = log.lines.iter().map(|(_, e)| &**e).collect();
+        assert_eq!(events, ["exec", "exit 0 of us"]);
+    }
+
+    fn e4_many_threads_that_fork_and_exec() {
+        let log = trace(EventFlags::PROCESS | EventFlags::THREAD, fixture("thread-storm", &["16"]));
+        assert_eq!(log.count("fork") + log.count("vfork"), 16);
+        assert_eq!(log.count("exec"), 17);
+        assert_eq!(log.count("exit"), 17);
+        assert_eq!(log.count("thread T"), 32);
+        assert_eq!(log.count("thread exit"), 32);
+    }
+
+    fn e4_an_exiting_thread_can_still_be_asked() {
+        if cfg!(target_os = "freebsd") {
+            skip("FreeBSD has no stop on the way out of a process's last thread");
+        }
+        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
+        tracer.spawn(fixture("exit", &["3"])).unwrap();
+        let mut asked = 0;
+        run_with(&mut tracer, |tracer, event| {
+            if let Event::Stopped(stop) = &event {
+                if stop.reason() == StopReason::ThreadExiting {
+                    assert_ne!(tracer.registers(stop).unwrap().rsp, 0);
+                    asked += 1;
+                }
+            }
+            Some(event)
+        });
+        assert_eq!(asked, 1);
+    }
+
+    fn f4_the_real_parent_is_not_the_tracer() {
+        let log = trace(
+            EventFlags::PROCESS | EventFlags::REPARENT,
+            fixture("daemon", &[]),
+        );
+        let map = log.by_process();
+        let of = |p: &str| -> Vec<String> {
+            map[p].iter().filter(|e| !e.starts_with("signal")).map(|e| e.to_string()).collect()
+        };
+        assert_eq!(of("P1"), ["exec", "fork P2", "exit 3 of us"]);
+        assert_eq!(of("P2"), ["fork P3", "exit 4 of P1"]);
+        // This test is the reaper of its descendants.
+        assert_eq!(of("P3"), ["reparented P2 to us", "exit 5 of us"]);
+    }
+
+    fn f4_orphans() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("orphan", &[])).unwrap();
+        let log = run(&mut tracer);
+        assert_eq!(log.count("exit 2 of us"), 1);
+        assert_eq!(log.count("exit 6 of us"), 1);
+    }
+
+    fn f4_a_child_of_its_parents_parent() {
+        if !cfg!(target_os = "linux") {
+            skip("only Linux has CLONE_PARENT");
+        }
+        let log = trace(EventFlags::PROCESS, fixture("clone-parent", &[]));
+        let map = log.by_process();
+        assert_eq!(*map["P2"].last().unwrap(), "exit 9 of P1");
+        assert_eq!(map["P3"], ["exit 8 of P1"]);
+        assert!(map["P2"].contains(&"fork P3"));
+    }
+}

@@ -1,0 +1,168 @@
+//! E1, E2, F1: every new process once, with both halves.
+
+use trapline::{Event, EventFlags, ExitStatus, FollowFork, ForkKind, Half, Resume, StopReason};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+crate::tests! {
+    fn e1_failed_forks_and_execs_are_no_events() {
+        let log = trace(EventFlags::PROCESS, fixture("failing", &[]));
+        let map = log.by_process();
+        let ours: Vec<_> = map["P1"].iter().filter(|e| !e.starts_with("fork") && !e.starts_with("signal")).collect();
+        let Some(&&exit) = ours.last() else { panic!("no events") };
+        if exit == "exit 3 of us" {
+            skip("RLIMIT_NPROC limits nothing here");
+        }
+        assert_eq!(map["P1"], ["exec", "exit 0 of us"]);
+    }
+
+    fn e2_each_fork_is_one_event_with_both_halves() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("fork", &["20"])).unwrap();
+        let log = run_with(&mut tracer, |tracer, event| {
+            if let Event::Forked(fork) = &event {
+                assert_eq!(fork.kind, ForkKind::Fork);
+                let (Half::Stopped(parent), Half::Stopped(child)) = (&fork.parent, &fork.child)
+                else {
+                    panic!("{fork:?}");
+                };
+                assert_eq!(Some(parent.pid()), fork.parent_pid);
+                assert_eq!(Some(parent.tid()), fork.parent_tid);
+                assert_eq!(child.pid(), fork.child_pid);
+                assert_eq!(child.reason(), StopReason::Started);
+                // Both answer questions.
+                let (p, c) = (tracer.registers(parent).unwrap(), tracer.registers(child).unwrap());
+                assert_eq!(p.rsp, c.rsp);
+                assert_eq!(tracer.process(child.pid()).unwrap().real_parent, Some(parent.pid()));
+                assert_eq!(tracer.process(parent.pid()).unwrap().children, [child.pid()]);
+            }
+            Some(event)
+        });
+        let map = log.by_process();
+        assert_eq!(map.len(), 21);
+        let mut expected = vec!["exec".to_string()];
+        expected.extend((2..22).map(|i| format!("fork P{i}")));
+        expected.push("exit 0 of us".into());
+        let signals = |e: &&&str| !e.starts_with("signal"); // SIGCHLD, where it is reported
+        assert_eq!(map["P1"].iter().filter(signals).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+        for i in 0..20 {
+            assert_eq!(map[&*format!("P{}", i + 2)], [format!("exit {i} of P1")]);
+        }
+    }
+
+    fn e2_a_tree_of_forks() {
+        let log = trace(EventFlags::PROCESS, fixture("fork-tree", &["6"]));
+        assert_eq!(log.count("fork P"), 126);
+        assert_eq!(log.count("exit 0"), 127);
+        assert_eq!(log.by_process().len(), 127);
+    }
+
+    fn e2_vfork_is_a_vfork_on_both_systems() {
+        let flags = EventFlags::PROCESS | EventFlags::VFORK_DONE;
+        let log = trace(flags, fixture("vfork", &[]));
+        let map = log.by_process();
+        let ours: Vec<_> = map["P1"].iter().filter(|e| !e.starts_with("signal")).collect();
+        assert_eq!(ours, [&"exec", &"vfork P2", &"vfork done", &"exit 0 of us"]);
+        assert_eq!(map["P2"], ["exec", "exit 7 of P1"]);
+    }
+
+    fn e2_a_shell_loop_misses_nothing() {
+        let log = trace(
+            EventFlags::PROCESS,
+            sh("for i in 1 2 3 4 5 6 7 8 9 10; do /bin/echo $i; done | cat >/dev/null; exit 3"),
+        );
+        assert_eq!(log.count("fork P") + log.count("vfork P"), 12);
+        assert_eq!(log.count("exec"), 12);
+        assert_eq!(log.count("exit"), 13);
+    }
+
+    fn e2_both_halves_dropped_are_one_event_again() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("fork", &["1"])).unwrap();
+        let mut forks = 0;
+        run_with(&mut tracer, |_, event| {
+            if matches!(event, Event::Forked(_)) {
+                forks += 1;
+                if forks < 3 {
+                    return None; // dropped
+                }
+            }
+            Some(event)
+        });
+        assert_eq!(forks, 3);
+    }
+
+    fn f1_follow_the_parent_alone() {
+        let mut tracer =
+            trapline::Tracer::builder().follow_fork(FollowFork::Parent).build().unwrap();
+        tracer.spawn(fixture("fork", &["5"])).unwrap();
+        let log = run(&mut tracer);
+        assert_eq!(log.by_process().len(), 1);
+        for i in 2..7 {
+            assert_eq!(log.count(&format!("fork P{i}, child let go")), 1);
+        }
+        assert_eq!(log.count("exit 0 of us"), 1);
+    }
+
+    fn f1_follow_the_child_alone() {
+        let mut tracer =
+            trapline::Tracer::builder().follow_fork(FollowFork::Child).build().unwrap();
+        let pid = tracer.spawn(fixture("fork", &["1"])).unwrap().pid;
+        let log = run(&mut tracer);
+        let map = log.by_process();
+        assert_eq!(map["P1"], ["exec", "fork P2, parent let go"]);
+        assert_eq!(map["P2"], ["exit 0 of P1"]);
+        // W2: the parent is an ordinary child again, and saw its own child's end.
+        let mut child = tracer.take_child(pid).expect("the child");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+
+    fn f1_the_caller_decides_with_both_tokens() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("fork", &["4"])).unwrap();
+        let mut let_go = 0;
+        let log = run_with(&mut tracer, |tracer, event| match event {
+            Event::Forked(fork) => {
+                let child = fork.child.into_stopped().unwrap();
+                let_go += 1;
+                if let_go % 2 == 0 {
+                    tracer.detach(child).unwrap();
+                } else {
+                    tracer.resume(child, Resume::Continue).unwrap();
+                }
+                Some(fork.parent.into_stopped().unwrap().into())
+            }
+            other => Some(other),
+        });
+        assert_eq!(log.by_process().len(), 3);
+        assert_eq!(log.count("exit 0 of us"), 1);
+    }
+
+    fn f1_children_are_followed_though_nobody_hears_of_forks() {
+        let log = trace(EventFlags::EXEC, sh("/bin/echo a >/dev/null; /bin/echo b >/dev/null; :"));
+        assert_eq!(log.count("exec"), 3);
+        assert_eq!(log.count("fork"), 0);
+        assert_eq!(log.count("exit"), 3);
+    }
+
+    fn e2_killed_children_still_come_once() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("fork-tree", &["3"])).unwrap();
+        let mut killed = 0;
+        let mut exits = 0;
+        run_with(&mut tracer, |tracer, event| {
+            match &event {
+                Event::Forked(fork) if killed < 3 => {
+                    killed += 1;
+                    tracer.kill(fork.child_pid).unwrap();
+                }
+                Event::Exited { status: ExitStatus::Killed { .. }, .. } => exits += 1,
+                _ => {}
+            }
+            Some(event)
+        });
+        // The parents of the killed fail by their assertion, but do not go missing.
+        assert!(exits >= 3, "{exits}");
+    }
+}

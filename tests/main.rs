@@ -1,0 +1,43 @@
+//! Behaviour on a real kernel, through the facade: one binary, in which each file is one idea and
+//! each test names the clause of ARCHITECTURE.md that it shows.
+//!
+//! Every test runs in a process of its own under a time limit, and fails if it leaves a process
+//! behind. The programs that are traced are modes of this same binary ([`fixtures`]), so that a
+//! test needs nothing but itself, `sh` and the base system.
+
+mod common;
+mod fixtures;
+
+mod attach;
+mod endings;
+mod exec;
+mod exits;
+mod flags;
+mod fork;
+mod halt;
+mod kill;
+mod memory;
+mod requests;
+mod signals;
+mod spawn;
+mod waiting;
+
+fn main() {
+    fixtures::run_if_asked();
+    let all = [
+        ("attach", attach::TESTS),
+        ("endings", endings::TESTS),
+        ("exec", exec::TESTS),
+        ("exits", exits::TESTS),
+        ("flags", flags::TESTS),
+        ("fork", fork::TESTS),
+        ("halt", halt::TESTS),
+        ("kill", kill::TESTS),
+        ("memory", memory::TESTS),
+        ("requests", requests::TESTS),
+        ("signals", signals::TESTS),
+        ("spawn", spawn::TESTS),
+        ("waiting", waiting::TESTS),
+    ];
+    common::harness::main(&all);
+}

@@ -1,0 +1,106 @@
+//! M2, M3: memory and registers.
+
+use trapline::{Error, EventFlags, ExitStatus, Resume};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+crate::tests! {
+    fn m2_text_can_be_read_and_written() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let pc = tracer.registers(&stop).unwrap().rip;
+        let mut text = [0u8; 64];
+        assert_eq!(tracer.read_memory(&stop, pc, &mut text).unwrap(), 64);
+        assert_ne!(text, [0; 64]);
+        let traps = [0xcc; 64];
+        assert_eq!(tracer.write_memory(&stop, pc, &traps).unwrap(), 64);
+        let mut read = [0u8; 64];
+        assert_eq!(tracer.read_memory(&stop, pc, &mut read).unwrap(), 64);
+        assert_eq!(read, traps);
+        assert_eq!(tracer.write_memory(&stop, pc, &text).unwrap(), 64);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m2_a_short_read_says_how_much_it_got() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let sp = tracer.registers(&stop).unwrap().rsp;
+        // Up from the stack pointer to the end of the stack, and on.
+        let mut all = vec![0u8; 64 << 20];
+        let got = tracer.read_memory(&stop, sp, &mut all).unwrap();
+        assert!(got > 0 && got < all.len(), "{got}");
+        assert_eq!((sp + got as u64) % 4096, 0, "it ends with a page");
+        // The program's environment lies there.
+        let needle = b"TRAPLINE_FIXTURE=exit";
+        assert!(all[..got].windows(needle.len()).any(|w| w == needle));
+        for addr in [0, 8, u64::MAX - 8, 0xffff_8000_0000_0000] {
+            let error = tracer.read_memory(&stop, addr, &mut [0; 4]).unwrap_err();
+            assert!(matches!(error, Error::BadAddress { addr: a } if a == addr), "{error:?}");
+            let error = tracer.write_memory(&stop, addr, &[0; 4]).unwrap_err();
+            assert!(matches!(error, Error::BadAddress { .. }), "{error:?}");
+        }
+        assert_eq!(tracer.read_memory(&stop, 0, &mut []).unwrap(), 0);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m2_after_an_exec_it_is_the_new_image() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, sh("exec /bin/echo hello >/dev/null"));
+        let sp = tracer.registers(&stop).unwrap().rsp;
+        tracer.read_memory(&stop, sp, &mut [0; 8]).unwrap();
+        // A write opens the memory of the old image.
+        let pc = tracer.registers(&stop).unwrap().rip;
+        let mut byte = [0];
+        tracer.read_memory(&stop, pc, &mut byte).unwrap();
+        tracer.write_memory(&stop, pc, &byte).unwrap();
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        let sp = tracer.registers(&stop).unwrap().rsp;
+        let mut stack = vec![0u8; 1 << 20];
+        let got = tracer.read_memory(&stop, sp, &mut stack).unwrap();
+        assert!(stack[..got].windows(6).any(|w| w == b"hello\0"));
+        let pc = tracer.registers(&stop).unwrap().rip;
+        tracer.read_memory(&stop, pc, &mut byte).unwrap();
+        tracer.write_memory(&stop, pc, &byte).unwrap();
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m3_registers_by_value() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let old = tracer.registers(&stop).unwrap();
+        let mut new = old;
+        (new.r12, new.r13, new.rbx) = (0x1122_3344_5566_7788, 2, 3);
+        tracer.set_registers(&stop, &new).unwrap();
+        assert_eq!(tracer.registers(&stop).unwrap(), new);
+        tracer.set_registers(&stop, &old).unwrap();
+        assert_eq!(tracer.registers(&stop).unwrap(), old);
+
+        let old = tracer.fp_registers(&stop).unwrap();
+        let mut new = old.clone();
+        new.xmm[3] = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+        tracer.set_fp_registers(&stop, &new).unwrap();
+        assert_eq!(tracer.fp_registers(&stop).unwrap().xmm, new.xmm);
+        tracer.set_fp_registers(&stop, &old).unwrap();
+
+        match tracer.extended_state(&stop) {
+            Ok(mut state) => {
+                if let Some(mut ymm) = state.ymm(5) {
+                    ymm[20] = 77;
+                    assert!(state.set_ymm(5, ymm));
+                    tracer.set_extended_state(&stop, &state).unwrap();
+                    let again = tracer.extended_state(&stop).unwrap();
+                    assert_eq!(again.ymm(5), Some(ymm));
+                }
+            }
+            Err(Error::Unsupported { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+}

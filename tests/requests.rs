@@ -1,0 +1,85 @@
+//! Section 5 of the contract: a stop costs the kernel's two requests and one for each thing asked.
+
+use trapline::{Event, EventFlags, Resume, StopReason, Tracer};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+/// How many requests each event took, from the wait that gave it to its resumption.
+fn costs(flags: EventFlags, command: std::process::Command) -> Vec<(String, u64)> {
+    let mut tracer = tracer(flags);
+    tracer.spawn(command).unwrap();
+    let mut costs = Vec::new();
+    loop {
+        let before = tracer.requests();
+        let Some(event) = tracer.wait().unwrap() else { return costs };
+        let what = match &event {
+            Event::Stopped(stop) => match stop.reason() {
+                StopReason::Execed { .. } => "exec".into(),
+                StopReason::Signal(signal) => format!("{signal}"),
+                StopReason::SyscallEntry | StopReason::SyscallExit => "syscall".into(),
+                other => format!("{other:?}"),
+            },
+            Event::Forked(fork) => format!("{}", fork.kind),
+            Event::Exited { .. } => "exit".into(),
+            other => format!("{other:?}"),
+        };
+        tracer.resume(event, Resume::Continue).unwrap();
+        costs.push((what, tracer.requests() - before));
+    }
+}
+
+fn of(costs: &[(String, u64)], what: &str) -> Vec<u64> {
+    costs.iter().filter(|(w, _)| w == what).map(|(_, cost)| *cost).collect()
+}
+
+/// Linux: wait and resume; FreeBSD: wait, PT_LWPINFO and resume.
+const STOP: u64 = if cfg!(target_os = "linux") { 2 } else { 3 };
+
+crate::tests! {
+    fn a_signal_stop_is_a_wait_and_a_resume() {
+        let costs = costs(EventFlags::PROCESS, fixture("counted", &[]));
+        assert_eq!(of(&costs, "SIGUSR1"), [STOP; 3]);
+        assert_eq!(of(&costs, "SIGTERM"), [STOP]);
+    }
+
+    fn a_system_call_stop_is_a_wait_and_a_resume() {
+        let costs = costs(EventFlags::SYSCALL, fixture("exit", &["0"]));
+        let stops = of(&costs, "syscall");
+        assert!(stops.len() > 50);
+        assert!(stops.iter().skip(1).all(|&cost| cost == STOP), "{stops:?}");
+    }
+
+    fn a_fork_is_two_stops_and_two_questions() {
+        let costs = costs(EventFlags::PROCESS, fixture("fork", &["20"]));
+        let forks = of(&costs, "fork");
+        assert_eq!(forks.len(), 20);
+        // Linux asks for the child's id, and whether it is a thread; FreeBSD sets the child's
+        // event mask. An empty wait may come between the halves.
+        let least = 2 * STOP + if cfg!(target_os = "linux") { 2 } else { 1 };
+        assert_eq!(*forks.iter().min().unwrap(), least, "{forks:?}");
+        let mut sorted = forks.clone();
+        sorted.sort();
+        assert!(sorted[10] <= least + 2, "{forks:?}");
+    }
+
+    fn an_exec_asks_for_the_former_thread() {
+        let costs = costs(EventFlags::PROCESS, sh("exec sh -c 'exec sh -c :'"));
+        let execs = of(&costs, "exec");
+        let expected = if cfg!(target_os = "linux") { 3 } else { 3 };
+        assert_eq!(execs[1..], [expected; 2], "{execs:?}");
+    }
+
+    fn a_step_asks_for_its_cause() {
+        let mut tracer: Tracer = tracer(EventFlags::PROCESS);
+        let mut stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let start = tracer.requests();
+        for _ in 0..10 {
+            tracer.resume(stop, Resume::Step).unwrap();
+            stop = next_stop(&mut tracer);
+        }
+        assert_eq!(tracer.requests() - start, 30);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        run(&mut tracer);
+    }
+}
