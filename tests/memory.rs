@@ -91,7 +91,7 @@ crate::tests! {
             Ok(mut state) => {
                 if let Some(mut ymm) = state.ymm(5) {
                     ymm[20] = 77;
-                    assert!(state.set_ymm(5, ymm));
+                    assert!(state.set_ymm(5, &ymm));
                     tracer.set_extended_state(&stop, &state).unwrap();
                     let again = tracer.extended_state(&stop).unwrap();
                     assert_eq!(again.ymm(5), Some(ymm));

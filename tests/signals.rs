@@ -130,6 +130,7 @@ crate::tests! {
         assert_ne!(last, 0);
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+        drop(tracer);
         // An int3 of the program kills it, traced or not.
         let end = with_signals(fixture("crash", &["int3"]), |_, _, signal| {
             assert_eq!(signal, Signal::TRAP);

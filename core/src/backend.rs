@@ -82,6 +82,10 @@ pub trait Backend: Sized {
     /// The next stop or end of a tracee.
     fn wait(&mut self, patience: Patience) -> Result<Waited>;
 
+    /// Whether there is any tracee at all, also one that the engine has not heard of: a process
+    /// whose parent was killed before it could report the fork.
+    fn has_tracees(&mut self) -> Result<bool>;
+
     /// A way to end a blocked [`wait`](Backend::wait) from any thread and any signal handler.
     fn waker(&mut self) -> Result<Arc<dyn Wake>>;
 

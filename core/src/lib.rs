@@ -9,6 +9,8 @@ mod arch;
 pub mod backend;
 mod error;
 mod event;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod flags;
 mod id;
 mod signal;

@@ -82,8 +82,10 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     /// Who got it when its first parent ended.
     pub(crate) adopted_by: Option<Pid>,
-    /// The place of the process whose copy it is.
+    /// The place of the process that made it.
     pub(crate) maker: Option<usize>,
+    /// The name of what that ran then.
+    pub(crate) copy_of: Option<String>,
     /// The place of its first real parent; `None` if that is not traced.
     pub(crate) born_to: Option<usize>,
     pub(crate) children: Vec<usize>,
@@ -151,7 +153,10 @@ impl Processes {
         started: Duration,
     ) -> usize {
         let at = self.all.len();
-        let born_to = parent.and_then(|parent| self.find(parent)).or(maker);
+        let born_to = match parent {
+            Some(parent) => self.find(parent),
+            None => maker,
+        };
         if let Some(parent) = born_to {
             self.all[parent].children.push(at);
         }
@@ -162,6 +167,7 @@ impl Processes {
             parent,
             adopted_by: None,
             maker,
+            copy_of: maker.map(|maker| self.name(maker).into()),
             born_to,
             children: Vec::new(),
             started,
@@ -188,14 +194,10 @@ impl Processes {
     }
 
     /// The name of what a process runs: its own program, or the one that it is a copy of.
-    pub(crate) fn name(&self, mut at: usize) -> &str {
-        loop {
-            match (self.all[at].program(), self.all[at].maker) {
-                (Some(program), _) => return &program.name,
-                (None, Some(maker)) => at = maker,
-                (None, None) => return "?",
-            }
-        }
+    pub(crate) fn name(&self, at: usize) -> &str {
+        let process = &self.all[at];
+        let program = process.program().map(|program| &program.name);
+        program.or(process.copy_of.as_ref()).map_or("?", |name| name)
     }
 
     /// A process is not traced any more.

@@ -24,9 +24,8 @@ Exit status:
   That of the program, or 128+N if signal N killed it; 0 with -p alone. 127 if there is no such
   program, 126 if it cannot be executed, 2 for wrong use, 125 if tracing failed.";
 
-/// Follow a program, or a running process, and everything that it starts.
-///
-/// One line for each event as it happens, and at the end a tree of the processes by real parent.
+/// Follow a program, or a running process, and everything that it starts: a line for each event as
+/// it happens, and at the end a tree of the processes by real parent.
 #[derive(Debug, Parser)]
 #[command(
     name = "trace",
@@ -60,11 +59,11 @@ pub(crate) struct Options {
     pub(crate) follow: Follow,
 
     /// Attach to this running process, with all its threads; may be given several times.
-    #[arg(short = 'p', value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(short = 'p', value_name = "PID", value_parser = process_id)]
     pub(crate) pids: Vec<i32>,
 
     /// The program to run, and its arguments.
-    #[arg(value_name = "PROGRAM [ARGS]", trailing_var_arg = true)]
+    #[arg(value_name = "PROGRAM", trailing_var_arg = true)]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -113,12 +112,23 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
     Ok(options)
 }
 
+fn process_id(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|&pid| pid > 0).ok_or("not a process id, which is a positive number")
+}
+
 /// clap explains over several lines; the first ones say what is wrong.
 fn in_one_line(error: &str) -> String {
-    let lines = error.lines().map(str::trim);
-    let lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    // How to pass a flag as a value is no advice for this command line.
-    let lines = lines.filter(|line| !line.is_empty() && !line.contains("as a value, use"));
-    let text = lines.collect::<Vec<_>>().join(" ");
-    format!("{} (see trace --help)", text.trim_start_matches("error: "))
+    let mut text = String::new();
+    for line in error.lines().map(str::trim) {
+        match line {
+            _ if line.starts_with("Usage:") || line.starts_with("For more") => break,
+            "" => {}
+            // How to pass a flag as a value is no advice for this command line.
+            _ if line.contains("as a value, use") => {}
+            _ if text.is_empty() => text += line.trim_start_matches("error: "),
+            _ if line.starts_with('[') => text.extend([" ", line]),
+            _ => text.extend(["; ", line.trim_start_matches("tip: ")]),
+        }
+    }
+    text + " (see trace --help)"
 }

@@ -131,7 +131,8 @@ pub struct SigInfo {
 impl SigInfo {
     /// Whether the thread's own instruction raised it, and raises it again if it is run again.
     pub(crate) fn is_fault(&self) -> bool {
-        matches!(self.signo, SIGILL | SIGFPE | SIGBUS | SIGSEGV) && (1..SI_USER).contains(&self.code)
+        matches!(self.signo, SIGILL | SIGFPE | SIGBUS | SIGSEGV)
+            && (1..SI_USER).contains(&self.code)
     }
 }
 
@@ -307,7 +308,8 @@ pub(crate) fn trap_origin(code: i32) -> TrapOrigin {
 pub(crate) fn signal_info(info: &SigInfo) -> Option<SignalInfo> {
     let sent = matches!(info.code, SI_USER | SI_QUEUE | SI_LWP);
     let carries = matches!(info.code, SI_QUEUE | SI_TIMER | SI_ASYNCIO | SI_MESGQ);
-    let at_address = info.is_fault() || (info.signo == SIGTRAP && (1..SI_USER).contains(&info.code));
+    let at_address =
+        info.is_fault() || (info.signo == SIGTRAP && (1..SI_USER).contains(&info.code));
     Some(SignalInfo {
         signal: Signal::from_raw(info.signo)?,
         code: info.code,

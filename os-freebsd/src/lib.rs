@@ -20,6 +20,8 @@
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "freebsd")]
+mod attach;
+#[cfg(target_os = "freebsd")]
 mod backend;
 #[cfg(any(target_os = "freebsd", test))]
 mod decode;
@@ -35,7 +37,11 @@ mod memory;
 #[cfg(target_os = "freebsd")]
 mod process;
 #[cfg(target_os = "freebsd")]
+mod refused;
+#[cfg(target_os = "freebsd")]
 mod regs;
+#[cfg(target_os = "freebsd")]
+mod run;
 #[cfg(target_os = "freebsd")]
 mod spawn;
 #[cfg(target_os = "freebsd")]
@@ -51,4 +57,4 @@ pub use backend::FreeBsd;
 #[cfg(target_os = "freebsd")]
 pub use decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
 #[cfg(target_os = "freebsd")]
-pub use ext::{IoOp, MapEntry, SyscallReturn, TraceStatus};
+pub use ext::{MapEntry, Protection, Space, SyscallReturn, TraceStatus};

@@ -92,7 +92,12 @@ impl Kernel {
         Ok(self.wait6(libc::P_PID, pid, options)?.map(|(_, status)| status))
     }
 
-    fn wait6(&mut self, which: libc::idtype_t, id: i32, options: i32) -> Result<Option<(i32, i32)>> {
+    fn wait6(
+        &mut self,
+        which: libc::idtype_t,
+        id: i32,
+        options: i32,
+    ) -> Result<Option<(i32, i32)>> {
         self.requests += 1;
         wait6(which, id, options)
     }

@@ -33,11 +33,7 @@ pub(crate) fn stop(tid: Tid, status: i32) -> RawStop {
         Some(ended) => RawKind::Ended(ended),
         None => RawKind::Stop(reason(status)),
     };
-    RawStop {
-        pid: None,
-        tid: Some(tid),
-        kind,
-    }
+    RawStop { pid: None, tid: Some(tid), kind }
 }
 
 /// The wait status of an end; `None` for that of a stop.
@@ -48,10 +44,7 @@ pub(crate) fn ended(status: i32) -> Option<ExitStatus> {
     if libc::WIFSIGNALED(status) {
         let signal = Signal::from_raw(libc::WTERMSIG(status))?;
         let core_dumped = libc::WCOREDUMP(status);
-        return Some(ExitStatus::Killed {
-            signal,
-            core_dumped,
-        });
+        return Some(ExitStatus::Killed { signal, core_dumped });
     }
     None
 }
@@ -125,6 +118,7 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
     const SI_KERNEL: i32 = 0x80;
     let signal = Signal::from_raw(int(info, 0))?;
     let code = int(info, 8);
+    // Above are SI_KERNEL, which has nothing more, and the events of ptrace.
     let made_by_kernel = code > SI_USER && code < SI_KERNEL;
     // A child's parent is told by the child.
     let has_sender = match code {
@@ -132,14 +126,7 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
         _ => code <= SI_USER || (made_by_kernel && signal == Signal::CHLD),
     };
     let has_addr = made_by_kernel
-        && [
-            Signal::SEGV,
-            Signal::BUS,
-            Signal::ILL,
-            Signal::FPE,
-            Signal::TRAP,
-        ]
-        .contains(&signal);
+        && [Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP].contains(&signal);
     let has_value = code < SI_USER && code != libc::SI_SIGIO && code != libc::SI_TKILL;
     Some(SignalInfo {
         signal,
@@ -147,7 +134,6 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
         errno: int(info, 4),
         sender: has_sender.then(|| Pid::from_raw(int(info, 16))),
         sender_uid: has_sender.then(|| int(info, 20) as u32),
-        // At SIGTRAP's own events si_code is above 0xff, and there is a sender in this place.
         addr: has_addr.then(|| long(info, 16)),
         value: has_value.then(|| long(info, 24)),
     })
@@ -158,7 +144,7 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
 pub(crate) enum Change {
     /// It has ended.
     Ended,
-    /// Job control or a tracer has it stopped; the signal.
+    /// Job control or a tracer has it stopped; the signal, and above that the event.
     Stopped(i32),
 }
 

@@ -1,1 +1,300 @@
-//! trapline-os-linux
+//! The Linux back end of trapline: `ptrace(2)` with `PTRACE_SEIZE`, on x86-64.
+//!
+//! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`pidfd_open`,
+//! `PTRACE_GET_SYSCALL_INFO`, `waitid` with `P_PIDFD`) and a `/proc`.
+//!
+//! # What the host sees of it
+//!
+//! - A tracee belongs to the *thread* that traces it, so there is one [`Linux`] per thread, and it
+//!   stays there. When that thread ends, the kernel lets its tracees go or kills them.
+//! - Waits find tracees, and of the host's children only those that are tracees or were made by
+//!   `clone` with an exit signal other than SIGCHLD. The host must not wait for a tracee itself,
+//!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another
+//!   thread traces. Tracees send SIGCHLD like children.
+//! - A thread starts programs, from the first spawn on.
+//! - A *doorbell* exists once a [waker](Backend::waker) was asked for: a process that sleeps,
+//!   shares the host's memory and is killed with the tracer. No ordinary wait finds it
+//!   (`waitpid` with `__WALL` or `__WCLONE` does).
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod attach;
+mod decode;
+mod ext;
+#[allow(unsafe_code)]
+mod ffi;
+mod memory;
+mod process;
+mod refused;
+mod regs;
+mod spawn;
+#[allow(unsafe_code)]
+mod sys;
+mod task;
+mod wait;
+mod waker;
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use trapline_core::backend::{
+    Backend, NewTask, Patience, RawAttach, RawSpawn, Run, Setup, StopScope, Thread, TrapOrigin,
+    Waited, Wake,
+};
+use trapline_core::{Arch, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+
+pub use ext::Abi;
+
+use memory::Memory;
+use regs::Cpu;
+use spawn::Spawner;
+use sys::Kernel;
+use waker::Bell;
+
+thread_local! {
+    /// Whether this thread has a back end.
+    static IN_USE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The tracees of one thread.
+///
+/// When it is dropped its threads and its doorbell end; its tracees stay as they are until the
+/// thread itself ends.
+#[derive(Debug)]
+pub struct Linux {
+    kernel: Kernel,
+    memory: Memory,
+    spawner: Option<Spawner>,
+    bell: Option<Bell>,
+    /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
+    /// first.
+    last_fork: Option<(Tid, ForkKind)>,
+    /// The process that made it: a fork of the host has a copy, and must not act on it.
+    owner: u32,
+    /// ptrace takes requests from the tracer's thread alone.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        // It may be dropped while the thread's own data is, and then there is no next one.
+        let _ = IN_USE.try_with(|in_use| in_use.set(false));
+        if self.owner != std::process::id() {
+            return;
+        }
+        if let Some(bell) = self.bell.take() {
+            bell.end(&self.kernel);
+        }
+        if let Some(spawner) = self.spawner.take() {
+            spawner.end();
+        }
+    }
+}
+
+impl Backend for Linux {
+    type Arch = Cpu;
+
+    const SYSTEM: &'static str = "Linux";
+    const STOP_SCOPE: StopScope = StopScope::Thread;
+    const INHERITS_SETUP: bool = true;
+
+    fn open() -> Result<Self> {
+        if IN_USE.replace(true) {
+            return Err(Error::Unsupported {
+                what: "a second tracer on one thread",
+                on: Self::SYSTEM,
+            });
+        }
+        Ok(Self {
+            kernel: Kernel::default(),
+            memory: Memory::default(),
+            spawner: None,
+            bell: None,
+            last_fork: None,
+            owner: std::process::id(),
+            not_send: PhantomData,
+        })
+    }
+
+    fn first_thread(pid: Pid) -> Option<Tid> {
+        Some(Tid::from_raw(pid.as_raw()))
+    }
+
+    fn process_led_by(tid: Tid) -> Option<Pid> {
+        Some(Pid::from_raw(tid.as_raw()))
+    }
+
+    fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn> {
+        self.start(command, setup)
+    }
+
+    fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
+        self.trace(pid, setup)
+    }
+
+    fn wait(&mut self, patience: Patience) -> Result<Waited> {
+        self.wait_for(patience)
+    }
+
+    fn has_tracees(&mut self) -> Result<bool> {
+        self.any_tracees()
+    }
+
+    fn waker(&mut self) -> Result<Arc<dyn Wake>> {
+        let bell = match self.bell.take() {
+            Some(bell) => bell,
+            None => Bell::new(&self.kernel)?,
+        };
+        Ok(self.bell.insert(bell).waker())
+    }
+
+    fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.kernel.resume(thread.tid, run, signal)
+    }
+
+    fn listen(&mut self, thread: Thread) -> Result<()> {
+        self.kernel.listen(thread.tid)
+    }
+
+    fn interrupt(&mut self, thread: Thread) -> Result<()> {
+        self.kernel.interrupt(thread.tid)
+    }
+
+    fn suspend(&mut self, _: Thread, _: bool) -> Result<()> {
+        Err(Error::Unsupported {
+            what: "to suspend one thread of a stopped process",
+            on: Self::SYSTEM,
+        })
+    }
+
+    fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+        self.kernel.detach(thread.tid, signal)
+    }
+
+    fn kill(&mut self, pid: Pid, _: Option<Tid>) -> Result<()> {
+        self.kernel.kill(pid, Signal::KILL)
+    }
+
+    fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
+        self.kernel.set_options(thread.tid, decode::options(setup))
+    }
+
+    fn new_task(&mut self, parent: Thread, setup: Setup) -> Result<NewTask> {
+        self.task_of(parent, setup)
+    }
+
+    fn former_tid(&mut self, thread: Thread, setup: Setup) -> Result<Tid> {
+        self.tid_before_exec(thread, setup)
+    }
+
+    fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
+        Ok(decode::trap_origin(&self.kernel.siginfo(thread.tid)?))
+    }
+
+    fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
+        let info = self.kernel.siginfo(thread.tid)?;
+        decode::signal_info(&info)
+            .ok_or_else(|| unusable("PTRACE_GETSIGINFO", thread.tid, libc::EINVAL))
+    }
+
+    fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
+        let info = self.kernel.syscall_info(thread.tid)?;
+        if let Some(call) = regs::syscall_at_entry(&info) {
+            return Ok(call);
+        }
+        let registers = self.kernel.registers(thread.tid)?;
+        regs::syscall_from_registers(&info, &registers)
+            .ok_or_else(|| unusable("PTRACE_GET_SYSCALL_INFO", thread.tid, libc::EINVAL))
+    }
+
+    fn registers(&mut self, thread: Thread) -> Result<<Cpu as Arch>::Registers> {
+        let registers = self.kernel.registers(thread.tid)?;
+        Ok(regs::from_kernel(&registers))
+    }
+
+    fn set_registers(
+        &mut self,
+        thread: Thread,
+        registers: &<Cpu as Arch>::Registers,
+    ) -> Result<()> {
+        let registers = regs::to_kernel(registers);
+        self.kernel.set_registers(thread.tid, &registers)
+    }
+
+    fn fp_registers(&mut self, thread: Thread) -> Result<<Cpu as Arch>::FpRegisters> {
+        regs::fp_registers(&self.kernel, thread.tid)
+    }
+
+    fn set_fp_registers(
+        &mut self,
+        thread: Thread,
+        registers: &<Cpu as Arch>::FpRegisters,
+    ) -> Result<()> {
+        regs::set_fp_registers(&self.kernel, thread.tid, registers)
+    }
+
+    fn extended_state(&mut self, thread: Thread) -> Result<<Cpu as Arch>::ExtendedState> {
+        regs::extended_state(&self.kernel, thread.tid)
+    }
+
+    fn set_extended_state(
+        &mut self,
+        thread: Thread,
+        state: &<Cpu as Arch>::ExtendedState,
+    ) -> Result<()> {
+        regs::set_extended_state(&self.kernel, thread.tid, state)
+    }
+
+    fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        self.memory.read(&self.kernel, thread, addr, buf)
+    }
+
+    fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.memory.write(&self.kernel, thread, addr, data)
+    }
+
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+        let status = process::status(&self.kernel, tid.as_raw())?;
+        Ok((Pid::from_raw(status.tgid), Pid::from_raw(status.ppid)))
+    }
+
+    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
+        let status = process::status(&self.kernel, pid.as_raw())?;
+        Ok(Pid::from_raw(status.ppid))
+    }
+
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        process::threads(&self.kernel, pid)
+    }
+
+    fn is_held(&mut self, thread: Thread) -> Result<bool> {
+        // A parent in vfork and an exec that waits for the other threads sleep so too.
+        Ok(process::state(&self.kernel, thread.tid)? == b'D')
+    }
+
+    fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
+        process::executable(&self.kernel, pid)
+    }
+
+    fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
+        process::arguments(&self.kernel, pid)
+    }
+
+    fn forget(&mut self, pid: Pid) {
+        self.memory.forget(pid);
+    }
+
+    fn requests(&self) -> u64 {
+        self.kernel.requests()
+    }
+}
+
+/// An answer of the kernel that does not answer the question.
+pub(crate) fn unusable(request: &'static str, tid: Tid, errno: i32) -> Error {
+    Error::Os { request, id: tid.as_raw(), source: std::io::Error::from_raw_os_error(errno) }
+}

@@ -87,6 +87,12 @@ pub(crate) fn name(kernel: &Kernel, id: i32) -> Result<String> {
     Ok(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
+/// `kernel.yama.ptrace_scope`, on a kernel that has it.
+pub(crate) fn yama(kernel: &Kernel) -> Option<u8> {
+    let scope = read_path(kernel, Path::new("/proc/sys/kernel/yama/ptrace_scope")).ok()?;
+    std::str::from_utf8(&scope).ok()?.trim().parse().ok()
+}
+
 /// The threads of a process, its first one too if that has ended before the others.
 pub(crate) fn threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
     let gone = |e| missing(kernel, "/proc/<pid>/task", pid.as_raw(), e);
@@ -128,18 +134,12 @@ fn split_arguments(line: &[u8]) -> Vec<OsString> {
     let Some(line) = line.strip_suffix(b"\0").or(Some(line).filter(|l| !l.is_empty())) else {
         return Vec::new();
     };
-    line.split(|&byte| byte == 0)
-        .map(|argument| OsString::from_vec(argument.to_vec()))
-        .collect()
+    line.split(|&byte| byte == 0).map(|argument| OsString::from_vec(argument.to_vec())).collect()
 }
 
 /// Asks the process's directory, or that of another thread: a first thread that has ended before
 /// the others has no memory and no program.
-fn by_any_thread<T>(
-    kernel: &Kernel,
-    pid: Pid,
-    ask: impl Fn(&Path) -> io::Result<T>,
-) -> Result<T> {
+fn by_any_thread<T>(kernel: &Kernel, pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> Result<T> {
     let error = match ask(Path::new(&format!("/proc/{pid}"))) {
         Ok(answer) => return Ok(answer),
         Err(error) => error,
@@ -186,24 +186,16 @@ fn read_path(kernel: &Kernel, path: &Path) -> io::Result<Vec<u8>> {
 /// missing.
 fn missing(kernel: &Kernel, request: &'static str, id: i32, source: io::Error) -> Error {
     kernel.count();
-    let is_gone = source.kind() == io::ErrorKind::NotFound
-        || source.raw_os_error() == Some(libc::ESRCH);
+    let is_gone =
+        source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::ESRCH);
     if is_gone && Path::new("/proc/self").exists() {
         return Error::Gone;
     }
-    Error::Os {
-        request,
-        id,
-        source,
-    }
+    Error::Os { request, id, source }
 }
 
 fn malformed(request: &'static str, id: i32) -> Error {
-    Error::Os {
-        request,
-        id,
-        source: io::ErrorKind::InvalidData.into(),
-    }
+    Error::Os { request, id, source: io::ErrorKind::InvalidData.into() }
 }
 
 #[cfg(test)]

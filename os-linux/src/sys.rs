@@ -15,7 +15,7 @@ use trapline_core::Error;
 
 pub(crate) use bell::clone_bell;
 pub(crate) use signal::{Mask, PidFd};
-pub(crate) use spawn::{Line, report_before_exec};
+pub(crate) use spawn::{Line, READY, RETURNED, report_before_exec};
 pub(crate) use wait::{Peek, Target};
 
 /// The kernel, as one tracer sees it: its requests, and how many were made.
@@ -48,21 +48,13 @@ fn last_error(request: &'static str, id: i32) -> Error {
 pub(crate) fn error(request: &'static str, id: i32, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::ESRCH) => Error::Gone,
-        _ => Error::Os {
-            request,
-            id,
-            source,
-        },
+        _ => Error::Os { request, id, source },
     }
 }
 
 /// Turns what `syscall(2)` returns into a result.
 fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
-    if returned == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(returned)
-    }
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
 
 /// The calling thread's id (`gettid(2)`).

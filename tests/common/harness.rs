@@ -50,14 +50,20 @@ fn run_here(test: fn()) -> i32 {
     if std::panic::catch_unwind(test).is_err() {
         return 1;
     }
-    let mut status = 0;
-    // SAFETY: waits for any child, which at this point nobody else does; `status` lives.
-    let left = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | ALL) };
-    if left != -1 {
-        eprintln!("the test leaves a process behind: waitpid says {left}, status {status:#x}");
-        return 1;
+    // Orphans that ended before their parent could wait for them are the reaper's to bury; a
+    // living or stopped process must not be there.
+    loop {
+        let mut status = 0;
+        // SAFETY: waits for any child, which at this point nobody else does; `status` lives.
+        match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | ALL) } {
+            -1 => return 0,
+            pid if pid > 0 && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) => {}
+            pid => {
+                eprintln!("the test leaves a process behind ({pid}, status {status:#x})");
+                return 1;
+            }
+        }
     }
-    0
 }
 
 #[cfg(target_os = "linux")]

@@ -29,7 +29,9 @@
 mod arch;
 mod ask;
 mod backend;
+mod digest;
 mod kernel;
+mod looks;
 mod model;
 mod program;
 mod request;

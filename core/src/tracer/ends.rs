@@ -13,7 +13,10 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         let process = self.table.slot(index).process;
         let flags = self.table.process(process).setup.flags;
-        let setup = self.table.slot(index).applied.unwrap_or(self.table.process(process).setup);
+        let mut setup = self.table.process(process).setup;
+        for &other in &self.table.process(process).threads {
+            setup.flags |= self.table.slot(other).applied.map_or(flags, |applied| applied.flags);
+        }
         let former = match former {
             Some(former) => former,
             None => match self.backend.former_tid(thread, setup) {
@@ -28,6 +31,8 @@ impl<B: Backend> Tracer<B> {
         let former_tid = match caller {
             Some(caller) if caller != index => Some(former),
             Some(caller) if !self.table.slot(caller).first => Some(former),
+            // A thread that nobody had announced.
+            None if former != thread.tid => Some(former),
             _ => None,
         };
         let interrupt = caller.map_or(Interrupt::None, |i| self.table.slot(i).interrupt);

@@ -144,6 +144,8 @@ impl<B: Backend> Tracer<B> {
             let awaited = self.awaited.swap_remove(at);
             return self.pair(awaited, raw);
         }
+        // It may be parked already, and have been killed since.
+        self.parked.retain(|parked| parked.raw.tid.is_none() || parked.raw.tid != raw.tid);
         self.parked.push(Parked { raw, since: Instant::now() });
         Ok(())
     }
@@ -176,18 +178,19 @@ impl<B: Backend> Tracer<B> {
         };
         let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
-        self.show_fork(
-            ForkPair {
-                kind: fork.kind,
-                parent_pid: Some(fork.parent_pid),
-                parent_tid: Some(fork.parent_tid),
-                child_pid: fork.child,
-                parent,
-                child: side,
-            },
-            setup.flags,
-            process,
-        )
+        let pair = ForkPair {
+            kind: fork.kind,
+            parent_pid: Some(fork.parent_pid),
+            parent_tid: Some(fork.parent_tid),
+            child_pid: fork.child,
+            parent,
+            child: side,
+        };
+        self.show_fork(pair, setup.flags)?;
+        if let RawKind::Ended(status) = child.kind {
+            self.end_process(process, status);
+        }
+        Ok(())
     }
 
     /// Takes in the first thing that was heard of a new process's first thread.
@@ -202,17 +205,13 @@ impl<B: Backend> Tracer<B> {
                 slot.next = (reason != RawReason::Paused).then_some(reason);
                 Side::Stopped(self.table.place(index))
             }
-            (RawKind::Ended(status), _) => {
-                self.end_process(process, status);
-                Side::Gone
-            }
-            (RawKind::Stop(_), None) => Side::Gone,
+            (RawKind::Ended(_), _) | (RawKind::Stop(_), None) => Side::Gone,
         }
     }
 
     /// Queues a fork, follows the sides that are to be followed, and runs both on if nobody wants
     /// to hear of it.
-    fn show_fork(&mut self, mut pair: ForkPair, flags: EventFlags, child: u32) -> Result<()> {
+    fn show_fork(&mut self, mut pair: ForkPair, flags: EventFlags) -> Result<()> {
         let flag = match pair.kind {
             ForkKind::Vfork => EventFlags::VFORK,
             ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
@@ -244,7 +243,6 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-        self.queue_exit(child);
         Ok(())
     }
 
@@ -271,6 +269,21 @@ impl<B: Backend> Tracer<B> {
     /// Whether something of a fork is still to come that nothing else announces.
     pub(super) fn expects_a_half(&self) -> bool {
         !self.parked.is_empty() || self.lost.iter().any(|lost| lost.forked.is_some())
+    }
+
+    /// With no process left in the table: whether there may be one that nobody has announced.
+    pub(super) fn expects_an_unknown(&mut self) -> Result<bool> {
+        if !self.parked.is_empty() || !self.strays.is_empty() {
+            return Ok(true);
+        }
+        if self.lost.is_empty() {
+            return Ok(false);
+        }
+        let any = self.backend.has_tracees()?;
+        if !any {
+            self.lost.clear();
+        }
+        Ok(any)
     }
 
     /// Whether the end of a process must wait for the event of a fork that it may have made.
@@ -317,7 +330,8 @@ impl<B: Backend> Tracer<B> {
         let Some(Parked { raw, .. }) = self.parked.get(at).copied() else { return Ok(false) };
         let Some(tid) = raw.tid else { return Ok(false) };
         let Some((pid, real_parent)) = unless_gone(self.backend.process_of(tid))? else {
-            return Ok(false); // killed meanwhile: its end follows
+            self.parked.swap_remove(at); // killed, and its end was taken in
+            return Ok(false);
         };
         if let Some(process) = self.table.find_process(pid) {
             // A thread, whose maker was killed alone, as an exec does.
@@ -370,7 +384,7 @@ impl<B: Backend> Tracer<B> {
             parent: if suspects.is_empty() && living.is_some() { Side::LetGo } else { Side::Gone },
             child,
         };
-        self.show_fork(pair, setup.flags, process)?;
+        self.show_fork(pair, setup.flags)?;
         Ok(true)
     }
 
@@ -385,7 +399,6 @@ impl<B: Backend> Tracer<B> {
         let pid = raw.pid.or_else(|| raw.tid.and_then(B::process_led_by));
         let (Some(pid), false) = (pid, kind == ForkKind::Clone) else { return Ok(false) };
         let process = self.table.add_process(Process::new(pid, Some(parent), setup));
-        self.end_process(process, status);
         let pair = ForkPair {
             kind,
             parent_pid: Some(parent),
@@ -395,7 +408,8 @@ impl<B: Backend> Tracer<B> {
             child: Side::Gone,
         };
         self.lost.retain(|lost| lost.tid != tid);
-        self.show_fork(pair, setup.flags, process)?;
+        self.show_fork(pair, setup.flags)?;
+        self.end_process(process, status);
         Ok(true)
     }
 }

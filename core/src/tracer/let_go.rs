@@ -9,6 +9,8 @@ use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stop
 use super::table::State;
 use super::{Ready, Side, Tracer};
 
+/// How many brief waits the first stop of a child may take.
+const STRAY_WAITS: u32 = 1000;
 /// How long a dropped tracer waits for what it has killed.
 const DYING_FOR: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,8 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             let (place, signal) = stop.consume();
+            // The token's signal counts, also if it is none.
+            self.table.slot_mut(place.index).state = State::Resting;
             self.let_go(place.index, signal)?;
         }
         Ok(())
@@ -99,36 +103,75 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
+        for other in self.table.process(process).threads.clone() {
+            self.let_go_unreported(other)?;
+        }
         if B::STOP_SCOPE == StopScope::Process {
             let thread = self.table.slot(index).thread;
-            let gone = unless_gone(self.backend.detach(thread, signal))?.is_none();
-            if !gone {
+            let signal = signal.or(self.kept_signal(index));
+            if unless_gone(self.backend.detach(thread, signal))?.is_some() {
                 self.forget_process(process);
             }
-            return Ok(());
+            return self.await_strays();
         }
         self.release(index, signal)?;
         if self.table.find_process(pid) != Some(process) {
-            return Ok(());
+            return self.await_strays();
         }
         for other in self.table.process(process).threads.clone() {
             let slot = self.table.slot(other);
-            let signal = match (slot.state, slot.next) {
-                _ if slot.dead => continue,
-                (State::Queued(StopReason::Signal(signal)), _)
-                | (State::Given(StopReason::Signal(signal)), _)
-                | (_, Some(RawReason::Signal { signal, .. })) => Some(signal),
-                _ => None,
-            };
-            if slot.is_stopped() {
+            if slot.is_stopped() && !slot.dead {
+                let signal = self.kept_signal(other);
                 self.release(other, signal)?;
             }
             if self.table.find_process(pid) != Some(process) {
-                return Ok(());
+                return self.await_strays();
             }
         }
         self.interrupt_running(process)?;
-        self.await_release(pid, process)
+        self.await_release(pid, process)?;
+        self.await_strays()
+    }
+
+    /// The signal that a stopped thread has yet to get.
+    fn kept_signal(&self, index: u32) -> Option<Signal> {
+        let slot = self.table.slot(index);
+        match (slot.state, slot.next) {
+            (State::Queued(StopReason::Signal(signal)), _)
+            | (State::Given(StopReason::Signal(signal)), _)
+            | (_, Some(RawReason::Signal { signal, .. })) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Waits for children that are to be let go: each is about to make its first stop.
+    fn await_strays(&mut self) -> Result<()> {
+        for _ in 0..STRAY_WAITS {
+            if self.strays.is_empty() {
+                break;
+            }
+            match self.backend.wait(Patience::Brief)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => self.woken = true,
+                Waited::Nothing => {}
+                Waited::NoTracees => self.strays.clear(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the child of a fork go that the user was not told of.
+    fn let_go_unreported(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot(index);
+        let thread = slot.thread;
+        match slot.state {
+            State::Forking => match self.take_awaited(thread.tid) {
+                Some(child) => self.let_go_child(child),
+                None => Ok(()),
+            },
+            State::Queued(StopReason::Forked { child, .. }) => self.let_go_untold(thread, child),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
@@ -189,16 +232,8 @@ impl<B: Backend> Tracer<B> {
     /// Detaches one stopped thread, and forgets its process with the last one.
     fn release(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let slot = self.table.slot(index);
-        let (thread, process, state) = (slot.thread, slot.process, slot.state);
-        // The child of a fork that nobody was told of is let go as well.
-        if state == State::Forking {
-            if let Some(child) = self.take_awaited(thread.tid) {
-                self.let_go_child(child)?;
-            }
-        }
-        if let State::Queued(StopReason::Forked { child, .. }) = state {
-            self.let_go_untold(thread, child)?;
-        }
+        let (thread, process) = (slot.thread, slot.process);
+        let signal = signal.or(self.kept_signal(index));
         if unless_gone(self.backend.detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
             self.table.revoke(index);
@@ -281,7 +316,12 @@ impl<B: Backend> Tracer<B> {
             };
         }
         let until = Instant::now() + DYING_FOR;
-        while !self.table.is_empty() && Instant::now() < until {
+        // Nobody is left for whom a silent parent would be worth waiting for.
+        self.half_patience = Duration::ZERO;
+        while Instant::now() < until {
+            if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
+                break;
+            }
             match self.backend.wait(Patience::Brief) {
                 Ok(Waited::Stop(raw)) => {
                     let _ = self.take(raw);
@@ -299,14 +339,10 @@ impl<B: Backend> Tracer<B> {
     fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         let threads = self.table.process(process).threads.clone();
-        let signal = |state| match state {
-            State::Queued(StopReason::Signal(s)) | State::Given(StopReason::Signal(s)) => Some(s),
-            _ => None,
-        };
         let stopped =
             threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
         if let Some(&index) = stopped {
-            return self.let_go(index, signal(self.table.slot(index).state));
+            return self.let_go(index, None);
         }
         self.table.process_mut(process).letting_go = true;
         self.interrupt_running(process)?;
@@ -342,6 +378,8 @@ impl<B: Backend> Tracer<B> {
         for process in ended {
             self.table.remove_process(process);
         }
+        self.held_exits.clear();
+        self.departed = None;
     }
 }
 

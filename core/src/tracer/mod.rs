@@ -243,7 +243,6 @@ impl<B: Backend> Tracer<B> {
     pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
         let setup = Setup { flags: self.flags, ending };
         let mut raw = self.backend.spawn(command, setup)?;
-        self.backlog.extend(raw.meanwhile);
         let us = Pid::from_raw(std::process::id() as i32);
         let mut process = Process::new(raw.pid, Some(us), setup);
         let spawned = Spawned {
@@ -260,7 +259,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.add_thread(process, tid, State::Running);
             self.table.slot_mut(slot).applied = Some(setup);
         }
-        self.backlog.extend(raw.stop);
+        self.take_all(raw.stop.into_iter().chain(raw.meanwhile));
         Ok(spawned)
     }
 
@@ -291,7 +290,6 @@ impl<B: Backend> Tracer<B> {
         }
         let setup = Setup { flags: self.flags, ending };
         let raw = self.backend.attach(pid, setup)?;
-        self.backlog.extend(raw.meanwhile);
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
         let process = self.table.add_process(process);
@@ -303,6 +301,7 @@ impl<B: Backend> Tracer<B> {
             slot.known = true;
             slot.first = first.unwrap_or(slot.first);
         }
+        self.take_all(raw.meanwhile);
         Ok(())
     }
 
@@ -327,7 +326,8 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether no process is traced and no event is left.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty() && self.ready.is_empty()
+        let given = |process| Some(process) == self.departed;
+        self.table.processes().all(|(process, _)| given(process)) && self.ready.is_empty()
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.

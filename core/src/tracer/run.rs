@@ -119,12 +119,6 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }
-        let thread = self.table.slot(index).thread;
-        if matches!(reason, StopReason::GroupStop(_)) {
-            unless_gone(self.backend.listen(thread))?;
-            self.ran(index, State::Listening);
-            return Ok(());
-        }
         let flags = self.table.process_of(index).setup.flags;
         let run = match how {
             Resume::Step => Run::Step,
@@ -142,6 +136,12 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn start(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
         let thread = self.table.slot(index).thread;
         self.apply_setup(index)?;
+        if self.table.slot(index).group_stopped {
+            // To continue it would end the group-stop.
+            unless_gone(self.backend.listen(thread))?;
+            self.ran(index, State::Listening);
+            return Ok(());
+        }
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);

@@ -21,6 +21,8 @@ pub(super) struct Slot {
     pub(super) next: Option<RawReason>,
     /// An interrupt is on its way to it.
     pub(super) interrupt: Interrupt,
+    /// Its stop is a group-stop, which a resumption must not end.
+    pub(super) group_stopped: bool,
     /// At rest because it was told to stay.
     pub(super) stays: bool,
     /// How it was last resumed.
@@ -247,6 +249,7 @@ impl Table {
             dead: false,
             next: None,
             interrupt: Interrupt::None,
+            group_stopped: false,
             stays: false,
             run: Run::Continue,
             applied: None,

@@ -54,7 +54,7 @@ impl<B: Backend> Tracer<B> {
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
             }
-            if self.table.is_empty() && self.parked.is_empty() {
+            if self.table.is_empty() && !self.expects_an_unknown()? {
                 return Ok(None);
             }
             let patience = match (block, self.expects_a_half()) {
@@ -209,9 +209,17 @@ impl<B: Backend> Tracer<B> {
             RawKind::Ended(status) => self.take_end(raw, status),
         };
         if result.is_err() {
-            self.backlog.push_front(raw);
+            self.backlog.push_back(raw);
         }
         result
+    }
+
+    /// Takes in stops that came while a program was started or attached to. A request that fails
+    /// fails again, and is reported, in the next wait.
+    pub(super) fn take_all(&mut self, stops: impl IntoIterator<Item = RawStop>) {
+        for raw in stops {
+            let _ = self.take(raw);
+        }
     }
 
     fn take_stop(&mut self, raw: RawStop, reason: RawReason) -> Result<()> {
@@ -262,8 +270,10 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
-        let announced = slot.state == State::Announced;
-        let interrupt = std::mem::replace(&mut slot.interrupt, Interrupt::None);
+        slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
+        let (announced, listening) =
+            (slot.state == State::Announced, slot.state == State::Listening);
+        let interrupt = self.take_interrupt(index);
         if self.table.process(process).letting_go {
             return self.let_go_at(index, reason);
         }
@@ -283,6 +293,14 @@ impl<B: Backend> Tracer<B> {
             RawReason::Paused => self.run_silently(index),
             RawReason::ThreadStarted => self.thread_started(index),
             RawReason::Signal { signal, trap } => self.signalled(index, signal, trap),
+            // Not a new one, but our interrupt in the middle of it.
+            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Asked => {
+                self.queue(index, StopReason::Interrupted);
+                Ok(())
+            }
+            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Internal => {
+                self.run_silently(index)
+            }
             RawReason::GroupStop(signal) => {
                 self.queue(index, StopReason::GroupStop(signal));
                 Ok(())
@@ -308,6 +326,24 @@ impl<B: Backend> Tracer<B> {
             }
             RawReason::Execed { .. } => Ok(()), // went its own way above
         }
+    }
+
+    /// The interrupt that a stop answers: any stop of the thread does, and where one stop stops
+    /// the process, any stop of the process.
+    fn take_interrupt(&mut self, index: u32) -> Interrupt {
+        let take = |slot: &mut Slot| std::mem::replace(&mut slot.interrupt, Interrupt::None);
+        let mut interrupt = take(self.table.slot_mut(index));
+        if B::STOP_SCOPE == StopScope::Process {
+            let process = self.table.slot(index).process;
+            for i in 0..self.table.process(process).threads.len() {
+                let other = self.table.process(process).threads[i];
+                match take(self.table.slot_mut(other)) {
+                    Interrupt::None => {}
+                    asked => interrupt = asked,
+                }
+            }
+        }
+        interrupt
     }
 
     /// A signal is about to be delivered. Where a `SIGTRAP` comes from is asked only if it can be

@@ -54,14 +54,7 @@ impl Queue {
         let change = event(ident, filter, flags, fflags);
         // SAFETY: one change is read; no events are asked for.
         check(unsafe {
-            libc::kevent(
-                self.0.as_raw_fd(),
-                &change,
-                1,
-                std::ptr::null_mut(),
-                0,
-                std::ptr::null(),
-            )
+            libc::kevent(self.0.as_raw_fd(), &change, 1, std::ptr::null_mut(), 0, std::ptr::null())
         })?;
         Ok(())
     }
@@ -121,13 +114,5 @@ impl Kernel {
 }
 
 fn event(ident: usize, filter: i16, flags: u16, fflags: u32) -> libc::kevent {
-    libc::kevent {
-        ident,
-        filter,
-        flags,
-        fflags,
-        data: 0,
-        udata: std::ptr::null_mut(),
-        ext: [0; 4],
-    }
+    libc::kevent { ident, filter, flags, fflags, data: 0, udata: std::ptr::null_mut(), ext: [0; 4] }
 }

@@ -66,7 +66,8 @@ impl Kernel {
 
     /// Reads a variable below `kern.proc`, into a buffer that grows until it fits.
     fn sysctl(&mut self, name: &[c_int], guess: usize) -> Result<Vec<u8>> {
-        let name: Vec<c_int> = [libc::CTL_KERN, libc::KERN_PROC].iter().chain(name).copied().collect();
+        let name: Vec<c_int> =
+            [libc::CTL_KERN, libc::KERN_PROC].iter().chain(name).copied().collect();
         let mut size = guess;
         loop {
             let mut bytes = vec![0_u8; size];

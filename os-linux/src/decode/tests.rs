@@ -42,10 +42,7 @@ fn signal_stops_of_every_signal() {
 #[test]
 fn a_system_call_is_told_from_a_trap() {
     assert_eq!(raw(stopped(0, 0x85)), RawReason::Syscall);
-    let trap = RawReason::Signal {
-        signal: Signal::TRAP,
-        trap: None,
-    };
+    let trap = RawReason::Signal { signal: Signal::TRAP, trap: None };
     assert_eq!(raw(stopped(0, 5)), trap);
 }
 
@@ -72,14 +69,14 @@ fn events() {
 #[test]
 fn what_is_unknown_is_data() {
     for status in [
-        stopped(0, 0),        // no signal
-        stopped(0, 0x80),     // no signal in a system call
-        stopped(0, 0x8a),     // another signal in a system call
-        stopped(7, 5),        // a seccomp event, never asked for
-        stopped(9, 5),        // no event yet
-        stopped(128, 10),     // a group-stop by no stop signal
-        stopped(0xffff, 5),   // all bits
-        0xffff,               // continued
+        stopped(0, 0),      // no signal
+        stopped(0, 0x80),   // no signal in a system call
+        stopped(0, 0x8a),   // another signal in a system call
+        stopped(7, 5),      // a seccomp event, never asked for
+        stopped(9, 5),      // no event yet
+        stopped(128, 10),   // a group-stop by no stop signal
+        stopped(0xffff, 5), // all bits
+        0xffff,             // continued
         -1,
         i32::MIN,
         i32::MIN | 0x7f,

@@ -1,12 +1,15 @@
 //! x86-64: registers, system calls and the instructions of the doorbell.
 
-use trapline_arch_x86_64::{Registers, X86_64};
-use trapline_core::Syscall;
+use std::io;
+
+use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
+use trapline_core::{Error, Result, Syscall, Tid};
 
 use crate::ffi::{
     PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE,
     PTRACE_SYSCALL_INFO_SECCOMP, SyscallInfo,
 };
+use crate::sys::{Kernel, error};
 
 /// The CPU.
 pub(crate) type Cpu = X86_64;
@@ -112,17 +115,53 @@ pub(crate) fn to_kernel(registers: &Registers) -> libc::user_regs_struct {
     }
 }
 
+/// The floating-point registers.
+pub(crate) fn fp_registers(kernel: &Kernel, tid: Tid) -> Result<FpRegisters> {
+    Ok(FpRegisters::from_fxsave(&kernel.fp_registers(tid)?))
+}
+
+/// Sets the floating-point registers.
+pub(crate) fn set_fp_registers(kernel: &Kernel, tid: Tid, registers: &FpRegisters) -> Result<()> {
+    kernel.set_fp_registers(tid, &registers.to_fxsave())
+}
+
+/// More than any CPU of today has (AMX makes it 11 KB); if not, it is asked again with more.
+const XSAVE_LENGTH: usize = 16 << 10;
+
+/// The extended state, as long as the kernel makes it.
+pub(crate) fn extended_state(kernel: &Kernel, tid: Tid) -> Result<ExtendedState> {
+    let failed = |e: io::Error| match e.raw_os_error() {
+        Some(libc::ENODEV) => {
+            Error::Unsupported { what: "the extended state", on: "this CPU, which has no XSAVE," }
+        }
+        _ => error("PTRACE_GETREGSET", tid.as_raw(), e),
+    };
+    let mut area = vec![0; XSAVE_LENGTH];
+    loop {
+        let length = kernel.xstate(tid, &mut area).map_err(failed)?;
+        if length < area.len() {
+            area.truncate(length);
+            break;
+        }
+        // It may have been cut short.
+        area.resize(2 * area.len(), 0);
+    }
+    ExtendedState::from_bytes(area)
+        .map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e)))
+}
+
+/// Sets the extended state.
+pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedState) -> Result<()> {
+    kernel.set_xstate(tid, state.as_bytes())
+}
+
 /// A system call from what the kernel says at its entry, which is everything; `None` if the
 /// registers must be asked as well.
 pub(crate) fn syscall_at_entry(info: &SyscallInfo) -> Option<Syscall> {
     match info.op {
         PTRACE_SYSCALL_INFO_ENTRY | PTRACE_SYSCALL_INFO_SECCOMP => {
             let [number, args @ ..] = info.data;
-            Some(Syscall {
-                number,
-                args,
-                result: None,
-            })
+            Some(Syscall { number, args, result: None })
         }
         _ => None,
     }
@@ -152,11 +191,7 @@ pub(crate) fn syscall_from_registers(
         PTRACE_SYSCALL_INFO_NONE if registers.orig_rax as i64 >= 0 => None,
         _ => return None,
     };
-    Some(Syscall {
-        number: registers.orig_rax,
-        args,
-        result,
-    })
+    Some(Syscall { number: registers.orig_rax, args, result })
 }
 
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
@@ -283,10 +318,7 @@ mod tests {
         let call = syscall_from_registers(&none, &raw(56, 0x33)).unwrap();
         assert_eq!((call.number, call.result), (56, None));
         assert_eq!(syscall_from_registers(&none, &raw(u64::MAX, 0x33)), None);
-        let unknown = SyscallInfo {
-            op: 9,
-            ..SyscallInfo::default()
-        };
+        let unknown = SyscallInfo { op: 9, ..SyscallInfo::default() };
         assert_eq!(syscall_from_registers(&unknown, &raw(1, 0x33)), None);
     }
 }

@@ -158,11 +158,7 @@ impl Kernel {
     }
 
     /// `PTRACE_SETREGS`.
-    pub(crate) fn set_registers(
-        &self,
-        tid: Tid,
-        registers: &libc::user_regs_struct,
-    ) -> Result<()> {
+    pub(crate) fn set_registers(&self, tid: Tid, registers: &libc::user_regs_struct) -> Result<()> {
         self.count();
         // SAFETY: reads one `user_regs_struct`.
         unsafe { pass(libc::PTRACE_SETREGS as _, tid, registers) }
@@ -192,10 +188,7 @@ impl Kernel {
     /// `PTRACE_GETREGSET` with `NT_X86_XSTATE`: how many bytes of `area` it took.
     pub(crate) fn xstate(&self, tid: Tid, area: &mut [u8]) -> io::Result<usize> {
         self.count();
-        let mut iov = libc::iovec {
-            iov_base: area.as_mut_ptr().cast(),
-            iov_len: area.len(),
-        };
+        let mut iov = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
         // SAFETY: writes the `iovec`'s new length and, through it, at most `iov_len` bytes of
         // `area`, which is borrowed until after the call.
         unsafe { fill(libc::PTRACE_GETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }?;
@@ -205,10 +198,8 @@ impl Kernel {
     /// `PTRACE_SETREGSET` with `NT_X86_XSTATE`.
     pub(crate) fn set_xstate(&self, tid: Tid, area: &[u8]) -> Result<()> {
         self.count();
-        let mut iov = libc::iovec {
-            iov_base: ptr::from_ref(area).cast_mut().cast(),
-            iov_len: area.len(),
-        };
+        let mut iov =
+            libc::iovec { iov_base: ptr::from_ref(area).cast_mut().cast(), iov_len: area.len() };
         // SAFETY: writes the `iovec`'s new length and only reads, through it, at most `iov_len`
         // bytes of `area`, which is borrowed until after the call.
         unsafe { fill(libc::PTRACE_SETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }

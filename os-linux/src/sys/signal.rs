@@ -58,18 +58,20 @@ impl PidFd {
         Ok(())
     }
 
-    /// `pidfd_send_signal(2)`. Does nothing if the process is gone, leaves `errno` as it was, and
-    /// is async-signal-safe.
-    pub(crate) fn send(&self, signal: i32) {
+    /// `pidfd_send_signal(2)`. Does nothing if the process is gone; says whether it was there and
+    /// the signal allowed. Leaves `errno` as it was, and is async-signal-safe.
+    pub(crate) fn send(&self, signal: i32) -> bool {
         // SAFETY: the calling thread's own errno, valid as long as the thread.
         let errno = unsafe { libc::__errno_location() };
         // SAFETY: as above.
         let before = unsafe { *errno };
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: takes numbers, and a null pointer where it may.
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.raw(), signal, no_info, 0) };
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.raw(), signal, no_info, 0) };
         // SAFETY: as above.
         unsafe { *errno = before };
+        sent == 0
     }
 
     pub(crate) fn raw(&self) -> i32 {

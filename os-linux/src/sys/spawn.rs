@@ -67,10 +67,7 @@ impl Line {
     /// Receives a message at the tracer's end; `None` if none came in time.
     pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
         let mut what = 0_u8;
-        let mut iov = libc::iovec {
-            iov_base: (&raw mut what).cast(),
-            iov_len: 1,
-        };
+        let mut iov = libc::iovec { iov_base: (&raw mut what).cast(), iov_len: 1 };
         // SAFETY: all zeros are a value of both structures of integers.
         let mut control: Credentials = unsafe { std::mem::zeroed() };
         // SAFETY: all zeros are a value of this structure of integers and pointers.
@@ -88,11 +85,8 @@ impl Line {
                 _ => Err(e),
             };
         }
-        let sender = if control.header.cmsg_type == libc::SCM_CREDENTIALS {
-            control.who.pid
-        } else {
-            0
-        };
+        let sender =
+            if control.header.cmsg_type == libc::SCM_CREDENTIALS { control.who.pid } else { 0 };
         Ok(Some(Message { what, sender }))
     }
 
@@ -100,15 +94,8 @@ impl Line {
         let value: *const T = value;
         let length = size_of::<T>() as libc::socklen_t;
         // SAFETY: reads `length` bytes of `value`, which is a `T`.
-        let done = unsafe {
-            libc::setsockopt(
-                self.raw(),
-                libc::SOL_SOCKET,
-                option,
-                value.cast(),
-                length,
-            )
-        };
+        let done =
+            unsafe { libc::setsockopt(self.raw(), libc::SOL_SOCKET, option, value.cast(), length) };
         if done != 0 {
             return Err(last_error("setsockopt", self.raw()));
         }
@@ -122,8 +109,7 @@ fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);
     }
-    fd.try_clone()
-        .map_err(|e| super::error("F_DUPFD_CLOEXEC", fd.as_raw_fd(), e))
+    fd.try_clone().map_err(|e| super::error("F_DUPFD_CLOEXEC", fd.as_raw_fd(), e))
 }
 
 /// Has the child of `command` say [`READY`] just before its exec, and then wait for an answer: an
@@ -161,14 +147,8 @@ fn ready(tracer: RawFd, line: RawFd) -> io::Result<()> {
 fn send(fd: RawFd, bytes: &[u8]) -> io::Result<()> {
     loop {
         // SAFETY: reads `bytes`.
-        let sent = unsafe {
-            libc::send(
-                fd,
-                bytes.as_ptr().cast(),
-                bytes.len(),
-                libc::MSG_NOSIGNAL,
-            )
-        };
+        let sent =
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
         if sent != -1 {
             return Ok(());
         }

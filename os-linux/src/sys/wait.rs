@@ -2,9 +2,9 @@
 
 use std::io;
 
-use trapline_core::{Error, Tid};
+use trapline_core::{Result, Tid};
 
-use super::{Kernel, PidFd, last_error};
+use super::{Kernel, PidFd, error};
 use crate::decode::{self, Change};
 use crate::ffi::Siginfo;
 
@@ -42,16 +42,44 @@ impl Kernel {
         self.wait4(-1, TRACEES | no_hang(block))
     }
 
+    /// Whether there are tracees of the calling thread.
+    pub(crate) fn any_tracees(&self) -> Result<bool> {
+        let options = TRACEES | libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        match self.waitid(libc::P_ALL, 0, options) {
+            Ok(_) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(false),
+            Err(e) => Err(error("waitid", -1, e)),
+        }
+    }
+
     /// The same for one tracee, without blocking.
     pub(crate) fn try_wait(&self, tid: Tid) -> io::Result<Option<i32>> {
         let taken = self.wait4(tid.as_raw(), TRACEES | libc::WNOHANG)?;
         Ok(taken.map(|(_, status)| status))
     }
 
-    /// `wait4` for the end of a child that is no longer traced by anybody else, SIGCHLD or not.
+    /// Waits for the end of a tracee, and takes it.
     pub(crate) fn reap(&self, tid: Tid) {
-        // An error says that there is nothing to reap.
-        let _ = self.wait4(tid.as_raw(), libc::__WALL | libc::__WNOTHREAD);
+        // Each stop before it is taken too, so this ends with the tracee. An error says that
+        // there is nothing to reap.
+        while let Ok(Some((_, status))) = self.wait4(tid.as_raw(), TRACEES) {
+            if decode::ended(status).is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Takes a stop, and never an end, of a tracee that [`peek`](Self::peek) has seen stopped;
+    /// `None` if it is not stopped any more.
+    pub(crate) fn take_stop(&self, tid: Tid) -> Result<Option<i32>> {
+        let options = TRACEES | libc::WSTOPPED | libc::WNOHANG;
+        match self.waitid(libc::P_PID, tid.as_raw() as libc::id_t, options) {
+            // What `waitid` calls the status of a stop are the upper bytes of `wait4`'s.
+            Ok(Some(Change::Stopped(upper))) => Ok(Some(upper << 8 | 0x7f)),
+            Ok(_) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            Err(e) => Err(error("waitid", tid.as_raw(), e)),
+        }
     }
 
     /// Takes the end of a tracee of *any* thread of this process, if it has ended.
@@ -73,7 +101,7 @@ impl Kernel {
 
     /// `waitid` with `WNOWAIT`: what the calling thread's tracee would report. Ends are looked at
     /// only.
-    pub(crate) fn peek(&self, target: Target<'_>, ends_only: bool) -> Result<Peek, Error> {
+    pub(crate) fn peek(&self, target: Target<'_>, ends_only: bool) -> Result<Peek> {
         let (kind, id) = match target {
             Target::Tid(tid) => (libc::P_PID, tid.as_raw() as libc::id_t),
             Target::Fd(fd) => (libc::P_PIDFD, fd.raw() as libc::id_t),
@@ -83,7 +111,7 @@ impl Kernel {
             Ok(Some(change)) => Ok(Peek::Changed(change)),
             Ok(None) => Ok(Peek::Nothing),
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(Peek::NoChild),
-            Err(_) => Err(last_error("waitid", id as i32)),
+            Err(e) => Err(error("waitid", id as i32, e)),
         }
     }
 

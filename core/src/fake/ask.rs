@@ -1,0 +1,104 @@
+//! Questions.
+
+use crate::backend::{NewTask, RawReason, Thread, TrapOrigin};
+use crate::{Error, Pid, Result, SignalInfo, Syscall, Tid};
+
+use super::model::{Held, Model, State, Stop, Task};
+
+impl Model {
+    /// The stop that a question is about.
+    fn stop_of(&mut self, thread: Thread, question: &str) -> Result<Stop> {
+        match &self.stopped(thread, question)?.state {
+            State::Stopped(stop) => Ok(stop.clone()),
+            // With process scope a thread may be at rest for another one's stop.
+            _ => Err(Error::NotStopped),
+        }
+    }
+
+    pub(super) fn new_task(&mut self, thread: Thread) -> Result<NewTask> {
+        let stop = self.stop_of(thread, "new_task")?;
+        match (stop.made, stop.reason) {
+            (Some(made), _) => Ok(made),
+            // Killed meanwhile: the message is an exit code by now.
+            (None, RawReason::ThreadExiting) if !stop.reported => Err(Error::Gone),
+            (None, _) => {
+                self.violation(format!("new_task of thread {}, which made none", thread.tid));
+                Err(Error::Gone)
+            }
+        }
+    }
+
+    pub(super) fn former_tid(&mut self, thread: Thread) -> Result<Tid> {
+        let stop = self.stop_of(thread, "former_tid")?;
+        match (stop.former, stop.reason) {
+            (Some(former), _) => Ok(former),
+            (None, RawReason::ThreadExiting) if !stop.reported => Err(Error::Gone),
+            (None, _) => {
+                self.violation(format!("former_tid of thread {}, at no exec", thread.tid));
+                Err(Error::Gone)
+            }
+        }
+    }
+
+    pub(super) fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
+        Ok(self.stop_of(thread, "trap_origin")?.origin)
+    }
+
+    pub(super) fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
+        let stop = self.stop_of(thread, "signal_info")?;
+        let RawReason::Signal { signal, .. } = stop.reason else { return Err(Error::Gone) };
+        let sent = stop.origin == TrapOrigin::Sent;
+        Ok(SignalInfo {
+            signal,
+            code: if sent { 0 } else { 2 },
+            errno: 0,
+            sender: sent.then_some(super::model::INIT),
+            sender_uid: sent.then_some(0),
+            addr: None,
+            value: None,
+        })
+    }
+
+    pub(super) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
+        let stop = self.stop_of(thread, "syscall")?;
+        let result = matches!(stop.reason, RawReason::SyscallExit).then_some(Ok(0));
+        Ok(Syscall { number: 39, args: [0; 6], result })
+    }
+
+    /// A thread whose registers are asked for or set.
+    pub(super) fn inspected(&mut self, thread: Thread) -> Result<&mut Task> {
+        self.stopped(thread, "a question")
+    }
+
+    /// The address space of a stopped thread.
+    pub(super) fn space(&mut self, thread: Thread) -> Result<u32> {
+        self.stopped(thread, "memory")?;
+        Ok(self.processes.get(&thread.pid).ok_or(Error::Gone)?.memory)
+    }
+
+    pub(super) fn process_of(&self, tid: Tid) -> Result<(Pid, Pid)> {
+        let pid = self.tasks.get(&tid).ok_or(Error::Gone)?.pid;
+        Ok((pid, self.real_parent(pid)?))
+    }
+
+    pub(super) fn real_parent(&self, pid: Pid) -> Result<Pid> {
+        Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
+    }
+
+    pub(super) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {
+        match self.living(pid) {
+            threads if threads.is_empty() => Err(Error::Gone),
+            threads => Ok(threads),
+        }
+    }
+
+    pub(super) fn is_held(&self, thread: Thread) -> Result<bool> {
+        let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
+        match task.state {
+            State::Dead(..) => Err(Error::Gone),
+            State::Runs => Ok(task.held.is_some()),
+            State::Dying => Ok(task.held == Some(Held::Sleep)),
+            State::Stopped(_) | State::Listens => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The back end over a model kernel.
+
+use std::ffi::OsString;
+use std::fmt::{Debug, Write as _};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::backend::{
+    NewTask, Patience, RawAttach, RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
+    TrapOrigin, Waited, Wake,
+};
+use crate::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+
+use super::arch::{FakeArch, FakeRegisters};
+use super::digest::Digest;
+use super::kernel::{Call, Kernel};
+use super::model::{Model, State};
+use super::rules::Rules;
+
+/// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
+/// killed or let go, as its setup says.
+#[derive(Debug)]
+pub struct Fake<R: Rules> {
+    kernel: Kernel<R>,
+    woken: Arc<Flag>,
+}
+
+/// A waker's word.
+#[derive(Debug, Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How many waits in a row may find nothing, before that counts as a tracer that spins.
+const SPINS: u32 = 20_000;
+
+impl<R: Rules> Fake<R> {
+    pub(super) fn new(kernel: Kernel<R>) -> Self {
+        Fake { kernel, woken: Arc::default() }
+    }
+
+    /// A request: counted, after the test has had its chance to make something happen just before.
+    fn call<T: Debug>(
+        &mut self,
+        name: &'static str,
+        id: i32,
+        answer: impl FnOnce(&mut Model) -> Result<T>,
+    ) -> Result<T> {
+        let number = {
+            let mut model = self.kernel.model();
+            model.records.requests += 1;
+            // A tracer that does nothing but look may be spinning.
+            if !matches!(name, "wait" | "is_held") {
+                model.records.quiet = 0;
+            }
+            model.records.requests
+        };
+        self.kernel.before(Call { name, id, number });
+        let mut model = self.kernel.model();
+        let answer = answer(&mut model);
+        note(&mut model, format_args!("{name} {id} {answer:?}"));
+        answer
+    }
+
+    /// Something that is known without a request.
+    fn look<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+        look(&self.kernel.model())
+    }
+
+    /// The report that the next wait takes, if there is one.
+    fn take_report(&mut self) -> Option<RawStop> {
+        {
+            let mut model = self.kernel.model();
+            if !model.slow_deaths || model.reports().is_empty() {
+                model.die_all();
+            }
+        }
+        let reports = self.kernel.model().reports();
+        let chosen = self.kernel.choose_among(&reports)?;
+        let mut model = self.kernel.model();
+        model.records.quiet = 0;
+        Some(model.report(chosen))
+    }
+
+    fn traced(&self) -> bool {
+        self.look(|model| model.tasks.values().any(|task| task.setup.is_some()))
+    }
+
+    fn meanwhile(&mut self) -> Vec<RawStop> {
+        let many = self.kernel.take_meanwhile();
+        (0..many).map_while(|_| self.take_report()).collect()
+    }
+}
+
+/// Adds to the digest of what passed.
+fn note(model: &mut Model, what: std::fmt::Arguments<'_>) {
+    let mut digest = Digest::new(model.records.talk);
+    let _ = digest.write_fmt(what);
+    model.records.talk = digest.finish();
+}
+
+impl<R: Rules> Drop for Fake<R> {
+    fn drop(&mut self) {
+        self.kernel.model().tracer_ends();
+    }
+}
+
+impl<R: Rules> Backend for Fake<R> {
+    type Arch = FakeArch;
+
+    const SYSTEM: &'static str = R::RULES.system;
+    const STOP_SCOPE: StopScope = R::RULES.scope;
+    const INHERITS_SETUP: bool = R::RULES.inherits_setup;
+
+    /// The back end of a kernel of its own.
+    fn open() -> Result<Self> {
+        Ok(Kernel::new().backend())
+    }
+
+    fn first_thread(pid: Pid) -> Option<Tid> {
+        R::RULES.led_by_pid.then(|| Tid::from_raw(pid.as_raw()))
+    }
+
+    fn process_led_by(tid: Tid) -> Option<Pid> {
+        R::RULES.led_by_pid.then(|| Pid::from_raw(tid.as_raw()))
+    }
+
+    fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn> {
+        let meanwhile = self.meanwhile();
+        let fails = self.kernel.take_failing_spawn();
+        let killed = self.kernel.take_killed_spawn();
+        let program = command.get_program().to_string_lossy().into_owned();
+        let (pid, stop) = self.call("spawn", -1, |model| {
+            if let Some(kind) = fails {
+                return Err(Error::Spawn(kind.into()));
+            }
+            let pid = model.add_process(Pid::from_raw(std::process::id() as i32), &program);
+            model.trace_all(pid, setup);
+            for tid in model.threads(pid) {
+                let former = R::RULES.tells_ids.then_some(tid);
+                model.stop_with(tid, RawReason::Execed { former_tid: former }, None, Some(tid));
+            }
+            if killed {
+                model.kill(pid);
+                let left: Vec<Tid> = model.living(pid);
+                for tid in left {
+                    let Some(task) = model.tasks.get_mut(&tid) else { continue };
+                    task.leaving = Some(super::stops::KILLED);
+                    model.leave(tid, super::stops::KILLED);
+                }
+                return Ok((pid, None));
+            }
+            let first = model.reports().into_iter().find(|report| report.pid == pid);
+            Ok((pid, first.map(|report| model.report(report))))
+        })?;
+        Ok(RawSpawn { pid, child: None, stop, meanwhile })
+    }
+
+    fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
+        let meanwhile = self.meanwhile();
+        let (threads, real_parent) = self.call("attach", pid.as_raw(), |model| {
+            if model.living(pid).is_empty() {
+                return Err(Error::Gone);
+            }
+            if model.is_traced(pid) {
+                model.violation(format!("attach to process {pid}, which is traced"));
+            }
+            Ok((model.attach(pid, setup), model.real_parent(pid)?))
+        })?;
+        Ok(RawAttach { threads, real_parent: Some(real_parent), meanwhile })
+    }
+
+    fn wait(&mut self, patience: Patience) -> Result<Waited> {
+        self.call("wait", -1, |_| Ok(()))?;
+        loop {
+            if self.woken.0.swap(false, Ordering::SeqCst) {
+                return Ok(Waited::Woken);
+            }
+            if let Some(raw) = self.take_report() {
+                note(&mut self.kernel.model(), format_args!("{raw:?}"));
+                return Ok(Waited::Stop(raw));
+            }
+            if !self.kernel.next_idle_step() {
+                break;
+            }
+        }
+        if !self.traced() {
+            return Ok(Waited::NoTracees);
+        }
+        if patience == Patience::Block {
+            // A real one would wait for ever; this one lets the test see that.
+            self.kernel.model().records.blocked += 1;
+            return Ok(Waited::Woken);
+        }
+        let mut model = self.kernel.model();
+        model.records.quiet += 1;
+        if model.records.quiet > SPINS {
+            model.records.quiet = 0;
+            model.violation("the tracer spins".to_string());
+            let source = std::io::ErrorKind::Deadlock.into();
+            return Err(Error::Os { request: "wait", id: -1, source });
+        }
+        Ok(Waited::Nothing)
+    }
+
+    fn waker(&mut self) -> Result<Arc<dyn Wake>> {
+        Ok(Arc::clone(&self.woken) as Arc<dyn Wake>)
+    }
+
+    fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.call("resume", thread.tid.as_raw(), |model| model.resume(thread, run, signal))
+    }
+
+    fn listen(&mut self, thread: Thread) -> Result<()> {
+        self.call("listen", thread.tid.as_raw(), |model| model.listen(thread))
+    }
+
+    fn interrupt(&mut self, thread: Thread) -> Result<()> {
+        self.call("interrupt", thread.tid.as_raw(), |model| model.interrupt(thread))
+    }
+
+    fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
+        self.call("suspend", thread.tid.as_raw(), |model| model.suspend(thread, suspended))
+    }
+
+    fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+        self.call("detach", thread.tid.as_raw(), |model| model.detach(thread, signal))
+    }
+
+    fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
+        self.call("kill", pid.as_raw(), |model| model.kill_request(pid, stopped))
+    }
+
+    fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
+        self.call("set_up", thread.tid.as_raw(), |model| model.set_up(thread, setup))
+    }
+
+    fn new_task(&mut self, parent: Thread, _: Setup) -> Result<NewTask> {
+        self.call("new_task", parent.tid.as_raw(), |model| model.new_task(parent))
+    }
+
+    fn former_tid(&mut self, thread: Thread, _: Setup) -> Result<Tid> {
+        self.call("former_tid", thread.tid.as_raw(), |model| model.former_tid(thread))
+    }
+
+    fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
+        self.call("trap_origin", thread.tid.as_raw(), |model| model.trap_origin(thread))
+    }
+
+    fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
+        self.call("signal_info", thread.tid.as_raw(), |model| model.signal_info(thread))
+    }
+
+    fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
+        self.call("syscall", thread.tid.as_raw(), |model| model.syscall(thread))
+    }
+
+    fn registers(&mut self, thread: Thread) -> Result<FakeRegisters> {
+        let id = thread.tid.as_raw();
+        self.call("registers", id, |model| Ok(model.inspected(thread)?.registers))
+    }
+
+    fn set_registers(&mut self, thread: Thread, registers: &FakeRegisters) -> Result<()> {
+        self.call("set_registers", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?.registers = *registers;
+            Ok(())
+        })
+    }
+
+    fn fp_registers(&mut self, thread: Thread) -> Result<Vec<u8>> {
+        let id = thread.tid.as_raw();
+        self.call("fp_registers", id, |model| Ok(model.inspected(thread)?.fp.clone()))
+    }
+
+    fn set_fp_registers(&mut self, thread: Thread, registers: &Vec<u8>) -> Result<()> {
+        self.call("set_fp_registers", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?.fp.clone_from(registers);
+            Ok(())
+        })
+    }
+
+    fn extended_state(&mut self, thread: Thread) -> Result<Vec<u8>> {
+        let id = thread.tid.as_raw();
+        self.call("extended_state", id, |model| Ok(model.inspected(thread)?.fp.clone()))
+    }
+
+    fn set_extended_state(&mut self, thread: Thread, state: &Vec<u8>) -> Result<()> {
+        self.set_fp_registers(thread, state)
+    }
+
+    fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        self.call("read_memory", thread.tid.as_raw(), |model| {
+            let space = model.space(thread)?;
+            model.memory.read(space, addr, buf)
+        })
+    }
+
+    fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.call("write_memory", thread.tid.as_raw(), |model| {
+            let space = model.space(thread)?;
+            model.memory.write(space, addr, data)
+        })
+    }
+
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+        self.call("process_of", tid.as_raw(), |model| model.process_of(tid))
+    }
+
+    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
+        self.call("real_parent", pid.as_raw(), |model| model.real_parent(pid))
+    }
+
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        self.call("threads", pid.as_raw(), |model| model.threads_of(pid))
+    }
+
+    fn is_held(&mut self, thread: Thread) -> Result<bool> {
+        self.call("is_held", thread.tid.as_raw(), |model| model.is_held(thread))
+    }
+
+    fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
+        self.call("executable", pid.as_raw(), |model| {
+            Ok(PathBuf::from(&model.processes.get(&pid).ok_or(Error::Gone)?.program))
+        })
+    }
+
+    fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
+        self.call("arguments", pid.as_raw(), |model| {
+            Ok(vec![model.processes.get(&pid).ok_or(Error::Gone)?.program.clone().into()])
+        })
+    }
+
+    fn forget(&mut self, _: Pid) {}
+
+    fn requests(&self) -> u64 {
+        self.look(|model| model.records.requests)
+    }
+}
+
+impl Model {
+    /// All threads of a process are traced from now on.
+    fn trace_all(&mut self, pid: Pid, setup: Setup) {
+        for task in self.tasks.values_mut().filter(|task| task.pid == pid) {
+            task.setup = Some(setup);
+            task.bare = false;
+        }
+    }
+
+    /// Traces a running process, and has one thread stop.
+    fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
+        let threads = self.living(pid);
+        self.trace_all(pid, setup);
+        let stopped = self.processes.get(&pid).and_then(|process| process.group_stop);
+        if let Some(signal) = stopped {
+            for &tid in &threads {
+                if self.tasks.get(&tid).is_some_and(|task| task.state == State::Listens) {
+                    self.stop(tid, RawReason::GroupStop(signal));
+                }
+            }
+        } else if let Some(&tid) = threads.iter().find(|&&tid| self.acts(tid)) {
+            self.stop(tid, RawReason::Paused);
+        } else if let Some(task) = threads.first().and_then(|tid| self.tasks.get_mut(tid)) {
+            task.interrupt = true;
+        }
+        threads
+    }
+}

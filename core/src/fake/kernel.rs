@@ -1,0 +1,407 @@
+//! The hold that a test has on the world.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::ErrorKind;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::backend::{RawKind, RawReason};
+use crate::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
+
+use super::backend::Fake;
+use super::model::{Held, INIT, Model, State};
+use super::rules::Rules;
+use super::stops::KILLED;
+
+/// A model of a kernel: its programs, and the order in which a tracer hears of them.
+///
+/// Cheap to clone; all clones are the same kernel.
+///
+/// # Panics
+///
+/// The methods that make a program do something panic if it cannot: the thread is stopped, held
+/// or gone. [`acts`](Kernel::acts) tells.
+pub struct Kernel<R: Rules> {
+    shared: Rc<Shared<R>>,
+    rules: PhantomData<R>,
+}
+
+struct Shared<R: Rules> {
+    model: RefCell<Model>,
+    script: RefCell<Script<R>>,
+}
+
+type Before<R> = Box<dyn FnMut(&Kernel<R>, Call)>;
+type Choose = Box<dyn FnMut(&[Report]) -> Option<usize>>;
+type Step<R> = Box<dyn FnOnce(&Kernel<R>)>;
+
+/// What the test wants to happen by itself.
+struct Script<R: Rules> {
+    before: Option<Before<R>>,
+    choose: Option<Choose>,
+    idle: VecDeque<Step<R>>,
+    failing_spawn: Option<ErrorKind>,
+    killed_spawn: bool,
+    meanwhile: usize,
+}
+
+/// Something that the next wait can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+    /// What.
+    pub kind: RawKind,
+}
+
+/// A request, about to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// The method of [`Backend`](crate::Backend).
+    pub name: &'static str,
+    /// The thread or process that it is for; -1 for none.
+    pub id: i32,
+    /// How many requests there were, this one included.
+    pub number: u64,
+}
+
+/// A signal that reached a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The process.
+    pub pid: Pid,
+    /// The thread that took it.
+    pub tid: Tid,
+    /// The signal.
+    pub signal: Signal,
+}
+
+/// A stop that no wait has seen, since the thread was resumed from an earlier stop out of which
+/// the kernel had taken it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swallowed {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+    /// The stop.
+    pub reason: RawReason,
+}
+
+impl<R: Rules> Clone for Kernel<R> {
+    fn clone(&self) -> Self {
+        Kernel { shared: Rc::clone(&self.shared), rules: PhantomData }
+    }
+}
+
+impl<R: Rules> Default for Kernel<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: Rules> fmt::Debug for Kernel<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shared.model.try_borrow() {
+            Ok(model) => {
+                f.debug_tuple("Kernel").field(&model.processes).field(&model.tasks).finish()
+            }
+            Err(_) => f.write_str("Kernel"),
+        }
+    }
+}
+
+impl<R: Rules> Kernel<R> {
+    /// A kernel with init alone.
+    pub fn new() -> Self {
+        let script = Script {
+            before: None,
+            choose: None,
+            idle: VecDeque::new(),
+            failing_spawn: None,
+            killed_spawn: false,
+            meanwhile: 0,
+        };
+        let model = RefCell::new(Model::new(R::RULES));
+        let shared = Shared { model, script: RefCell::new(script) };
+        Kernel { shared: Rc::new(shared), rules: PhantomData }
+    }
+
+    /// A back end for a tracer.
+    pub fn backend(&self) -> Fake<R> {
+        Fake::new(self.clone())
+    }
+
+    pub(super) fn model(&self) -> RefMut<'_, Model> {
+        self.shared.model.borrow_mut()
+    }
+
+    fn act(&self, tid: Tid, what: &str) -> RefMut<'_, Model> {
+        let model = self.model();
+        assert!(model.acts(tid), "thread {tid} cannot {what}: {:?}", model.tasks.get(&tid));
+        model
+    }
+
+    // The programs.
+
+    /// Starts a process that is not traced, as a child of init.
+    pub fn start(&self) -> Pid {
+        self.model().add_process(INIT, "program")
+    }
+
+    /// Starts a process that is not traced, as a child of another one that is not.
+    pub fn start_under(&self, parent: Pid) -> Pid {
+        self.model().add_process(parent, "program")
+    }
+
+    /// `fork`, `vfork` or a `clone` that makes a process; returns the new process.
+    pub fn fork(&self, tid: Tid, kind: ForkKind) -> Pid {
+        self.act(tid, "fork").fork(tid, kind, false).expect("the thread acts")
+    }
+
+    /// A `clone` with `CLONE_PARENT`: the new process is a sibling of its maker.
+    pub fn fork_sibling(&self, tid: Tid) -> Pid {
+        self.act(tid, "clone").fork(tid, ForkKind::Clone, true).expect("the thread acts")
+    }
+
+    /// Makes a thread; returns it.
+    pub fn thread(&self, tid: Tid) -> Tid {
+        self.act(tid, "make a thread").new_thread(tid).expect("the thread acts")
+    }
+
+    /// `execve`, which succeeds once the other threads have ended.
+    pub fn exec(&self, tid: Tid, program: &str) {
+        self.act(tid, "exec").exec(tid, program);
+    }
+
+    /// A thread ends; the last one ends its process with this code.
+    pub fn exit_thread(&self, tid: Tid, code: i32) {
+        self.act(tid, "exit").exit_thread(tid, code);
+    }
+
+    /// A thread ends its process.
+    pub fn exit(&self, tid: Tid, code: i32) {
+        self.act(tid, "exit").exit(tid, code);
+    }
+
+    /// A thread enters a system call.
+    pub fn syscall_entry(&self, tid: Tid) {
+        self.act(tid, "make a system call").system_call(tid, true);
+    }
+
+    /// A thread returns from a system call.
+    pub fn syscall_exit(&self, tid: Tid) {
+        self.act(tid, "return").system_call(tid, false);
+    }
+
+    /// A thread goes into an uninterruptible sleep, or wakes from it.
+    pub fn sleep(&self, tid: Tid, asleep: bool) {
+        let mut model = self.model();
+        let Some(task) = model.tasks.get_mut(&tid) else { return };
+        if asleep {
+            assert!(task.held.is_none(), "thread {tid} is held already");
+            task.held = Some(Held::Sleep);
+        } else if task.held == Some(Held::Sleep) {
+            task.held = None;
+            if task.state == State::Runs {
+                model.go_on(tid);
+            }
+        }
+    }
+
+    /// A thread stops with something that the engine cannot know.
+    pub fn unknown(&self, tid: Tid, raw: u32) {
+        self.act(tid, "stop").stop(tid, RawReason::Unknown { raw });
+    }
+
+    // Signals.
+
+    /// Sends a signal to a process; a thread that can takes it.
+    pub fn signal(&self, pid: Pid, signal: Signal) {
+        let mut model = self.model();
+        if let Some(tid) = model.taker(pid) {
+            model.signal(tid, signal);
+        }
+    }
+
+    /// Sends a signal to a thread.
+    pub fn signal_thread(&self, tid: Tid, signal: Signal) {
+        self.model().signal(tid, signal);
+    }
+
+    /// Makes a signal one that kills the process when it is delivered.
+    pub fn set_fatal(&self, pid: Pid, signal: Signal) {
+        if let Some(process) = self.model().processes.get_mut(&pid) {
+            process.fatal.insert(signal);
+        }
+    }
+
+    /// Sends `SIGKILL`. On Linux its threads leave their stops, and are at their ends by the next
+    /// wait at the latest.
+    pub fn kill(&self, pid: Pid) {
+        self.model().kill(pid);
+    }
+
+    /// A killed thread gets to its end (or its exit stop) now.
+    pub fn die(&self, tid: Tid) {
+        self.model().die(tid);
+    }
+
+    /// Whether the killed get to their ends only by [`die`](Kernel::die), or when a wait would
+    /// find nothing else.
+    pub fn set_slow_deaths(&self, slow: bool) {
+        self.model().slow_deaths = slow;
+    }
+
+    // The world.
+
+    /// The next process or (on Linux) thread has this number again.
+    ///
+    /// # Panics
+    ///
+    /// If somebody still has it.
+    pub fn reuse(&self, number: i32) {
+        let mut model = self.model();
+        assert!(!model.has_number(number), "{number} is taken");
+        model.reuse.push_back(number);
+    }
+
+    /// Makes a process the one that gets the orphans among its descendants.
+    pub fn set_subreaper(&self, pid: Pid) {
+        if let Some(process) = self.model().processes.get_mut(&pid) {
+            process.subreaper = true;
+        }
+    }
+
+    /// Maps memory in a process.
+    pub fn map(&self, pid: Pid, addr: u64, bytes: &[u8]) {
+        let mut model = self.model();
+        if let Some(space) = model.processes.get(&pid).map(|process| process.memory) {
+            model.memory.map(space, addr, bytes);
+        }
+    }
+
+    // What the tracer hears, and when.
+
+    /// What the next wait could find, the oldest first; without a [chooser](Kernel::choose) it
+    /// takes the first.
+    pub fn reports(&self) -> Vec<Report> {
+        self.model().reports()
+    }
+
+    /// Keeps what a thread has to report from the tracer; a killed one stays on its way out.
+    pub fn hold(&self, tid: Tid) {
+        self.model().held_back.insert(tid);
+    }
+
+    /// Lets the tracer see what a thread has to report.
+    pub fn release(&self, tid: Tid) {
+        self.model().held_back.remove(&tid);
+    }
+
+    /// Has a function choose what each wait finds; for `None` it finds nothing.
+    pub fn choose(&self, choose: impl FnMut(&[Report]) -> Option<usize> + 'static) {
+        self.shared.script.borrow_mut().choose = Some(Box::new(choose));
+    }
+
+    /// Has a function called before each request, which can make something happen just then.
+    pub fn before_requests(&self, before: impl FnMut(&Kernel<R>, Call) + 'static) {
+        self.shared.script.borrow_mut().before = Some(Box::new(before));
+    }
+
+    /// Has a step made when a wait would find nothing; one for each such wait, in order.
+    pub fn when_idle(&self, step: impl FnOnce(&Kernel<R>) + 'static) {
+        self.shared.script.borrow_mut().idle.push_back(Box::new(step));
+    }
+
+    /// The next spawn fails.
+    pub fn fail_spawn(&self, kind: ErrorKind) {
+        self.shared.script.borrow_mut().failing_spawn = Some(kind);
+    }
+
+    /// The next spawned program is killed before its exec.
+    pub fn kill_spawn(&self) {
+        self.shared.script.borrow_mut().killed_spawn = true;
+    }
+
+    /// The next spawn or attach comes across up to so many reports of other tracees.
+    pub fn meanwhile(&self, most: usize) {
+        self.shared.script.borrow_mut().meanwhile = most;
+    }
+
+    pub(super) fn before(&self, call: Call) {
+        // Taken out, for it may use the kernel.
+        let Some(mut before) = self.shared.script.borrow_mut().before.take() else { return };
+        before(self, call);
+        self.shared.script.borrow_mut().before.get_or_insert(before);
+    }
+
+    pub(super) fn choose_among(&self, reports: &[Report]) -> Option<Report> {
+        if reports.is_empty() {
+            return None;
+        }
+        let choose = self.shared.script.borrow_mut().choose.take();
+        let Some(mut choose) = choose else { return reports.first().copied() };
+        let chosen = choose(reports);
+        self.shared.script.borrow_mut().choose.get_or_insert(choose);
+        reports.get(chosen?).copied()
+    }
+
+    pub(super) fn next_idle_step(&self) -> bool {
+        let step = self.shared.script.borrow_mut().idle.pop_front();
+        step.map(|step| step(self)).is_some()
+    }
+
+    pub(super) fn take_failing_spawn(&self) -> Option<ErrorKind> {
+        self.shared.script.borrow_mut().failing_spawn.take()
+    }
+
+    pub(super) fn take_killed_spawn(&self) -> bool {
+        std::mem::take(&mut self.shared.script.borrow_mut().killed_spawn)
+    }
+
+    pub(super) fn take_meanwhile(&self) -> usize {
+        std::mem::take(&mut self.shared.script.borrow_mut().meanwhile)
+    }
+}
+
+impl Model {
+    /// The tracer is gone.
+    pub(super) fn tracer_ends(&mut self) {
+        let traced = |(&tid, task): (&Tid, &super::model::Task)| Some((tid, task.pid, task.setup?));
+        let all: Vec<_> = self.tasks.iter().filter_map(traced).collect();
+        for (tid, pid, setup) in all {
+            self.records.left.push(tid);
+            let status = match self.tasks.get(&tid).map(|task| &task.state) {
+                Some(State::Dead(status, _)) => Some(*status),
+                _ => None,
+            };
+            self.let_go(tid);
+            if setup.ending == Ending::Kill {
+                self.kill(pid);
+            }
+            match status {
+                Some(_) if self.living(pid).is_empty() => self.reap(pid),
+                Some(_) => {}
+                None => self.go_on(tid),
+            }
+        }
+    }
+
+    /// How a process ends, once that is certain.
+    pub(super) fn fate(&self, pid: Pid) -> Option<ExitStatus> {
+        let process = self.processes.get(&pid)?;
+        process.over.map(|(status, _)| status).or(process.ending)
+    }
+
+    /// Whether a thread is killed, though it may not have ended.
+    pub(super) fn is_doomed(&self, tid: Tid) -> bool {
+        self.tasks.get(&tid).is_none_or(|task| {
+            task.leaving == Some(KILLED) || matches!(task.state, State::Dying | State::Dead(..))
+        })
+    }
+}

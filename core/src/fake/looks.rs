@@ -1,0 +1,142 @@
+//! What a test can see of the world, without the tracer.
+
+use std::fmt::Write as _;
+
+use crate::{ExitStatus, Pid, Signal, Tid};
+
+use super::digest::Digest;
+use super::kernel::{Delivery, Kernel, Swallowed};
+use super::model::State;
+use super::rules::Rules;
+
+impl<R: Rules> Kernel<R> {
+    /// Whether a thread runs its program, so that it can do something.
+    pub fn acts(&self, tid: Tid) -> bool {
+        self.model().acts(tid)
+    }
+
+    /// The first thread of a process.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such process.
+    pub fn leader(&self, pid: Pid) -> Tid {
+        self.model().processes.get(&pid).expect("the process exists").leader
+    }
+
+    /// The threads of a process that have not ended.
+    pub fn threads(&self, pid: Pid) -> Vec<Tid> {
+        self.model().living(pid)
+    }
+
+    /// The processes that nobody has waited for, but for init.
+    pub fn processes(&self) -> Vec<Pid> {
+        self.model().processes.keys().copied().filter(|&pid| pid != super::model::INIT).collect()
+    }
+
+    /// Whether a process is traced.
+    pub fn is_traced(&self, pid: Pid) -> bool {
+        self.model().is_traced(pid)
+    }
+
+    /// Whether a thread is on its way out, or has ended.
+    pub fn is_doomed(&self, tid: Tid) -> bool {
+        self.model().is_doomed(tid)
+    }
+
+    /// How a process that nobody has waited for has ended, or will for certain.
+    pub fn fate(&self, pid: Pid) -> Option<ExitStatus> {
+        self.model().fate(pid)
+    }
+
+    /// The real parent of a process.
+    pub fn real_parent(&self, pid: Pid) -> Option<Pid> {
+        self.model().real_parent(pid).ok()
+    }
+
+    /// What a thread is doing, in words for messages.
+    pub fn state(&self, tid: Tid) -> String {
+        match self.model().tasks.get(&tid) {
+            Some(task) => format!("{:?}, held: {:?}", task.state, task.held),
+            None => "gone".to_string(),
+        }
+    }
+
+    /// The traced threads whose stop was waited for, and that are at it.
+    pub fn stopped(&self) -> Vec<Tid> {
+        let model = self.model();
+        let at_it = |task: &super::model::Task| match &task.state {
+            State::Stopped(stop) => stop.reported,
+            _ => false,
+        };
+        let stopped = model.tasks.iter().filter(|(_, task)| task.setup.is_some() && at_it(task));
+        stopped.map(|(&tid, _)| tid).collect()
+    }
+
+    /// Signals that reached their programs, in order.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.model().records.deliveries.clone()
+    }
+
+    /// How many times a signal has reached a process.
+    pub fn delivered(&self, pid: Pid, signal: Signal) -> usize {
+        let deliveries = &self.model().records.deliveries;
+        deliveries.iter().filter(|d| d.pid == pid && d.signal == signal).count()
+    }
+
+    /// Stops that were resumed before any wait has seen them; see [`Swallowed`].
+    pub fn swallowed(&self) -> Vec<Swallowed> {
+        self.model().records.swallowed.clone()
+    }
+
+    /// Which parent got the status of which child, in order.
+    pub fn statuses(&self) -> Vec<(Pid, Pid, ExitStatus)> {
+        self.model().records.statuses.clone()
+    }
+
+    /// How many waits would have blocked for ever; each was ended as by a waker.
+    pub fn blocked_waits(&self) -> u32 {
+        self.model().records.blocked
+    }
+
+    /// Threads that were still traced when the back end was dropped.
+    pub fn left_traced(&self) -> Vec<Tid> {
+        self.model().records.left.clone()
+    }
+
+    /// Requests that no correct tracer makes.
+    pub fn violations(&self) -> Vec<String> {
+        self.model().records.violations.clone()
+    }
+
+    /// What is wrong with a world in which the tracer has nothing left to do: violations, reports
+    /// that nobody has waited for, and threads stopped without an owner. `owned` are those whose
+    /// tokens are out.
+    pub fn check_idle(&self, owned: &[Tid]) -> Vec<String> {
+        let mut wrong = self.violations();
+        for report in self.reports() {
+            wrong.push(format!("a wait has not taken {report:?}"));
+        }
+        for tid in self.stopped() {
+            let pid = self.model().tasks.get(&tid).map(|task| task.pid);
+            let owner = |&owned: &Tid| self.model().tasks.get(&owned).map(|task| task.pid) == pid;
+            let has_owner = match self.model().by_process() {
+                true => None,
+                false => Some(owned.contains(&tid)),
+            };
+            if !has_owner.unwrap_or_else(|| owned.iter().any(owner)) {
+                wrong.push(format!("thread {tid} is stopped, and nobody has it"));
+            }
+        }
+        wrong
+    }
+
+    /// A digest of the state of the world, and of all that the tracer was told and has asked.
+    pub fn digest(&self) -> u64 {
+        let model = self.model();
+        let mut digest = Digest::new(model.records.talk);
+        let (processes, tasks) = (&model.processes, &model.tasks);
+        let _ = write!(digest, "{processes:?} {tasks:?} {:?}", model.held_back);
+        digest.finish()
+    }
+}

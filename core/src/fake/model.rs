@@ -1,0 +1,293 @@
+//! What the model kernel knows of its processes and threads.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
+use crate::{ExitStatus, Pid, Signal, Tid};
+
+use super::arch::FakeRegisters;
+use super::kernel::{Delivery, Swallowed};
+use super::rules::RuleSet;
+use super::vm::Memory;
+
+/// The first process, and everybody's last parent.
+pub(super) const INIT: Pid = Pid::from_raw(1);
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) rules: RuleSet,
+    pub(super) processes: BTreeMap<Pid, Process>,
+    pub(super) tasks: BTreeMap<Tid, Task>,
+    pub(super) memory: Memory,
+    /// The next numbers of processes and, where they are counted apart, of threads.
+    pub(super) next: (i32, i32),
+    /// Numbers that are to be given again first.
+    pub(super) reuse: VecDeque<i32>,
+    /// Orders the reports.
+    pub(super) clock: u64,
+    /// Whose reports a wait does not see.
+    pub(super) held_back: BTreeSet<Tid>,
+    /// Whether the killed take their time.
+    pub(super) slow_deaths: bool,
+    /// Threads whose end the tracer was told.
+    pub(super) told: BTreeSet<Tid>,
+    pub(super) records: Records,
+}
+
+/// What was noted down.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) requests: u64,
+    pub(super) violations: Vec<String>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) swallowed: Vec<Swallowed>,
+    /// Parent, child, and the status that the one got of the other.
+    pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
+    /// A digest of all that passed between tracer and kernel.
+    pub(super) talk: u64,
+    /// How many waits in a row have found nothing.
+    pub(super) quiet: u32,
+    /// How many waits would have blocked for ever.
+    pub(super) blocked: u32,
+    /// Threads that were still traced when the tracer ended.
+    pub(super) left: Vec<Tid>,
+}
+
+/// When something happened. Not part of what tells two states of the world apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+impl std::fmt::Debug for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("_")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    /// The real parent.
+    pub(super) parent: Pid,
+    pub(super) subreaper: bool,
+    pub(super) leader: Tid,
+    pub(super) program: String,
+    pub(super) memory: u32,
+    /// Signals that kill it when they are delivered.
+    pub(super) fatal: BTreeSet<Signal>,
+    /// Stopped by job control.
+    pub(super) group_stop: Option<Signal>,
+    /// How it ends, once that is certain and before all its threads have ended.
+    pub(super) ending: Option<ExitStatus>,
+    /// How it ended; nobody has waited for it.
+    pub(super) over: Option<(ExitStatus, Moment)>,
+    /// The thread that execs, as long as it waits for the others.
+    pub(super) execing: Option<Tid>,
+    /// The thread that waits for this one in `vfork`.
+    pub(super) vfork_parent: Option<Tid>,
+    /// With process scope, the thread whose stop was waited for.
+    pub(super) reported: Option<Tid>,
+    /// With process scope, killed in a stop.
+    pub(super) kill_waits: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) pid: Pid,
+    /// What the tracer has set; `None` if it is not traced.
+    pub(super) setup: Option<Setup>,
+    pub(super) state: State,
+    /// Where the kernel holds it.
+    pub(super) held: Option<Held>,
+    pub(super) suspended: bool,
+    /// Traced since a fork without a setup of its own: reports its execs alone.
+    pub(super) bare: bool,
+    /// A stop was asked for, and is due when it next runs.
+    pub(super) interrupt: bool,
+    /// Its group-stop has ended, so that it must not be left in it.
+    pub(super) notify: bool,
+    /// Killed in a stop that was reported, and nothing was reported since.
+    pub(super) overtaken: bool,
+    /// On its way out, with this.
+    pub(super) leaving: Option<ExitStatus>,
+    /// Its vfork child, between the event and the wait for it.
+    pub(super) vforked: Option<Pid>,
+    pub(super) run: Run,
+    /// Signals that wait until it runs.
+    pub(super) signals: VecDeque<Signal>,
+    pub(super) registers: FakeRegisters,
+    /// Floating-point registers and extended state.
+    pub(super) fp: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    Runs,
+    Stopped(Stop),
+    /// Stopped by job control, without the tracer or with its leave.
+    Listens,
+    /// Killed, and still on the way out.
+    Dying,
+    /// Not waited for yet.
+    Dead(ExitStatus, Moment),
+}
+
+/// A stop that a tracer hears of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) reason: RawReason,
+    pub(super) made: Option<NewTask>,
+    pub(super) former: Option<Tid>,
+    pub(super) origin: TrapOrigin,
+    pub(super) reported: bool,
+    pub(super) since: Moment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// In `vfork`, until its child has exec'ed or ended.
+    Vfork,
+    /// In an exec, or in the exit of a whole process, until the other threads have ended.
+    Others,
+    /// In an uninterruptible sleep.
+    Sleep,
+}
+
+impl Model {
+    pub(super) fn new(rules: RuleSet) -> Self {
+        let mut model = Model {
+            rules,
+            processes: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            memory: Memory::default(),
+            next: (1, 100_000),
+            reuse: VecDeque::new(),
+            clock: 0,
+            held_back: BTreeSet::new(),
+            slow_deaths: false,
+            told: BTreeSet::new(),
+            records: Records::default(),
+        };
+        model.add_process(INIT, "init");
+        model.next.0 = 100;
+        model
+    }
+
+    pub(super) fn by_process(&self) -> bool {
+        self.rules.scope == StopScope::Process
+    }
+
+    pub(super) fn violation(&mut self, what: String) {
+        self.records.violations.push(what);
+    }
+
+    pub(super) fn tick(&mut self) -> Moment {
+        self.clock += 1;
+        Moment(self.clock)
+    }
+
+    /// The living and dead threads of a process.
+    pub(super) fn threads(&self, pid: Pid) -> Vec<Tid> {
+        self.tasks.iter().filter(|(_, task)| task.pid == pid).map(|(&tid, _)| tid).collect()
+    }
+
+    pub(super) fn living(&self, pid: Pid) -> Vec<Tid> {
+        let lives = |task: &Task| task.pid == pid && !matches!(task.state, State::Dead(..));
+        self.tasks.iter().filter(|(_, task)| lives(task)).map(|(&tid, _)| tid).collect()
+    }
+
+    /// Whether a thread executes the program's instructions, so that it can do something.
+    pub(super) fn acts(&self, tid: Tid) -> bool {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let Some(process) = self.processes.get(&task.pid) else { return false };
+        let free = task.state == State::Runs && task.held.is_none() && !task.suspended;
+        free && process.reported.is_none() && process.ending.is_none()
+    }
+
+    pub(super) fn is_traced(&self, pid: Pid) -> bool {
+        self.tasks.values().any(|task| task.pid == pid && task.setup.is_some())
+    }
+
+    /// A number that nobody has.
+    fn number(&mut self) -> i32 {
+        if let Some(number) = self.reuse.pop_front() {
+            return number;
+        }
+        loop {
+            let number = self.next.0;
+            self.next.0 += 1;
+            if !self.has_number(number) {
+                return number;
+            }
+        }
+    }
+
+    /// Whether a process or a thread has this number.
+    pub(super) fn has_number(&self, number: i32) -> bool {
+        self.processes.contains_key(&Pid::from_raw(number))
+            || self.tasks.contains_key(&Tid::from_raw(number))
+    }
+
+    pub(super) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
+        let pid = Pid::from_raw(self.number());
+        let process = Process {
+            parent,
+            subreaper: false,
+            leader: Tid::from_raw(0),
+            program: program.to_string(),
+            memory: self.memory.fresh(),
+            fatal: BTreeSet::new(),
+            group_stop: None,
+            ending: None,
+            over: None,
+            execing: None,
+            vfork_parent: None,
+            reported: None,
+            kill_waits: false,
+        };
+        self.processes.insert(pid, process);
+        let tid = match self.rules.led_by_pid {
+            true => Tid::from_raw(pid.as_raw()),
+            false => self.lwp(),
+        };
+        self.insert_task(pid, tid);
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.leader = tid;
+        }
+        pid
+    }
+
+    pub(super) fn add_task(&mut self, pid: Pid) -> Tid {
+        let tid = match self.rules.led_by_pid {
+            true => Tid::from_raw(self.number()),
+            false => self.lwp(),
+        };
+        self.insert_task(pid, tid);
+        tid
+    }
+
+    fn lwp(&mut self) -> Tid {
+        self.next.1 += 1;
+        Tid::from_raw(self.next.1)
+    }
+
+    fn insert_task(&mut self, pid: Pid, tid: Tid) {
+        self.told.remove(&tid);
+        let task = Task {
+            pid,
+            setup: None,
+            state: State::Runs,
+            held: None,
+            suspended: false,
+            bare: false,
+            interrupt: false,
+            notify: false,
+            overtaken: false,
+            leaving: None,
+            vforked: None,
+            run: Run::Continue,
+            signals: VecDeque::new(),
+            registers: FakeRegisters::default(),
+            fp: Vec::new(),
+        };
+        self.tasks.insert(tid, task);
+    }
+}

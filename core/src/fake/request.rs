@@ -1,0 +1,268 @@
+//! Requests that run, stop and let go.
+
+use crate::backend::{RawReason, Run, Setup, Thread};
+use crate::{Error, Pid, Result, Signal, Tid};
+
+use super::kernel::Swallowed;
+use super::model::{Model, State, Task};
+
+impl Model {
+    /// The thread of a request that needs it stopped, by a stop that was waited for. A tracer that
+    /// could know better is noted.
+    pub(super) fn stopped(&mut self, thread: Thread, request: &str) -> Result<&mut Task> {
+        let Thread { pid, tid } = thread;
+        let whole_process = match self.processes.get(&pid) {
+            Some(process) if self.by_process() => Some((process.reported, process.over)),
+            _ => None,
+        };
+        let why = match (self.tasks.get(&tid), whole_process) {
+            (None, _) if self.told.contains(&tid) => "which is known to have ended",
+            (None, _) => return Err(Error::Gone),
+            (Some(task), _) if task.pid != pid => "with the pid of another process",
+            (Some(task), _) if task.setup.is_none() => "which is not traced",
+            (Some(_), Some((_, Some(_)))) => return Err(Error::Gone),
+            (Some(_), Some((None, _))) => "which runs",
+            (Some(_), Some(_)) => "",
+            (Some(task), None) => match &task.state {
+                State::Dying | State::Dead(..) => return Err(Error::Gone),
+                State::Stopped(stop) if stop.reported || task.overtaken => "",
+                State::Stopped(_) => "whose stop was not waited for",
+                State::Runs | State::Listens => "which runs",
+            },
+        };
+        if !why.is_empty() {
+            self.violation(format!("{request} of thread {tid} of process {pid}, {why}"));
+            return Err(Error::NotStopped);
+        }
+        self.tasks.get_mut(&tid).ok_or(Error::Gone)
+    }
+
+    pub(super) fn resume(
+        &mut self,
+        thread: Thread,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<()> {
+        self.stopped(thread, "resume")?;
+        if self.by_process() {
+            self.resume_process(thread, run, signal);
+        } else {
+            self.resume_thread(thread, run, signal);
+        }
+        Ok(())
+    }
+
+    fn resume_thread(&mut self, Thread { pid, tid }: Thread, run: Run, signal: Option<Signal>) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.run = run;
+        if let State::Stopped(stop) = &task.state {
+            let reason = stop.reason;
+            if !stop.reported {
+                // The kernel does not mind that nobody has seen this stop.
+                self.records.swallowed.push(Swallowed { pid, tid, reason });
+            }
+            if matches!(reason, RawReason::GroupStop(_)) && !task.notify {
+                self.violation(format!("thread {tid} was run out of its group-stop"));
+            }
+            if signal.is_some() && !matches!(reason, RawReason::Signal { .. }) {
+                self.violation(format!("a signal for thread {tid}, at no signal stop"));
+            }
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.overtaken = false;
+        task.notify = false;
+        if let Some(status) = task.leaving {
+            return self.leave(tid, status);
+        }
+        task.state = State::Runs;
+        if let Some(signal) = signal {
+            self.deliver(tid, signal);
+        }
+        if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
+            self.go_on(tid);
+        }
+    }
+
+    fn resume_process(&mut self, Thread { pid, tid }: Thread, run: Run, signal: Option<Signal>) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let reported = process.reported.take();
+        for other in self.living(pid) {
+            if let Some(task) = self.tasks.get_mut(&other) {
+                task.run = if other == tid { run } else { Run::Continue };
+            }
+        }
+        if let Some(signal) = signal {
+            self.deliver(reported.unwrap_or(tid), signal);
+        }
+        self.killed_if_free(pid);
+        if let Some(task) = reported.and_then(|tid| self.tasks.get_mut(&tid)) {
+            task.state = State::Runs;
+        }
+        for other in self.living(pid) {
+            let Some(task) = self.tasks.get(&other) else { continue };
+            match (&task.state, task.leaving) {
+                (State::Runs, Some(status)) => {
+                    self.told.insert(other);
+                    self.leave(other, status);
+                }
+                (State::Runs, None) if task.held.is_none() && !task.suspended => {
+                    self.go_on(other);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn listen(&mut self, thread: Thread) -> Result<()> {
+        let task = self.stopped(thread, "listen")?;
+        let State::Stopped(stop) = &task.state else { return Ok(()) };
+        let in_group_stop = matches!(stop.reason, RawReason::GroupStop(_));
+        if in_group_stop && task.notify {
+            task.notify = false;
+            self.stop(thread.tid, RawReason::Paused);
+        } else if in_group_stop {
+            task.state = State::Listens;
+        } else {
+            self.violation(format!("listen of thread {}, in no group-stop", thread.tid));
+        }
+        Ok(())
+    }
+
+    pub(super) fn interrupt(&mut self, Thread { pid, tid }: Thread) -> Result<()> {
+        let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
+        let (reported, group_stop) = (process.reported, process.group_stop);
+        let free = self.acts(tid);
+        let by_process = self.by_process();
+        let Some(task) = self.tasks.get_mut(&tid) else { return Err(Error::Gone) };
+        if task.setup.is_none() {
+            self.violation(format!("interrupt of thread {tid}, which is not traced"));
+            return Err(Error::Gone);
+        }
+        match &task.state {
+            State::Dying | State::Dead(..) => return Err(Error::Gone),
+            State::Stopped(stop) if stop.reported => {
+                self.violation(format!("interrupt of thread {tid}, which is stopped"));
+            }
+            _ if reported.is_some() => {
+                self.violation(format!("interrupt of process {pid}, which is stopped"));
+            }
+            // A stop of this thread is on its way already; on Linux another one follows.
+            State::Stopped(_) => task.interrupt = !by_process,
+            State::Listens => match group_stop {
+                Some(signal) => self.stop(tid, RawReason::GroupStop(signal)),
+                None => self.stop(tid, RawReason::Paused),
+            },
+            State::Runs if by_process => self.interrupt_process(pid, tid),
+            State::Runs if free => self.stop(tid, RawReason::Paused),
+            State::Runs => task.interrupt = true,
+        }
+        Ok(())
+    }
+
+    /// Any thread that can stops for the process, unless one has done so already.
+    fn interrupt_process(&mut self, pid: Pid, tid: Tid) {
+        let living = self.living(pid);
+        let stopping = |tid: &Tid| {
+            self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
+        };
+        if living.iter().any(stopping) {
+            return;
+        }
+        match living.iter().copied().find(|&tid| self.acts(tid)) {
+            Some(tid) => self.stop(tid, RawReason::Paused),
+            None => {
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.interrupt = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
+        if !self.by_process() {
+            self.violation("suspend, where each thread is run by itself".to_string());
+            return Ok(());
+        }
+        self.stopped(thread, "suspend")?.suspended = suspended;
+        Ok(())
+    }
+
+    pub(super) fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+        self.stopped(thread, "detach")?;
+        let Thread { pid, tid } = thread;
+        if !self.by_process() {
+            self.let_go(tid);
+            if let Some(status) = self.tasks.get(&tid).and_then(|task| task.leaving) {
+                self.leave(tid, status);
+                return Ok(());
+            }
+            if let Some(signal) = signal {
+                self.deliver(tid, signal);
+            }
+            if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
+                self.go_on(tid);
+            }
+            return Ok(());
+        }
+        let reported = self.processes.get_mut(&pid).and_then(|p| p.reported.take());
+        for other in self.living(pid) {
+            let unseen = |task: &Task| matches!(&task.state, State::Stopped(s) if !s.reported);
+            if Some(other) != reported && self.tasks.get(&other).is_some_and(unseen) {
+                self.violation(format!(
+                    "detach of process {pid} with a report of thread {other} to come, which kills it"
+                ));
+            }
+            self.let_go(other);
+        }
+        if let Some(signal) = signal {
+            self.deliver(tid, signal);
+        }
+        self.killed_if_free(pid);
+        for other in self.living(pid) {
+            self.go_on(other);
+        }
+        Ok(())
+    }
+
+    /// A thread is traced no more, and runs as job control lets it.
+    pub(super) fn let_go(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if matches!(task.state, State::Stopped(_) | State::Listens) {
+            task.state = State::Runs;
+        }
+        task.setup = None;
+        task.suspended = false;
+        task.overtaken = false;
+        task.interrupt = false;
+        task.notify = false;
+        task.run = Run::Continue;
+    }
+
+    pub(super) fn kill_request(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
+        let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
+        let reported = process.reported;
+        if !self.is_traced(pid) {
+            self.violation(format!("kill of process {pid}, which is not traced"));
+        }
+        if self.by_process() && reported.is_some() != stopped.is_some() {
+            self.violation(format!("kill of process {pid}, with a wrong word about its stop"));
+        }
+        self.kill(pid);
+        if let (true, Some(_), Some(tid)) = (self.by_process(), reported, stopped) {
+            self.resume_process(Thread { pid, tid }, Run::Continue, None);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
+        self.stopped(thread, "set_up")?;
+        let all = self.by_process();
+        for (&tid, task) in &mut self.tasks {
+            if tid == thread.tid || (all && task.pid == thread.pid) {
+                task.setup = Some(setup);
+                task.bare = false;
+            }
+        }
+        Ok(())
+    }
+}

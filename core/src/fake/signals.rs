@@ -1,0 +1,132 @@
+//! Signals and job control.
+
+use crate::backend::{RawReason, TrapOrigin};
+use crate::{ExitStatus, Pid, Signal, Tid};
+
+use super::kernel::Delivery;
+use super::model::{Held, Model, State};
+use super::stops::KILLED;
+
+impl Model {
+    /// A signal is sent to a thread.
+    pub(super) fn signal(&mut self, tid: Tid, signal: Signal) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let (pid, traced) = (task.pid, task.setup.is_some());
+        if signal == Signal::KILL {
+            return self.kill(pid);
+        }
+        if signal == Signal::CONT && self.rules.job_control {
+            self.end_group_stop(pid);
+        }
+        let (free, ours) = (self.acts(tid), self.tasks.get_mut(&tid));
+        match (free, traced, ours) {
+            (true, true, _) => self.stop_for(tid, signal, TrapOrigin::Sent),
+            (true, false, _) => self.deliver(tid, signal),
+            (false, _, Some(task)) => task.signals.push_back(signal),
+            (false, _, None) => {}
+        }
+    }
+
+    /// The thread that takes a signal for a process: the first that is free to.
+    pub(super) fn taker(&self, pid: Pid) -> Option<Tid> {
+        let living = self.living(pid);
+        living.iter().copied().find(|&tid| self.acts(tid)).or(living.first().copied())
+    }
+
+    /// A signal reaches the program.
+    pub(super) fn deliver(&mut self, tid: Tid, signal: Signal) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let pid = task.pid;
+        self.records.deliveries.push(Delivery { pid, tid, signal });
+        if signal == Signal::KILL {
+            return self.kill(pid);
+        }
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.fatal.contains(&signal) {
+            let status = ExitStatus::Killed { signal, core_dumped: signal == Signal::SEGV };
+            self.end_by(pid, status);
+        } else if signal.stops() && self.rules.job_control {
+            process.group_stop = Some(signal);
+            for tid in self.living(pid) {
+                let Some(task) = self.tasks.get_mut(&tid) else { continue };
+                match (task.state == State::Runs && task.held.is_none(), task.setup) {
+                    (true, Some(_)) => self.stop(tid, RawReason::GroupStop(signal)),
+                    (true, None) => task.state = State::Listens,
+                    (false, _) => {} // joins when it goes on
+                }
+            }
+        }
+    }
+
+    /// `SIGCONT` was sent.
+    fn end_group_stop(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.group_stop.take().is_none() {
+            return;
+        }
+        for tid in self.living(pid) {
+            let Some(task) = self.tasks.get_mut(&tid) else { continue };
+            match (&task.state, task.setup) {
+                (State::Listens, Some(_)) => self.stop(tid, RawReason::Paused),
+                (State::Listens, None) => self.go_on(tid),
+                (State::Stopped(stop), _) if matches!(stop.reason, RawReason::GroupStop(_)) => {
+                    task.notify = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A process is killed.
+    pub(super) fn kill(&mut self, pid: Pid) {
+        self.end_by(pid, KILLED);
+    }
+
+    fn end_by(&mut self, pid: Pid, status: ExitStatus) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.over.is_some() {
+            return;
+        }
+        if self.rules.kills_stopped {
+            process.ending.get_or_insert(status);
+            process.execing = None;
+            for tid in self.living(pid) {
+                self.doom(tid);
+            }
+            if !self.is_traced(pid) {
+                self.die_all();
+            }
+            return;
+        }
+        process.kill_waits = true;
+        process.ending = Some(status);
+        let stopped = |tid: &Tid| {
+            self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
+        };
+        if !self.living(pid).iter().any(stopped) {
+            self.killed_if_free(pid);
+        }
+    }
+
+    /// With process scope: a killed process ends, unless a stop of it is on show or the kernel
+    /// holds one of its threads.
+    pub(super) fn killed_if_free(&mut self, pid: Pid) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let (true, None, Some(status)) = (process.kill_waits, process.reported, process.ending)
+        else {
+            return;
+        };
+        let held =
+            |tid: &Tid| self.tasks.get(tid).is_some_and(|task| task.held == Some(Held::Vfork));
+        let living = self.living(pid);
+        if living.iter().any(held) {
+            return;
+        }
+        for tid in living {
+            if let Some(task) = self.tasks.get_mut(&tid) {
+                task.leaving = Some(status); // no stop on the way
+            }
+            self.leave(tid, status);
+        }
+    }
+}

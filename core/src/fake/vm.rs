@@ -1,0 +1,63 @@
+//! The memory of the model's processes: bytes by address.
+
+use std::collections::BTreeMap;
+
+use crate::{Error, Result};
+
+/// All address spaces, by number.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    spaces: BTreeMap<u32, BTreeMap<u64, u8>>,
+    last: u32,
+}
+
+impl Memory {
+    /// A new space, empty.
+    pub(super) fn fresh(&mut self) -> u32 {
+        self.last += 1;
+        self.spaces.insert(self.last, BTreeMap::new());
+        self.last
+    }
+
+    /// A copy of a space, as `fork` makes it.
+    pub(super) fn copy(&mut self, space: u32) -> u32 {
+        let bytes = self.spaces.get(&space).cloned().unwrap_or_default();
+        self.last += 1;
+        self.spaces.insert(self.last, bytes);
+        self.last
+    }
+
+    /// Maps addresses, with what is there.
+    pub(super) fn map(&mut self, space: u32, addr: u64, bytes: &[u8]) {
+        let space = self.spaces.entry(space).or_default();
+        space.extend((addr..).zip(bytes.iter().copied()));
+    }
+
+    /// Reads as far as there is something.
+    pub(super) fn read(&self, space: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        let space = self.spaces.get(&space);
+        let mut done = 0;
+        for (at, to) in (addr..).zip(buf.iter_mut()) {
+            let Some(&byte) = space.and_then(|space| space.get(&at)) else { break };
+            *to = byte;
+            done += 1;
+        }
+        Self::unless_nothing(done, addr)
+    }
+
+    /// Writes as far as there is something.
+    pub(super) fn write(&mut self, space: u32, addr: u64, data: &[u8]) -> Result<usize> {
+        let mut space = self.spaces.get_mut(&space);
+        let mut done = 0;
+        for (at, &byte) in (addr..).zip(data) {
+            let Some(to) = space.as_mut().and_then(|space| space.get_mut(&at)) else { break };
+            *to = byte;
+            done += 1;
+        }
+        Self::unless_nothing(done, addr)
+    }
+
+    fn unless_nothing(done: usize, addr: u64) -> Result<usize> {
+        if done == 0 { Err(Error::BadAddress { addr }) } else { Ok(done) }
+    }
+}

@@ -1,0 +1,210 @@
+//! A world with a tracer in it, and short words for what the tests say.
+
+use std::time::Duration;
+
+use trapline_core::fake::{Fake, Kernel, Rules};
+use trapline_core::{
+    Event, EventFlags, ExitStatus, FollowFork, Forked, Half, Pid, Resume, Signal, StopReason,
+    Stopped, Tid, Tracer,
+};
+
+/// Everything that is off by default, but for what changes how threads stop.
+pub(crate) const THREADS: EventFlags = EventFlags::PROCESS.union(EventFlags::THREAD);
+
+/// The end of what was killed.
+pub(crate) const KILLED: ExitStatus =
+    ExitStatus::Killed { signal: Signal::KILL, core_dumped: false };
+
+/// Runs each test under the rules of both kernels.
+macro_rules! both {
+    ($($(#[$meta:meta])* fn $name:ident<$rules:ident>() $body:block)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                $(#[$meta])*
+                fn check<$rules: trapline_core::fake::Rules>() $body
+
+                #[test]
+                fn linux() {
+                    check::<trapline_core::fake::LinuxRules>();
+                }
+
+                #[test]
+                fn freebsd() {
+                    check::<trapline_core::fake::FreeBsdRules>();
+                }
+            }
+        )*
+    };
+}
+pub(crate) use both;
+
+/// A kernel and a tracer. At its end nothing may be amiss.
+pub(crate) struct World<R: Rules> {
+    pub(crate) kernel: Kernel<R>,
+    tracer: Option<Tracer<Fake<R>>>,
+}
+
+impl<R: Rules> World<R> {
+    pub(crate) fn new(flags: EventFlags) -> Self {
+        Self::following(flags, FollowFork::Both)
+    }
+
+    pub(crate) fn following(flags: EventFlags, follow: FollowFork) -> Self {
+        let kernel = Kernel::new();
+        let tracer = Tracer::builder()
+            .events(flags)
+            .follow_fork(follow)
+            .half_patience(Duration::ZERO)
+            .build_on(kernel.backend());
+        World { kernel, tracer: Some(tracer) }
+    }
+
+    /// With a process that is attached to, and runs.
+    pub(crate) fn with_process(flags: EventFlags) -> (Self, Pid) {
+        let mut world = Self::new(flags);
+        let pid = world.attach();
+        (world, pid)
+    }
+
+    pub(crate) fn tracer(&mut self) -> &mut Tracer<Fake<R>> {
+        self.tracer.as_mut().expect("there until the end")
+    }
+
+    /// Attaches to a new process, and lets it run.
+    pub(crate) fn attach(&mut self) -> Pid {
+        let pid = self.kernel.start();
+        self.tracer().attach(pid).unwrap();
+        let stop = self.stop();
+        assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Started));
+        self.go(stop);
+        pid
+    }
+
+    /// The only thread of a process.
+    pub(crate) fn main(&self, pid: Pid) -> Tid {
+        self.kernel.leader(pid)
+    }
+
+    /// A new thread of a process, running.
+    pub(crate) fn new_thread(&mut self, pid: Pid) -> Tid {
+        let tid = self.kernel.thread(self.main(pid));
+        self.run_all();
+        tid
+    }
+
+    /// The next event, which is there.
+    pub(crate) fn next(&mut self) -> Event {
+        match self.tracer().wait().unwrap() {
+            Some(Event::Woken) => panic!("nothing to report: {:?}", self.kernel),
+            Some(event) => event,
+            None => panic!("no tracees: {:?}", self.kernel),
+        }
+    }
+
+    /// The next event, a stop.
+    pub(crate) fn stop(&mut self) -> Stopped {
+        match self.next() {
+            Event::Stopped(stop) => stop,
+            other => panic!("not a stop: {other:?}"),
+        }
+    }
+
+    /// The next event, a stop for this reason.
+    pub(crate) fn stop_for(&mut self, reason: StopReason) -> Stopped {
+        let stop = self.stop();
+        assert_eq!(stop.reason(), reason);
+        stop
+    }
+
+    /// The next event, a fork.
+    pub(crate) fn forked(&mut self) -> Forked {
+        match self.next() {
+            Event::Forked(fork) => fork,
+            other => panic!("not a fork: {other:?}"),
+        }
+    }
+
+    /// The next event, the end of a process.
+    pub(crate) fn exited(&mut self) -> (Pid, ExitStatus) {
+        match self.next() {
+            Event::Exited { pid, status, .. } => (pid, status),
+            other => panic!("not an exit: {other:?}"),
+        }
+    }
+
+    pub(crate) fn go(&mut self, event: impl Into<Event>) {
+        self.tracer().resume(event, Resume::Continue).unwrap();
+    }
+
+    pub(crate) fn step(&mut self, event: impl Into<Event>) {
+        self.tracer().resume(event, Resume::Step).unwrap();
+    }
+
+    /// Resumes all that comes, until nothing more does; says what it was.
+    pub(crate) fn run_all(&mut self) -> Vec<String> {
+        let mut seen = Vec::new();
+        while let Some(event) = self.tracer().try_wait().unwrap() {
+            seen.push(told(&event));
+            self.go(event);
+            assert!(seen.len() < 1000, "no end of events: {seen:?}");
+        }
+        seen
+    }
+
+    /// Nothing is left to do, and nothing is amiss.
+    pub(crate) fn idle(&mut self) {
+        let event = self.tracer().try_wait().unwrap();
+        assert!(event.is_none(), "{event:?}");
+        let wrong = self.kernel.check_idle(&[]);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// No tracee is left.
+    pub(crate) fn over(&mut self) {
+        let event = self.tracer().wait().unwrap();
+        assert!(event.is_none(), "{event:?}: {:?}", self.kernel);
+        assert!(self.tracer().is_empty());
+        self.idle();
+    }
+
+    /// Ends the tracer.
+    pub(crate) fn drop_tracer(&mut self) {
+        self.tracer = None;
+    }
+}
+
+impl<R: Rules> Drop for World<R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the engine makes of a broken world is of no interest.
+            std::mem::forget(self.tracer.take());
+            return;
+        }
+        self.tracer = None;
+        let (wrong, left) = (self.kernel.violations(), self.kernel.left_traced());
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(left.is_empty(), "still traced: {left:?}");
+    }
+}
+
+/// An event, in short.
+pub(crate) fn told(event: &Event) -> String {
+    let half = |half: &Half| match half {
+        Half::Stopped(_) => "stopped",
+        Half::LetGo => "let go",
+        Half::Gone => "gone",
+    };
+    match event {
+        Event::Stopped(stop) => format!("{} {:?}", stop.tid(), stop.reason()),
+        Event::Forked(fork) => {
+            let parent = fork.parent_pid.map_or("?".into(), |pid| pid.to_string());
+            let (kind, child) = (fork.kind, fork.child_pid);
+            format!("{parent} {kind} {child}: {}, {}", half(&fork.parent), half(&fork.child))
+        }
+        Event::ThreadExited { tid, .. } => format!("{tid} ended"),
+        Event::Exited { pid, status, .. } => format!("{pid} {status}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine against the model of a kernel, clause by clause.
+
+mod common;
+
+mod e2_forks;

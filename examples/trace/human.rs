@@ -1,0 +1,149 @@
+//! The readable lines.
+
+use std::fmt::Write as _;
+
+use trapline::{ExitStatus, Pid, ProcessInfo, SignalInfo, Tid};
+
+use super::model::{Followed, Processes, Record, What};
+use super::output::Output;
+use super::{quote, tree};
+
+/// How much of a command line is shown.
+const COMMAND: usize = 160;
+
+/// The lines, and at the end the tree.
+pub(crate) struct Human {
+    output: Output,
+    paint: Paint,
+    line: String,
+}
+
+/// Colours, for terminals.
+#[derive(Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+#[derive(Clone, Copy)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Cyan = 36,
+    Grey = 90,
+}
+
+impl Paint {
+    /// Colours if a person looks who wants them: <https://no-color.org>.
+    fn for_output(output: &Output) -> Paint {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Paint(output.is_terminal() && !unwanted && !dumb)
+    }
+
+    pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
+        if self.0 { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.into() }
+    }
+
+    /// The end of a process: quiet, if all went well.
+    pub(crate) fn status(self, status: ExitStatus) -> String {
+        let (colour, text) = match status {
+            ExitStatus::Code(0) => (Colour::Grey, "exit 0".into()),
+            ExitStatus::Code(code) => (Colour::Yellow, format!("exit {code}")),
+            killed => (Colour::Red, killed.to_string()),
+        };
+        self.paint(colour, &text)
+    }
+}
+
+impl Human {
+    pub(crate) fn new(output: Output) -> Human {
+        let paint = Paint::for_output(&output);
+        let human = Human { output, paint, line: String::new() };
+        let head = format!("{:>12} {:>7} {:>7}  event", "seconds", "pid", "parent");
+        human.output.write((paint.paint(Colour::Grey, &head) + "\n").as_bytes());
+        human
+    }
+
+    /// Writes the line of an event.
+    pub(crate) fn record(&mut self, record: &Record, processes: &Processes) {
+        let Some(what) = self.what(record) else { return };
+        let process = record.at.map(|at| processes.get(at));
+        let number = |pid: Option<Pid>| pid.map_or("?".into(), |pid| pid.to_string());
+        let pid = number(record.pid);
+        let parent = number(match &record.what {
+            // The kernel was asked once more, at the end.
+            What::Exit { real_parent: Some(parent), .. } => Some(*parent),
+            _ => process.and_then(|process| process.parent),
+        });
+        // Which thread it was, where that is not plain.
+        let thread = match (process.and_then(|process| process.tid), record.tid) {
+            (Some(first), Some(tid)) if first != tid => by_thread(&record.what, tid),
+            _ => String::new(),
+        };
+        self.line.clear();
+        let time = format!("{:12.6}", record.t.as_secs_f64());
+        let time = self.paint.paint(Colour::Grey, &time);
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(self.line, "{time} {pid:>7} {parent:>7}  {what}{thread}");
+        self.output.write(self.line.as_bytes());
+    }
+
+    fn what(&self, record: &Record) -> Option<String> {
+        let paint = self.paint;
+        Some(match &record.what {
+            What::Spawn => "spawn".into(),
+            What::Attach => "attach".into(),
+            What::Fork { kind, child, followed } => {
+                let unfollowed = match followed {
+                    Followed::Both | Followed::Child => "",
+                    Followed::Parent => " (not followed)",
+                };
+                paint.paint(Colour::Cyan, &format!("{kind} {child}")) + unfollowed
+            }
+            What::Exec { info, .. } => {
+                format!("{} {}", paint.paint(Colour::Green, "exec"), exec(info))
+            }
+            // Of interest to debuggers, which read the JSON.
+            What::VforkDone => return None,
+            What::Thread => format!("thread {}", record.tid?),
+            What::ThreadExit => format!("thread {} ends", record.tid?),
+            What::Signal { signal, info } => {
+                let from = info.map(origin).unwrap_or_default();
+                paint.paint(Colour::Yellow, &signal.to_string()) + &from
+            }
+            What::GroupStop(signal) => format!("stopped by {signal}"),
+            What::Reparented { from, to } => {
+                paint.paint(Colour::Grey, &format!("reparented to {to}: {from} has ended"))
+            }
+            What::Detach => "detach".into(),
+            What::Exit { status, .. } => paint.status(*status),
+        })
+    }
+
+    /// Writes the tree of all processes.
+    pub(crate) fn finish(&self, processes: &Processes) {
+        self.output.write(tree::draw(processes, self.paint).as_bytes());
+    }
+}
+
+fn exec(info: &ProcessInfo) -> String {
+    let path = info.executable.as_ref().map(|path| path.as_os_str());
+    let path = path.map_or("?".into(), |path| quote::command([path], COMMAND));
+    let args = info.arguments.as_deref().unwrap_or_default();
+    format!("{path}: {}", quote::command(args, COMMAND))
+}
+
+fn by_thread(what: &What, tid: Tid) -> String {
+    match what {
+        What::Thread | What::ThreadExit | What::Exit { .. } | What::Detach => String::new(),
+        _ => format!(" (thread {tid})"),
+    }
+}
+
+/// Where a signal comes from.
+fn origin(info: SignalInfo) -> String {
+    match (info.sender, info.addr) {
+        (Some(sender), _) => format!(" from {sender}"),
+        (None, Some(addr)) => format!(" at {addr:#x}"),
+        (None, None) => String::new(),
+    }
+}

@@ -1,0 +1,292 @@
+//! The back end: what it keeps, and the list of what it can do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
+use trapline_core::backend::{
+    NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin,
+    Waited, Wake,
+};
+use trapline_core::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+
+use crate::decode::{EventMask, Expected};
+use crate::spawn::Spawner;
+use crate::sys::{self, Event, Kernel, Process, Queue};
+use crate::wait::Turn;
+use crate::waker::{Bell, Lookout};
+
+/// What is remembered of a tracee: what was told the kernel, and what the kernel must not be
+/// asked twice. No policy depends on it.
+#[derive(Debug)]
+pub(crate) struct Tracee {
+    /// The event mask that the kernel has.
+    pub(crate) mask: EventMask,
+    /// The mask that [`Backend::set_up`] asked for.
+    pub(crate) wanted: EventMask,
+    /// What is to be set at the first stop, after an attach.
+    pub(crate) setup: Option<Setup>,
+    /// Whether it has stopped once.
+    pub(crate) seen: bool,
+    /// Its end is told by another signal than SIGCHLD, so it takes other waits.
+    pub(crate) untold: bool,
+    /// The stops that we asked for ourselves.
+    pub(crate) expected: Expected,
+    /// The LWPs whose step was started and not taken back.
+    pub(crate) stepping: Vec<i32>,
+    /// The LWP whose next report is the exit of a system call that the kernel hid.
+    pub(crate) exits: Option<Tid>,
+}
+
+impl Tracee {
+    /// A process whose tracing has just begun.
+    pub(crate) fn new() -> Tracee {
+        Tracee {
+            mask: EventMask::FIRST,
+            wanted: EventMask::FIRST,
+            setup: None,
+            seen: false,
+            untold: false,
+            expected: Expected::default(),
+            stepping: Vec::new(),
+            exits: None,
+        }
+    }
+}
+
+/// The requests of FreeBSD's kernel.
+///
+/// # Platform notes
+///
+/// * FreeBSD traces for a process, not for a thread, so there is one in a process.
+/// * The host may ignore SIGCHLD, block it, or ask not to be told of stops; none of that matters.
+///   It must not wait for a tracee itself, nor for everybody: that takes our stops.
+/// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
+///   process has no stop of its own; LWPs that end before the last one have.
+/// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
+#[derive(Debug)]
+pub struct FreeBsd {
+    pub(crate) kernel: Kernel,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) tracees: BTreeMap<i32, Tracee>,
+    /// What was found on the way to something else, or is owed.
+    pub(crate) ready: VecDeque<RawStop>,
+    pub(crate) turn: Turn,
+    /// A buffer.
+    pub(crate) found: Vec<Event>,
+    pub(crate) bell: Option<Arc<Bell>>,
+    /// The bell was rung, and nobody was told yet.
+    pub(crate) rung: bool,
+    pub(crate) lookout: Option<Lookout>,
+    pub(crate) spawner: Option<Spawner>,
+    _only: OnlyOne,
+}
+
+/// The right to be the one tracer of this process.
+#[derive(Debug)]
+struct OnlyOne;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl OnlyOne {
+    fn take() -> Option<OnlyOne> {
+        (!TAKEN.swap(true, Ordering::AcqRel)).then_some(OnlyOne)
+    }
+}
+
+impl Drop for OnlyOne {
+    fn drop(&mut self) {
+        TAKEN.store(false, Ordering::Release);
+    }
+}
+
+impl Backend for FreeBsd {
+    type Arch = X86_64;
+
+    const SYSTEM: &'static str = "FreeBSD";
+    const STOP_SCOPE: StopScope = StopScope::Process;
+    const INHERITS_SETUP: bool = false;
+
+    /// The back end of this process. A second is refused: all stops go to the process, so that two
+    /// would take each other's.
+    fn open() -> Result<Self> {
+        let only = OnlyOne::take().ok_or(Error::Unsupported {
+            what: "a second tracer in one process",
+            on: Self::SYSTEM,
+        })?;
+        let queue =
+            Queue::new().map_err(|source| Error::Os { request: "kqueue", id: -1, source })?;
+        let mut freebsd = FreeBsd {
+            kernel: Kernel::default(),
+            queue: Arc::new(queue),
+            tracees: BTreeMap::new(),
+            ready: VecDeque::new(),
+            turn: Turn::default(),
+            found: Vec::new(),
+            bell: None,
+            rung: false,
+            lookout: None,
+            spawner: None,
+            _only: only,
+        };
+        if sys::child_stops_untold() {
+            freebsd.post_lookout();
+        }
+        Ok(freebsd)
+    }
+
+    fn first_thread(_: Pid) -> Option<Tid> {
+        None
+    }
+
+    fn process_led_by(_: Tid) -> Option<Pid> {
+        None
+    }
+
+    fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn> {
+        self.start(command, setup)
+    }
+
+    fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
+        self.attach_to(pid, setup)
+    }
+
+    fn wait(&mut self, patience: Patience) -> Result<Waited> {
+        self.wait_for_any(patience)
+    }
+
+    fn waker(&mut self) -> Result<Arc<dyn Wake>> {
+        self.bell().map(|bell| bell as Arc<dyn Wake>)
+    }
+
+    fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.run(thread, run, signal)
+    }
+
+    fn listen(&mut self, _thread: Thread) -> Result<()> {
+        // There are no group-stops: a traced process does nothing on a stop signal.
+        Err(Error::Unsupported { what: "job control of a traced process", on: Self::SYSTEM })
+    }
+
+    fn interrupt(&mut self, thread: Thread) -> Result<()> {
+        self.ask_to_stop(thread.pid)
+    }
+
+    fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
+        let request = if suspended { "PT_SUSPEND" } else { "PT_RESUME" };
+        let result = self.kernel.suspend(thread.tid.as_raw(), suspended);
+        self.checked(request, thread, result)
+    }
+
+    fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+        self.let_go(thread, signal)
+    }
+
+    fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
+        self.kill_process(pid, stopped.is_some())
+    }
+
+    fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
+        self.set_mask(thread, EventMask::of(setup.flags))
+    }
+
+    fn new_task(&mut self, parent: Thread, _setup: Setup) -> Result<NewTask> {
+        match self.info(parent)?.child {
+            Some(pid) => Ok(NewTask::Process { pid, sibling: false }),
+            None => Err(self.nothing_there("PT_LWPINFO", parent)),
+        }
+    }
+
+    fn former_tid(&mut self, thread: Thread, _setup: Setup) -> Result<Tid> {
+        Ok(thread.tid) // an exec does not change it
+    }
+
+    fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
+        let info = self.info(thread)?.siginfo.unwrap_or_default();
+        Ok(crate::decode::trap_origin(info.code))
+    }
+
+    fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
+        let info = self.info(thread)?.siginfo;
+        match info.as_ref().and_then(crate::decode::signal_info) {
+            Some(info) => Ok(info),
+            None => Err(self.nothing_there("PT_LWPINFO", thread)),
+        }
+    }
+
+    fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
+        self.system_call(thread)
+    }
+
+    fn registers(&mut self, thread: Thread) -> Result<Registers> {
+        self.read_registers(thread)
+    }
+
+    fn set_registers(&mut self, thread: Thread, registers: &Registers) -> Result<()> {
+        self.write_registers(thread, registers)
+    }
+
+    fn fp_registers(&mut self, thread: Thread) -> Result<FpRegisters> {
+        self.read_fp_registers(thread)
+    }
+
+    fn set_fp_registers(&mut self, thread: Thread, registers: &FpRegisters) -> Result<()> {
+        self.write_fp_registers(thread, registers)
+    }
+
+    fn extended_state(&mut self, thread: Thread) -> Result<ExtendedState> {
+        self.read_extended_state(thread)
+    }
+
+    fn set_extended_state(&mut self, thread: Thread, state: &ExtendedState) -> Result<()> {
+        self.write_extended_state(thread, state)
+    }
+
+    fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read(thread, addr, buf)
+    }
+
+    fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.write(thread, addr, data)
+    }
+
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+        let process = self.known(tid.as_raw())?;
+        Ok((Pid::from_raw(process.pid), Pid::from_raw(process.parent)))
+    }
+
+    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
+        Ok(Pid::from_raw(self.known(pid.as_raw())?.parent))
+    }
+
+    fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        Ok(self.threads_of(pid)?.iter().map(|thread| Tid::from_raw(thread.tid)).collect())
+    }
+
+    fn is_held(&mut self, thread: Thread) -> Result<bool> {
+        let threads = self.threads_of(thread.pid)?;
+        let held = |t: &Process| t.in_vfork || t.uninterruptible;
+        Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))
+    }
+
+    fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
+        self.executable_of(pid)
+    }
+
+    fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
+        self.arguments_of(pid)
+    }
+
+    fn forget(&mut self, _pid: Pid) {
+        // No file is kept open. What is remembered of a tracee goes with its end or detach, and
+        // its event mask outlives an exec.
+    }
+
+    fn requests(&self) -> u64 {
+        self.kernel.requests
+    }
+}

@@ -1,0 +1,246 @@
+//! Letting go.
+//!
+//! PT_DETACH alone harms (`kern_ptrace` and `ptracestop`): an LWP that waits for its turn to
+//! report takes its event's SIGTRAP for a signal, and dies of it; a signal given to PT_DETACH is
+//! delivered twice; a step that is not finished, and a SIGSTOP that we sent, are left behind. So
+//! everything is taken out first, with the process stopped, and put back as signals:
+//!
+//! 1. No more events: an empty event mask, no steps.
+//! 2. Every LWP that waits to report does so: the others are suspended, and the process runs until
+//!    they have. Signals are kept, traps of ours and events dropped. The new process of a fork that
+//!    was not reported is let go too.
+//! 3. Our SIGSTOP is taken out, if one is left.
+//! 4. What was kept is sent again, and PT_DETACH has no signal.
+
+use std::time::Duration;
+
+use trapline_core::backend::{NewTask, RawReason, Thread};
+use trapline_core::{Error, Pid, Result, Signal};
+
+use crate::backend::FreeBsd;
+use crate::decode::{
+    self, Asked, EventMask, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP, SigInfo,
+    Status, TRAP_BRKPT, TRAP_TRACE,
+};
+use crate::sys::Go;
+
+/// How long an LWP that only has to report may take. One that has a signal pending is in the
+/// kernel already, and on its way.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// More stops than this do not come out of one process that runs no instruction.
+const ROUNDS: usize = 4096;
+
+/// A signal to be sent again.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    tid: i32,
+    signal: i32,
+    info: Option<SigInfo>,
+}
+
+impl FreeBsd {
+    /// Lets a stopped process go, with a signal for the thread that reported.
+    pub(crate) fn let_go(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+        let pid = thread.pid.as_raw();
+        if !self.tracees.contains_key(&pid) {
+            return Err(Error::Gone);
+        }
+        self.tell_mask(thread, EventMask::empty())?;
+        let result = self.kernel.lwp_info(pid);
+        let mut reporter = self.checked("PT_LWPINFO", thread, result)?;
+        let mut kept: Vec<Kept> = signal
+            .map(|signal| {
+                let (tid, signal) = (reporter.tid.as_raw(), signal.as_raw());
+                Kept { tid, signal, info: reporter.siginfo.filter(|i| i.signo == signal) }
+            })
+            .into_iter()
+            .collect();
+        let stepping = self.tracees.get(&pid).map(|t| t.stepping.clone()).unwrap_or_default();
+        for &tid in &stepping {
+            let _ = self.kernel.clear_step(tid); // it may have ended
+        }
+        self.take_out_reports(thread, &stepping, &mut reporter, &mut kept)?;
+        self.take_out_interrupt(thread, &stepping, &mut reporter, &mut kept)?;
+        for kept in kept {
+            self.send_again(pid, kept);
+        }
+        let result = self.kernel.go(Go::Detach, pid, 0);
+        self.checked("PT_DETACH", thread, result)?;
+        self.disown(pid);
+        Ok(())
+    }
+
+    /// Has every LWP report that waits to do so, or is about to trap.
+    fn take_out_reports(
+        &mut self,
+        thread: Thread,
+        stepping: &[i32],
+        reporter: &mut LwpInfo,
+        kept: &mut Vec<Kept>,
+    ) -> Result<()> {
+        let pid = thread.pid.as_raw();
+        for _ in 0..ROUNDS {
+            let result = self.kernel.lwps(pid);
+            let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
+            let alone = lwps.len() == 1;
+            let mut waiting = Vec::new();
+            for &tid in &lwps {
+                let reported = tid == reporter.tid.as_raw();
+                if let Ok(info) = self.kernel.lwp_info(tid) {
+                    let due = info.reports && !reported;
+                    // A trap that it has not come to report yet.
+                    if due || (info.pending.has(SIGTRAP) && !info.blocked.has(SIGTRAP)) {
+                        waiting.push(tid);
+                    }
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            for &tid in lwps.iter().filter(|_| !alone) {
+                let _ = self.kernel.suspend(tid, !waiting.contains(&tid));
+            }
+            if !self.one_more(thread, LIMIT, stepping, reporter, kept)? {
+                return Err(Error::NotStopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the process until one more stop, which `reporter` then has; false if none came.
+    fn one_more(
+        &mut self,
+        thread: Thread,
+        limit: Duration,
+        stepping: &[i32],
+        reporter: &mut LwpInfo,
+        kept: &mut Vec<Kept>,
+    ) -> Result<bool> {
+        let pid = thread.pid.as_raw();
+        let result = self.kernel.go(Go::Continue, pid, 0);
+        self.checked("PT_CONTINUE", thread, result)?;
+        let Some(status) = self.wait_for_one(pid, limit)? else {
+            return Ok(false);
+        };
+        let Status::Stopped(signal) = decode::status(status) else {
+            return Ok(true);
+        };
+        let result = self.kernel.lwp_info(pid);
+        *reporter = self.checked("PT_LWPINFO", thread, result)?;
+        let info = *reporter;
+        let tid = info.tid.as_raw();
+        if signal == SIGKILL {
+            kept.push(Kept { tid, signal, info: None });
+            return Ok(true);
+        }
+        let Some(tracee) = self.tracees.get_mut(&pid) else {
+            return Err(Error::Gone);
+        };
+        match tracee.expected.reason(signal, &info) {
+            Some(RawReason::Signal { .. }) => {
+                let here = Thread { pid: thread.pid, tid: info.tid };
+                if !self.was_ours(here, &info, stepping) {
+                    kept.push(Kept { tid, signal, info: info.siginfo });
+                }
+            }
+            Some(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
+                self.let_child_go(pid)?;
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Whether a trap comes from a step, a debug register or a breakpoint of ours, which are all
+    /// gone by now. The LWP is put back to where the breakpoint was.
+    fn was_ours(&mut self, thread: Thread, info: &LwpInfo, stepping: &[i32]) -> bool {
+        const HITS: u64 = 0xf; // DR6: B0 to B3
+        let Some(siginfo) = info.siginfo.filter(|i| i.signo == SIGTRAP) else {
+            return false;
+        };
+        match siginfo.code {
+            TRAP_BRKPT => self.step_back(thread).unwrap_or(false),
+            TRAP_TRACE => {
+                let hit = self.debug_registers(thread).is_ok_and(|dr| dr[6] & HITS != 0);
+                hit || stepping.contains(&thread.tid.as_raw())
+            }
+            _ => false,
+        }
+    }
+
+    /// The child of a fork that nobody will hear of. One that has stopped already is known, and
+    /// not ours to let go.
+    fn let_child_go(&mut self, child: Pid) -> Result<()> {
+        let pid = child.as_raw();
+        if self.adopt(pid)?.is_none_or(|tracee| tracee.seen) {
+            return Ok(());
+        }
+        if let Ok(Some(status)) = self.wait_for_one(pid, LIMIT) {
+            if decode::status(status) == Status::Stopped(SIGKILL) {
+                let _ = self.kernel.kill_stopped(pid);
+            }
+            let _ = self.kernel.go(Go::Detach, pid, 0);
+        }
+        self.disown(pid);
+        Ok(())
+    }
+
+    /// Takes out the SIGSTOP of an interrupt, if it is still to come: it would stop the process
+    /// for good.
+    fn take_out_interrupt(
+        &mut self,
+        thread: Thread,
+        stepping: &[i32],
+        reporter: &mut LwpInfo,
+        kept: &mut Vec<Kept>,
+    ) -> Result<()> {
+        let pid = thread.pid.as_raw();
+        for _ in 0..ROUNDS {
+            let due = self.tracees.get(&pid).is_some_and(|t| t.expected.asked != Asked::No);
+            let process = self.kernel.process(pid).ok().flatten();
+            if !due || !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
+                return Ok(());
+            }
+            // A thread that has stopped for a signal goes on to look for the next one before it
+            // runs, and so meets ours.
+            if reporter.siginfo.is_none() {
+                break;
+            }
+            let result = self.kernel.lwps(pid);
+            let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
+            for &tid in lwps.iter().filter(|_| lwps.len() > 1) {
+                let _ = self.kernel.suspend(tid, tid != reporter.tid.as_raw());
+            }
+            if let Some(tracee) = self.tracees.get_mut(&pid) {
+                tracee.expected.asked = Asked::Stale;
+            }
+            if !self.one_more(thread, LIMIT, stepping, reporter, kept)? {
+                return Err(Error::NotStopped);
+            }
+        }
+        // One that stands elsewhere may be asleep, or run on; a SIGCONT takes the SIGSTOP out too,
+        // and does nothing else but in a program that handles it.
+        let result = self.kernel.kill(pid, Signal::CONT.as_raw());
+        self.checked("kill", thread, result)
+    }
+
+    /// Sends a signal as it was sent. A fault needs no sending: the instruction is run again, and
+    /// faults again.
+    fn send_again(&mut self, pid: i32, kept: Kept) {
+        let Kept { tid, signal, info } = kept;
+        let kernel = &mut self.kernel;
+        let code = info.map_or(SI_USER, |info| info.code);
+        let result = match info {
+            Some(info) if info.is_fault() => return,
+            Some(info) if code == SI_QUEUE => kernel.queue_signal(pid, signal, info.value),
+            _ if code == SI_LWP || (1..SI_USER).contains(&code) => {
+                kernel.kill_thread(pid, tid, signal)
+            }
+            _ => kernel.kill(pid, signal),
+        };
+        if result.is_err() {
+            let _ = kernel.kill(pid, signal); // the queue is full, or the LWP gone
+        }
+    }
+}

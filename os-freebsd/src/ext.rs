@@ -1,0 +1,191 @@
+//! What only FreeBSD has.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use bitflags::bitflags;
+use trapline_core::backend::Thread;
+use trapline_core::{Pid, Result, Tid};
+
+use crate::backend::FreeBsd;
+use crate::decode::{EventMask, LwpInfo};
+use crate::sys::{Errno, Io, MapRequest};
+
+bitflags! {
+    /// How memory may be used.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Protection: u32 {
+        /// PROT_READ
+        const READ = 1;
+        /// PROT_WRITE
+        const WRITE = 2;
+        /// PROT_EXEC
+        const EXECUTE = 4;
+    }
+}
+
+/// A range of a process's memory: `struct ptrace_vm_entry`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MapEntry {
+    /// The first address.
+    pub start: u64,
+    /// The last address, which belongs to it.
+    pub end: u64,
+    /// Where it starts in what backs it, in bytes.
+    pub offset: u64,
+    /// How it may be used now.
+    pub protection: Protection,
+    /// The file that backs it.
+    pub path: Option<PathBuf>,
+}
+
+/// What a system call left: `struct ptrace_sc_ret`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SyscallReturn {
+    /// 0, an error number, or one of the kernel's own: ERESTART (-1), the call will be made again;
+    /// EJUSTRETURN (-2), a success without values.
+    pub error: i32,
+    /// Two values, of which most calls have one; `pipe` has both.
+    pub values: [u64; 2],
+}
+
+/// `PROC_TRACE_STATUS`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TraceStatus {
+    /// Nobody traces it.
+    NotTraced,
+    /// Nobody may: it said so by PROC_TRACE_CTL.
+    Forbidden,
+    /// This process traces it.
+    TracedBy(Pid),
+}
+
+/// The operations of `PT_IO`. The two spaces are one on amd64; they are here for completeness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// `PIOD_READ_D`, `PIOD_WRITE_D`
+    Data,
+    /// `PIOD_READ_I`, `PIOD_WRITE_I`
+    Text,
+}
+
+/// Requests that no other system has. Those that name a [`Thread`] need it to be stopped, and fail
+/// with [`Error::Gone`](trapline_core::Error::Gone) or
+/// [`Error::NotStopped`](trapline_core::Error::NotStopped) as the others do.
+impl FreeBsd {
+    /// All that the kernel says of a thread: `PT_LWPINFO`.
+    pub fn lwp_info(&mut self, thread: Thread) -> Result<LwpInfo> {
+        self.info(thread)
+    }
+
+    /// The threads of a stopped process: `PT_GETLWPLIST`.
+    pub fn lwps(&mut self, thread: Thread) -> Result<Vec<Tid>> {
+        let result = self.kernel.lwps(thread.pid.as_raw());
+        let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
+        Ok(lwps.into_iter().map(Tid::from_raw).collect())
+    }
+
+    /// What the process reports: `PT_GET_EVENT_MASK`.
+    pub fn event_mask(&mut self, thread: Thread) -> Result<EventMask> {
+        let result = self.kernel.event_mask(thread.pid.as_raw());
+        self.checked("PT_GET_EVENT_MASK", thread, result)
+    }
+
+    /// Has a thread step when its process is next resumed, whichever thread that names:
+    /// `PT_SETSTEP` and `PT_CLEARSTEP`.
+    pub fn set_step(&mut self, thread: Thread, step: bool) -> Result<()> {
+        let tid = thread.tid.as_raw();
+        let result = if step { self.kernel.set_step(tid) } else { self.kernel.clear_step(tid) };
+        self.checked(if step { "PT_SETSTEP" } else { "PT_CLEARSTEP" }, thread, result)?;
+        if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
+            tracee.stepping.retain(|&other| other != tid);
+            if step {
+                tracee.stepping.push(tid);
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments of the system call that a thread is in, all that are passed in registers:
+    /// `PT_GET_SC_ARGS`. How many of them it takes is in [`LwpInfo::syscall_args`].
+    pub fn syscall_args(&mut self, thread: Thread) -> Result<[u64; 8]> {
+        let result = self.kernel.syscall_args(thread.tid.as_raw());
+        self.checked("PT_GET_SC_ARGS", thread, result)
+    }
+
+    /// What a system call left, at its exit: `PT_GET_SC_RET`.
+    pub fn syscall_return(&mut self, thread: Thread) -> Result<SyscallReturn> {
+        let result = self.kernel.syscall_return(thread.tid.as_raw());
+        let result = self.checked("PT_GET_SC_RET", thread, result)?;
+        Ok(SyscallReturn { error: result.sr_error, values: result.sr_retval })
+    }
+
+    /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
+    pub fn memory_map(&mut self, thread: Thread) -> Result<Vec<MapEntry>> {
+        let mut map = Vec::new();
+        let mut request = MapRequest::default();
+        loop {
+            match self.kernel.map_entry(thread.pid.as_raw(), &mut request) {
+                Err(Errno::NOENT) => return Ok(map),
+                result => self.checked("PT_VM_ENTRY", thread, result)?,
+            }
+            let path = std::mem::take(&mut request.path);
+            map.push(MapEntry {
+                start: request.start,
+                end: request.end,
+                offset: request.offset,
+                protection: Protection::from_bits_truncate(request.protection),
+                path: (!path.is_empty()).then(|| OsString::from_vec(path).into()),
+            });
+        }
+    }
+
+    /// Reads memory of one space: `PT_IO`.
+    pub fn read_space(
+        &mut self,
+        thread: Thread,
+        space: Space,
+        addr: u64,
+        buf: &mut [u8],
+    ) -> Result<usize> {
+        let len = buf.len();
+        self.copy(thread, addr, len, |kernel, at, range| {
+            let buf = &mut buf[range];
+            let io = if space == Space::Text { Io::ReadText(buf) } else { Io::Read(buf) };
+            kernel.io(thread.pid.as_raw(), at, io)
+        })
+    }
+
+    /// Writes memory of one space: `PT_IO`.
+    pub fn write_space(
+        &mut self,
+        thread: Thread,
+        space: Space,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<usize> {
+        self.copy(thread, addr, data.len(), |kernel, at, range| {
+            let data = &data[range];
+            let io = if space == Space::Text { Io::WriteText(data) } else { Io::Write(data) };
+            kernel.io(thread.pid.as_raw(), at, io)
+        })
+    }
+
+    /// Who traces a process, stopped or not: `procctl(2)`, PROC_TRACE_STATUS.
+    pub fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus> {
+        let result = self.kernel.trace_status(pid.as_raw());
+        Ok(match self.answered("PROC_TRACE_STATUS", pid, pid.as_raw(), result)? {
+            0 => TraceStatus::NotTraced,
+            -1 => TraceStatus::Forbidden,
+            tracer => TraceStatus::TracedBy(Pid::from_raw(tracer)),
+        })
+    }
+
+    /// Who becomes the parent of a process's children when it ends: `procctl(2)`,
+    /// PROC_REAP_STATUS.
+    pub fn reaper(&mut self, pid: Pid) -> Result<Pid> {
+        let result = self.kernel.reaper(pid.as_raw());
+        Ok(Pid::from_raw(self.answered("PROC_REAP_STATUS", pid, pid.as_raw(), result)?))
+    }
+}

@@ -1,0 +1,116 @@
+//! Questions about processes, and what error numbers mean.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use trapline_core::backend::Thread;
+use trapline_core::{Error, Pid, Result, Syscall};
+
+use crate::backend::FreeBsd;
+use crate::decode::{self, LwpFlags, LwpInfo};
+use crate::sys::{self, Errno, Process};
+
+impl FreeBsd {
+    /// The answer to a request about a stopped thread.
+    pub(crate) fn checked<T>(
+        &mut self,
+        request: &'static str,
+        thread: Thread,
+        result: sys::Result<T>,
+    ) -> Result<T> {
+        self.answered(request, thread.pid, thread.tid.as_raw(), result)
+    }
+
+    /// The answer to a request.
+    ///
+    /// ESRCH says that the process or the LWP is not there, or ending (P_WEXIT); EBUSY that it is
+    /// not stopped, not waited for, not ours, or in the middle of an exec (`proc_can_ptrace` and
+    /// `p_candebug`). EPERM would say that it is not traced at all.
+    pub(crate) fn answered<T>(
+        &mut self,
+        request: &'static str,
+        pid: Pid,
+        id: i32,
+        result: sys::Result<T>,
+    ) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(Errno::SRCH) => Err(Error::Gone),
+            Err(Errno::BUSY) => match self.kernel.process(pid.as_raw()) {
+                Ok(Some(process)) if !process.zombie => Err(Error::NotStopped),
+                _ => Err(Error::Gone),
+            },
+            Err(errno) => Err(Error::Os { request, id, source: errno.into() }),
+        }
+    }
+
+    /// For a question that has no answer at this stop.
+    pub(crate) fn nothing_there(&self, request: &'static str, thread: Thread) -> Error {
+        Error::Os { request, id: thread.tid.as_raw(), source: Errno::NOENT.into() }
+    }
+
+    /// `PT_LWPINFO` of a stopped thread.
+    pub(crate) fn info(&mut self, thread: Thread) -> Result<LwpInfo> {
+        let result = self.kernel.lwp_info(thread.tid.as_raw());
+        self.checked("PT_LWPINFO", thread, result)
+    }
+
+    /// A process that must be there.
+    pub(crate) fn known(&mut self, id: i32) -> Result<Process> {
+        let found = self.kernel.process(id);
+        self.answered("kern.proc.pid", Pid::from_raw(id), id, found)?.ok_or(Error::Gone)
+    }
+
+    /// The threads of a process that must be there.
+    pub(crate) fn threads_of(&mut self, pid: Pid) -> Result<Vec<Process>> {
+        let found = self.kernel.threads(pid.as_raw());
+        let threads = self.answered("kern.proc.pid", pid, pid.as_raw(), found)?;
+        if threads.is_empty() || threads.iter().any(|thread| thread.zombie) {
+            return Err(Error::Gone);
+        }
+        Ok(threads)
+    }
+
+    pub(crate) fn executable_of(&mut self, pid: Pid) -> Result<PathBuf> {
+        let found = self.kernel.executable(pid.as_raw());
+        let mut path = self.answered("kern.proc.pathname", pid, pid.as_raw(), found)?;
+        if path.last() == Some(&0) {
+            path.pop();
+        }
+        Ok(PathBuf::from(OsString::from_vec(path)))
+    }
+
+    pub(crate) fn arguments_of(&mut self, pid: Pid) -> Result<Vec<OsString>> {
+        let found = self.kernel.arguments(pid.as_raw());
+        let bytes = self.answered("kern.proc.args", pid, pid.as_raw(), found)?;
+        let arguments = bytes.split_inclusive(|&byte| byte == 0);
+        let word = |word: &[u8]| word.strip_suffix(&[0]).unwrap_or(word).to_vec();
+        Ok(arguments.map(|argument| OsString::from_vec(word(argument))).collect())
+    }
+
+    /// The system call that a thread is in, with its result if it is leaving.
+    pub(crate) fn system_call(&mut self, thread: Thread) -> Result<Syscall> {
+        let info = self.info(thread)?;
+        // What it was in last is known at other stops too, but is not what is asked.
+        if !info.flags.intersects(LwpFlags::SCE | LwpFlags::SCX | LwpFlags::VFORK_DONE) {
+            return Err(self.nothing_there("PT_GET_SC_ARGS", thread));
+        }
+        let tid = thread.tid.as_raw();
+        let result = self.kernel.syscall_args(tid);
+        let args = self.checked("PT_GET_SC_ARGS", thread, result)?;
+        let result = if info.flags.contains(LwpFlags::SCX) {
+            let result = self.kernel.syscall_return(tid);
+            let result = self.checked("PT_GET_SC_RET", thread, result)?;
+            Some(decode::syscall_result(result.sr_error, result.sr_retval[0]))
+        } else if info.flags.contains(LwpFlags::SCE) {
+            None
+        } else {
+            // After the end of a vfork, where the registers have the result and the kernel no
+            // longer does.
+            Some(self.returned(thread)?)
+        };
+        let [a, b, c, d, e, f, ..] = args;
+        Ok(Syscall { number: info.syscall.into(), args: [a, b, c, d, e, f], result })
+    }
+}

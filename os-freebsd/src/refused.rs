@@ -1,0 +1,42 @@
+//! Why a process cannot be attached to, and what to do about it.
+
+use std::borrow::Cow;
+
+use trapline_core::{Error, Pid};
+
+use crate::backend::FreeBsd;
+use crate::sys::Errno;
+
+impl FreeBsd {
+    /// What `PT_ATTACH` says, in words.
+    pub(crate) fn refused(&mut self, pid: Pid, errno: Errno) -> Error {
+        let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid: pid.as_raw(), advice };
+        match errno {
+            Errno::SRCH => Error::Gone,
+            Errno::BUSY => match self.kernel.process(pid.as_raw()) {
+                Ok(Some(process)) if process.tracer != 0 => {
+                    denied(format!("process {} traces it already", process.tracer).into())
+                }
+                Ok(Some(process)) if !process.zombie => {
+                    denied("it is in the middle of an exec; try again".into())
+                }
+                _ => Error::Gone,
+            },
+            Errno::PERM => denied(
+                "it belongs to another user or jail, has changed its user or group since its \
+                 last exec, or forbids tracing (procctl PROC_TRACE_CTL); be root, or see to it \
+                 that the sysctl security.bsd.unprivileged_proc_debug is 1"
+                    .into(),
+            ),
+            Errno::INVAL => denied(
+                "no process can trace itself, a process of the kernel, or, while it is traced \
+                 itself, an ancestor of its own"
+                    .into(),
+            ),
+            Errno::NOSYS => {
+                denied("ptrace is disabled; set the sysctl security.bsd.allow_ptrace to 1".into())
+            }
+            errno => Error::Os { request: "PT_ATTACH", id: pid.as_raw(), source: errno.into() },
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Registers, one file for each CPU.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("trapline knows FreeBSD on x86-64 (amd64) only");

@@ -1,0 +1,200 @@
+//! The registers of amd64.
+
+use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers};
+use trapline_core::backend::Thread;
+use trapline_core::{Arch, Backend, Error, Result};
+
+use crate::backend::FreeBsd;
+use crate::sys::Errno;
+
+/// Where XCR0 stands in an XSAVE area, as Linux and core dumps of both systems have it; the CPU
+/// leaves these bytes to software. PT_GETXSTATE does not fill them in.
+const XCR0: std::ops::Range<usize> = 464..472;
+
+/// RFLAGS: the carry flag, by which a system call says that it failed.
+const CARRY: u64 = 1;
+
+impl FreeBsd {
+    /// `PT_GETREGS` and, as `struct reg` has none, the two bases.
+    pub(crate) fn read_registers(&mut self, thread: Thread) -> Result<Registers> {
+        let tid = thread.tid.as_raw();
+        let result = self.kernel.registers(tid);
+        let regs = self.checked("PT_GETREGS", thread, result)?;
+        let result = self.kernel.bases(tid);
+        let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
+        let u = i64::cast_unsigned;
+        Ok(Registers {
+            r15: u(regs.r_r15),
+            r14: u(regs.r_r14),
+            r13: u(regs.r_r13),
+            r12: u(regs.r_r12),
+            rbp: u(regs.r_rbp),
+            rbx: u(regs.r_rbx),
+            r11: u(regs.r_r11),
+            r10: u(regs.r_r10),
+            r9: u(regs.r_r9),
+            r8: u(regs.r_r8),
+            rax: u(regs.r_rax),
+            rcx: u(regs.r_rcx),
+            rdx: u(regs.r_rdx),
+            rsi: u(regs.r_rsi),
+            rdi: u(regs.r_rdi),
+            orig_rax: u64::MAX,
+            rip: u(regs.r_rip),
+            cs: u(regs.r_cs),
+            rflags: u(regs.r_rflags),
+            rsp: u(regs.r_rsp),
+            ss: u(regs.r_ss),
+            fs_base,
+            gs_base,
+            ds: regs.r_ds.into(),
+            es: regs.r_es.into(),
+            fs: regs.r_fs.into(),
+            gs: regs.r_gs.into(),
+        })
+    }
+
+    /// What `struct reg` has besides stays as it is, and the kernel ignores the four data segments.
+    /// A base is written only if it changes: to write it makes its segment the flat one.
+    pub(crate) fn write_registers(&mut self, thread: Thread, to: &Registers) -> Result<()> {
+        let tid = thread.tid.as_raw();
+        let result = self.kernel.registers(tid);
+        let mut regs = self.checked("PT_GETREGS", thread, result)?;
+        let i = u64::cast_signed;
+        regs.r_r15 = i(to.r15);
+        regs.r_r14 = i(to.r14);
+        regs.r_r13 = i(to.r13);
+        regs.r_r12 = i(to.r12);
+        regs.r_rbp = i(to.rbp);
+        regs.r_rbx = i(to.rbx);
+        regs.r_r11 = i(to.r11);
+        regs.r_r10 = i(to.r10);
+        regs.r_r9 = i(to.r9);
+        regs.r_r8 = i(to.r8);
+        regs.r_rax = i(to.rax);
+        regs.r_rcx = i(to.rcx);
+        regs.r_rdx = i(to.rdx);
+        regs.r_rsi = i(to.rsi);
+        regs.r_rdi = i(to.rdi);
+        regs.r_rip = i(to.rip);
+        regs.r_cs = i(to.cs);
+        regs.r_rflags = i(to.rflags);
+        regs.r_rsp = i(to.rsp);
+        regs.r_ss = i(to.ss);
+        let result = self.kernel.set_registers(tid, regs);
+        self.checked("PT_SETREGS", thread, result)?;
+        let result = self.kernel.bases(tid);
+        let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
+        if fs_base != to.fs_base {
+            let result = self.kernel.set_fs_base(tid, to.fs_base);
+            self.checked("PT_SETFSBASE", thread, result)?;
+        }
+        if gs_base != to.gs_base {
+            let result = self.kernel.set_gs_base(tid, to.gs_base);
+            self.checked("PT_SETGSBASE", thread, result)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_fp_registers(&mut self, thread: Thread) -> Result<FpRegisters> {
+        let result = self.kernel.fp_registers(thread.tid.as_raw());
+        Ok(FpRegisters::from_fxsave(&self.checked("PT_GETFPREGS", thread, result)?))
+    }
+
+    pub(crate) fn write_fp_registers(&mut self, thread: Thread, to: &FpRegisters) -> Result<()> {
+        let result = self.kernel.set_fp_registers(thread.tid.as_raw(), to.to_fxsave());
+        self.checked("PT_SETFPREGS", thread, result)
+    }
+
+    pub(crate) fn read_extended_state(&mut self, thread: Thread) -> Result<ExtendedState> {
+        let tid = thread.tid.as_raw();
+        let result = self.kernel.xstate(tid);
+        let mut area = self.xstate_answer("PT_GETXSTATE", thread, result)?;
+        let result = self.kernel.xstate_info(tid);
+        let (_, xcr0) = self.xstate_answer("PT_GETXSTATE_INFO", thread, result)?;
+        if let Some(bytes) = area.get_mut(XCR0) {
+            bytes.copy_from_slice(&xcr0.to_le_bytes());
+        }
+        ExtendedState::from_bytes(area).map_err(|error| Error::Os {
+            request: "PT_GETXSTATE",
+            id: tid,
+            source: std::io::Error::other(error),
+        })
+    }
+
+    pub(crate) fn write_extended_state(
+        &mut self,
+        thread: Thread,
+        to: &ExtendedState,
+    ) -> Result<()> {
+        let result = self.kernel.set_xstate(thread.tid.as_raw(), to.as_bytes());
+        self.xstate_answer("PT_SETXSTATE", thread, result)
+    }
+
+    fn xstate_answer<T>(
+        &mut self,
+        request: &'static str,
+        thread: Thread,
+        result: crate::sys::Result<T>,
+    ) -> Result<T> {
+        if let Err(Errno::OPNOTSUPP) = result {
+            return Err(Error::Unsupported { what: "XSAVE on this CPU", on: FreeBsd::SYSTEM });
+        }
+        self.checked(request, thread, result)
+    }
+
+    /// What a system call has returned, by the registers.
+    pub(crate) fn returned(&mut self, thread: Thread) -> Result<std::result::Result<u64, i32>> {
+        let result = self.kernel.registers(thread.tid.as_raw());
+        let regs = self.checked("PT_GETREGS", thread, result)?;
+        let value = regs.r_rax.cast_unsigned();
+        let failed = regs.r_rflags.cast_unsigned() & CARRY != 0;
+        Ok(if failed { Err(i32::try_from(value).unwrap_or(i32::MAX)) } else { Ok(value) })
+    }
+
+    /// The program counter, taken back behind a breakpoint instruction that has trapped; unless
+    /// that instruction is still there, as it is if it is the program's own.
+    pub(crate) fn step_back(&mut self, thread: Thread) -> Result<bool> {
+        type Cpu = trapline_arch_x86_64::X86_64;
+        let mut registers = self.read_registers(thread)?;
+        let at = Cpu::pc(&registers).wrapping_sub(Cpu::BREAKPOINT.len() as u64);
+        let mut code = vec![0; Cpu::BREAKPOINT.len()];
+        self.read(thread, at, &mut code)?;
+        if code == Cpu::BREAKPOINT {
+            return Ok(false);
+        }
+        Cpu::set_pc(&mut registers, at);
+        self.write_registers(thread, &registers)?;
+        Ok(true)
+    }
+
+    /// DR0 to DR7 of a stopped thread; DR4 and DR5 are zero, as are all before the first write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`], [`Error::NotStopped`].
+    ///
+    /// # References
+    ///
+    /// `ptrace(2)`, PT_GETDBREGS
+    pub fn debug_registers(&mut self, thread: Thread) -> Result<[u64; 8]> {
+        let result = self.kernel.debug_registers(thread.tid.as_raw());
+        self.checked("PT_GETDBREGS", thread, result)
+    }
+
+    /// Sets DR0 to DR7 of a stopped thread, all or none of them.
+    ///
+    /// # Errors
+    ///
+    /// As above, and [`Error::Os`] with `EINVAL` for I/O breakpoints, enabled kernel addresses and
+    /// bits of DR7 above 31. Other nonsense is *not* refused: a misaligned address, a length that
+    /// no execute breakpoint has, the general-detect bit.
+    ///
+    /// # References
+    ///
+    /// `ptrace(2)`, PT_SETDBREGS; `set_dbregs` in `sys/amd64/amd64/exec_machdep.c`
+    pub fn set_debug_registers(&mut self, thread: Thread, values: [u64; 8]) -> Result<()> {
+        let result = self.kernel.set_debug_registers(thread.tid.as_raw(), values);
+        self.checked("PT_SETDBREGS", thread, result)
+    }
+}

@@ -1,0 +1,106 @@
+//! Running: to resume, step, interrupt and kill.
+
+use trapline_core::backend::{RawReason, Run, Thread};
+use trapline_core::{Error, Pid, Result, Signal};
+
+use crate::backend::FreeBsd;
+use crate::decode::{Asked, EventMask, SIGKILL, SIGSTOP};
+use crate::sys::{Errno, Go};
+use crate::wait::stopped;
+
+impl FreeBsd {
+    /// Runs a process, with the one thread stepping if so asked.
+    ///
+    /// A step that another thread began and has not finished goes on: it is reported later.
+    ///
+    /// A call that forked or exec'ed has its exit in the same stop, so when system calls are asked
+    /// for, that is reported next, and the process stays where it is.
+    pub(crate) fn run(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
+        let Some(tracee) = self.tracees.get_mut(&pid) else {
+            return Err(Error::Gone);
+        };
+        if let Some(tid) = tracee.exits.take() {
+            if run == Run::Syscall {
+                if tracee.expected.asked == Asked::Wanted {
+                    tracee.expected.asked = Asked::Stale;
+                }
+                self.ready.push_back(stopped(pid, tid, RawReason::SyscallExit));
+                return Ok(());
+            }
+        }
+        let mut mask = tracee.wanted;
+        mask.set(EventMask::SYSCALL, run == Run::Syscall || mask.contains(EventMask::SYSCALL));
+        let change = (mask != tracee.mask).then_some(mask);
+        let steps = tracee.stepping.iter().position(|&other| other == tid);
+        match (run, steps) {
+            (Run::Step, None) => tracee.stepping.push(tid),
+            (Run::Continue | Run::Syscall, Some(index)) => {
+                // It may have stopped for something else, with the step still to come.
+                tracee.stepping.swap_remove(index);
+                let result = self.kernel.clear_step(tid);
+                self.checked("PT_CLEARSTEP", thread, result)?;
+            }
+            _ => {}
+        }
+        if let Some(mask) = change {
+            self.tell_mask(thread, mask)?;
+        }
+        let (go, request) = match run {
+            Run::Step => (Go::Step, "PT_STEP"),
+            Run::Continue | Run::Syscall => (Go::Continue, "PT_CONTINUE"),
+        };
+        let result = self.kernel.go(go, tid, signal.map_or(0, Signal::as_raw));
+        self.checked(request, thread, result)
+    }
+
+    /// Sets what a stopped process reports.
+    pub(crate) fn set_mask(&mut self, thread: Thread, mask: EventMask) -> Result<()> {
+        let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) else {
+            return Err(Error::Gone);
+        };
+        tracee.wanted = mask;
+        if tracee.mask == mask { Ok(()) } else { self.tell_mask(thread, mask) }
+    }
+
+    /// The event mask is set, never added to: PT_SYSCALL and its like leave their bits in it.
+    pub(crate) fn tell_mask(&mut self, thread: Thread, mask: EventMask) -> Result<()> {
+        let result = self.kernel.set_event_mask(thread.pid.as_raw(), mask);
+        self.checked("PT_SET_EVENT_MASK", thread, result)?;
+        if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
+            tracee.mask = mask;
+        }
+        Ok(())
+    }
+
+    /// Has a running process stop. See [`Asked`].
+    pub(crate) fn ask_to_stop(&mut self, pid: Pid) -> Result<()> {
+        let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) else {
+            return Err(Error::Gone);
+        };
+        if tracee.expected.attach {
+            return Ok(()); // a stop is due
+        }
+        tracee.expected.asked = Asked::Wanted;
+        // Sent again even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
+        let result = self.kernel.kill(pid.as_raw(), SIGSTOP);
+        self.answered("kill", pid, pid.as_raw(), result)
+    }
+
+    /// Kills. SIGKILL does nothing to a process that is stopped by its tracer, and PT_KILL is for
+    /// nothing else.
+    pub(crate) fn kill_process(&mut self, pid: Pid, stopped: bool) -> Result<()> {
+        let raw = pid.as_raw();
+        let before = self.ready.len();
+        self.ready.retain(|stop| stop.pid != Some(pid) || stop.tid.is_none());
+        let stopped = stopped || self.ready.len() < before; // at a stop that is still to be given
+        if let Some(tracee) = self.tracees.get_mut(&raw) {
+            tracee.exits = None;
+        }
+        let mut result = if stopped { self.kernel.kill_stopped(raw) } else { Err(Errno::BUSY) };
+        if result == Err(Errno::BUSY) {
+            result = self.kernel.kill(raw, SIGKILL);
+        }
+        self.answered("kill", pid, raw, result)
+    }
+}

@@ -1,0 +1,339 @@
+//! Waiting for stops and ends.
+//!
+//! # What must not happen
+//!
+//! The exit status of a host's own child must not be taken (W2), and no wake-up be lost (W1).
+//!
+//! # What the kernel offers
+//!
+//! *Stops.* `wait6(P_ALL, WTRAPPED)` finds traced children alone, and does not look at ended ones
+//! at all (`kern_wait6` and `proc_to_reap` in `kern_exit.c`).
+//!
+//! *Ends.* `wait6(P_ALL, WEXITED)` takes the first ended child, whoever's it is, and with WNOWAIT
+//! it is blinded by that one; traced or not is no criterion, as an ending process is no longer
+//! traced. So each traced process is watched with `EVFILT_PROC`, NOTE_EXIT, and when that is
+//! reported, waited for by its pid. The kernel reports it with the lock held under which the
+//! process becomes a zombie, so that wait finds it. If it does not, because the host ignores
+//! SIGCHLD and the kernel has given the zombie away, the report has the status too.
+//!
+//! *Sleeping.* A wait6 that sleeps can do so for ever: "a child has changed" is one flag of the
+//! process, P_STATCHILD, which any other thread that enters a wait clears, also when it waits for
+//! another child. And it would see no ends and no waker. So a wait sleeps on the kqueue, for
+//! `EVFILT_SIGNAL`, SIGCHLD, which counts every SIGCHLD sent, whether it is then ignored, blocked
+//! or handled. Whatever happens after the last look at the children is reported by the next
+//! sleep, at once; what happened before it, once too often, which costs one more look.
+//!
+//! *The net.* A host that has set SA_NOCLDSTOP gets no SIGCHLD for stops. A sleep therefore ends
+//! after 100 ms, to look again. If that ever finds a stop, and from the start in such a host, a
+//! [lookout](crate::waker::Lookout) is posted, so that no further stop waits for it.
+//!
+//! # In turn
+//!
+//! `wait6` goes through the children in their list's order, so a tracee that stops again and
+//! again is found before all behind it. After 16 stops of one in a row, another is looked at by
+//! its pid, a different one each time; and after 64 stops without a look at the kqueue, that is
+//! looked at.
+
+use std::time::{Duration, Instant};
+
+use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, RawStop, Waited};
+use trapline_core::{Error, Pid, Result, Tid};
+
+use crate::backend::{FreeBsd, Tracee};
+use crate::decode::{self, EventMask, SIGKILL, Status, hides_syscall_exit};
+use crate::sys::{Errno, Event, Go, Told};
+
+/// How long [`Patience::Brief`] is.
+const BRIEF: Duration = Duration::from_millis(1);
+/// How long a sleep is at most.
+const NET: Duration = Duration::from_millis(100);
+/// Stops of one process in a row, before another one's turn.
+const SAME: u32 = 16;
+/// Stops in a row, before ends and wakers are looked at.
+const STREAK: u32 = 64;
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// Stops since the kqueue was looked at.
+    streak: u32,
+    /// The process that stopped last, and how often in a row.
+    last: i32,
+    same: u32,
+    /// The one that was looked at out of turn.
+    other: i32,
+    /// A sleep ended by the net.
+    netted: bool,
+}
+
+impl FreeBsd {
+    /// The next stop or end.
+    pub(crate) fn wait_for_any(&mut self, patience: Patience) -> Result<Waited> {
+        let deadline = (patience == Patience::Brief).then(|| Instant::now() + BRIEF);
+        loop {
+            if let Some(stop) = self.ready.pop_front() {
+                return Ok(Waited::Stop(stop));
+            }
+            let full = self.turn.streak >= STREAK;
+            if !full {
+                if let Some(stop) = self.stop()? {
+                    self.turn.streak += 1;
+                    if self.turn.netted {
+                        self.post_lookout();
+                    }
+                    return Ok(Waited::Stop(stop));
+                }
+                if self.tracees.is_empty() && !self.adopt_strays()? {
+                    return Ok(Waited::NoTracees);
+                }
+            }
+            self.turn.streak = 0;
+            let timeout = match (patience, deadline) {
+                _ if full => Duration::ZERO,
+                (Patience::Poll, _) => Duration::ZERO,
+                (_, Some(deadline)) => deadline.saturating_duration_since(Instant::now()),
+                _ => NET,
+            };
+            let woken = self.sleep(timeout)?;
+            self.turn.netted = !woken && patience == Patience::Block;
+            if self.rung {
+                self.rung = false;
+                return Ok(Waited::Woken);
+            }
+            let over = match patience {
+                Patience::Poll => true,
+                Patience::Brief => !woken,
+                Patience::Block => false,
+            };
+            if over && !full && self.ready.is_empty() {
+                return Ok(Waited::Nothing);
+            }
+        }
+    }
+
+    /// Sleeps until there is a reason to look again, which it says, or the time is over.
+    pub(crate) fn sleep(&mut self, timeout: Duration) -> Result<bool> {
+        if !timeout.is_zero() {
+            if let Some(lookout) = &mut self.lookout {
+                lookout.look();
+            }
+        }
+        let mut found = std::mem::take(&mut self.found);
+        let result = self.kernel.sleep(&self.queue, timeout, &mut found);
+        let woken = !found.is_empty();
+        for event in found.drain(..) {
+            match event {
+                Event::Ended(pid, status) => self.ended(pid, status)?,
+                Event::Child => {}
+                Event::Bell => {
+                    if let Some(lookout) = &mut self.lookout {
+                        lookout.hear();
+                    }
+                }
+                Event::Readable => {
+                    self.rung = true;
+                    if let Some(bell) = &self.bell {
+                        bell.quiet();
+                    }
+                }
+            }
+        }
+        self.found = found;
+        match result {
+            Ok(()) => Ok(woken),
+            Err(Errno::INTR) => Ok(true), // a handler of the host's ran
+            Err(errno) => Err(Error::Os { request: "kevent", id: -1, source: errno.into() }),
+        }
+    }
+
+    /// A stop that is to be reported, if there is one now.
+    fn stop(&mut self) -> Result<Option<RawStop>> {
+        while let Some((pid, status)) = self.next_status()? {
+            if let Some(stop) = self.take(pid, status)? {
+                return Ok(Some(stop));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next wait status of a stop.
+    pub(crate) fn next_status(&mut self) -> Result<Option<(i32, i32)>> {
+        if self.turn.same >= SAME {
+            self.turn.same = 0;
+            let after = self.tracees.range(self.turn.other.saturating_add(1)..).next();
+            if let Some((&other, _)) = after.or_else(|| self.tracees.first_key_value()) {
+                self.turn.other = other;
+                if other != self.turn.last {
+                    if let Ok(Some(status)) = self.kernel.wait_stop_of(other, Told::BySigchld) {
+                        return Ok(Some((other, status)));
+                    }
+                }
+            }
+        }
+        let mut found = self.wait_stop(Told::BySigchld)?;
+        // rfork(2) makes processes that a plain wait does not find. Nothing says so before the
+        // first stop, so until then both ways are tried.
+        if found.is_none() && self.tracees.values().any(|t| t.untold || !t.seen) {
+            found = self.wait_stop(Told::Otherwise)?;
+            if let Some(tracee) = found.and_then(|(pid, _)| self.tracees.get_mut(&pid)) {
+                tracee.untold = true;
+            }
+        }
+        if let Some((pid, _)) = found {
+            if pid != self.turn.last {
+                self.turn.same = 0;
+                self.turn.last = pid;
+            }
+            self.turn.same += 1;
+        }
+        Ok(found)
+    }
+
+    fn wait_stop(&mut self, told: Told) -> Result<Option<(i32, i32)>> {
+        match self.kernel.wait_stop(told) {
+            Ok(found) => Ok(found),
+            Err(Errno::CHILD) => Ok(None),
+            Err(errno) => Err(Error::Os { request: "wait6", id: -1, source: errno.into() }),
+        }
+    }
+
+    /// Makes a raw stop of a wait status; `None` if it is not to be reported.
+    pub(crate) fn take(&mut self, pid: i32, status: i32) -> Result<Option<RawStop>> {
+        let Status::Stopped(signal) = decode::status(status) else {
+            return Ok(None); // not asked for, so never found
+        };
+        if signal == SIGKILL {
+            // Not for the tracer to decide. The process runs on to its end.
+            let _ = self.kernel.go(Go::Continue, pid, SIGKILL);
+            return Ok(None);
+        }
+        let Ok(info) = self.kernel.lwp_info(pid) else {
+            return Ok(None); // killed meanwhile: its end follows
+        };
+        let Some(tracee) = self.adopt(pid)? else {
+            return Ok(None);
+        };
+        tracee.seen = true;
+        let setup = tracee.setup.take();
+        let Some(reason) = tracee.expected.reason(signal, &info) else {
+            let _ = self.kernel.go(Go::Continue, pid, 0);
+            return Ok(None);
+        };
+        tracee.exits = hides_syscall_exit(reason).then_some(info.tid);
+        if let RawReason::Execed { .. } = reason {
+            tracee.stepping.clear(); // the new image has new flags
+        }
+        if let Some(setup) = setup {
+            let mask = EventMask::of(setup.flags);
+            if self.kernel.set_event_mask(pid, mask).is_ok() {
+                if let Some(tracee) = self.tracees.get_mut(&pid) {
+                    (tracee.mask, tracee.wanted) = (mask, mask);
+                }
+            }
+        }
+        if let RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. } = reason {
+            self.adopt(pid.as_raw())?;
+        }
+        Ok(Some(stopped(pid, info.tid, reason)))
+    }
+
+    /// Remembers a process whose tracing has begun, and has its end reported. `None` if it has
+    /// ended and is reaped.
+    pub(crate) fn adopt(&mut self, pid: i32) -> Result<Option<&mut Tracee>> {
+        if !self.tracees.contains_key(&pid) {
+            match self.kernel.watch_end(&self.queue, pid) {
+                Ok(()) => {}
+                Err(Errno::SRCH) => return Ok(None),
+                Err(errno) => {
+                    return Err(Error::Os { request: "kevent", id: pid, source: errno.into() });
+                }
+            }
+        }
+        Ok(Some(self.tracees.entry(pid).or_insert_with(Tracee::new)))
+    }
+
+    /// Remembers no longer a process that is not traced any more.
+    pub(crate) fn disown(&mut self, pid: i32) {
+        if self.tracees.remove(&pid).is_some() {
+            let _ = self.kernel.ignore_end(&self.queue, pid);
+        }
+        self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
+    }
+
+    /// Looks for traced processes that nothing was heard of, and says whether there are any: when
+    /// a process ends while one of its threads forks, the fork is not reported, and the child may
+    /// be on its way to its first stop (`ptracestop` under P_SINGLE_EXIT).
+    fn adopt_strays(&mut self) -> Result<bool> {
+        let us = i32::try_from(std::process::id()).unwrap_or(-1);
+        let strays = self.kernel.all_processes().unwrap_or_default();
+        for stray in strays.iter().filter(|p| p.tracer == us) {
+            self.adopt(stray.pid)?;
+        }
+        Ok(!self.tracees.is_empty())
+    }
+
+    /// A watched process has ended.
+    pub(crate) fn ended(&mut self, pid: i32, told: i32) -> Result<()> {
+        let Some(tracee) = self.tracees.remove(&pid) else {
+            return Ok(()); // let go meanwhile
+        };
+        self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
+        let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+        let found = self.kernel.wait_end_of(pid, how);
+        let status = match found {
+            Ok(Some(status)) => status,
+            // A fork that never stopped, so that it is not known how it is told.
+            Err(Errno::CHILD) if !tracee.seen => {
+                match self.kernel.wait_end_of(pid, Told::Otherwise) {
+                    Ok(Some(status)) => status,
+                    _ => told,
+                }
+            }
+            _ => told,
+        };
+        if let Status::Ended(status) = decode::status(status) {
+            let pid = Some(Pid::from_raw(pid));
+            self.ready.push_back(RawStop { pid, tid: None, kind: RawKind::Ended(status) });
+        }
+        Ok(())
+    }
+
+    /// Waits for a stop of one process alone, for so long. [`Error::Gone`] if it ends instead.
+    pub(crate) fn wait_for_one(&mut self, pid: i32, limit: Duration) -> Result<Option<i32>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let Some(tracee) = self.tracees.get(&pid) else {
+                return Err(Error::Gone);
+            };
+            let seen = tracee.seen;
+            let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+            match self.kernel.wait_stop_of(pid, how) {
+                Ok(None) => {}
+                Err(Errno::CHILD) if !seen => {
+                    // Either it is told otherwise, or it has ended.
+                    if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, Told::Otherwise) {
+                        if let Some(tracee) = self.tracees.get_mut(&pid) {
+                            tracee.untold = true;
+                        }
+                        return Ok(Some(status));
+                    }
+                }
+                Err(Errno::CHILD) => {} // it has ended, which the kqueue will say
+                Ok(found) => return Ok(found),
+                Err(errno) => {
+                    return Err(Error::Os { request: "wait6", id: pid, source: errno.into() });
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // Others' SIGCHLD are used up here, but not their stops: a wait looks before it sleeps.
+            self.sleep(left.min(NET / 10))?;
+        }
+    }
+}
+
+pub(crate) fn stopped(pid: i32, tid: Tid, reason: RawReason) -> RawStop {
+    RawStop { pid: Some(Pid::from_raw(pid)), tid: Some(tid), kind: RawKind::Stop(reason) }
+}

@@ -1,0 +1,385 @@
+//! W1: a waker ends a blocked wait, from any thread and any signal handler, and no wake is lost.
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::*;
+use trapline_core::backend::{Backend, Patience, RawKind, Waited, Wake};
+use trapline_core::{ExitStatus, Pid, Signal};
+use trapline_os_linux::Linux;
+
+/// The doorbells of this process, found by their name.
+fn bells_of(parent: u32) -> Vec<Pid> {
+    let mut bells = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        if status.starts_with("Name:\ttrapline-bell\n")
+            && status.contains(&format!("\nPPid:\t{parent}\n"))
+            && status.contains(&format!("\nTracerPid:\t{}\n", own_tid()))
+        {
+            bells.push(Pid::from_raw(id));
+        }
+    }
+    bells
+}
+
+fn own_tid() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+fn bell() -> Pid {
+    // It gives itself its name.
+    until(|| bells_of(std::process::id()).len() == 1);
+    bells_of(std::process::id())[0]
+}
+
+#[test]
+fn w1_a_wake_before_during_or_after_a_wait() {
+    within(20, || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        // Before; several are one.
+        waker.wake();
+        waker.wake();
+        assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        assert_eq!(linux.wait(Patience::Poll).unwrap(), Waited::Nothing);
+        assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);
+        // During.
+        let from_thread = thread::spawn({
+            let waker = waker.clone();
+            move || {
+                thread::sleep(Duration::from_millis(50));
+                waker.wake();
+            }
+        });
+        assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        from_thread.join().unwrap();
+        // And there is one doorbell, however many wakers.
+        let second = linux.waker().unwrap();
+        let bell = bell();
+        second.wake();
+        assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        drop(linux);
+        assert_eq!(state(bell.as_raw()), None);
+        // After its end there is nobody to wake.
+        waker.wake();
+        second.wake();
+    });
+}
+
+/// Each wake is answered before the next: one that was lost would block for ever.
+#[test]
+fn w1_twenty_thousand_wakes_while_a_tracee_stops() {
+    const WAKES: u32 = 20_000;
+    within(120, || {
+        let mut linux = Linux::open().unwrap();
+        let busy = start(&mut linux, sh("while :; do kill -USR1 $$; done"), KILL);
+        go(&mut linux, thread_of(busy.pid));
+        let waker = linux.waker().unwrap();
+        let answered = Arc::new(AtomicU32::new(0));
+        let ringer = thread::spawn({
+            let answered = answered.clone();
+            move || {
+                for wake in 0..WAKES {
+                    waker.wake();
+                    while answered.load(Ordering::Acquire) <= wake {
+                        std::hint::spin_loop();
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        let (mut woken, mut stops) = (0, 0);
+        let begin = Instant::now();
+        while woken < WAKES {
+            match linux.wait(Patience::Block).unwrap() {
+                Waited::Woken => {
+                    woken += 1;
+                    answered.store(woken, Ordering::Release);
+                }
+                Waited::Stop(stop) => {
+                    // Without the signal, which would kill it.
+                    assert_eq!(stop.tid, Some(thread_of(busy.pid).tid));
+                    go(&mut linux, thread_of(busy.pid));
+                    stops += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        ringer.join().unwrap();
+        println!("{stops} stops between {woken} wakes, {:?} each", begin.elapsed() / woken);
+        assert!(stops > 0);
+    });
+}
+
+/// Wakes that do not wait for each other: after the last one there is a `Woken`.
+#[test]
+fn w1_storms_of_wakes_coalesce_and_none_is_lost() {
+    within(60, || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        for round in 0..200 {
+            let stop = Arc::new(AtomicBool::new(false));
+            let ringers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (waker, stop) = (waker.clone(), stop.clone());
+                    thread::spawn(move || {
+                        for _ in 0..100 {
+                            waker.wake();
+                        }
+                        stop.store(true, Ordering::SeqCst);
+                        waker.wake();
+                    })
+                })
+                .collect();
+            while !stop.load(Ordering::SeqCst) {
+                assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken, "{round}");
+            }
+            ringers.into_iter().for_each(|ringer| ringer.join().unwrap());
+            // What is left is one wake at most.
+            let left = linux.wait(Patience::Brief).unwrap();
+            assert!(matches!(left, Waited::Woken | Waited::Nothing));
+            assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);
+        }
+    });
+}
+
+#[test]
+fn w1_signals_for_the_doorbell_are_swallowed() {
+    within(60, || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        let bell = bell();
+        for number in 1..=64 {
+            let signal = Signal::from_raw(number).unwrap();
+            if signal == Signal::KILL {
+                continue;
+            }
+            kill(bell, signal);
+            assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing, "{signal}");
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken, "{signal}");
+        }
+        // Job control at the same time, which takes stops and continues back.
+        let stop = Arc::new(AtomicBool::new(false));
+        let controller = thread::spawn({
+            let stop = stop.clone();
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    for signal in [Signal::STOP, Signal::CONT, Signal::TSTP] {
+                        kill(bell, signal);
+                    }
+                }
+            }
+        });
+        for _ in 0..2000 {
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        }
+        stop.store(true, Ordering::Relaxed);
+        controller.join().unwrap();
+    });
+}
+
+#[test]
+fn w1_a_doorbell_that_was_killed_is_replaced() {
+    within(60, || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        for round in 0..50 {
+            let bell = bell();
+            if round % 2 == 0 {
+                waker.wake();
+                kill(bell, Signal::KILL);
+                assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            } else {
+                kill(bell, Signal::KILL);
+                until(|| state(bell.as_raw()) == Some(b'Z'));
+                waker.wake();
+                assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            }
+            assert_eq!(state(bell.as_raw()), None);
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        }
+    });
+}
+
+#[test]
+fn w1_the_host_does_not_notice_the_doorbell() {
+    within(20, || {
+        let mut linux = Linux::open().unwrap();
+        let before = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let waker = linux.waker().unwrap();
+        let masks = |status: &str| {
+            let lines = status.lines().filter(|line| line.starts_with("Sig"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let after = fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert_eq!(masks(&before), masks(&after));
+        let bell = bell();
+        // It keeps neither files nor the working directory of the host.
+        until(|| fs::read_dir(format!("/proc/{bell}/fd")).unwrap().count() == 0);
+        assert_eq!(fs::read_link(format!("/proc/{bell}/cwd")).unwrap().to_str(), Some("/"));
+        // SAFETY: waits for nobody in particular, on this thread alone.
+        let found =
+            unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WNOTHREAD) };
+        // There is a tracee, and it has nothing to say.
+        assert_eq!(found, 0);
+        // errno is that of this thread alone, and the doorbell shares its memory.
+        for _ in 0..1000 {
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            assert_eq!(fs::File::open("/none").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        }
+    });
+}
+
+#[test]
+fn w1_a_wake_leaves_errno_alone() {
+    within(10, || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        drop(linux);
+        // SAFETY: the calling thread's own errno.
+        unsafe { *libc::__errno_location() = libc::EDOM };
+        waker.wake();
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EDOM));
+    });
+}
+
+/// From a signal handler, with the tracer's thread in the middle of its wait.
+#[test]
+fn w1_a_signal_handler_may_wake() {
+    static WAKER: std::sync::OnceLock<Arc<dyn Wake>> = std::sync::OnceLock::new();
+    extern "C" fn handler(_: i32) {
+        if let Some(waker) = WAKER.get() {
+            waker.wake();
+        }
+    }
+    within(60, || {
+        let mut linux = Linux::open().unwrap();
+        assert!(WAKER.set(linux.waker().unwrap()).is_ok());
+        // SAFETY: the handler is async-signal-safe.
+        unsafe {
+            libc::signal(libc::SIGURG, handler as extern "C" fn(i32) as libc::sighandler_t);
+        }
+        let (process, tracer) = (std::process::id() as i32, own_tid());
+        let answered = Arc::new(AtomicU32::new(0));
+        let sender = thread::spawn({
+            let answered = answered.clone();
+            move || {
+                for wake in 0..2000 {
+                    // SAFETY: takes numbers.
+                    unsafe {
+                        libc::syscall(libc::SYS_tgkill, process, tracer, libc::SIGURG);
+                    }
+                    while answered.load(Ordering::Acquire) <= wake {
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        for wake in 1..=2000 {
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            answered.store(wake, Ordering::Release);
+        }
+        sender.join().unwrap();
+    });
+}
+
+/// A host that makes a waker and then does one of the things that hosts do.
+#[track_caller]
+fn host(what: &str) -> (i32, Pid) {
+    let output = playing(what).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let bell = text.lines().find_map(|line| line.strip_prefix("bell ")).expect(&text);
+    (output.status.code().unwrap(), Pid::from_raw(bell.parse().unwrap()))
+}
+
+#[test]
+fn w1_the_doorbell_ends_with_its_host() {
+    within(30, || {
+        for what in ["exit", "exit of the thread", "exec", "panic", "fork"] {
+            let (code, bell) = host(what);
+            assert_eq!(code, 42, "{what}");
+            until(|| matches!(state(bell.as_raw()), None | Some(b'Z')));
+        }
+    });
+}
+
+#[test]
+#[ignore = "played by other tests"]
+fn role() {
+    let Ok(what) = std::env::var("TRAPLINE_ROLE") else { return };
+    let hang = || {
+        let mut linux = Linux::open().unwrap();
+        let waker = linux.waker().unwrap();
+        println!("bell {}", bell());
+        (linux, waker)
+    };
+    match &*what {
+        "exit" => {
+            let _keep = hang();
+        }
+        "exit of the thread" => {
+            // The back end is leaked, so it is the thread's end that counts.
+            let thread = thread::spawn(move || {
+                std::mem::forget(hang());
+                bell()
+            });
+            let bell = thread.join().unwrap();
+            until(|| matches!(state(bell.as_raw()), None | Some(b'Z')));
+        }
+        "exec" => {
+            let _keep = hang();
+            use std::os::unix::process::CommandExt;
+            // Another thread execs: the tracer's is killed.
+            thread::spawn(|| sh("exit 42").exec()).join().unwrap();
+        }
+        "panic" => {
+            let panic = thread::spawn(move || {
+                let _keep = hang();
+                std::panic::resume_unwind(Box::new(()));
+            });
+            panic.join().unwrap_err();
+            assert_eq!(bells_of(std::process::id()), []);
+        }
+        "fork" => {
+            let (mut linux, waker) = hang();
+            let bell = bell();
+            // SAFETY: the child makes system calls, and drops what it has a copy of.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                drop(linux);
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(7) };
+            }
+            let mut status = 0;
+            // SAFETY: writes one int.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(libc::WEXITSTATUS(status), 7);
+            assert_eq!(state(bell.as_raw()), Some(b'S'));
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            // And the host's children have the host's files alone.
+            let output = Command::new("true").output().unwrap();
+            assert!(output.status.success());
+            let spawned = start(&mut linux, Command::new("true"), KILL);
+            go(&mut linux, thread_of(spawned.pid));
+            assert_eq!(next(&mut linux).kind, RawKind::Ended(ExitStatus::Code(0)));
+        }
+        _ => return,
+    }
+    std::process::exit(42);
+}
