@@ -1,6 +1,6 @@
 //! E3: each successful exec once, the threads that it takes away before it.
 
-use trapline::{Event, EventFlags, StopReason};
+use trapline::{Event, EventFlags, StopReason, Stopped};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -14,7 +14,7 @@ crate::tests! {
 
     fn e3_exec_from_another_thread() {
         let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
-        tracer.spawn(fixture("exec-from-thread", &["3"])).unwrap();
+        tracer.spawn(fixture("exec-from-thread", &["3", "awaited"])).unwrap();
         let mut born = Vec::new();
         let mut dead = Vec::new();
         let mut execs = 0;
@@ -59,16 +59,26 @@ crate::tests! {
     fn e3_tokens_of_threads_that_an_exec_takes_away_are_stale() {
         let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
         tracer.spawn(fixture("exec-from-thread", &["1"])).unwrap();
-        let mut kept = None;
+        let mut kept: Option<Stopped> = None;
+        let mut born = 0;
         let mut execs = 0;
         while let Some(event) = tracer.wait().unwrap() {
             match event {
                 Event::Stopped(stop) if stop.reason() == StopReason::ThreadStarted => {
-                    // The sleeper stays stopped, where one stop stops one thread.
-                    if kept.is_none() && cfg!(target_os = "linux") {
-                        kept = Some(stop);
-                    } else {
-                        tracer.resume(stop, Default::default()).unwrap();
+                    // The sleeper, which was made first, stays stopped, where one stop stops one
+                    // thread.
+                    born += 1;
+                    match kept.take() {
+                        _ if cfg!(target_os = "freebsd") => {
+                            tracer.resume(stop, Default::default()).unwrap();
+                        }
+                        None => kept = Some(stop),
+                        Some(other) => {
+                            let first = other.tid() < stop.tid();
+                            let (keep, run) = if first { (other, stop) } else { (stop, other) };
+                            kept = Some(keep);
+                            tracer.resume(run, Default::default()).unwrap();
+                        }
                     }
                 }
                 Event::Stopped(stop) => {
@@ -84,6 +94,6 @@ crate::tests! {
                 other => tracer.resume(other, Default::default()).unwrap(),
             }
         }
-        assert_eq!(execs, 2);
+        assert_eq!((born, execs), (2, 2));
     }
 }

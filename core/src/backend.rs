@@ -177,6 +177,10 @@ pub trait Backend: Sized {
     /// The real parent of a process, whoever traces it.
     fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
 
+    /// The real parent that a process had when it ended, asked just after its end was waited for;
+    /// `known` is the one that it had before, which may itself have ended, unwaited for.
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
+
     /// The threads of a process.
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>>;
 

@@ -33,7 +33,8 @@ pub enum Event {
         /// How it ended.
         status: ExitStatus,
         /// The parent it had at its end, which is not the tracer for its tracing; `None` where
-        /// the kernel had forgotten it before it could be asked.
+        /// the kernel never said. If the parent has ended as well, and its own `Exited` is still
+        /// to come, this can be the one that it had until then.
         real_parent: Option<Pid>,
     },
     /// The real parent of a process ended, and it was given to another (under

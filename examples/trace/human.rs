@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use trapline::{ExitStatus, Pid, ProcessInfo, SignalInfo, Tid};
 
-use super::model::{Followed, Processes, Record, What};
+use super::model::{Processes, Record, What};
 use super::output::Output;
 use super::{quote, tree};
 
@@ -40,7 +40,11 @@ impl Paint {
     }
 
     pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
-        if self.0 { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.into() }
+        if self.0 && !text.is_empty() {
+            format!("\x1b[{}m{text}\x1b[0m", colour as u8)
+        } else {
+            text.into()
+        }
     }
 
     /// The end of a process: quiet, if all went well.
@@ -69,16 +73,10 @@ impl Human {
         let process = record.at.map(|at| processes.get(at));
         let number = |pid: Option<Pid>| pid.map_or("?".into(), |pid| pid.to_string());
         let pid = number(record.pid);
-        let parent = number(match &record.what {
-            // The kernel was asked once more, at the end.
-            What::Exit { real_parent: Some(parent), .. } => Some(*parent),
-            _ => process.and_then(|process| process.parent),
-        });
-        // Which thread it was, where that is not plain.
-        let thread = match (process.and_then(|process| process.tid), record.tid) {
-            (Some(first), Some(tid)) if first != tid => by_thread(&record.what, tid),
-            _ => String::new(),
-        };
+        let parent = number(process.and_then(|process| process.parent));
+        let first = process.and_then(|process| process.tid);
+        let thread = by_thread(record, first).map(|tid| format!(" (thread {tid})"));
+        let thread = thread.unwrap_or_default();
         self.line.clear();
         let time = format!("{:12.6}", record.t.as_secs_f64());
         let time = self.paint.paint(Colour::Grey, &time);
@@ -92,13 +90,7 @@ impl Human {
         Some(match &record.what {
             What::Spawn => "spawn".into(),
             What::Attach => "attach".into(),
-            What::Fork { kind, child, followed } => {
-                let unfollowed = match followed {
-                    Followed::Both | Followed::Child => "",
-                    Followed::Parent => " (not followed)",
-                };
-                paint.paint(Colour::Cyan, &format!("{kind} {child}")) + unfollowed
-            }
+            What::Fork { kind, child } => paint.paint(Colour::Cyan, &format!("{kind} {child}")),
             What::Exec { info, .. } => {
                 format!("{} {}", paint.paint(Colour::Green, "exec"), exec(info))
             }
@@ -132,10 +124,13 @@ fn exec(info: &ProcessInfo) -> String {
     format!("{path}: {}", quote::command(args, COMMAND))
 }
 
-fn by_thread(what: &What, tid: Tid) -> String {
-    match what {
-        What::Thread | What::ThreadExit | What::Exit { .. } | What::Detach => String::new(),
-        _ => format!(" (thread {tid})"),
+/// Which thread it was, where that is not plain: not the first one of its process.
+fn by_thread(record: &Record, first: Option<Tid>) -> Option<Tid> {
+    match &record.what {
+        // It has become the first one.
+        What::Exec { former_tid, .. } => *former_tid,
+        What::Thread | What::ThreadExit | What::Exit { .. } | What::Detach => None,
+        _ => record.tid.filter(|tid| first.is_some_and(|first| first != *tid)),
     }
 }
 

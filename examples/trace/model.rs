@@ -28,7 +28,7 @@ pub(crate) struct Record<'a> {
 pub(crate) enum What<'a> {
     Spawn,
     Attach,
-    Fork { kind: ForkKind, child: Pid, followed: Followed },
+    Fork { kind: ForkKind, child: Pid },
     Exec { info: &'a ProcessInfo, former_tid: Option<Tid> },
     VforkDone,
     Thread,
@@ -38,14 +38,6 @@ pub(crate) enum What<'a> {
     Reparented { from: Pid, to: Pid },
     Detach,
     Exit { status: ExitStatus, real_parent: Option<Pid> },
-}
-
-/// Which sides of a fork stay traced.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Followed {
-    Both,
-    Parent,
-    Child,
 }
 
 /// Where a process comes from.
@@ -176,6 +168,25 @@ impl Processes {
         });
         self.living.insert(pid, at);
         at
+    }
+
+    /// A process's real parent, as it turns out: who made it is not always its parent
+    /// (`CLONE_PARENT`), and a parent that is not traced may end unseen.
+    pub(crate) fn parent_is(&mut self, at: usize, parent: Option<Pid>) {
+        let process = &self.all[at];
+        if parent.is_none() || process.parent == parent {
+            return;
+        }
+        let first = process.adopted_by.is_none() && process.programs.is_empty();
+        self.all[at].parent = parent;
+        if let (true, Some(before)) = (first, self.all[at].born_to) {
+            self.all[before].children.retain(|&child| child != at);
+            let born_to = parent.and_then(|parent| self.find(parent));
+            self.all[at].born_to = born_to;
+            if let Some(parent) = born_to {
+                self.all[parent].children.push(at);
+            }
+        }
     }
 
     /// A process runs a program.

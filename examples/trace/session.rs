@@ -11,7 +11,7 @@ use trapline::{
 
 use super::human::Human;
 use super::json::Json;
-use super::model::{End, Followed, Origin, Processes, Record, What};
+use super::model::{End, Origin, Processes, Record, What};
 use super::options::Options;
 use super::output::Output;
 use super::signals::Caught;
@@ -192,7 +192,7 @@ impl Session {
         let t = self.start.elapsed();
         match event {
             Event::Stopped(stop) => self.stopped(tracer, t, stop),
-            Event::Forked(fork) => self.forked(tracer, t, fork),
+            Event::Forked(fork) => self.forked(t, fork),
             Event::ThreadExited { pid, tid } => self.tell(t, *pid, Some(*tid), What::ThreadExit),
             Event::Reparented { pid, from, to } => {
                 if let Some(at) = self.processes.find(*pid) {
@@ -207,6 +207,7 @@ impl Session {
                     self.status = Some(*status);
                 }
                 let Some(at) = self.processes.find(*pid) else { return };
+                self.processes.parent_is(at, *real_parent);
                 self.announce_spawn(at);
                 self.processes.end(at, t, End::Exited(*status));
                 let what = What::Exit { status: *status, real_parent: *real_parent };
@@ -255,9 +256,8 @@ impl Session {
         // Killed meanwhile, its exit says the rest.
         let Ok(info) = tracer.process(pid) else { return };
         let Some(at) = self.processes.find(pid) else { return };
-        let process = self.processes.get_mut(at);
-        process.tid = Some(stop.tid());
-        process.parent = info.real_parent.or(process.parent);
+        self.processes.get_mut(at).tid = Some(stop.tid());
+        self.processes.parent_is(at, info.real_parent);
         self.announce_spawn(at);
         self.processes.runs(at, &info);
         self.processes.counts.execs += 1;
@@ -274,25 +274,17 @@ impl Session {
         }
     }
 
-    fn forked(&mut self, tracer: &mut Tracer, t: Duration, fork: &Forked) {
+    fn forked(&mut self, t: Duration, fork: &Forked) {
         let maker = fork.parent_pid.and_then(|pid| self.processes.find(pid));
         let child = fork.child_pid;
-        let followed = match (self.follow, &fork.parent, &fork.child) {
-            (FollowFork::Parent, _, Half::LetGo) => Followed::Parent,
-            (FollowFork::Child, Half::LetGo, _) => Followed::Child,
-            _ => Followed::Both,
-        };
-        // Not always who forked (CLONE_PARENT).
-        let parent = tracer.process(child).ok().and_then(|info| info.real_parent);
-        let parent = parent.or(fork.parent_pid);
-        let at = self.processes.add(child, Origin::Made(fork.kind), maker, parent, t);
+        let at = self.processes.add(child, Origin::Made(fork.kind), maker, fork.parent_pid, t);
         self.processes.get_mut(at).tid = fork.child.stopped().map(Stopped::tid);
         self.processes.counts.forks += 1;
-        let what = What::Fork { kind: fork.kind, child, followed };
+        let what = What::Fork { kind: fork.kind, child };
         self.tell_at(t, fork.parent_pid, fork.parent_tid, maker, what);
-        match (followed, fork.parent_pid) {
-            (Followed::Parent, _) => self.gone(t, child, None),
-            (Followed::Child, Some(parent)) => self.gone(t, parent, fork.parent_tid),
+        match (self.follow, &fork.parent, &fork.child, fork.parent_pid) {
+            (FollowFork::Parent, _, Half::LetGo, _) => self.gone(t, child, None),
+            (FollowFork::Child, Half::LetGo, _, Some(pid)) => self.gone(t, pid, fork.parent_tid),
             _ => {}
         }
     }

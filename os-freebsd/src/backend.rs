@@ -17,7 +17,7 @@ use trapline_core::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Ti
 use crate::decode::{EventMask, Expected};
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
-use crate::wait::Turn;
+use crate::wait::{Halves, Turn};
 use crate::waker::{Bell, Lookout};
 
 /// What is remembered of a tracee: what was told the kernel, and what the kernel must not be
@@ -65,6 +65,8 @@ impl Tracee {
 /// * FreeBSD traces for a process, not for a thread, so there is one in a process.
 /// * The host may ignore SIGCHLD, block it, or ask not to be told of stops; none of that matters.
 ///   It must not wait for a tracee itself, nor for everybody: that takes our stops.
+/// * A process whose end is told by another signal than SIGCHLD (`rfork(2)`, RFTSIGZMB) sends that
+///   to its tracer, which the host then has to ignore or to handle.
 /// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
 ///   process has no stop of its own; LWPs that end before the last one have.
 /// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
@@ -73,8 +75,12 @@ pub struct FreeBsd {
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
+    /// How many of them take other waits.
+    pub(crate) untold: usize,
     /// What was found on the way to something else, or is owed.
     pub(crate) ready: VecDeque<RawStop>,
+    /// New processes of which only one of the two reports has come.
+    pub(crate) halves: Halves,
     pub(crate) turn: Turn,
     /// A buffer.
     pub(crate) found: Vec<Event>,
@@ -124,7 +130,9 @@ impl Backend for FreeBsd {
             kernel: Kernel::default(),
             queue: Arc::new(queue),
             tracees: BTreeMap::new(),
+            untold: 0,
             ready: VecDeque::new(),
+            halves: Halves::default(),
             turn: Turn::default(),
             found: Vec::new(),
             bell: None,
@@ -157,6 +165,10 @@ impl Backend for FreeBsd {
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
         self.wait_for_any(patience)
+    }
+
+    fn has_tracees(&mut self) -> Result<bool> {
+        Ok(!self.tracees.is_empty() || self.adopt_strays()?)
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
@@ -261,6 +273,11 @@ impl Backend for FreeBsd {
 
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         Ok(Pid::from_raw(self.known(pid.as_raw())?.parent))
+    }
+
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+        // A zombie that is handed on to its real parent can still be asked.
+        Ok(self.real_parent(pid).unwrap_or(known))
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

@@ -186,32 +186,34 @@ pub(crate) fn status(status: i32) -> Status {
     }
 }
 
-/// A stop that we have asked for, with a SIGSTOP: FreeBSD has no other way. The kernel keeps
-/// neither sender nor value of a SIGSTOP (`sigqueue_add` in `kern_sig.c`), so that ours cannot be
-/// told from another's but by knowing that it is due. To the traced process it is all the same:
-/// it does nothing on a SIGSTOP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Asked {
-    /// None is due.
-    #[default]
-    No,
-    /// One is due, and is to be reported.
-    Wanted,
-    /// One is due, but another stop took its place.
-    Stale,
-}
-
-/// What a stop was waited for with.
+/// The stops of a process that we have asked for ourselves, with a SIGSTOP: FreeBSD has no other
+/// way.
+///
+/// The kernel keeps neither sender nor value of a SIGSTOP (`sigqueue_add` in `kern_sig.c`), so
+/// ours is told from another's only by being due. To a traced process it is all the same: it does
+/// nothing on a SIGSTOP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Expected {
-    /// The stop of an attach.
+    /// The first stop, after an attach.
     pub(crate) attach: bool,
-    /// The stop of an interrupt.
-    pub(crate) asked: Asked,
+    /// An interrupt that no stop has answered yet.
+    pub(crate) wanted: bool,
+    /// How many SIGSTOPs of ours may still come.
+    pub(crate) due: u8,
 }
 
 impl Expected {
-    /// The reason of a stop; `None` for what is left of an interrupt, which is not reported.
+    /// One SIGSTOP can be pending, and one on its way to being reported.
+    const MOST: u8 = 2;
+
+    /// A SIGSTOP is being sent.
+    pub(crate) fn ask(&mut self) {
+        self.wanted = true;
+        self.due = Self::MOST.min(self.due + 1);
+    }
+
+    /// The reason of a stop; `None` for what is left of an interrupt that another stop has
+    /// answered: that is not reported.
     pub(crate) fn reason(&mut self, signal: i32, info: &LwpInfo) -> Option<RawReason> {
         let reason = reason(signal, info);
         let stopped = signal == SIGSTOP && matches!(reason, RawReason::Signal { .. });
@@ -220,24 +222,14 @@ impl Expected {
             if stopped {
                 return Some(RawReason::Paused);
             }
-            self.asked = Asked::Stale; // the attach's SIGSTOP lost, and is still to come
+            self.due = 1; // the attach's SIGSTOP lost, and is still to come
+        }
+        let wanted = std::mem::take(&mut self.wanted);
+        if !stopped || self.due == 0 {
             return Some(reason);
         }
-        match (stopped, self.asked) {
-            (true, Asked::Wanted) => {
-                self.asked = Asked::No;
-                Some(RawReason::Paused)
-            }
-            (true, Asked::Stale) => {
-                self.asked = Asked::No;
-                None
-            }
-            (_, Asked::Wanted) => {
-                self.asked = Asked::Stale;
-                Some(reason)
-            }
-            _ => Some(reason),
-        }
+        self.due -= 1;
+        wanted.then_some(RawReason::Paused)
     }
 }
 

@@ -19,7 +19,7 @@ use trapline_core::{Error, Pid, Result, Signal};
 
 use crate::backend::FreeBsd;
 use crate::decode::{
-    self, Asked, EventMask, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP, SigInfo,
+    self, EventMask, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP, SigInfo,
     Status, TRAP_BRKPT, TRAP_TRACE,
 };
 use crate::sys::Go;
@@ -173,7 +173,7 @@ impl FreeBsd {
     /// not ours to let go.
     fn let_child_go(&mut self, child: Pid) -> Result<()> {
         let pid = child.as_raw();
-        if self.adopt(pid)?.is_none_or(|tracee| tracee.seen) {
+        if self.halves.parent(pid) || self.adopt(pid)?.is_none() {
             return Ok(());
         }
         if let Ok(Some(status)) = self.wait_for_one(pid, LIMIT) {
@@ -182,6 +182,7 @@ impl FreeBsd {
             }
             let _ = self.kernel.go(Go::Detach, pid, 0);
         }
+        self.halves.child(pid);
         self.disown(pid);
         Ok(())
     }
@@ -197,7 +198,7 @@ impl FreeBsd {
     ) -> Result<()> {
         let pid = thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let due = self.tracees.get(&pid).is_some_and(|t| t.expected.asked != Asked::No);
+            let due = self.tracees.get(&pid).is_some_and(|t| t.expected.due > 0);
             let process = self.kernel.process(pid).ok().flatten();
             if !due || !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
                 return Ok(());
@@ -211,9 +212,6 @@ impl FreeBsd {
             let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
             for &tid in lwps.iter().filter(|_| lwps.len() > 1) {
                 let _ = self.kernel.suspend(tid, tid != reporter.tid.as_raw());
-            }
-            if let Some(tracee) = self.tracees.get_mut(&pid) {
-                tracee.expected.asked = Asked::Stale;
             }
             if !self.one_more(thread, LIMIT, stepping, reporter, kept)? {
                 return Err(Error::NotStopped);

@@ -4,7 +4,7 @@ use trapline_core::backend::{RawReason, Run, Thread};
 use trapline_core::{Error, Pid, Result, Signal};
 
 use crate::backend::FreeBsd;
-use crate::decode::{Asked, EventMask, SIGKILL, SIGSTOP};
+use crate::decode::{EventMask, SIGKILL, SIGSTOP};
 use crate::sys::{Errno, Go};
 use crate::wait::stopped;
 
@@ -22,9 +22,7 @@ impl FreeBsd {
         };
         if let Some(tid) = tracee.exits.take() {
             if run == Run::Syscall {
-                if tracee.expected.asked == Asked::Wanted {
-                    tracee.expected.asked = Asked::Stale;
-                }
+                tracee.expected.wanted = false; // any stop answers an interrupt
                 self.ready.push_back(stopped(pid, tid, RawReason::SyscallExit));
                 return Ok(());
             }
@@ -73,7 +71,7 @@ impl FreeBsd {
         Ok(())
     }
 
-    /// Has a running process stop. See [`Asked`].
+    /// Has a running process stop. See [`Expected`](crate::decode::Expected).
     pub(crate) fn ask_to_stop(&mut self, pid: Pid) -> Result<()> {
         let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) else {
             return Err(Error::Gone);
@@ -81,8 +79,8 @@ impl FreeBsd {
         if tracee.expected.attach {
             return Ok(()); // a stop is due
         }
-        tracee.expected.asked = Asked::Wanted;
-        // Sent again even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
+        // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
+        tracee.expected.ask();
         let result = self.kernel.kill(pid.as_raw(), SIGSTOP);
         self.answered("kill", pid, pid.as_raw(), result)
     }

@@ -20,7 +20,7 @@ use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use crate::backend::FreeBsd;
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status};
-use crate::sys::{self, Go, Queue, Told};
+use crate::sys::{self, Go, Mask, Queue, Told};
 use crate::wait::stopped;
 
 /// A sleep between two looks.
@@ -29,20 +29,22 @@ const SLEEP: Duration = Duration::from_millis(100);
 /// The thread that starts programs. It lives as long as the tracer.
 #[derive(Debug)]
 pub(crate) struct Spawner {
-    commands: Sender<Command>,
+    commands: Sender<(Command, Mask)>,
     children: Receiver<io::Result<Child>>,
 }
 
 impl Spawner {
     fn new(queue: &Arc<Queue>) -> io::Result<Spawner> {
         let queue = Arc::clone(queue);
-        let (commands, todo) = channel::<Command>();
+        let (commands, todo) = channel::<(Command, Mask)>();
         let (done, children) = channel();
         let work = move || {
-            // std gives the child an empty mask.
-            sys::block_signals();
-            while let Ok(mut command) = todo.recv() {
-                if done.send(command.spawn()).is_err() {
+            Mask::full().set(); // the host's handlers run on its own threads
+            while let Ok((mut command, mask)) = todo.recv() {
+                mask.set(); // the child inherits it
+                let child = command.spawn();
+                Mask::full().set();
+                if done.send(child).is_err() {
                     return;
                 }
                 let _ = queue.ring();
@@ -74,7 +76,7 @@ impl FreeBsd {
             Some(spawner) => spawner,
             None => Spawner::new(&self.queue).map_err(Error::Spawn)?,
         };
-        if spawner.commands.send(command).is_err() {
+        if spawner.commands.send((command, Mask::current())).is_err() {
             return Err(Error::Spawn(io::Error::other("the spawner thread has ended")));
         }
         let mut newborn = Newborn::default();

@@ -11,7 +11,7 @@ use std::io;
 
 pub(crate) use ptrace::{Go, Io, MapRequest, trace_me_on_exec};
 pub(crate) use queue::{Event, Queue};
-pub(crate) use signal::{Pipe, block_signals, child_stops_untold, ring};
+pub(crate) use signal::{Mask, Pipe, child_stops_untold, ring};
 pub(crate) use sysctl::Process;
 
 /// An error number.

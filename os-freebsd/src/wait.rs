@@ -30,40 +30,79 @@
 //! # In turn
 //!
 //! `wait6` goes through the children in their list's order, so a tracee that stops again and
-//! again is found before all behind it. After 16 stops of one in a row, another is looked at by
-//! its pid, a different one each time; and after 64 stops without a look at the kqueue, that is
-//! looked at.
+//! again is found before all behind it. So every eighth time one process is looked at by its pid,
+//! each in turn; and after 64 stops without a look at the kqueue, that is looked at.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, RawStop, Waited};
 use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
-use crate::decode::{self, EventMask, SIGKILL, Status, hides_syscall_exit};
+use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status, hides_syscall_exit};
 use crate::sys::{Errno, Event, Go, Told};
 
 /// How long [`Patience::Brief`] is.
 const BRIEF: Duration = Duration::from_millis(1);
 /// How long a sleep is at most.
 const NET: Duration = Duration::from_millis(100);
-/// Stops of one process in a row, before another one's turn.
-const SAME: u32 = 16;
+/// Stops in the kernel's order, before one process's turn.
+const ORDERLY: u32 = 8;
 /// Stops in a row, before ends and wakers are looked at.
 const STREAK: u32 = 64;
+/// Children whose parent's report is waited for, at most.
+const LOST: usize = 1024;
 
 /// Whose turn it is.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// Stops since the kqueue was looked at.
     streak: u32,
-    /// The process that stopped last, and how often in a row.
+    /// Stops since a process had its turn.
+    orderly: u32,
+    /// The process that had its turn last.
     last: i32,
-    same: u32,
-    /// The one that was looked at out of turn.
-    other: i32,
     /// A sleep ended by the net.
     netted: bool,
+}
+
+/// The new processes that one report of the two is still to come of. They come in either order,
+/// and the parent's not at all if its process ends meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Halves {
+    /// The parent's came. The child is about to stop.
+    awaited: Vec<i32>,
+    /// The child's came, and it may have ended since.
+    early: VecDeque<i32>,
+}
+
+impl Halves {
+    /// A child's first stop.
+    pub(crate) fn child(&mut self, child: i32) {
+        match self.awaited.iter().position(|&pid| pid == child) {
+            Some(at) => {
+                self.awaited.swap_remove(at);
+            }
+            None => {
+                self.early.push_back(child);
+                if self.early.len() > LOST {
+                    self.early.pop_front(); // its parent's report does not come any more
+                }
+            }
+        }
+    }
+
+    /// A parent's report. Says whether the child's was there before.
+    pub(crate) fn parent(&mut self, child: i32) -> bool {
+        match self.early.iter().position(|&pid| pid == child) {
+            Some(at) => self.early.remove(at).is_some(),
+            None => {
+                self.awaited.push(child);
+                false
+            }
+        }
+    }
 }
 
 impl FreeBsd {
@@ -158,34 +197,28 @@ impl FreeBsd {
 
     /// The next wait status of a stop.
     pub(crate) fn next_status(&mut self) -> Result<Option<(i32, i32)>> {
-        if self.turn.same >= SAME {
-            self.turn.same = 0;
-            let after = self.tracees.range(self.turn.other.saturating_add(1)..).next();
-            if let Some((&other, _)) = after.or_else(|| self.tracees.first_key_value()) {
-                self.turn.other = other;
-                if other != self.turn.last {
-                    if let Ok(Some(status)) = self.kernel.wait_stop_of(other, Told::BySigchld) {
-                        return Ok(Some((other, status)));
-                    }
+        if self.turn.orderly >= ORDERLY && self.tracees.len() > 1 {
+            self.turn.orderly = 0;
+            let after = self.tracees.range(self.turn.last.saturating_add(1)..).next();
+            if let Some((&pid, tracee)) = after.or_else(|| self.tracees.first_key_value()) {
+                self.turn.last = pid;
+                let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+                if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, how) {
+                    return Ok(Some((pid, status)));
                 }
             }
         }
         let mut found = self.wait_stop(Told::BySigchld)?;
         // rfork(2) makes processes that a plain wait does not find. Nothing says so before the
         // first stop, so until then both ways are tried.
-        if found.is_none() && self.tracees.values().any(|t| t.untold || !t.seen) {
+        let either = !self.halves.awaited.is_empty() || self.untold > 0;
+        if found.is_none() && (either || self.tracees.values().any(|t| !t.seen)) {
             found = self.wait_stop(Told::Otherwise)?;
-            if let Some(tracee) = found.and_then(|(pid, _)| self.tracees.get_mut(&pid)) {
-                tracee.untold = true;
+            if let Some((pid, _)) = found {
+                self.is_untold(pid)?;
             }
         }
-        if let Some((pid, _)) = found {
-            if pid != self.turn.last {
-                self.turn.same = 0;
-                self.turn.last = pid;
-            }
-            self.turn.same += 1;
-        }
+        self.turn.orderly += 1;
         Ok(found)
     }
 
@@ -210,6 +243,9 @@ impl FreeBsd {
         let Ok(info) = self.kernel.lwp_info(pid) else {
             return Ok(None); // killed meanwhile: its end follows
         };
+        if info.flags.contains(LwpFlags::CHILD) {
+            self.halves.child(pid);
+        }
         let Some(tracee) = self.adopt(pid)? else {
             return Ok(None);
         };
@@ -232,7 +268,7 @@ impl FreeBsd {
             }
         }
         if let RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. } = reason {
-            self.adopt(pid.as_raw())?;
+            self.halves.parent(pid.as_raw());
         }
         Ok(Some(stopped(pid, info.tid, reason)))
     }
@@ -252,9 +288,20 @@ impl FreeBsd {
         Ok(Some(self.tracees.entry(pid).or_insert_with(Tracee::new)))
     }
 
+    /// A plain wait does not find this one.
+    fn is_untold(&mut self, pid: i32) -> Result<()> {
+        if let Some(tracee) = self.adopt(pid)? {
+            if !std::mem::replace(&mut tracee.untold, true) {
+                self.untold += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Remembers no longer a process that is not traced any more.
     pub(crate) fn disown(&mut self, pid: i32) {
-        if self.tracees.remove(&pid).is_some() {
+        if let Some(tracee) = self.tracees.remove(&pid) {
+            self.untold -= usize::from(tracee.untold);
             let _ = self.kernel.ignore_end(&self.queue, pid);
         }
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
@@ -263,7 +310,7 @@ impl FreeBsd {
     /// Looks for traced processes that nothing was heard of, and says whether there are any: when
     /// a process ends while one of its threads forks, the fork is not reported, and the child may
     /// be on its way to its first stop (`ptracestop` under P_SINGLE_EXIT).
-    fn adopt_strays(&mut self) -> Result<bool> {
+    pub(crate) fn adopt_strays(&mut self) -> Result<bool> {
         let us = i32::try_from(std::process::id()).unwrap_or(-1);
         let strays = self.kernel.all_processes().unwrap_or_default();
         for stray in strays.iter().filter(|p| p.tracer == us) {
@@ -277,6 +324,7 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.remove(&pid) else {
             return Ok(()); // let go meanwhile
         };
+        self.untold -= usize::from(tracee.untold);
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
         let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
         let found = self.kernel.wait_end_of(pid, how);
@@ -312,9 +360,7 @@ impl FreeBsd {
                 Err(Errno::CHILD) if !seen => {
                     // Either it is told otherwise, or it has ended.
                     if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, Told::Otherwise) {
-                        if let Some(tracee) = self.tracees.get_mut(&pid) {
-                            tracee.untold = true;
-                        }
+                        self.is_untold(pid)?;
                         return Ok(Some(status));
                     }
                 }

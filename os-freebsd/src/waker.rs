@@ -8,7 +8,7 @@ use trapline_core::backend::Wake;
 use trapline_core::{Error, Result};
 
 use crate::backend::FreeBsd;
-use crate::sys::{self, Pipe, Queue};
+use crate::sys::{self, Mask, Pipe, Queue};
 
 /// A pipe to ourselves. Whoever holds it keeps both ends open, so that to ring it late is
 /// harmless.
@@ -66,7 +66,7 @@ impl Lookout {
         let queue = Arc::clone(queue);
         let (orders, told) = sync_channel(1);
         let post = move || {
-            sys::block_signals();
+            Mask::full().set(); // the host's handlers run on its own threads
             while let Ok(()) = told.recv() {
                 // An error says that there are no children. To look again then is as good.
                 let _ = sys::sleep_until_stop();

@@ -77,6 +77,7 @@ impl Linux {
 /// Seizes the threads of a process until there are no new ones. One that was born of a seized
 /// thread is traced from the start.
 fn seize_all(kernel: &Kernel, pid: Pid, options: i32, seized: &Seized) -> Result<()> {
+    let first = Tid::from_raw(pid.as_raw());
     let mut seen = HashSet::new();
     loop {
         let listed = match process::threads(kernel, pid) {
@@ -85,35 +86,55 @@ fn seize_all(kernel: &Kernel, pid: Pid, options: i32, seized: &Seized) -> Result
             Err(Error::Gone) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let mut any = false;
-        for tid in listed {
+        let before = lock(seized).len();
+        for &tid in &listed {
             if seen.insert(tid) && seize(kernel, tid, options)? {
                 lock(seized).push(tid);
-                any = true;
             }
         }
-        if !any {
-            return Ok(());
+        if lock(seized).len() > before {
+            continue;
+        }
+        // A thread that has exec'ed meanwhile has become the first, by its id too.
+        match process::status(kernel, pid.as_raw()) {
+            Ok(status) if status.tracer == own_tid() => {
+                let mut seized = lock(seized);
+                seized.retain(|tid| listed.contains(tid) && *tid != first);
+                seized.insert(0, first);
+                return Ok(());
+            }
+            Ok(status) if !status.has_ended() => drop(seen.remove(&first)),
+            Ok(_) | Err(Error::Gone) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }
 
+/// How often a refusal that nothing explains is tried again: what was refused may have been the
+/// old first thread of a process that has exec'ed since.
+const TRIES: usize = 10;
+
 /// Whether the thread is traced now; if not, it has ended.
 fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
-    let refusal = match kernel.seize(tid, options) {
-        Ok(()) => return Ok(true),
-        Err(e) => e,
-    };
-    match refusal.raw_os_error() {
-        Some(libc::ESRCH) => Ok(false),
-        Some(libc::EPERM) => match process::status(kernel, tid.as_raw()) {
-            Ok(status) if status.tracer == own_tid() => Ok(true),
-            Ok(status) if status.has_ended() => Ok(false),
-            Ok(_) => Err(self::refusal(kernel, tid, refusal)),
-            Err(Error::Gone) => Ok(false),
-            Err(error) => Err(error),
-        },
-        _ => Err(error("PTRACE_SEIZE", tid.as_raw(), refusal)),
+    let mut tries = TRIES;
+    loop {
+        let refusal = match kernel.seize(tid, options) {
+            Ok(()) => return Ok(true),
+            Err(e) => e,
+        };
+        tries -= 1;
+        match refusal.raw_os_error() {
+            Some(libc::ESRCH) => return Ok(false),
+            Some(libc::EPERM) => match process::status(kernel, tid.as_raw()) {
+                Ok(status) if status.tracer == own_tid() => return Ok(true),
+                Ok(status) if status.has_ended() => return Ok(false),
+                Ok(status) if status.tracer == 0 && tries > 0 => {}
+                Ok(_) => return Err(self::refusal(kernel, tid, refusal)),
+                Err(Error::Gone) => return Ok(false),
+                Err(error) => return Err(error),
+            },
+            _ => return Err(error("PTRACE_SEIZE", tid.as_raw(), refusal)),
+        }
     }
 }
 

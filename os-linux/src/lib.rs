@@ -12,9 +12,9 @@
 //!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
-//! - A *doorbell* exists once a [waker](Backend::waker) was asked for: a process that sleeps,
-//!   shares the host's memory and is killed with the tracer. No ordinary wait finds it
-//!   (`waitpid` with `__WALL` or `__WCLONE` does).
+//! - A *doorbell* exists once a [waker](Backend::waker) was asked for: a process that sleeps, shares
+//!   the host's memory and nothing else, and is killed with the tracer. It is a tracee like others.
+//! - A thread may exist for as long as an attach takes.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
@@ -266,6 +266,10 @@ impl Backend for Linux {
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         let status = process::status(&self.kernel, pid.as_raw())?;
         Ok(Pid::from_raw(status.ppid))
+    }
+
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+        process::parent_at_end(&self.kernel, pid, known)
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

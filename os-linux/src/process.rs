@@ -198,6 +198,22 @@ fn malformed(request: &'static str, id: i32) -> Error {
     Error::Os { request, id, source: io::ErrorKind::InvalidData.into() }
 }
 
+/// The real parent that a process had at its end, which was just waited for.
+///
+/// A parent that is a zombie of ours has lost its children (`forget_original_parent` in
+/// `kernel/exit.c`), and the process then is a zombie of the new parent, which can be asked for
+/// it. If it is gone it was waited for, most likely by the parent that was known.
+pub(crate) fn parent_at_end(kernel: &Kernel, pid: Pid, known: Pid) -> Result<Pid> {
+    if kernel.has_ended(Tid::from_raw(known.as_raw()))? == Some(false) {
+        return Ok(known);
+    }
+    match status(kernel, pid.as_raw()) {
+        Ok(status) => Ok(Pid::from_raw(status.ppid)),
+        Err(Error::Gone) => Ok(known),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

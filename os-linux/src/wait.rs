@@ -71,6 +71,7 @@ impl Linux {
                 self.bell = None;
                 return Err(error);
             }
+            bell.ring_again();
         }
         any
     }

@@ -94,15 +94,18 @@ impl Bell {
         }
     }
 
-    /// Makes another one, which old wakers ring as well, and rings it if a wake was missed.
+    /// Makes another one, which old wakers ring as well.
     pub(crate) fn hang_again(&mut self, kernel: &Kernel) -> Result<()> {
         let (tid, bell) = hang(kernel)?;
         self.tid = tid;
-        self.rope.bell.replace_by(bell)?;
+        self.rope.bell.replace_by(bell)
+    }
+
+    /// Rings it if there was a wake that the one before may have taken with it.
+    pub(crate) fn ring_again(&self) {
         if self.rope.rung.load(Ordering::Acquire) {
             self.rope.bell.send(libc::SIGCONT);
         }
-        Ok(())
     }
 
     /// Ends it. Wakers may live on, and ring nothing.

@@ -146,9 +146,9 @@ fn w1_storms_of_wakes_coalesce_and_none_is_lost() {
                 assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken, "{round}");
             }
             ringers.into_iter().for_each(|ringer| ringer.join().unwrap());
-            // What is left is one wake at most.
-            let left = linux.wait(Patience::Brief).unwrap();
-            assert!(matches!(left, Waited::Woken | Waited::Nothing));
+            // What is left is one wake at most, and this one is the same.
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
             assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);
         }
     });
@@ -182,7 +182,7 @@ fn w1_signals_for_the_doorbell_are_swallowed() {
                 }
             }
         });
-        for _ in 0..2000 {
+        for _ in 0..300 {
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
         }
@@ -196,7 +196,7 @@ fn w1_a_doorbell_that_was_killed_is_replaced() {
     within(60, || {
         let mut linux = Linux::open().unwrap();
         let waker = linux.waker().unwrap();
-        for round in 0..50 {
+        for round in 0..20 {
             let bell = bell();
             if round % 2 == 0 {
                 waker.wake();

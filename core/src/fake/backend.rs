@@ -103,6 +103,9 @@ fn note(model: &mut Model, what: std::fmt::Arguments<'_>) {
     let mut digest = Digest::new(model.records.talk);
     let _ = digest.write_fmt(what);
     model.records.talk = digest.finish();
+    if model.records.keeps_log {
+        model.records.log.push(what.to_string());
+    }
 }
 
 impl<R: Rules> Drop for Fake<R> {
@@ -207,6 +210,12 @@ impl<R: Rules> Backend for Fake<R> {
             return Err(Error::Os { request: "wait", id: -1, source });
         }
         Ok(Waited::Nothing)
+    }
+
+    fn has_tracees(&mut self) -> Result<bool> {
+        self.call("has_tracees", -1, |model| {
+            Ok(model.tasks.values().any(|task| task.setup.is_some()))
+        })
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
@@ -314,6 +323,14 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         self.call("real_parent", pid.as_raw(), |model| model.real_parent(pid))
+    }
+
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+        self.call("parent_at_end", pid.as_raw(), |model| {
+            let mut ends = model.records.statuses.iter().rev();
+            let end = ends.find(|(_, child, _)| *child == pid);
+            Ok(end.map_or(known, |&(parent, _, _)| parent))
+        })
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

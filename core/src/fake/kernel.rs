@@ -270,6 +270,17 @@ impl<R: Rules> Kernel<R> {
         model.reuse.push_back(number);
     }
 
+    /// Takes everything out of the world without a word, so that a tracer whose world is of no
+    /// interest any more can be dropped.
+    pub fn vanish(&self) {
+        let mut model = self.model();
+        model.tasks.clear();
+        model.processes.clear();
+        let mut script = self.shared.script.borrow_mut();
+        (script.before, script.choose) = (None, None);
+        script.idle.clear();
+    }
+
     /// Makes a process the one that gets the orphans among its descendants.
     pub fn set_subreaper(&self, pid: Pid) {
         if let Some(process) = self.model().processes.get_mut(&pid) {

@@ -109,6 +109,17 @@ impl<R: Rules> Kernel<R> {
         self.model().records.violations.clone()
     }
 
+    /// From now on, keeps what passes between tracer and kernel.
+    pub fn keep_log(&self) {
+        self.model().records.keeps_log = true;
+    }
+
+    /// What passed between tracer and kernel since [`keep_log`](Kernel::keep_log): requests with
+    /// their answers, and what waits have found.
+    pub fn log(&self) -> Vec<String> {
+        self.model().records.log.clone()
+    }
+
     /// What is wrong with a world in which the tracer has nothing left to do: violations, reports
     /// that nobody has waited for, and threads stopped without an owner. `owned` are those whose
     /// tokens are out.

@@ -43,6 +43,9 @@ pub(super) struct Records {
     pub(super) swallowed: Vec<Swallowed>,
     /// Parent, child, and the status that the one got of the other.
     pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
+    /// All that passed between tracer and kernel, if it is to be kept.
+    pub(super) log: Vec<String>,
+    pub(super) keeps_log: bool,
     /// A digest of all that passed between tracer and kernel.
     pub(super) talk: u64,
     /// How many waits in a row have found nothing.

@@ -52,19 +52,21 @@ impl Model {
         Ok(())
     }
 
-    fn resume_thread(&mut self, Thread { pid, tid }: Thread, run: Run, signal: Option<Signal>) {
+    fn resume_thread(&mut self, Thread { pid, tid }: Thread, run: Run, mut signal: Option<Signal>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.run = run;
         if let State::Stopped(stop) = &task.state {
             let reason = stop.reason;
-            if !stop.reported {
+            let reported = stop.reported;
+            if !reported {
                 // The kernel does not mind that nobody has seen this stop.
                 self.records.swallowed.push(Swallowed { pid, tid, reason });
+                signal = None;
             }
             if matches!(reason, RawReason::GroupStop(_)) && !task.notify {
                 self.violation(format!("thread {tid} was run out of its group-stop"));
             }
-            if signal.is_some() && !matches!(reason, RawReason::Signal { .. }) {
+            if reported && signal.is_some() && !matches!(reason, RawReason::Signal { .. }) {
                 self.violation(format!("a signal for thread {tid}, at no signal stop"));
             }
         }

@@ -142,11 +142,13 @@ impl<B: Backend> Tracer<B> {
         entry.halted = false;
         let (pid, flags) = (entry.pid, entry.setup.flags);
         let us = Pid::from_raw(std::process::id() as i32);
-        // Of a parent that is not traced, nobody said whether it still is the parent.
-        let parent = entry.real_parent.filter(|&parent| parent != us);
-        if parent.is_some_and(|parent| self.table.find_process(parent).is_none()) {
-            if let Ok(parent) = self.backend.real_parent(pid) {
-                self.table.process_mut(process).real_parent = Some(parent);
+        // Its parent may have ended too, and that not have been told yet.
+        if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
+            if let Ok(parent) = self.backend.parent_at_end(pid, known) {
+                self.table.set_real_parent(process, Some(parent));
+                if parent != known {
+                    self.queue_reparented(flags, pid, known, parent);
+                }
             }
         }
         self.backend.forget(pid);
@@ -191,9 +193,15 @@ impl<B: Backend> Tracer<B> {
             let pid = self.table.process(child).pid;
             let Ok(to) = self.backend.real_parent(pid) else { continue };
             self.table.set_real_parent(child, Some(to));
-            if to != dead && self.table.process(child).setup.flags.contains(EventFlags::REPARENT) {
-                self.ready.push_back(Ready::Reparented { pid, from: dead, to });
+            if to != dead {
+                self.queue_reparented(self.table.process(child).setup.flags, pid, dead, to);
             }
+        }
+    }
+
+    fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Pid) {
+        if flags.contains(EventFlags::REPARENT) {
+            self.ready.push_back(Ready::Reparented { pid, from, to });
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
 use crate::{
@@ -22,6 +22,8 @@ use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 pub(super) struct Parked {
     raw: RawStop,
     since: Instant,
+    /// Its parent is at another stop, and reports the fork when it is next run.
+    pub(super) waits: bool,
 }
 
 /// A fork that the parent reported, and the child has not.
@@ -37,9 +39,11 @@ pub(super) struct Awaited {
 }
 
 /// A thread that was killed, and perhaps had forked without the kernel saying so.
+#[derive(Clone, Copy)]
 pub(super) struct Lost {
     pid: Pid,
     tid: Tid,
+    real_parent: Option<Pid>,
     /// It had: it was killed between its event and the question which child that was.
     forked: Option<ForkKind>,
     at: Instant,
@@ -77,6 +81,10 @@ impl<B: Backend> Tracer<B> {
         match task {
             NewTask::Thread(tid) => {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
+                self.run_silently(index)
+            }
+            NewTask::Process { pid: child, .. } if self.early.contains(&child) => {
+                self.early.retain(|&pid| pid != child);
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
@@ -146,7 +154,10 @@ impl<B: Backend> Tracer<B> {
         }
         // It may be parked already, and have been killed since.
         self.parked.retain(|parked| parked.raw.tid.is_none() || parked.raw.tid != raw.tid);
-        self.parked.push(Parked { raw, since: Instant::now() });
+        let reused =
+            |pid| raw.pid == Some(pid) || B::first_thread(pid).is_some_and(|t| raw.tid == Some(t));
+        self.early.retain(|&pid| !reused(pid));
+        self.parked.push(Parked { raw, since: Instant::now(), waits: false });
         Ok(())
     }
 
@@ -261,14 +272,16 @@ impl<B: Backend> Tracer<B> {
             self.lost.remove(0);
         }
         let thread = self.table.slot(index).thread;
-        let setup = self.table.process_of(index).setup;
-        let lost = Lost { pid: thread.pid, tid: thread.tid, forked, at: Instant::now(), setup };
-        self.lost.push(lost);
+        let process = self.table.process_of(index);
+        let (real_parent, setup) = (process.real_parent, process.setup);
+        let Thread { pid, tid } = thread;
+        self.lost.push(Lost { pid, tid, real_parent, forked, at: Instant::now(), setup });
     }
 
     /// Whether something of a fork is still to come that nothing else announces.
     pub(super) fn expects_a_half(&self) -> bool {
-        !self.parked.is_empty() || self.lost.iter().any(|lost| lost.forked.is_some())
+        self.parked.iter().any(|parked| !parked.waits)
+            || self.lost.iter().any(|lost| lost.forked.is_some())
     }
 
     /// With no process left in the table: whether there may be one that nobody has announced.
@@ -310,7 +323,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         for at in (0..self.parked.len()).rev() {
-            let Some(&Parked { raw, since }) = self.parked.get(at) else { continue };
+            let Some(&Parked { raw, since, .. }) = self.parked.get(at) else { continue };
             let late = since.elapsed() >= self.half_patience;
             match raw.kind {
                 RawKind::Ended(status) if late => {
@@ -342,32 +355,47 @@ impl<B: Backend> Tracer<B> {
             self.announce_thread(process, tid, maker)?;
             return Ok(true);
         }
+        // As long as its maker may be alive, that one's half may be on the way. A maker is the
+        // parent, or with `CLONE_PARENT` a sibling.
         let living = self.table.find_process(real_parent);
-        let mut suspects: Vec<(Pid, Tid)> = self.lost.iter().map(|l| (l.pid, l.tid)).collect();
-        if suspects.iter().any(|&(pid, _)| pid == real_parent) {
-            suspects.retain(|&(pid, _)| pid == real_parent);
-        } else if living.is_some() && !late {
-            return Ok(false); // the parent lives, so its half is on the way
-        } else if living.is_some() {
-            suspects.clear();
-        }
-        if suspects.is_empty() && !late {
+        let sibling = |p: &Process| p.ended.is_none() && p.real_parent == Some(real_parent);
+        let awaited = living.is_some() || self.table.processes().any(|(_, p)| sibling(p));
+        if !late && (awaited || self.lost.is_empty()) {
             return Ok(false);
         }
+        if let (StopScope::Process, Some(parent)) = (B::STOP_SCOPE, living) {
+            let mut threads = self.table.process(parent).threads.iter();
+            if threads.any(|&i| self.table.slot(i).is_stopped()) {
+                self.parked.iter_mut().filter(|p| p.raw == raw).for_each(|p| p.waits = true);
+                return Ok(false);
+            }
+        }
         self.parked.swap_remove(at);
-        suspects.dedup_by_key(|&mut (pid, _)| pid);
-        let only = |list: &[(Pid, Tid)]| (list.len() == 1).then(|| list[0]);
-        let parent_pid = only(&suspects).map(|(pid, _)| pid).or(living.map(|_| real_parent));
-        let mut threads: Vec<Tid> =
-            self.lost.iter().filter(|l| Some(l.pid) == parent_pid).map(|l| l.tid).collect();
-        threads.dedup();
-        let parent_tid = (threads.len() == 1).then(|| threads[0]);
-        let kind = self.lost.iter().find(|l| Some(l.pid) == parent_pid).and_then(|l| l.forked);
+        if awaited {
+            self.early.truncate(LOST_MOST);
+            self.early.insert(0, pid);
+        }
+        let mut suspects = self.lost.clone();
+        let own = |lost: &Lost| lost.pid == real_parent;
+        let siblings = |lost: &Lost| living.is_some() && lost.real_parent == Some(real_parent);
+        if suspects.iter().any(own) {
+            suspects.retain(own);
+        } else if suspects.iter().any(siblings) {
+            suspects.retain(siblings);
+        }
+        let parent_pid = match suspects.first() {
+            Some(first) => suspects.iter().all(|s| s.pid == first.pid).then_some(first.pid),
+            None => living.map(|_| real_parent),
+        };
+        let parent_tid = suspects
+            .first()
+            .filter(|first| suspects.iter().all(|s| s.tid == first.tid))
+            .map(|first| first.tid);
+        let kind = suspects.first().filter(|_| parent_pid.is_some()).and_then(|s| s.forked);
         if let Some(tid) = parent_tid {
             self.lost.iter_mut().filter(|l| l.tid == tid).for_each(|l| l.forked = None);
         }
-        let maker = self.lost.iter().find(|l| parent_pid.is_none() || Some(l.pid) == parent_pid);
-        let setup = match (maker, living) {
+        let setup = match (suspects.first(), living) {
             (Some(maker), _) => maker.setup,
             (None, Some(living)) => self.table.process(living).setup,
             (None, None) => Setup { flags: self.flags, ending: Ending::Detach },

@@ -143,14 +143,18 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(Vec::new()),
                 Waited::Nothing => {
                     self.settle_parked()?;
-                    let mut held = Vec::new();
+                    let (mut held, mut gone) = (Vec::new(), 0);
                     for &index in &running {
                         let thread = self.table.slot(index).thread;
-                        if unless_gone(self.backend.is_held(thread))? == Some(true) {
-                            held.push(thread.tid);
+                        match unless_gone(self.backend.is_held(thread))? {
+                            Some(true) => held.push(thread.tid),
+                            Some(false) => {}
+                            // It was killed, or it is a first thread that ended before the others,
+                            // and is not heard of until they have.
+                            None => gone += 1,
                         }
                     }
-                    looks = if held.len() == running.len() { looks + 1 } else { 0 };
+                    looks = if held.len() + gone == running.len() { looks + 1 } else { 0 };
                     if looks >= HELD_FOR {
                         return Ok(held);
                     }

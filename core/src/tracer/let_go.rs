@@ -189,13 +189,20 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
                     self.settle_parked()?;
-                    let mut held = true;
+                    let (mut held, mut gone) = (true, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;
+                        let answer = unless_gone(self.backend.is_held(thread))?;
+                        gone &= answer.is_none();
                         // Of one that was killed, the end is still to come.
-                        held &= unless_gone(self.backend.is_held(thread))? == Some(true);
+                        held &= answer == Some(true);
                     }
-                    if held {
+                    if gone && self.table.process(process).released {
+                        // A first thread that ended before the others is not heard of until they
+                        // end, which now is nobody's business.
+                        self.forget_process(process);
+                    }
+                    if held || gone {
                         return Ok(());
                     }
                 }
@@ -241,6 +248,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         self.table.remove_thread(index);
+        self.table.process_mut(process).released = true;
         if self.table.process(process).threads.is_empty() {
             self.forget_process(process);
         }

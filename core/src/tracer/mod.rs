@@ -65,6 +65,8 @@ pub struct Tracer<B: Backend> {
     awaited: Vec<Awaited>,
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
+    /// Children that were shown while their maker's half may still have been on the way.
+    early: Vec<Pid>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
@@ -166,6 +168,7 @@ impl<B: Backend> Builder<B> {
             parked: Vec::new(),
             awaited: Vec::new(),
             lost: Vec::new(),
+            early: Vec::new(),
             strays: Vec::new(),
             held_exits: Vec::new(),
             departed: None,

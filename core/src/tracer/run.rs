@@ -92,7 +92,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         };
         // In a `Halted`, but with an event that the user has yet to see.
-        let State::Given(reason) = slot.state else {
+        let State::Given(_) = slot.state else {
             stop.consume();
             return Ok(());
         };
@@ -101,19 +101,13 @@ impl<B: Backend> Tracer<B> {
             self.release_dead(place.index);
             return Ok(());
         }
-        self.run(place.index, reason, how, signal)?; // an error drops the token, which gives it back
+        self.run(place.index, how, signal)?; // an error drops the token, which gives it back
         stop.consume();
         Ok(())
     }
 
     /// Runs a stopped thread.
-    fn run(
-        &mut self,
-        index: u32,
-        reason: StopReason,
-        how: Resume,
-        signal: Option<Signal>,
-    ) -> Result<()> {
+    fn run(&mut self, index: u32, how: Resume, signal: Option<Signal>) -> Result<()> {
         if let Some(next) = self.table.slot_mut(index).next.take() {
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Running;
@@ -125,15 +119,14 @@ impl<B: Backend> Tracer<B> {
             Resume::Continue if flags.contains(EventFlags::SYSCALL) => Run::Syscall,
             Resume::Continue => Run::Continue,
         };
-        self.start(index, run, signal)?;
-        if B::STOP_SCOPE == StopScope::Process && reason == StopReason::ThreadExiting {
-            self.thread_ended(index);
-        }
-        Ok(())
+        self.start(index, run, signal)
     }
 
     /// Makes the kernel run a stopped thread; with process scope, its process.
     pub(super) fn start(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
+        if B::STOP_SCOPE == StopScope::Process {
+            return self.start_process(index, run, signal);
+        }
         let thread = self.table.slot(index).thread;
         self.apply_setup(index)?;
         if self.table.slot(index).group_stopped {
@@ -145,6 +138,43 @@ impl<B: Backend> Tracer<B> {
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
+        Ok(())
+    }
+
+    /// Makes the kernel run a process, once no other thread of it has an event or a token out.
+    fn start_process(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
+        let threads = self.table.process_of(index).threads.clone();
+        let shown = |&i: &u32| {
+            let slot = self.table.slot(i);
+            i != index && !slot.dead && (slot.is_held() || slot.state == State::Forking)
+        };
+        if threads.iter().any(shown) {
+            self.table.revoke(index);
+            let slot = self.table.slot_mut(index);
+            slot.state = State::Resting;
+            slot.deferred = Some((run, signal));
+            return Ok(());
+        }
+        let (mut target, mut run, mut signal) = (index, run, signal);
+        for &i in &threads {
+            if let Some((other, kept)) = self.table.slot_mut(i).deferred.take() {
+                if other == Run::Step && run != Run::Step {
+                    (target, run) = (i, other);
+                }
+                signal = signal.or(kept);
+            }
+        }
+        self.apply_setup(target)?;
+        unless_gone(self.backend.resume(self.table.slot(target).thread, run, signal))?;
+        for &i in &threads {
+            self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
+        }
+        self.ran(index, State::Running);
+        for i in threads {
+            if self.table.slot(i).leaves && !self.table.slot(i).is_stopped() {
+                self.thread_ended(i);
+            }
+        }
         Ok(())
     }
 

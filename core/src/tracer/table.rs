@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{ExitStatus, Pid, StopReason, Tid};
+use crate::{ExitStatus, Pid, Signal, StopReason, Tid};
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -27,6 +27,11 @@ pub(super) struct Slot {
     pub(super) stays: bool,
     /// How it was last resumed.
     pub(super) run: Run,
+    /// Resumed by the user while another token of its process is out, where the kernel runs a
+    /// process as a whole: what the last of them has to do for this one.
+    pub(super) deferred: Option<(Run, Option<Signal>)>,
+    /// On its way out, where the kernel does not tell of its end: that is its resumption.
+    pub(super) leaves: bool,
     /// What the kernel was last told of it.
     pub(super) applied: Option<Setup>,
     /// Its last stop was inside a system call, so that the next system-call stop is the exit.
@@ -95,6 +100,8 @@ pub(super) struct Process {
     pub(super) halted: bool,
     /// Being detached: whatever stops is let go.
     pub(super) letting_go: bool,
+    /// At least one of its threads has been.
+    pub(super) released: bool,
     /// Its end, once the kernel told it.
     pub(super) ended: Option<ExitStatus>,
     /// Its `Exited` is in the queue or was given.
@@ -115,6 +122,7 @@ impl Process {
             spawning: false,
             halted: false,
             letting_go: false,
+            released: false,
             ended: None,
             exit_queued: false,
             child: None,
@@ -250,6 +258,8 @@ impl Table {
             next: None,
             interrupt: Interrupt::None,
             group_stopped: false,
+            deferred: None,
+            leaves: false,
             stays: false,
             run: Run::Continue,
             applied: None,

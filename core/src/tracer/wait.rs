@@ -63,7 +63,10 @@ impl<B: Backend> Tracer<B> {
                 (true, true) => Patience::Brief,
             };
             match self.backend.wait(patience)? {
-                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Stop(raw) => {
+                    self.parked.iter_mut().for_each(|parked| parked.waits = false);
+                    self.take(raw)?;
+                }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {
                     if !self.settle_parked()? && !block {
@@ -271,6 +274,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
+        slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
@@ -308,6 +312,10 @@ impl<B: Backend> Tracer<B> {
             RawReason::Forked { kind, task } => self.forked(index, kind, task),
             RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
             RawReason::ThreadExiting => {
+                if B::STOP_SCOPE == StopScope::Thread {
+                    // If it was killed, a fork that it was in will not be reported.
+                    self.lose(index, None);
+                }
                 self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }
             RawReason::Syscall if self.table.slot(index).in_syscall => {

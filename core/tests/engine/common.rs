@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use trapline_core::fake::{Fake, Kernel, Rules};
 use trapline_core::{
-    Event, EventFlags, ExitStatus, FollowFork, Forked, Half, Pid, Resume, Signal, StopReason,
-    Stopped, Tid, Tracer,
+    Builder, Event, EventFlags, ExitStatus, FollowFork, Forked, Half, Pid, Resume, Signal,
+    StopReason, Stopped, Tid, Tracer,
 };
 
 /// Everything that is off by default, but for what changes how threads stop.
@@ -48,16 +48,24 @@ pub(crate) struct World<R: Rules> {
 
 impl<R: Rules> World<R> {
     pub(crate) fn new(flags: EventFlags) -> Self {
-        Self::following(flags, FollowFork::Both)
+        Self::built(|builder| builder.events(flags))
     }
 
     pub(crate) fn following(flags: EventFlags, follow: FollowFork) -> Self {
+        Self::built(|builder| builder.events(flags).follow_fork(follow))
+    }
+
+    /// One that waits for the halves of forks as long as it takes.
+    pub(crate) fn patient(flags: EventFlags) -> Self {
+        Self::built(|builder| builder.events(flags).half_patience(Duration::from_secs(3600)))
+    }
+
+    fn built(settings: impl FnOnce(Builder<Fake<R>>) -> Builder<Fake<R>>) -> Self {
         let kernel = Kernel::new();
-        let tracer = Tracer::builder()
-            .events(flags)
-            .follow_fork(follow)
-            .half_patience(Duration::ZERO)
-            .build_on(kernel.backend());
+        kernel.keep_log();
+        // What no wait finds does not come any more, in a world without time.
+        let builder = Tracer::builder().half_patience(Duration::ZERO);
+        let tracer = settings(builder).build_on(kernel.backend());
         World { kernel, tracer: Some(tracer) }
     }
 
@@ -178,13 +186,20 @@ impl<R: Rules> World<R> {
 impl<R: Rules> Drop for World<R> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let log = self.kernel.log();
+            eprintln!("the last requests: {:#?}", &log[log.len().saturating_sub(30)..]);
             // What the engine makes of a broken world is of no interest.
             std::mem::forget(self.tracer.take());
             return;
         }
+        // A tracer that ends waits, in real time, for what the kernel holds.
+        for pid in self.kernel.processes() {
+            self.kernel.kill(pid);
+        }
         self.tracer = None;
         let (wrong, left) = (self.kernel.violations(), self.kernel.left_traced());
-        assert!(wrong.is_empty(), "{wrong:#?}");
+        let log = self.kernel.log();
+        assert!(wrong.is_empty(), "{wrong:#?}\n{:#?}", &log[log.len().saturating_sub(30)..]);
         assert!(left.is_empty(), "still traced: {left:?}");
     }
 }

@@ -10,7 +10,8 @@ both! {
     fn either_half_first<R>() {
         for kind in KINDS {
             for child_first in [false, true] {
-                let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+                let mut world = World::<R>::patient(EventFlags::PROCESS);
+                let pid = world.attach();
                 let main = world.main(pid);
                 let child = world.kernel.fork(main, kind);
                 let late = if child_first { main } else { world.main(child) };

@@ -39,13 +39,33 @@ pub(crate) fn child_stops_untold() -> bool {
     result == 0 && action.sa_flags & libc::SA_NOCLDSTOP != 0
 }
 
-/// For helper threads: no signal of the host is handled on the calling thread.
-pub(crate) fn block_signals() {
-    // SAFETY: a `sigset_t` is integers; it is filled in before it is read, and all is local.
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+/// A signal mask.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// All signals.
+    pub(crate) fn full() -> Mask {
+        // SAFETY: a `sigset_t` is integers.
+        let mut mask = Mask(unsafe { std::mem::zeroed() });
+        // SAFETY: the set is valid for a write.
+        unsafe { libc::sigfillset(&mut mask.0) };
+        mask
+    }
+
+    /// The calling thread's.
+    pub(crate) fn current() -> Mask {
+        // SAFETY: a `sigset_t` is integers.
+        let mut mask = Mask(unsafe { std::mem::zeroed() });
+        // SAFETY: nothing is set; the set is valid for a write.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &mut mask.0) };
+        mask
+    }
+
+    /// Gives it to the calling thread, which is one of ours.
+    pub(crate) fn set(&self) {
+        // SAFETY: the set is read.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }
 

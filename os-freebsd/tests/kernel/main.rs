@@ -1,1 +1,100 @@
-fn main() {}
+//! The FreeBSD back end on a real kernel: raw stops, without the engine.
+//!
+//! A harness of its own: a process has one tracer, so each test runs in a process of its own, one
+//! after the other, and is killed after a time limit. The programs that are traced are modes of
+//! this one (`fixture.rs`), `/bin/sh` and the base system. Give names, or parts of them, to run
+//! some of the tests; `--list` names them.
+
+#[cfg(target_os = "freebsd")]
+mod bsd {
+    pub(crate) mod driver;
+    mod fixture;
+    mod tests;
+
+    use std::io::Write;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Command, ExitCode};
+    use std::time::{Duration, Instant};
+
+    /// For one test, on an emulated machine.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    pub(crate) fn main() -> ExitCode {
+        let mut args = std::env::args().skip(1);
+        match args.next().as_deref() {
+            Some("--fixture") => fixture::main(&args.collect::<Vec<_>>()),
+            Some("--one") => {
+                let name = args.next().unwrap_or_default();
+                let test = tests::ALL.iter().find(|(other, _)| *other == name);
+                test.expect("a test of this name").1();
+                ExitCode::SUCCESS
+            }
+            Some("--list") => {
+                tests::ALL.iter().for_each(|(name, _)| println!("{name}: test"));
+                ExitCode::SUCCESS
+            }
+            _ => all(),
+        }
+    }
+
+    fn all() -> ExitCode {
+        let wanted: Vec<String> =
+            std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+        let chosen = |name: &str| {
+            wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()))
+        };
+        let mut failed = Vec::new();
+        let mut count = 0;
+        for (name, _) in tests::ALL.iter().filter(|(name, _)| chosen(name)) {
+            print!("test {name} ... ");
+            let _ = std::io::stdout().flush();
+            let start = Instant::now();
+            count += 1;
+            match one(name) {
+                Ok(()) => println!("ok ({:.2} s)", start.elapsed().as_secs_f32()),
+                Err(why) => {
+                    println!("FAILED: {why}");
+                    failed.push(*name);
+                }
+            }
+        }
+        println!(
+            "\ntest result: {} passed; {} failed {failed:?}",
+            count - failed.len(),
+            failed.len()
+        );
+        if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+    }
+
+    fn one(name: &str) -> Result<(), String> {
+        let this = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut child = Command::new(this)
+            .args(["--one", name])
+            .process_group(0)
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        let start = Instant::now();
+        let result = loop {
+            match child.try_wait().map_err(|e| e.to_string())? {
+                Some(status) if status.success() => break Ok(()),
+                Some(status) => break Err(format!("{status} (signal {:?})", status.signal())),
+                None if start.elapsed() > LIMIT => break Err("time limit".into()),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        // What is left of it, if anything.
+        driver::kill(-child.id().cast_signed(), libc::SIGKILL);
+        let _ = child.wait();
+        result
+    }
+}
+
+#[cfg(target_os = "freebsd")]
+fn main() -> std::process::ExitCode {
+    bsd::main()
+}
+
+#[cfg(not(target_os = "freebsd"))]
+fn main() {
+    println!("needs a FreeBSD kernel");
+}

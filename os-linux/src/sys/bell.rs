@@ -5,9 +5,9 @@ use std::io;
 use trapline_core::Tid;
 
 /// What the doorbell shares: the memory, so that nothing is copied, and the file table for as
-/// long as it takes to leave it. Without an exit signal it is no child that an ordinary wait of
-/// the host finds. It has its own working directory (`/`), so that the host's can be unmounted
-/// and the host can change namespaces.
+/// long as it takes to leave it. It has no exit signal, so that to the host it is no child, and its
+/// own working directory (`/`), so that the host's can be unmounted and the host can change
+/// namespaces.
 const FLAGS: usize = (libc::CLONE_VM | libc::CLONE_FILES) as usize;
 
 const DIRECTORY: &std::ffi::CStr = c"/";

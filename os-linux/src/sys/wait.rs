@@ -115,6 +115,17 @@ impl Kernel {
         }
     }
 
+    /// Whether a tracee of the calling thread has ended; `None` if it is none. Its end stays to be
+    /// waited for.
+    pub(crate) fn has_ended(&self, tid: Tid) -> Result<Option<bool>> {
+        let options = TRACEES | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match self.waitid(libc::P_PID, tid.as_raw() as libc::id_t, options) {
+            Ok(change) => Ok(Some(change.is_some())),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            Err(e) => Err(error("waitid", tid.as_raw(), e)),
+        }
+    }
+
     /// The signal that stopped an ordinary, untraced child of this process, if one did.
     pub(crate) fn stopped_by(&self, pid: i32) -> Option<i32> {
         let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;

@@ -1,0 +1,245 @@
+//! What must come, and what did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trapline_core::backend::{RawKind, RawReason};
+use trapline_core::fake::{Kernel, Report, Rules};
+use trapline_core::{Event, EventFlags, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Tid};
+
+/// One process, from its first to its last event.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    /// Who made it, and how.
+    pub(crate) made: Option<(Pid, Tid, ForkKind)>,
+    announced: u32,
+    /// Its fork was dropped, and so will be given again.
+    given_again: bool,
+    pub(crate) exited: bool,
+    /// Traced no more, by the user's or the policy's wish.
+    pub(crate) let_go: bool,
+    /// What the kernel reported of it.
+    execs: u32,
+    signals: usize,
+    execs_seen: u32,
+    threads: BTreeSet<Tid>,
+    /// Its death, or an exec of it, may take signals along.
+    pub(crate) lossy: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) flags: EventFlags,
+    pub(crate) lives: BTreeMap<Pid, Life>,
+}
+
+type Verdict = Result<(), String>;
+
+impl Ledger {
+    pub(crate) fn new(flags: EventFlags) -> Self {
+        Ledger { flags, lives: BTreeMap::new() }
+    }
+
+    /// A process that the tracer knows from the start.
+    pub(crate) fn start(&mut self, pid: Pid, threads: Vec<Tid>) {
+        let threads = threads.into_iter().collect();
+        self.lives.insert(pid, Life { announced: 1, threads, ..Life::default() });
+    }
+
+    pub(crate) fn made(&mut self, child: Pid, maker: (Pid, Tid), kind: ForkKind) {
+        let flag = match kind {
+            ForkKind::Vfork => EventFlags::VFORK,
+            ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
+        };
+        // Nobody asked to be told.
+        let announced = u32::from(!self.flags.contains(flag));
+        let made = Some((maker.0, maker.1, kind));
+        self.lives.insert(child, Life { made, announced, ..Life::default() });
+    }
+
+    /// The user has dropped an event.
+    pub(crate) fn dropped(&mut self, event: &Event) {
+        if let Event::Forked(fork) = event {
+            if let Some(life) = self.lives.get_mut(&fork.child_pid) {
+                life.given_again = true;
+            }
+        }
+        if let Event::Stopped(stop) = event {
+            let Some(life) = self.lives.get_mut(&stop.pid()) else { return };
+            match stop.reason() {
+                StopReason::Execed { .. } => life.execs_seen -= 1,
+                StopReason::ThreadStarted => drop(life.threads.remove(&stop.tid())),
+                _ => {}
+            }
+        }
+    }
+
+    /// The tracer takes a report of the kernel's.
+    pub(crate) fn reported(&mut self, report: Report) {
+        let Some(life) = self.lives.get_mut(&report.pid) else { return };
+        match report.kind {
+            RawKind::Stop(RawReason::Execed { .. }) => life.execs += 1,
+            RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) => life.signals += 1,
+            _ => {}
+        }
+    }
+
+    fn life(&mut self, pid: Pid, event: &Event) -> Result<&mut Life, String> {
+        match self.lives.get_mut(&pid) {
+            None => Err(format!("E2: {event:?} of an unknown process")),
+            Some(life) if life.announced == 0 => Err(format!("E2: {event:?} before its fork")),
+            Some(life) if life.exited => Err(format!("E4: {event:?} after its exit")),
+            Some(life) => Ok(life),
+        }
+    }
+
+    /// The user is given an event.
+    pub(crate) fn given<R: Rules>(&mut self, event: &Event, kernel: &Kernel<R>) -> Verdict {
+        match event {
+            Event::Stopped(stop) => {
+                let flags = self.flags;
+                let life = self.life(stop.pid(), event)?;
+                match stop.reason() {
+                    StopReason::Execed { .. } => life.execs_seen += 1,
+                    StopReason::ThreadStarted if !flags.contains(EventFlags::THREAD) => {
+                        return Err(format!("E7: {event:?}, which nobody asked for"));
+                    }
+                    StopReason::ThreadStarted if !life.threads.insert(stop.tid()) => {
+                        return Err(format!("E4: {event:?} twice"));
+                    }
+                    StopReason::ThreadExiting if !flags.contains(EventFlags::EXIT) => {
+                        return Err(format!("E7: {event:?}, which nobody asked for"));
+                    }
+                    StopReason::Signal(Signal::KILL) => {
+                        return Err(format!("E5: {event:?}: SIGKILL as a stop"));
+                    }
+                    _ => {}
+                }
+            }
+            Event::Forked(fork) => {
+                let Some(life) = self.lives.get_mut(&fork.child_pid) else {
+                    return Err(format!("E2: {event:?}, of which the kernel knows nothing"));
+                };
+                let again = std::mem::take(&mut life.given_again);
+                life.announced += u32::from(!again);
+                if life.announced > 1 || life.exited {
+                    return Err(format!("E2: {event:?} twice, or after the exit"));
+                }
+                let Some((pid, tid, kind)) = life.made else {
+                    return Err(format!("E2: {event:?} of the first process"));
+                };
+                if matches!(fork.child, Half::LetGo) {
+                    life.let_go = true;
+                }
+                let told = matches!(fork.parent, Half::Stopped(_) | Half::LetGo);
+                if told
+                    && (fork.kind, fork.parent_pid, fork.parent_tid) != (kind, Some(pid), Some(tid))
+                {
+                    return Err(format!("E2: {event:?}, but it was {pid} {tid} by {kind}"));
+                }
+                if fork.parent_pid.is_some_and(|named| named != pid) {
+                    return Err(format!("E2: {event:?}, but the parent was {pid}"));
+                }
+                if let (Half::LetGo, Some(parent)) = (&fork.parent, self.lives.get_mut(&pid)) {
+                    parent.let_go = true;
+                }
+                if let Half::Stopped(parent) = &fork.parent {
+                    if (parent.pid(), parent.tid()) != (pid, tid) {
+                        return Err(format!("E2: {event:?}, but the parent was {pid} {tid}"));
+                    }
+                }
+                if let Half::Stopped(child) = &fork.child {
+                    if child.pid() != fork.child_pid {
+                        return Err(format!("E2: {event:?}: another child's token"));
+                    }
+                }
+            }
+            Event::ThreadExited { pid, tid } => {
+                if !self.flags.contains(EventFlags::THREAD) {
+                    return Err(format!("E7: {event:?}, which nobody asked for"));
+                }
+                if !self.life(*pid, event)?.threads.remove(tid) {
+                    return Err(format!("E4: {event:?} of a thread that never started"));
+                }
+            }
+            Event::Exited { pid, status, real_parent } => {
+                let life = self.life(*pid, event)?;
+                life.exited = true;
+                let (pid, threads) = (*pid, std::mem::take(&mut life.threads));
+                if self.flags.contains(EventFlags::THREAD) && !threads.is_empty() {
+                    return Err(format!("E4: {event:?} before the end of its {threads:?}"));
+                }
+                self.right_end(pid, *status, *real_parent, kernel)?;
+            }
+            Event::Woken => return Err("Woken, and nobody woke".to_string()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn right_end<R: Rules>(
+        &self,
+        pid: Pid,
+        status: ExitStatus,
+        real_parent: Option<Pid>,
+        kernel: &Kernel<R>,
+    ) -> Verdict {
+        let ends = kernel.statuses();
+        let Some(&(parent, _, truth)) = ends.iter().rev().find(|(_, child, _)| *child == pid)
+        else {
+            return Err(format!("E4: exit of {pid}, which has not ended"));
+        };
+        if status != truth {
+            return Err(format!("E4: {pid} ended with {truth}, and {status} was said"));
+        }
+        // A parent that died before, unheard of, may still be named.
+        let dead = |named| ends.iter().any(|(_, child, _)| *child == named);
+        let made_by = self.lives.get(&pid).and_then(|life| life.made);
+        let could_be = |named| named == parent || dead(named) || kernel.fate(named).is_some();
+        match (real_parent, made_by) {
+            (Some(named), _) if could_be(named) => Ok(()),
+            (None, Some(_)) => Err(format!("F4: no parent of {pid}, but it was {parent}")),
+            (None, None) => Ok(()),
+            (Some(named), _) => Err(format!("F4: parent of {pid} is {parent}, not {named}")),
+        }
+    }
+
+    /// Nothing is to come any more.
+    pub(crate) fn settled<R: Rules>(&self, kernel: &Kernel<R>) -> Verdict {
+        for (&pid, life) in &self.lives {
+            let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
+            if lives && life.announced == 0 && kernel.is_traced(pid) {
+                return Err(format!("E2: {pid} lives, and was never announced"));
+            }
+            if lives && life.let_go && kernel.is_traced(pid) {
+                return Err(format!("F3: {pid} was let go, and is traced"));
+            }
+            if lives && !life.let_go && !kernel.is_traced(pid) {
+                return Err(format!("F3: {pid} is not traced, and was not let go"));
+            }
+            let asked = self.flags.contains(EventFlags::EXEC) && !life.let_go;
+            if lives && asked && life.execs_seen != life.execs {
+                return Err(format!("E3: {} of {} execs of {pid}", life.execs_seen, life.execs));
+            }
+            let delivered = kernel.delivered(pid, Signal::USR1);
+            if lives && !life.lossy && !life.let_go && delivered != life.signals {
+                return Err(format!("E8: {pid} got {delivered} of {} signals", life.signals));
+            }
+        }
+        Ok(())
+    }
+
+    /// All is over. `unheard_of` says of a process that neither it nor its maker was reported
+    /// before both died.
+    pub(crate) fn over(&self, unheard_of: impl Fn(Pid) -> bool) -> Verdict {
+        for (&pid, life) in &self.lives {
+            if life.announced == 0 && !unheard_of(pid) && !life.let_go {
+                return Err(format!("E2: {pid} was never announced"));
+            }
+            if life.announced > 0 && !life.exited && !life.let_go {
+                return Err(format!("E4: {pid} has ended, and nobody said so"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! Every order of what a kernel may do, up to a depth.
+
+mod ledger;
+mod path;
+mod scenario;
+mod world;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use trapline_core::fake::{FreeBsdRules, LinuxRules, Rules};
+use trapline_core::{EventFlags, FollowFork};
+
+use path::Path;
+use scenario::{Move, Scenario, User};
+use world::{Outcome, World};
+
+/// Takes every way; the first that breaks a clause is an error, with its story.
+fn explore<R: Rules>(scenario: &Scenario) -> Result<(u64, u64), String> {
+    let path = Path::default();
+    let mut seen = HashSet::new();
+    let (mut ways, mut ends) = (0, 0);
+    let start = Instant::now();
+    loop {
+        let mut world = World::<R>::new(scenario, path.clone());
+        let result = catch_unwind(AssertUnwindSafe(|| world.run(&mut seen)));
+        ways += 1;
+        match result {
+            Ok(Ok(outcome)) => ends += u64::from(outcome == Outcome::Done),
+            Ok(Err(wrong)) => {
+                return Err(tell::<R>(scenario, &path, &world.story, &wrong));
+            }
+            Err(_) => return Err(tell::<R>(scenario, &path, &world.story, "panic")),
+        }
+        drop(world);
+        if !path.next() {
+            break;
+        }
+    }
+    println!(
+        "{} {}: {ways} ways, {} worlds, {ends} ends, {:?}",
+        R::RULES.system,
+        scenario.name,
+        seen.len(),
+        start.elapsed()
+    );
+    Ok((ways, ends))
+}
+
+/// Goes a way again, for its story.
+fn tell<R: Rules>(scenario: &Scenario, path: &Path, story: &[String], wrong: &str) -> String {
+    let choices = path.choices();
+    let mut world = World::<R>::new(scenario, Path::of(&choices));
+    world.kernel.keep_log();
+    let _ = catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new())));
+    format!(
+        "{wrong}\n{}, {}, path {choices:?}\n{story:#?}\nlog: {:#?}",
+        R::RULES.system,
+        scenario.name,
+        world.kernel.log()
+    )
+}
+
+const BASE: Scenario = Scenario {
+    name: "",
+    flags: EventFlags::PROCESS,
+    follow: FollowFork::Both,
+    threads: 1,
+    moves: &[],
+    steps: 3,
+    processes: 3,
+    kept: 0,
+    user: &[],
+    whims: 0,
+    ambushes: 0,
+};
+
+fn scenarios() -> Vec<Scenario> {
+    use Move::*;
+    let all = EventFlags::all();
+    let threads = EventFlags::PROCESS | EventFlags::THREAD;
+    vec![
+        Scenario { name: "forks", moves: &[Fork, Vfork, Exit, Exec, Kill], steps: 3, ..BASE },
+        Scenario {
+            name: "forks kept",
+            moves: &[Fork, Vfork, Exit, Exec, Kill],
+            steps: 2,
+            kept: 2,
+            ..BASE
+        },
+        Scenario { name: "siblings", moves: &[Sibling, Fork, Exit, Kill], steps: 3, ..BASE },
+        Scenario { name: "ambush", moves: &[Fork, Vfork, Exec], steps: 2, ambushes: 1, ..BASE },
+        Scenario {
+            name: "threads",
+            flags: threads,
+            threads: 2,
+            moves: &[Thread, ExitThread, Exit, Kill],
+            steps: 3,
+            ..BASE
+        },
+        Scenario {
+            name: "threads unseen",
+            threads: 2,
+            moves: &[Thread, ExitThread, Exit, Kill],
+            steps: 3,
+            ..BASE
+        },
+        Scenario {
+            name: "threads kept",
+            flags: threads,
+            threads: 2,
+            moves: &[Thread, ExitThread, Kill],
+            steps: 2,
+            kept: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "exec",
+            flags: threads,
+            threads: 2,
+            moves: &[Exec, Thread, ExitThread, Kill],
+            steps: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "exec exit",
+            flags: all - EventFlags::SYSCALL,
+            threads: 2,
+            moves: &[Exec, ExitThread, Kill],
+            steps: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "exit flag",
+            flags: EventFlags::PROCESS | EventFlags::EXIT,
+            threads: 2,
+            moves: &[Fork, Exit, ExitThread, Kill],
+            steps: 2,
+            kept: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "signals",
+            threads: 2,
+            moves: &[Signal, Stop, Cont, Kill],
+            steps: 3,
+            kept: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "follow parent",
+            follow: FollowFork::Parent,
+            moves: &[Fork, Vfork, Exit, Exec, Kill],
+            steps: 3,
+            ..BASE
+        },
+        Scenario {
+            name: "follow child",
+            follow: FollowFork::Child,
+            moves: &[Fork, Vfork, Exit, Exec, Kill],
+            steps: 3,
+            ..BASE
+        },
+        Scenario {
+            name: "drop",
+            moves: &[Fork, Signal, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Drop],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "detach",
+            moves: &[Fork, Vfork, Signal, Exec, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Detach],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "detach threads",
+            threads: 2,
+            flags: threads,
+            moves: &[Fork, Thread, Signal, ExitThread],
+            steps: 2,
+            kept: 1,
+            user: &[User::Detach],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "kill",
+            moves: &[Fork, Signal, Thread, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Kill],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "interrupt",
+            threads: 2,
+            moves: &[Fork, Signal, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Interrupt],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "step",
+            threads: 2,
+            moves: &[Fork, Signal, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Step],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "halt",
+            threads: 2,
+            moves: &[Fork, Signal, Thread, Kill],
+            steps: 2,
+            kept: 1,
+            user: &[User::Halt],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "halt 2",
+            threads: 2,
+            moves: &[Vfork, Exec, ExitThread, Signal],
+            steps: 2,
+            kept: 1,
+            user: &[User::Halt],
+            whims: 1,
+            ..BASE
+        },
+        Scenario {
+            name: "no flags",
+            flags: EventFlags::empty(),
+            threads: 2,
+            moves: &[Fork, Thread, Exec, Exit, Kill],
+            steps: 2,
+            ..BASE
+        },
+    ]
+}
+
+#[test]
+fn all() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut failed = 0;
+    for scenario in scenarios() {
+        if !only.is_empty() && scenario.name != only {
+            continue;
+        }
+        for result in [explore::<LinuxRules>(&scenario), explore::<FreeBsdRules>(&scenario)] {
+            if let Err(wrong) = result {
+                failed += 1;
+                if only.is_empty() {
+                    println!("FAIL {}", wrong.lines().take(2).collect::<Vec<_>>().join(" | "));
+                } else {
+                    println!("{wrong}");
+                }
+            }
+        }
+    }
+    assert_eq!(failed, 0);
+}

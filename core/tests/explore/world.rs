@@ -1,0 +1,468 @@
+//! A world that takes one way through all that may happen.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use trapline_core::backend::{RawKind, RawReason};
+use trapline_core::fake::{Fake, Kernel, Report, Rules};
+use trapline_core::{
+    Error, Event, ForkKind, Halted, Next, Pid, Resume, Signal, Stopped, Tid, Tracer,
+};
+
+use crate::ledger::Ledger;
+use crate::path::Path;
+use crate::scenario::{Move, Scenario, User};
+
+/// What a user has in hand.
+enum Kept {
+    Event(Event),
+    Halted(Halted),
+}
+
+/// What can be done next.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Wait,
+    Step(Move, Pid, Tid),
+    Die(Tid),
+    Resume(usize),
+    Whim(User, usize),
+}
+
+pub(crate) struct World<'a, R: Rules> {
+    scenario: &'a Scenario,
+    path: Path,
+    pub(crate) kernel: Kernel<R>,
+    tracer: Option<Tracer<Fake<R>>>,
+    ledger: Ledger,
+    kept: Vec<Kept>,
+    /// Reports that waits have taken and nobody has looked at.
+    taken: Rc<RefCell<Vec<Report>>>,
+    /// Children and fork stops that were reported.
+    heard: BTreeSet<Pid>,
+    /// Whether a wait may say something new.
+    news: bool,
+    steps: usize,
+    whims: usize,
+    ambushes: Rc<RefCell<usize>>,
+    /// A digest of what the user did.
+    deeds: u64,
+    /// What happened, for a message.
+    pub(crate) story: Vec<String>,
+}
+
+/// How a way ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// Like a world that was seen before.
+    Seen,
+}
+
+impl<'a, R: Rules> World<'a, R> {
+    pub(crate) fn new(scenario: &'a Scenario, path: Path) -> Self {
+        let kernel = Kernel::<R>::new();
+        let mut tracer = Tracer::builder()
+            .events(scenario.flags)
+            .follow_fork(scenario.follow)
+            .half_patience(Duration::ZERO)
+            .build_on(kernel.backend());
+        let pid = kernel.start();
+        for _ in 1..scenario.threads {
+            kernel.thread(kernel.leader(pid));
+        }
+        tracer.attach(pid).expect("it can be traced");
+        kernel.set_slow_deaths(true);
+        let mut ledger = Ledger::new(scenario.flags);
+        let others = kernel.threads(pid).into_iter().filter(|&tid| tid != kernel.leader(pid));
+        ledger.start(pid, others.collect());
+        let started = tracer.wait().expect("an attach").expect("has a first stop");
+        tracer.resume(started, Resume::Continue).expect("it runs on");
+        let ambushes = Rc::new(RefCell::new(0));
+        let mut world = World {
+            scenario,
+            path,
+            kernel,
+            tracer: Some(tracer),
+            ledger,
+            kept: Vec::new(),
+            taken: Rc::default(),
+            heard: BTreeSet::new(),
+            news: false,
+            steps: scenario.steps,
+            whims: scenario.whims,
+            ambushes,
+            deeds: 0,
+            story: Vec::new(),
+        };
+        world.script();
+        world
+    }
+
+    /// The choices that are made inside of waits and before requests.
+    fn script(&mut self) {
+        let (path, taken) = (self.path.clone(), Rc::clone(&self.taken));
+        self.kernel.choose(move |reports| {
+            let chosen = path.choose(reports.len());
+            taken.borrow_mut().push(reports[chosen]);
+            Some(chosen)
+        });
+        *self.ambushes.borrow_mut() = self.scenario.ambushes;
+        let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
+        self.kernel.before_requests(move |kernel, call| {
+            if *left.borrow() == 0 || matches!(call.name, "wait" | "kill" | "has_tracees") {
+                return;
+            }
+            let victims: Vec<Pid> = victims(kernel);
+            let chosen = path.choose(victims.len() + 1);
+            if let Some(&victim) = chosen.checked_sub(1).and_then(|at| victims.get(at)) {
+                *left.borrow_mut() -= 1;
+                kernel.kill(victim);
+            }
+        });
+    }
+
+    fn tracer(&mut self) -> &mut Tracer<Fake<R>> {
+        self.tracer.as_mut().expect("there until the end")
+    }
+
+    fn did(&mut self, what: String) {
+        let mut hasher = DefaultHasher::new();
+        (self.deeds, &what, self.kernel.digest()).hash(&mut hasher);
+        self.deeds = hasher.finish();
+        self.story.push(what);
+    }
+
+    /// Goes the whole way.
+    pub(crate) fn run(&mut self, seen: &mut HashSet<u64>) -> Result<Outcome, String> {
+        let mut turns = 0;
+        loop {
+            self.check()?;
+            if self.path.is_new() && !seen.insert(self.key()) {
+                return Ok(Outcome::Seen);
+            }
+            let acts = self.acts();
+            if acts.is_empty() {
+                break;
+            }
+            let act = acts[self.path.choose(acts.len())];
+            self.act(act)?;
+            turns += 1;
+            if turns > 500 {
+                return Err("no end of events".to_string());
+            }
+        }
+        self.kernel.choose(|_| Some(0));
+        self.finish()?;
+        Ok(Outcome::Done)
+    }
+
+    fn key(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let ambushes = *self.ambushes.borrow();
+        (self.kernel.digest(), self.deeds, self.steps, self.whims, ambushes).hash(&mut hasher);
+        (self.kept.len(), self.news).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        for report in self.taken.borrow_mut().drain(..) {
+            self.ledger.reported(report);
+            match report.kind {
+                RawKind::Stop(RawReason::Forked { .. }) => {
+                    let made = |life: &&Pid| {
+                        let made = self.ledger.lives[*life].made;
+                        made.is_some_and(|(_, tid, _)| tid == report.tid)
+                    };
+                    // The latest child of this thread.
+                    self.heard.extend(self.ledger.lives.keys().filter(made).next_back());
+                }
+                RawKind::Stop(_) => {
+                    self.heard.insert(report.pid);
+                }
+                RawKind::Ended(_) => {}
+            }
+        }
+        match self.kernel.violations().first() {
+            Some(violation) => Err(violation.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// All that can be done now; what comes first is the shortest way to the end.
+    fn acts(&self) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let full = self.kept.len() > self.scenario.kept;
+        if !full && (self.news || !self.kernel.reports().is_empty()) {
+            acts.push(Act::Wait);
+        }
+        let last_resort = acts.is_empty() && self.steps == 0;
+        for at in 0..self.kept.len() {
+            acts.push(Act::Resume(at));
+            if (last_resort || self.scenario.kept == 0) && self.whims == 0 {
+                break; // nothing else will happen: the order is of no interest
+            }
+        }
+        if self.whims > 0 {
+            for at in 0..self.kept.len() {
+                acts.extend(self.scenario.user.iter().map(|&whim| Act::Whim(whim, at)));
+            }
+        }
+        if full {
+            return acts;
+        }
+        for pid in self.kernel.processes() {
+            if !self.ledger.lives.contains_key(&pid) {
+                continue;
+            }
+            for tid in self.kernel.threads(pid) {
+                if self.kernel.is_doomed(tid) {
+                    if self.kernel.state(tid).starts_with("Dying") {
+                        acts.push(Act::Die(tid));
+                    }
+                } else if self.steps > 0 && self.kernel.acts(tid) && self.kernel.is_traced(pid) {
+                    let room = self.ledger.lives.len() < self.scenario.processes;
+                    let makes = |m| matches!(m, Move::Fork | Move::Vfork | Move::Sibling);
+                    let possible = self.scenario.moves.iter().filter(|&&m| room || !makes(m));
+                    let of_thread = possible.filter(|&&m| m != Move::Kill);
+                    acts.extend(of_thread.map(|&m| Act::Step(m, pid, tid)));
+                }
+            }
+            let killable = self.kernel.fate(pid).is_none() && self.kernel.is_traced(pid);
+            if self.steps > 0 && killable && self.scenario.moves.contains(&Move::Kill) {
+                acts.push(Act::Step(Move::Kill, pid, self.kernel.leader(pid)));
+            }
+        }
+        acts
+    }
+
+    fn act(&mut self, act: Act) -> Result<(), String> {
+        match act {
+            Act::Wait => self.wait(),
+            Act::Step(what, pid, tid) => {
+                self.steps -= 1;
+                self.step(what, pid, tid);
+                Ok(())
+            }
+            Act::Die(tid) => {
+                self.story.push(format!("{tid} dies"));
+                self.kernel.die(tid);
+                Ok(())
+            }
+            Act::Resume(at) => {
+                let kept = self.kept.remove(at);
+                self.resume(kept)
+            }
+            Act::Whim(whim, at) => {
+                self.whims -= 1;
+                let kept = self.kept.remove(at);
+                self.whim(whim, kept)
+            }
+        }
+    }
+
+    fn step(&mut self, what: Move, pid: Pid, tid: Tid) {
+        // Pids are in it, so it need not be in the digest of deeds.
+        self.story.push(format!("{what:?} of {pid} {tid}"));
+        let kernel = self.kernel.clone();
+        self.news = true;
+        let mut make = |kind, sibling| {
+            let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
+            self.ledger.made(child, (pid, tid), kind);
+        };
+        let life = |ledger: &mut Ledger| ledger.lives.entry(pid).or_default().lossy = true;
+        match what {
+            Move::Fork => make(ForkKind::Fork, false),
+            Move::Vfork => make(ForkKind::Vfork, false),
+            Move::Sibling => make(ForkKind::Clone, true),
+            Move::Thread => drop(kernel.thread(tid)),
+            Move::Exec => {
+                life(&mut self.ledger);
+                kernel.exec(tid, "other");
+            }
+            Move::ExitThread => {
+                life(&mut self.ledger);
+                kernel.exit_thread(tid, 7);
+            }
+            Move::Exit => kernel.exit(tid, 3),
+            Move::Signal => kernel.signal_thread(tid, Signal::USR1),
+            Move::Stop => kernel.signal_thread(tid, Signal::STOP),
+            Move::Cont => kernel.signal(pid, Signal::CONT),
+            Move::Kill => kernel.kill(pid),
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let event = self.tracer().try_wait().map_err(|error| format!("wait: {error}"))?;
+        self.check()?;
+        self.take(event)
+    }
+
+    fn take(&mut self, event: Option<Event>) -> Result<(), String> {
+        self.did(format!("wait: {event:?}"));
+        self.news = event.is_some();
+        let Some(event) = event else { return Ok(()) };
+        self.ledger.given(&event, &self.kernel)?;
+        let tokens = match &event {
+            Event::Stopped(_) => true,
+            Event::Forked(fork) => fork.parent.stopped().or(fork.child.stopped()).is_some(),
+            _ => false,
+        };
+        if tokens {
+            self.kept.push(Kept::Event(event));
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, kept: Kept) -> Result<(), String> {
+        self.news = true;
+        let result = match kept {
+            Kept::Event(event) => {
+                self.did(format!("resume {event:?}"));
+                self.tracer().resume(event, Resume::Continue)
+            }
+            Kept::Halted(halted) => {
+                self.did(format!("resume {halted:?}"));
+                self.tracer().resume_halted(halted, |_| Next::Continue)
+            }
+        };
+        result.map_err(|error| format!("resume: {error}"))
+    }
+
+    fn whim(&mut self, whim: User, kept: Kept) -> Result<(), String> {
+        self.news = true;
+        let event = match kept {
+            Kept::Event(event) => event,
+            Kept::Halted(halted) => {
+                self.did(format!("{whim:?} {halted:?}"));
+                match whim {
+                    User::Detach => {
+                        self.ledger.lives.entry(halted.pid).or_default().let_go = true;
+                        self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
+                    }
+                    _ => drop(halted),
+                }
+                return Ok(());
+            }
+        };
+        self.did(format!("{whim:?} {event:?}"));
+        let pids: Vec<Pid> = match &event {
+            Event::Forked(fork) => fork.parent_pid.into_iter().chain([fork.child_pid]).collect(),
+            other => other.pid().into_iter().collect(),
+        };
+        match whim {
+            User::Drop => {
+                self.ledger.dropped(&event);
+                drop(event);
+            }
+            User::Detach => {
+                let stopped: Vec<Pid> = match &event {
+                    Event::Forked(fork) => {
+                        let halves = [&fork.parent, &fork.child];
+                        halves.iter().filter_map(|half| Some(half.stopped()?.pid())).collect()
+                    }
+                    _ => pids,
+                };
+                for pid in stopped {
+                    self.ledger.lives.entry(pid).or_default().let_go = true;
+                }
+                self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
+            }
+            User::Kill => {
+                for pid in pids {
+                    self.tracer().kill(pid).map_err(|error| format!("kill: {error}"))?;
+                }
+                self.kept.push(Kept::Event(event));
+            }
+            User::Interrupt => {
+                for pid in pids {
+                    match self.tracer().interrupt(pid) {
+                        Ok(()) | Err(Error::Gone) => {}
+                        Err(error) => return Err(format!("interrupt: {error}")),
+                    }
+                }
+                self.kept.push(Kept::Event(event));
+            }
+            User::Step => {
+                self.tracer()
+                    .resume(event, Resume::Step)
+                    .map_err(|error| format!("step: {error}"))?;
+            }
+            User::Halt => {
+                let mut stops: Vec<Stopped> = event.into_stops().collect();
+                let Some(stop) = stops.pop() else { return Ok(()) };
+                for other in stops {
+                    self.kept.push(Kept::Event(other.into()));
+                }
+                match self.tracer().halt(stop) {
+                    Ok(halted) => self.kept.push(Kept::Halted(halted)),
+                    Err(Error::Gone) => {}
+                    Err(error) => return Err(format!("halt: {error}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets everything run, and then die.
+    fn finish(&mut self) -> Result<(), String> {
+        *self.ambushes.borrow_mut() = 0;
+        self.drain()?;
+        let wrong = self.kernel.check_idle(&[]);
+        if let Some(wrong) = wrong.first() {
+            return Err(wrong.clone());
+        }
+        self.ledger.settled(&self.kernel)?;
+        self.story.push("everybody is killed".to_string());
+        self.kernel.set_slow_deaths(false);
+        for pid in self.kernel.processes() {
+            self.kernel.kill(pid);
+        }
+        self.drain()?;
+        let last = self.tracer().wait().map_err(|error| format!("the last wait: {error}"))?;
+        if let Some(event) = last {
+            return Err(format!("{event:?}, and nobody is left"));
+        }
+        self.check()?;
+        let (heard, lives) = (&self.heard, &self.ledger.lives);
+        self.ledger.over(|pid| lives.contains_key(&pid) && !heard.contains(&pid))?;
+        if !self.tracer.as_ref().is_some_and(Tracer::is_empty) {
+            return Err("the tracer is not empty".to_string());
+        }
+        let left = self.kernel.check_idle(&[]);
+        left.first().map_or(Ok(()), |wrong| Err(wrong.clone()))
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        for _ in 0..200 {
+            while !self.kept.is_empty() {
+                let kept = self.kept.remove(0);
+                self.resume(kept)?;
+                self.check()?;
+            }
+            self.wait()?;
+            if self.kept.is_empty() && !self.news {
+                return Ok(());
+            }
+        }
+        Err("no end of events".to_string())
+    }
+}
+
+impl<R: Rules> Drop for World<'_, R> {
+    fn drop(&mut self) {
+        self.kernel.vanish();
+        self.kept.clear();
+        self.tracer = None;
+    }
+}
+
+/// Whom an ambush can kill.
+fn victims<R: Rules>(kernel: &Kernel<R>) -> Vec<Pid> {
+    let mut pids = kernel.processes();
+    pids.retain(|&pid| kernel.is_traced(pid) && kernel.fate(pid).is_none());
+    pids
+}

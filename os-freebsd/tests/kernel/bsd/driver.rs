@@ -1,0 +1,173 @@
+//! What the tests share.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+use trapline_core::backend::{
+    Ending, NewTask, Patience, RawKind, RawReason, RawStop, Run, Setup, Thread, Waited,
+};
+use trapline_core::{Backend, EventFlags, ExitStatus, Pid, Signal};
+use trapline_os_freebsd::FreeBsd;
+
+pub(crate) fn setup(flags: EventFlags) -> Setup {
+    Setup { flags, ending: Ending::Kill }
+}
+
+/// The test binary, as a program to be traced.
+pub(crate) fn fixture(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("own path"));
+    command.arg("--fixture").args(args);
+    command
+}
+
+pub(crate) fn kill(pid: i32, signal: i32) -> bool {
+    // SAFETY: plain values.
+    unsafe { libc::kill(pid, signal) == 0 }
+}
+
+pub(crate) fn thread(stop: &RawStop) -> Thread {
+    Thread { pid: stop.pid.expect("a pid"), tid: stop.tid.expect("a tid") }
+}
+
+pub(crate) fn reason(stop: &RawStop) -> RawReason {
+    match stop.kind {
+        RawKind::Stop(reason) => reason,
+        RawKind::Ended(status) => panic!("ended: {status}"),
+    }
+}
+
+/// The next stop or end.
+pub(crate) fn next(b: &mut FreeBsd) -> RawStop {
+    match b.wait(Patience::Block).expect("a wait") {
+        Waited::Stop(stop) => stop,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a stop delivers if nobody interferes.
+pub(crate) fn signal(stop: &RawStop) -> Option<Signal> {
+    match stop.kind {
+        RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
+        _ => None,
+    }
+}
+
+pub(crate) fn go(b: &mut FreeBsd, stop: &RawStop) {
+    b.resume(thread(stop), Run::Continue, signal(stop)).expect("a resume");
+}
+
+/// Starts a fixture and gives its exec stop.
+pub(crate) fn start(b: &mut FreeBsd, args: &[&str], flags: EventFlags) -> RawStop {
+    let spawned = b.spawn(fixture(args), setup(flags)).expect("a spawn");
+    assert!(spawned.meanwhile.is_empty());
+    spawned.stop.expect("an exec stop")
+}
+
+/// A program that is not traced, or not yet, with its standard input and output.
+pub(crate) struct Talk {
+    pub(crate) pid: Pid,
+    pub(crate) input: Option<ChildStdin>,
+    pub(crate) output: BufReader<ChildStdout>,
+    pub(crate) child: std::process::Child,
+}
+
+impl Talk {
+    /// A child of ours; its first line is read.
+    pub(crate) fn new(args: &[&str]) -> (Talk, String) {
+        let mut child =
+            fixture(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+        let output = child.stdout.take().expect("its output");
+        let mut talk = Talk {
+            pid: Pid::from_raw(child.id().cast_signed()),
+            input: child.stdin.take(),
+            output: BufReader::new(output),
+            child,
+        };
+        let line = talk.line();
+        (talk, line)
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    /// Closes its input, and gives what it says and its exit code.
+    pub(crate) fn finish(mut self) -> (String, Option<i32>) {
+        drop(self.input.take());
+        let line = self.line();
+        (line, self.child.wait().expect("its end").code())
+    }
+}
+
+/// What each process did, by order of appearance, until all have ended. System calls are named by
+/// number; ends have no thread.
+pub(crate) fn trace(
+    b: &mut FreeBsd,
+    first: RawStop,
+    flags: EventFlags,
+    run: Run,
+) -> Vec<Vec<String>> {
+    let mut order: BTreeMap<Pid, usize> = BTreeMap::new();
+    let mut lists: Vec<Vec<String>> = Vec::new();
+    let mut stop = first;
+    loop {
+        let pid = stop.pid.expect("a pid");
+        let known = order.len();
+        let at = *order.entry(pid).or_insert(known);
+        if at == lists.len() {
+            lists.push(Vec::new());
+        }
+        let (text, child) = match stop.kind {
+            RawKind::Ended(status) => (format!("{status}"), None),
+            RawKind::Stop(RawReason::Forked { kind, task }) => match task {
+                Some(NewTask::Process { pid, sibling: false }) => (format!("{kind}"), Some(pid)),
+                other => panic!("{other:?}"),
+            },
+            RawKind::Stop(RawReason::Execed { former_tid }) => {
+                assert_eq!(former_tid, stop.tid);
+                ("exec".into(), None)
+            }
+            RawKind::Stop(RawReason::Signal { signal, .. }) => (format!("{signal}"), None),
+            RawKind::Stop(reason) => (format!("{reason:?}"), None),
+        };
+        lists[at].push(text);
+        if let Some(child) = child {
+            let known = order.len();
+            if *order.entry(child).or_insert(known) == lists.len() {
+                lists.push(Vec::new());
+            }
+        }
+        if let RawKind::Stop(reason) = stop.kind {
+            if reason == RawReason::Paused {
+                b.set_up(thread(&stop), setup(flags)).expect("set_up");
+            }
+            b.resume(thread(&stop), run, signal(&stop)).expect("a resume");
+        }
+        stop = match b.wait(Patience::Block).expect("a wait") {
+            Waited::Stop(stop) => stop,
+            Waited::NoTracees => return lists,
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+/// Starts a fixture and traces it to its end.
+pub(crate) fn traced(args: &[&str], flags: EventFlags) -> Vec<Vec<String>> {
+    let mut b = FreeBsd::open().expect("a back end");
+    let first = start(&mut b, args, flags);
+    trace(&mut b, first, flags, Run::Continue)
+}
+
+/// Waits until the process, with whatever it does, has ended; gives its end.
+pub(crate) fn run_out(b: &mut FreeBsd) -> ExitStatus {
+    loop {
+        let stop = next(b);
+        match stop.kind {
+            RawKind::Ended(status) => return status,
+            RawKind::Stop(_) => go(b, &stop),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The programs that are traced: modes of the test binary.
+
+use std::io::{Read, Write};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+fn handle(signal: libc::c_int) {
+    // SAFETY: the handler does nothing but an atomic add.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+/// Waits for a child and gives its exit code.
+fn wait_for(pid: i32) -> u8 {
+    let mut status = 0;
+    // SAFETY: the status is valid for a write.
+    while unsafe { libc::waitpid(pid, &mut status, 0) } == -1 {}
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) as u8 } else { 99 }
+}
+
+/// What a child does at once; nothing that a forked child of a single thread may not do.
+fn child_exit(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+#[inline(never)]
+fn spot() -> u32 {
+    std::hint::black_box(1)
+}
+
+fn say(text: impl std::fmt::Display) {
+    println!("{text}");
+    let _ = std::io::stdout().flush();
+}
+
+fn until_stdin_closes() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+pub(crate) fn main(args: &[String]) -> ExitCode {
+    let number = |i: usize| args.get(i).and_then(|arg| arg.parse::<u32>().ok()).unwrap_or(0);
+    let code = match args.first().map(String::as_str).unwrap_or_default() {
+        "exit" => number(1) as u8,
+        // Raises a signal that it handles, so many times.
+        "raise" => {
+            handle(libc::SIGUSR1);
+            handle(libc::SIGUSR2);
+            for _ in 0..number(1) {
+                // SAFETY: the signal is handled.
+                unsafe { libc::raise(libc::SIGUSR1) };
+            }
+            HANDLED.load(Ordering::SeqCst) as u8
+        }
+        "abort" => std::process::abort(),
+        // SAFETY: single-threaded; the child only exits.
+        "fork" => match unsafe { libc::fork() } {
+            0 => child_exit(3),
+            pid => wait_for(pid),
+        },
+        "vfork" => wait_for(vfork_and_exit()),
+        // A child whose end is told by SIGUSR1.
+        "rfork" => {
+            const RFFDG: i32 = 1 << 2;
+            const RFPROC: i32 = 1 << 4;
+            const RFTSIGZMB: i32 = 1 << 19;
+            const WLINUXCLONE: i32 = 0x8000_0000_u32.cast_signed();
+            handle(libc::SIGUSR1);
+            let flags = RFPROC | RFFDG | RFTSIGZMB | libc::SIGUSR1 << 20;
+            // SAFETY: as above.
+            match unsafe { rfork(flags) } {
+                0 => child_exit(5),
+                pid => {
+                    let mut status = 0;
+                    // SAFETY: the status is valid for a write.
+                    while unsafe { libc::waitpid(pid, &mut status, WLINUXCLONE) } == -1 {
+                        assert_eq!(
+                            std::io::Error::last_os_error().raw_os_error(),
+                            Some(libc::EINTR)
+                        );
+                    }
+                    libc::WEXITSTATUS(status) as u8
+                }
+            }
+        }
+        "pdfork" => {
+            let mut fd = -1;
+            // SAFETY: the descriptor is valid for a write; as above.
+            match unsafe { libc::pdfork(&mut fd, 0) } {
+                0 => child_exit(6),
+                pid => wait_for(pid),
+            }
+        }
+        // std uses posix_spawn.
+        "spawn" => {
+            Command::new("/usr/bin/true").status().map_or(99, |s| s.code().unwrap_or(98) as u8)
+        }
+        "threads" => {
+            let threads: Vec<_> = (0..number(1))
+                .map(|_| {
+                    std::thread::spawn(|| {
+                        spot();
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            0
+        }
+        // Exec'ed by a thread that is not the first, with others around.
+        "thread-exec" => {
+            for _ in 0..2 {
+                std::thread::spawn(|| std::thread::sleep(Duration::from_secs(1000)));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            let exec = || {
+                let error =
+                    std::os::unix::process::CommandExt::exec(&mut Command::new("/usr/bin/true"));
+                panic!("{error}")
+            };
+            let _ = std::thread::spawn(exec).join();
+            97
+        }
+        // A thread forks while the main one exits: the fork's report is lost at times.
+        "fork-exit" => {
+            let barrier = Arc::new(Barrier::new(2));
+            let other = Arc::clone(&barrier);
+            std::thread::spawn(move || {
+                other.wait();
+                // SAFETY: the child only exits.
+                if unsafe { libc::fork() } == 0 {
+                    child_exit(0);
+                }
+                std::thread::sleep(Duration::from_secs(1000));
+            });
+            barrier.wait();
+            for _ in 0..number(1) {
+                std::hint::spin_loop();
+            }
+            child_exit(7)
+        }
+        "sleep" => {
+            say("ready");
+            until_stdin_closes();
+            8
+        }
+        // Counts what it handles until stdin closes, and says how much it was.
+        "count" => {
+            handle(libc::SIGUSR1);
+            handle(libc::SIGUSR2);
+            say("ready");
+            until_stdin_closes();
+            say(HANDLED.load(Ordering::SeqCst));
+            0
+        }
+        "busy" => {
+            say("ready");
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        // Threads that call a function all the time, until stdin closes; it says where that is.
+        "spot" => {
+            static CALLS: AtomicUsize = AtomicUsize::new(0);
+            handle(libc::SIGUSR1);
+            say(spot as fn() -> u32 as usize);
+            for _ in 0..number(1) {
+                std::thread::spawn(|| {
+                    loop {
+                        CALLS.fetch_add(spot() as usize, Ordering::Relaxed);
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            until_stdin_closes();
+            let before = CALLS.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(200));
+            let after = CALLS.load(Ordering::Relaxed);
+            say(HANDLED.load(Ordering::SeqCst));
+            u8::from(after <= before)
+        }
+        // Threads that fork and exec, all at once.
+        "storm" => {
+            let rounds = number(2);
+            let threads: Vec<_> = (0..number(1))
+                .map(|_| {
+                    std::thread::spawn(move || {
+                        for _ in 0..rounds {
+                            let status = Command::new("/usr/bin/true").status().unwrap();
+                            assert!(status.success());
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            0
+        }
+        // Threads that fork plainly.
+        "forks" => {
+            let rounds = number(2);
+            let threads: Vec<_> = (0..number(1))
+                .map(|_| {
+                    std::thread::spawn(move || {
+                        for _ in 0..rounds {
+                            // SAFETY: the child only exits.
+                            match unsafe { libc::fork() } {
+                                0 => child_exit(0),
+                                pid => assert_eq!(wait_for(pid), 0),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            0
+        }
+        "pids" => {
+            for _ in 0..3 {
+                // SAFETY: no arguments.
+                unsafe { libc::getppid() };
+            }
+            // A call that fails.
+            // SAFETY: no such descriptor.
+            unsafe { libc::close(12345) };
+            0
+        }
+        "registers" => registers(),
+        "memory" => memory(),
+        mode => panic!("no fixture {mode:?}"),
+    };
+    ExitCode::from(code)
+}
+
+/// vfork(2), with a child that exits with 4: in one piece, as the child runs on our stack.
+fn vfork_and_exit() -> i32 {
+    let pid: i64;
+    // SAFETY: the child makes one more system call, and never leaves this block.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov edi, 4",
+            "mov eax, 1", // exit
+            "syscall",
+            "2:",
+            inlateout("rax") 66_i64 => pid,
+            out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    i32::try_from(pid).unwrap_or(-1)
+}
+
+unsafe extern "C" {
+    fn rfork(flags: libc::c_int) -> libc::pid_t;
+}
+
+/// Traps with known registers, and goes on with what the tracer has made of them.
+fn registers() -> u8 {
+    let (mut r12, mut r13): (u64, u64) = (0x1111_2222_3333_4444, 0x5555_6666_7777_8888);
+    let (xmm, mut out): ([u8; 16], [u8; 16]) = ([7; 16], [0; 16]);
+    // SAFETY: int3 traps; what is changed is declared.
+    unsafe {
+        std::arch::asm!(
+            "movups xmm5, [{xmm}]",
+            "int3",
+            "movups [{out}], xmm5",
+            xmm = in(reg) xmm.as_ptr(),
+            out = in(reg) out.as_mut_ptr(),
+            inout("r12") r12,
+            inout("r13") r13,
+            out("xmm5") _,
+        );
+    }
+    u8::from(r12 != 42)
+        | u8::from(r13 != 0x5555_6666_7777_8888) << 1
+        | u8::from(out != [9; 16]) << 2
+}
+
+/// Three pages, the last of them taken away; it says where, and how the first changed.
+fn memory() -> u8 {
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping of our own, used within its bounds.
+    unsafe {
+        let start = libc::mmap(
+            std::ptr::null_mut(),
+            3 * PAGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANON,
+            -1,
+            0,
+        )
+        .cast::<u8>();
+        for i in 0..2 * PAGE {
+            start.add(i).write(i as u8);
+        }
+        libc::mprotect(start.cast(), PAGE, libc::PROT_READ);
+        libc::munmap(start.add(2 * PAGE).cast(), PAGE);
+        say(start as usize);
+        until_stdin_closes();
+        start.add(5).read_volatile()
+    }
+}

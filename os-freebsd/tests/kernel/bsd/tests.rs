@@ -1,0 +1,36 @@
+//! All tests, by name.
+
+mod detach;
+mod ext;
+mod fork;
+mod registers;
+mod signals;
+mod spawn;
+mod stress;
+mod syscalls;
+mod threads;
+mod wait;
+
+macro_rules! tests {
+    ($($module:ident: $($name:ident)*;)*) => {
+        pub(crate) const ALL: &[(&str, fn())] =
+            &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*];
+    };
+}
+
+tests! {
+    spawn: exec_stop_first errors_of_command killed_before_exec signals_before_exec
+        second_back_end attach_and_detach attach_sleeping attach_refused;
+    fork: fork_pair vfork_pair rfork_told_otherwise pdfork_pair posix_spawn_pair lost_report;
+    threads: born_and_gone exec_from_a_thread exec_without_thread_events suspend_one;
+    signals: delivered suppressed changed siginfo kill_is_no_stop killed_by_abort
+        plain_stop_is_three_requests interrupt_running overtaken_interrupt kill_stopped kill_running;
+    wait: leaves_host_children no_tracees waker_from_thread_and_handler sigchld_ignored
+        stops_untold nobody_starves poll_and_brief;
+    registers: round_trip step step_then_continue memory_bounds debug_registers;
+    syscalls: entry_and_exit exits_of_fork_and_exec run_syscall_without_flag;
+    detach: signals_counted breakpoints_of_threads step_outstanding pending_fork
+        after_overtaken_interrupt;
+    ext: map_status_reaper questions;
+    stress: fork_storm spawn_storm;
+}

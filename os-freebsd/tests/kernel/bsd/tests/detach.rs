@@ -1,0 +1,182 @@
+//! Letting go: nothing of ours stays, nothing of the program's is lost.
+
+use std::time::Duration;
+
+use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, Run, TrapOrigin, Waited};
+use trapline_core::{Arch, Backend, EventFlags, Pid, Signal};
+use trapline_os_freebsd::FreeBsd;
+
+use crate::bsd::driver::*;
+
+type Cpu = <FreeBsd as Backend>::Arch;
+
+/// Waits until a process has nothing pending; the count of handled signals is then final.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+/// Signals before, during and after: as many handled as sent.
+pub(super) fn signals_counted() {
+    let mut b = FreeBsd::open().unwrap();
+    for round in 0..25 {
+        let (talk, _) = Talk::new(&["count"]);
+        let pid = talk.pid.as_raw();
+        let mut sent = 0;
+        let mut send = |signal| sent += u32::from(kill(pid, signal));
+        send(libc::SIGUSR1);
+        b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+        send(libc::SIGUSR2);
+        let mut stop = next(&mut b);
+        // Let go at its first stop, or at one for a signal, with others pending.
+        for _ in 0..round % 5 {
+            send(libc::SIGUSR1);
+            send(libc::SIGUSR2);
+            go(&mut b, &stop);
+            stop = next(&mut b);
+            assert!(signal(&stop).is_some());
+        }
+        b.detach(thread(&stop), signal(&stop)).unwrap();
+        send(libc::SIGUSR1);
+        settle();
+        let (handled, code) = talk.finish();
+        assert_eq!((handled, code), (sent.to_string(), Some(0)), "round {round}");
+    }
+}
+
+/// Several threads have hit an int3 when one of them is let go: the others run on where it was.
+pub(super) fn breakpoints_of_threads() {
+    let mut b = FreeBsd::open().unwrap();
+    for _ in 0..10 {
+        let (talk, line) = Talk::new(&["spot", "6"]);
+        let spot: u64 = line.parse().unwrap();
+        b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+        let stop = next(&mut b);
+        let mut code = [0];
+        b.read_memory(thread(&stop), spot, &mut code).unwrap();
+        b.write_memory(thread(&stop), spot, Cpu::BREAKPOINT).unwrap();
+        go(&mut b, &stop);
+        std::thread::sleep(Duration::from_millis(20));
+        let stop = next(&mut b);
+        let trap = RawReason::Signal { signal: Signal::TRAP, trap: Some(TrapOrigin::Breakpoint) };
+        assert_eq!(reason(&stop), trap);
+        b.write_memory(thread(&stop), spot, &code).unwrap();
+        let mut regs = b.registers(thread(&stop)).unwrap();
+        assert_eq!(regs.rip, spot + 1);
+        Cpu::set_pc(&mut regs, spot);
+        b.set_registers(thread(&stop), &regs).unwrap();
+        b.detach(thread(&stop), None).unwrap();
+        settle();
+        let (handled, code) = talk.finish();
+        assert_eq!((handled.as_str(), code), ("0", Some(0)));
+    }
+}
+
+/// A thread that was to step is let go at the stop of another.
+pub(super) fn step_outstanding() {
+    let mut b = FreeBsd::open().unwrap();
+    for _ in 0..10 {
+        let (talk, _) = Talk::new(&["spot", "4"]);
+        b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+        let stop = next(&mut b);
+        // All of them step; one reports, others have trapped, others are yet to.
+        for tid in b.threads(talk.pid).unwrap() {
+            b.set_step(trapline_core::backend::Thread { pid: talk.pid, tid }, true).unwrap();
+        }
+        go(&mut b, &stop);
+        let stop = next(&mut b);
+        assert!(matches!(reason(&stop), RawReason::Signal { signal: Signal::TRAP, .. }));
+        b.detach(thread(&stop), None).unwrap();
+        settle();
+        let (handled, code) = talk.finish();
+        assert_eq!((handled.as_str(), code), ("0", Some(0)));
+    }
+}
+
+/// Threads fork all the time; whatever is unreported when one is let go, nothing stays stopped,
+/// and no child stays traced.
+pub(super) fn pending_fork() {
+    let mut b = FreeBsd::open().unwrap();
+    for round in 0..15 {
+        let first = start(&mut b, &["forks", "6", "40"], EventFlags::PROCESS);
+        let pid = first.pid.unwrap();
+        let mut stop = first;
+        let mut children: Vec<Pid> = Vec::new();
+        for _ in 0..40 + round {
+            if let RawKind::Stop(RawReason::Forked {
+                task: Some(NewTask::Process { pid, .. }),
+                ..
+            }) = stop.kind
+            {
+                children.push(pid);
+            }
+            if matches!(stop.kind, RawKind::Stop(_)) {
+                go(&mut b, &stop);
+            }
+            stop = next(&mut b);
+        }
+        while stop.pid != Some(pid) || !matches!(stop.kind, RawKind::Stop(_)) {
+            if matches!(stop.kind, RawKind::Stop(_)) {
+                go(&mut b, &stop);
+            }
+            stop = next(&mut b);
+        }
+        if let RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. } = reason(&stop) {
+            children.push(pid);
+        }
+        b.detach(thread(&stop), signal(&stop)).unwrap();
+        // What it was told of is still traced, and is run to its end; then nothing is.
+        loop {
+            match b.wait(Patience::Block).unwrap() {
+                Waited::Stop(stop) if matches!(stop.kind, RawKind::Stop(_)) => go(&mut b, &stop),
+                Waited::Stop(stop) => assert_ne!(stop.pid, Some(pid), "let go"),
+                Waited::NoTracees => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut status = 0;
+        // SAFETY: the status is valid for a write.
+        assert_eq!(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }, pid.as_raw());
+        assert_eq!(status, 0, "all its children ended well");
+    }
+}
+
+/// The SIGSTOP of an interrupt that another stop overtook is not left behind.
+pub(super) fn after_overtaken_interrupt() {
+    let mut b = FreeBsd::open().unwrap();
+    for round in 0..25 {
+        let (talk, _) = Talk::new(&["count"]);
+        let pid = talk.pid.as_raw();
+        b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+        let stop = next(&mut b);
+        let mut sent = 0;
+        // Both pending at once: the one with the lower number, the SIGSTOP, is first; so it is
+        // sent after the other has stopped it.
+        go(&mut b, &stop);
+        sent += u32::from(kill(pid, libc::SIGUSR1));
+        std::thread::sleep(Duration::from_millis(5));
+        b.interrupt(thread(&stop)).unwrap();
+        let stop = next(&mut b);
+        assert_eq!(signal(&stop), Some(Signal::USR1));
+        if round % 2 == 0 {
+            sent += u32::from(kill(pid, libc::SIGUSR2));
+        }
+        b.detach(thread(&stop), signal(&stop)).unwrap();
+        settle();
+        assert_eq!(talk.finish(), (sent.to_string(), Some(0)), "round {round}");
+    }
+    // At an event, which no signal stop follows by itself.
+    for _ in 0..5 {
+        let first = start(&mut b, &["raise", "3"], EventFlags::PROCESS);
+        b.interrupt(thread(&first)).unwrap();
+        // It was stopped, so the next stop is the interrupt's; take another one's instead.
+        b.resume(thread(&first), Run::Syscall, None).unwrap();
+        let stop = next(&mut b);
+        assert_eq!(reason(&stop), RawReason::SyscallExit);
+        let pid = stop.pid.unwrap().as_raw();
+        b.detach(thread(&stop), None).unwrap();
+        let mut status = 0;
+        // SAFETY: the status is valid for a write.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        assert_eq!(libc::WEXITSTATUS(status), 3);
+    }
+}

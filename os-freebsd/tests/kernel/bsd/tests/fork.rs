@@ -1,0 +1,66 @@
+//! New processes, however they are made.
+
+use trapline_core::EventFlags;
+
+use crate::bsd::driver::*;
+
+/// The child's first stop is a pause; its end may come before its parent goes on.
+pub(super) fn fork_pair() {
+    let lists = traced(&["fork"], EventFlags::PROCESS);
+    let parent = ["exec", "fork", "SIGCHLD", "exit status 3"];
+    assert_eq!(without_sigchld(&lists[0]), without_sigchld(&parent));
+    assert_eq!(lists[1], ["Paused", "exit status 3"]);
+    assert_eq!(lists.len(), 2);
+}
+
+pub(super) fn vfork_pair() {
+    let lists = traced(&["vfork"], EventFlags::PROCESS);
+    assert_eq!(without_sigchld(&lists[0]), ["exec", "vfork", "VforkDone", "exit status 4"]);
+    assert_eq!(lists[1], ["Paused", "exit status 4"]);
+}
+
+/// The kernel sends the child's signal to the tracer, and a SIGCHLD to its real parent.
+pub(super) fn rfork_told_otherwise() {
+    // SAFETY: no handler.
+    unsafe { libc::signal(libc::SIGUSR1, libc::SIG_IGN) };
+    let lists = traced(&["rfork"], EventFlags::PROCESS);
+    assert_eq!(without_sigchld(&lists[0]), ["exec", "fork", "exit status 5"]);
+    assert_eq!(lists[1], ["Paused", "exit status 5"]);
+}
+
+pub(super) fn pdfork_pair() {
+    let lists = traced(&["pdfork"], EventFlags::PROCESS);
+    assert_eq!(without_sigchld(&lists[0]), ["exec", "fork", "exit status 6"]);
+    assert_eq!(lists[1], ["Paused", "exit status 6"]);
+}
+
+pub(super) fn posix_spawn_pair() {
+    let lists = traced(&["spawn"], EventFlags::PROCESS);
+    assert_eq!(without_sigchld(&lists[0]), ["exec", "vfork", "VforkDone", "exit status 0"]);
+    assert_eq!(lists[1], ["Paused", "exec", "exit status 0"]);
+}
+
+/// When a process ends while a thread of it forks, the fork is not always reported; the child is
+/// traced all the same, and nothing of it may be lost.
+pub(super) fn lost_report() {
+    let (mut reported, mut lost, mut none) = (0, 0, 0);
+    for round in 0..60 {
+        let spins = (round * 500).to_string();
+        let lists = traced(&["fork-exit", &spins], EventFlags::PROCESS);
+        assert_eq!(lists[0].last().unwrap(), "exit status 7");
+        match (&lists[..], lists[0].contains(&"fork".into())) {
+            ([_, child], told) => {
+                assert_eq!(*child, ["Paused", "exit status 0"]);
+                *(if told { &mut reported } else { &mut lost }) += 1;
+            }
+            ([_], false) => none += 1,
+            _ => panic!("{lists:?}"),
+        }
+    }
+    println!("{reported} forks reported, {lost} children without, {none} not forked");
+}
+
+/// A SIGCHLD that the program ignores may go unreported, or not.
+fn without_sigchld(list: &[impl AsRef<str>]) -> Vec<&str> {
+    list.iter().map(AsRef::as_ref).filter(|text| *text != "SIGCHLD").collect()
+}
