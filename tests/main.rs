@@ -5,6 +5,9 @@
 //! behind. The programs that are traced are modes of this same binary ([`fixtures`]), so that a
 //! test needs nothing but itself, `sh` and the base system.
 
+// A test binary exports nothing.
+#![allow(unreachable_pub)]
+
 mod common;
 mod fixtures;
 

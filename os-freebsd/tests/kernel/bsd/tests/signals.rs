@@ -136,10 +136,15 @@ pub(super) fn interrupt_running() {
             assert_eq!(reason(&stop), RawReason::Paused);
             assert_eq!(b.wait(Patience::Poll).unwrap(), Waited::Nothing);
         }
+        eprintln!("detach");
         b.detach(thread(&stop), None).unwrap();
+        eprintln!("detached");
+        std::thread::sleep(Duration::from_millis(300));
+        let _ = std::process::Command::new("/bin/ps").args(["-axHo", "pid,ppid,state,lwp,wchan,tracer,sigmask,flags,flags2,pending,args"]).status();
         // It is not left stopped.
         if mode == "sleep" {
             assert_eq!(talk.finish().1, Some(8));
+            eprintln!("finished");
         } else {
             assert!(talk.child.try_wait().unwrap().is_none());
             talk.child.kill().unwrap();
