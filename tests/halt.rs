@@ -87,7 +87,9 @@ crate::tests! {
             assert_eq!(halted.threads.len(), 4);
             for (tid, registers) in others {
                 let same = halted.threads.iter().find(|t| t.tid() == tid).unwrap();
-                assert_eq!(tracer.registers(same).unwrap(), registers, "it has stayed");
+                // FreeBSD's kernel may finish a system call for a thread that stays.
+                let now = tracer.registers(same).unwrap();
+                assert_eq!((now.rip, now.rsp), (registers.rip, registers.rsp), "it has stayed");
             }
             let mut threads = halted.threads;
             stop = threads.remove(0);

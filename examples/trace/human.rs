@@ -117,11 +117,15 @@ impl Human {
     }
 }
 
+/// The program, and its arguments from its name on, unless that is the same.
 fn exec(info: &ProcessInfo) -> String {
-    let path = info.executable.as_ref().map(|path| path.as_os_str());
-    let path = path.map_or("?".into(), |path| quote::command([path], COMMAND));
     let args = info.arguments.as_deref().unwrap_or_default();
-    format!("{path}: {}", quote::command(args, COMMAND))
+    let args_shown = quote::command(args, COMMAND);
+    match &info.executable {
+        None => format!("?: {args_shown}"),
+        Some(path) if args.first().is_some_and(|first| first == path) => args_shown,
+        Some(path) => format!("{}: {args_shown}", quote::command([path], COMMAND)),
+    }
 }
 
 /// Which thread it was, where that is not plain: not the first one of its process.

@@ -32,9 +32,15 @@ impl Timeline {
 
     /// Writes what an event begins and ends.
     pub(crate) fn record(&mut self, record: &Record, processes: &Processes) {
+        let ts = record.t.as_nanos() as f64 / 1000.0;
+        if let What::Fork { child, .. } = &record.what {
+            if let Some(at) = processes.find(*child) {
+                let maker = json!(record.pid.map(|pid| pid.as_raw()));
+                self.birth(ts, processes.get(at), maker, processes.name(at));
+            }
+        }
         let (Some(pid), Some(at)) = (record.pid, record.at) else { return };
         let process = processes.get(at);
-        let ts = record.t.as_nanos() as f64 / 1000.0;
         match &record.what {
             What::Spawn | What::Attach => {
                 self.birth(ts, process, Value::Null, processes.name(at));
@@ -42,12 +48,7 @@ impl Timeline {
                     self.begin(ts, pid, &program.name, json!({ "command": program.command }));
                 }
             }
-            What::Fork { child, .. } => {
-                if let Some(child) = processes.find(*child) {
-                    let process = processes.get(child);
-                    self.birth(ts, process, json!(pid.as_raw()), processes.name(child));
-                }
-            }
+            What::Fork { .. } => {}
             What::Exec { .. } => {
                 self.end(ts, pid, Value::Null);
                 if let Some(program) = process.program() {

@@ -85,8 +85,11 @@ impl FreeBsd {
         self.answered("kill", pid, pid.as_raw(), result)
     }
 
-    /// Kills. SIGKILL does nothing to a process that is stopped by its tracer, and PT_KILL is for
-    /// nothing else.
+    /// Kills.
+    ///
+    /// SIGKILL does nothing to a process as long as its tracer keeps it stopped. PT_KILL resumes
+    /// such a one, and kills it by the thread that reported; but at the stop of an attach there is
+    /// none, and threads may be asleep. So a signal follows, which wakes them.
     pub(crate) fn kill_process(&mut self, pid: Pid, stopped: bool) -> Result<()> {
         let raw = pid.as_raw();
         let before = self.ready.len();
@@ -95,10 +98,30 @@ impl FreeBsd {
         if let Some(tracee) = self.tracees.get_mut(&raw) {
             tracee.exits = None;
         }
-        let mut result = if stopped { self.kernel.kill_stopped(raw) } else { Err(Errno::BUSY) };
-        if result == Err(Errno::BUSY) {
-            result = self.kernel.kill(raw, SIGKILL);
+        if stopped {
+            match self.kernel.kill_stopped(raw) {
+                Ok(()) => {
+                    let _ = self.kernel.kill(raw, SIGKILL);
+                    return Ok(());
+                }
+                Err(Errno::BUSY) => {} // it runs
+                result => return self.answered("PT_KILL", pid, raw, result),
+            }
         }
+        let result = self.kernel.kill(raw, SIGKILL);
         self.answered("kill", pid, raw, result)
+    }
+
+    /// For an idle moment: has a SIGKILL taken notice of that came while its process was stopped.
+    /// The kernel gives it to one thread, and if that is asleep, does not wake it; the process
+    /// would live on until it wakes by itself (`tdsendsignal` in `kern_sig.c`). One process is
+    /// looked at, each time the next one.
+    pub(crate) fn wake_the_killed(&mut self) {
+        let Some(pid) = self.turn.next(&self.tracees) else { return };
+        if let Ok(Some(process)) = self.kernel.process(pid) {
+            if process.pending.has(SIGKILL) {
+                let _ = self.kernel.kill(pid, SIGKILL); // wakes, unless it is still stopped
+            }
+        }
     }
 }

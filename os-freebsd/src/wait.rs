@@ -33,7 +33,7 @@
 //! again is found before all behind it. So every eighth time one process is looked at by its pid,
 //! each in turn; and after 64 stops without a look at the kqueue, that is looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, RawStop, Waited};
@@ -65,6 +65,16 @@ pub(crate) struct Turn {
     last: i32,
     /// A sleep ended by the net.
     netted: bool,
+}
+
+impl Turn {
+    /// The process whose turn it is.
+    pub(crate) fn next(&mut self, tracees: &BTreeMap<i32, Tracee>) -> Option<i32> {
+        let after = tracees.range(self.last.saturating_add(1)..).next();
+        let (&pid, _) = after.or_else(|| tracees.first_key_value())?;
+        self.last = pid;
+        Some(pid)
+    }
 }
 
 /// The new processes that one report of the two is still to come of. They come in either order,
@@ -135,6 +145,9 @@ impl FreeBsd {
             };
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && patience == Patience::Block;
+            if self.turn.netted {
+                self.wake_the_killed();
+            }
             if self.rung {
                 self.rung = false;
                 return Ok(Waited::Woken);
@@ -199,10 +212,9 @@ impl FreeBsd {
     pub(crate) fn next_status(&mut self) -> Result<Option<(i32, i32)>> {
         if self.turn.orderly >= ORDERLY && self.tracees.len() > 1 {
             self.turn.orderly = 0;
-            let after = self.tracees.range(self.turn.last.saturating_add(1)..).next();
-            if let Some((&pid, tracee)) = after.or_else(|| self.tracees.first_key_value()) {
-                self.turn.last = pid;
-                let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+            if let Some(pid) = self.turn.next(&self.tracees) {
+                let untold = self.tracees.get(&pid).is_some_and(|tracee| tracee.untold);
+                let how = if untold { Told::Otherwise } else { Told::BySigchld };
                 if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, how) {
                     return Ok(Some((pid, status)));
                 }
@@ -240,7 +252,9 @@ impl FreeBsd {
             let _ = self.kernel.go(Go::Continue, pid, SIGKILL);
             return Ok(None);
         }
-        let Ok(info) = self.kernel.lwp_info(pid) else {
+        let r = self.kernel.lwp_info(pid);
+        eprintln!("take {pid} {signal} {r:?}");
+        let Ok(info) = r else {
             return Ok(None); // killed meanwhile: its end follows
         };
         if info.flags.contains(LwpFlags::CHILD) {

@@ -5,8 +5,12 @@
 //! that we have seized already among them; and these are gone only when their tracer has waited
 //! for them, which cannot, for it waits for the lock. So a second thread of ours watches: whenever
 //! the first takes long it takes the ends of the threads that were seized, and the exec goes on.
-//! For the same reason no thread of several is seized with `PTRACE_O_TRACEEXIT`, whose stop only
-//! the tracer itself could end; the threads are stopped for a moment to set it.
+//! For the same reason `PTRACE_O_TRACEEXIT`, whose stop only the tracer itself could end, is set
+//! when all threads are seized.
+//!
+//! A thread that was in the middle of a `clone` when it was seized makes a thread that is not
+//! traced (`kernel_clone` in `kernel/fork.c` asks for the options first), at any time later. So
+//! the threads are stopped for a moment, and looked for again, until there are no new ones.
 
 use std::collections::HashSet;
 use std::io;
@@ -25,10 +29,11 @@ use crate::{Linux, decode};
 
 /// After how long the watching thread looks for ends.
 const WATCH: Duration = Duration::from_millis(20);
-/// How long to wait for threads to stop. One that the kernel holds may take for ever.
-const STOP: Duration = Duration::from_millis(200);
-/// Between two looks at threads that are to stop.
-const PAUSE: Duration = Duration::from_micros(200);
+/// How long to wait for a thread that the kernel holds, and for any.
+const HELD: Duration = Duration::from_millis(10);
+const STOP: Duration = Duration::from_secs(2);
+/// Between two looks at threads that are to stop: at first and at last.
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
 /// The threads that were seized so far, for the watching thread to look at.
 type Seized = Mutex<Vec<Tid>>;
@@ -43,40 +48,42 @@ impl Linux {
         let options = decode::options(setup) & !libc::PTRACE_O_TRACEEXIT;
         let seized = Seized::default();
         let (done, watch) = channel::<()>();
-        let (result, mut meanwhile) = thread::scope(|scope| {
+        let mut stops = Vec::new();
+        let (result, ends) = thread::scope(|scope| {
+            let watcher = thread::Builder::new().name("trapline-attach".into());
+            let seized = &seized;
             // Without a second thread there is still the first.
-            let watcher =
-                thread::Builder::new().name("trapline-attach".into()).spawn_scoped(scope, {
-                    let seized = &seized;
-                    move || take_ends(seized, &watch)
-                });
-            let result = seize_all(kernel, pid, options, &seized);
+            let watcher = watcher.spawn_scoped(scope, move || take_ends(seized, &watch));
+            let result = seize_all(kernel, pid, options, seized, &mut stops);
             drop(done);
             let ends = watcher.ok().and_then(|watcher| watcher.join().ok());
             (result, ends.unwrap_or_default())
         });
         let threads = seized.into_inner().unwrap_or_else(PoisonError::into_inner);
+        stops.retain(|stop| ends.iter().all(|end| end.tid != stop.tid));
         if let Err(error) = result {
-            let_go(kernel, &threads);
+            let_go(kernel, &threads, stops);
             return Err(error);
         }
         if threads.is_empty() {
             // Each has ended.
             return Err(Error::Gone);
         }
-        if setup.flags.contains(EventFlags::EXIT) {
-            report_exits(kernel, &threads, setup, &mut meanwhile);
-        }
-        if !has_stop(&meanwhile) {
-            stop_one(kernel, &threads)?;
-        }
+        let mut meanwhile = run_all_but_one(kernel, stops, setup);
+        meanwhile.extend(ends);
         Ok(RawAttach { threads, real_parent: Some(Pid::from_raw(status.ppid)), meanwhile })
     }
 }
 
-/// Seizes the threads of a process until there are no new ones. One that was born of a seized
-/// thread is traced from the start.
-fn seize_all(kernel: &Kernel, pid: Pid, options: i32, seized: &Seized) -> Result<()> {
+/// Seizes and stops the threads of a process until there are no new ones. One that is born of a
+/// seized thread is traced from the start.
+fn seize_all(
+    kernel: &Kernel,
+    pid: Pid,
+    options: i32,
+    seized: &Seized,
+    stops: &mut Vec<RawStop>,
+) -> Result<()> {
     let first = Tid::from_raw(pid.as_raw());
     let mut seen = HashSet::new();
     loop {
@@ -86,13 +93,15 @@ fn seize_all(kernel: &Kernel, pid: Pid, options: i32, seized: &Seized) -> Result
             Err(Error::Gone) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let before = lock(seized).len();
+        let mut new = Vec::new();
         for &tid in &listed {
             if seen.insert(tid) && seize(kernel, tid, options)? {
                 lock(seized).push(tid);
+                new.push(tid);
             }
         }
-        if lock(seized).len() > before {
+        if !new.is_empty() {
+            stops.extend(stop_all(kernel, &new));
             continue;
         }
         // A thread that has exec'ed meanwhile has become the first, by its id too.
@@ -156,79 +165,76 @@ fn lock(seized: &Seized) -> std::sync::MutexGuard<'_, Vec<Tid>> {
     seized.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has one thread stop, the first if it can. One that job control has stopped does by itself.
-fn stop_one(kernel: &Kernel, threads: &[Tid]) -> Result<()> {
-    for &tid in threads {
-        match process::state(kernel, tid) {
-            Ok(b'Z' | b'X' | b'x') | Err(Error::Gone) => continue,
-            Ok(b'T' | b't') => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-        match kernel.interrupt(tid) {
-            Ok(()) => return Ok(()),
-            Err(Error::Gone) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // All have ended, and say so at the next wait.
-    Ok(())
-}
-
-/// Sets all options, that for exit stops among them, at a short stop of each thread. One thread
-/// stays stopped, and each that has something else to say; these stops go to `meanwhile`.
-fn report_exits(kernel: &Kernel, threads: &[Tid], setup: Setup, meanwhile: &mut Vec<RawStop>) {
+/// Sets the options of stopped threads, that for exit stops among them now, and runs all that have
+/// nothing to say but that they were stopped. One of these is left for the caller, who gets what
+/// the others say as well.
+fn run_all_but_one(kernel: &Kernel, stops: Vec<RawStop>, setup: Setup) -> Vec<RawStop> {
     let options = decode::options(setup);
-    stop_each(kernel, threads, |tid, stop| {
-        // An error says that it is gone; its end comes by itself.
-        let is_set = kernel.set_options(tid, options).is_ok();
-        if is_set && stop.kind == PAUSED && has_stop(meanwhile) {
-            let _ = kernel.resume(tid, Run::Continue, None);
-        } else {
-            meanwhile.push(stop);
+    let mut told = Vec::new();
+    let mut is_paused = false;
+    for stop in stops {
+        if let (Some(tid), RawKind::Stop(reason)) = (stop.tid, stop.kind) {
+            // An error says that it is gone; its end comes by itself.
+            if setup.flags.contains(EventFlags::EXIT) {
+                let _ = kernel.set_options(tid, options);
+            }
+            if reason == RawReason::Paused && is_paused {
+                let _ = kernel.resume(tid, Run::Continue, None);
+                continue;
+            }
+            is_paused |= reason == RawReason::Paused;
         }
-    });
-}
-
-fn has_stop(stops: &[RawStop]) -> bool {
-    stops.iter().any(|stop| matches!(stop.kind, RawKind::Stop(_)))
+        told.push(stop);
+    }
+    told
 }
 
 /// Lets threads go that were seized in vain.
-fn let_go(kernel: &Kernel, threads: &[Tid]) {
-    stop_each(kernel, threads, |tid, stop| {
+fn let_go(kernel: &Kernel, threads: &[Tid], mut stops: Vec<RawStop>) {
+    let mut running = threads.to_vec();
+    running.retain(|&tid| stops.iter().all(|stop| stop.tid != Some(tid)));
+    stops.extend(stop_all(kernel, &running));
+    for stop in stops {
         let signal = match stop.kind {
             RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
             _ => None,
         };
-        let _ = kernel.detach(tid, signal);
-    });
+        if let Some(tid) = stop.tid {
+            // An error says that it has ended.
+            let _ = kernel.detach(tid, signal);
+        }
+    }
 }
 
-const PAUSED: RawKind = RawKind::Stop(RawReason::Paused);
-
-/// Stops running threads and gives each stop, or end, as it comes. A thread that the kernel holds
-/// is left out.
-fn stop_each(kernel: &Kernel, threads: &[Tid], mut then: impl FnMut(Tid, RawStop)) {
+/// Stops running threads, and gives the stop or the end of each. A thread that the kernel holds is
+/// left out, and stops later.
+fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
+    let mut stops = Vec::new();
     let mut waiting = threads.to_vec();
     // A thread in a group-stop needs no interrupt, and would keep it for later.
     waiting.retain(|&tid| {
         matches!(process::state(kernel, tid), Ok(b'T' | b't')) || kernel.interrupt(tid).is_ok()
     });
-    let deadline = Instant::now() + STOP;
+    let begin = Instant::now();
+    let [mut pause, longest] = PAUSES;
     loop {
         waiting.retain(|&tid| match kernel.try_wait(tid) {
             Ok(None) => true,
             Ok(Some(status)) => {
-                then(tid, decode::stop(tid, status));
+                stops.push(decode::stop(tid, status));
                 false
             }
             Err(_) => false,
         });
-        if waiting.is_empty() || Instant::now() >= deadline {
-            return;
+        let spent = begin.elapsed();
+        if spent > HELD {
+            waiting.retain(|&tid| !matches!(process::state(kernel, tid), Ok(b'D')));
         }
-        thread::sleep(PAUSE);
+        if waiting.is_empty() || spent > STOP {
+            return stops;
+        }
+        thread::sleep(pause);
+        pause = longest.min(2 * pause);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) ppid: i32,
     /// The thread that traces it, or 0.
     pub(crate) tracer: i32,
+    /// How many threads its process has, with those that have ended and were not waited for.
+    pub(crate) threads: usize,
     /// Its effective user.
     pub(crate) user: u32,
     /// Its effective capabilities.
@@ -45,6 +47,7 @@ impl Status {
             tgid: number("Tgid")?,
             ppid: number("PPid")?,
             tracer: number("TracerPid")?,
+            threads: field("Threads")?.trim().parse().ok()?,
             user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
             capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
         })
@@ -94,7 +97,22 @@ pub(crate) fn yama(kernel: &Kernel) -> Option<u8> {
 }
 
 /// The threads of a process, its first one too if that has ended before the others.
+///
+/// A thread that ends while it is listed can end the list (`next_tid` in `fs/proc/base.c`), so a
+/// list that is too short is made again.
 pub(crate) fn threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
+    const TRIES: usize = 10;
+    let mut threads = list_threads(kernel, pid)?;
+    for _ in 0..TRIES {
+        if threads.len() >= status(kernel, pid.as_raw())?.threads {
+            break;
+        }
+        threads = list_threads(kernel, pid)?;
+    }
+    Ok(threads)
+}
+
+fn list_threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
     let gone = |e| missing(kernel, "/proc/<pid>/task", pid.as_raw(), e);
     // Opening, reading and closing the directory.
     (0..3).for_each(|_| kernel.count());
@@ -230,6 +248,7 @@ mod tests {
             tgid: 12,
             ppid: 1,
             tracer: 99,
+            threads: 2,
             user: 1001,
             capabilities: 0x1ff_ffff_ffff,
         };

@@ -65,18 +65,14 @@ fn a_process_of_many_threads() {
             assert_eq!(threads, linux.threads(host.pid()).unwrap());
             assert!(threads.len() >= 9, "{threads:?}");
             // One stop comes, and only one.
-            assert!(attached.meanwhile.is_empty());
-            assert_eq!(next(&mut linux).kind, RawKind::Stop(RawReason::Paused), "{round}");
+            let kinds: Vec<_> = attached.meanwhile.iter().map(|stop| stop.kind).collect();
+            assert_eq!(kinds, [RawKind::Stop(RawReason::Paused)], "{round}");
             assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);
-            detach_all(
-                &mut linux,
-                host.pid(),
-                vec![RawStop {
-                    pid: None,
-                    tid: attached.threads.first().copied(),
-                    kind: RawKind::Stop(RawReason::Paused),
-                }],
-            );
+            let running = threads.iter().filter(|tid| Some(**tid) != attached.meanwhile[0].tid);
+            for tid in running {
+                assert_eq!(state(tid.as_raw()), Some(b'S'));
+            }
+            detach_all(&mut linux, host.pid(), attached.meanwhile);
         }
         assert_eq!(host.0.try_wait().unwrap(), None);
     });
@@ -178,10 +174,7 @@ fn e8_a_stopped_process() {
             kill(host.pid(), Signal::STOP);
             until(|| state(host.pid().as_raw()) == Some(b'T'));
             let attached = linux.attach(host.pid(), Setup { flags, ..DETACH }).unwrap();
-            let stop = match attached.meanwhile.first() {
-                Some(stop) => *stop,
-                None => next(&mut linux),
-            };
+            let [stop] = attached.meanwhile[..] else { panic!("{attached:?}") };
             assert_eq!(stop.kind, RawKind::Stop(RawReason::GroupStop(Signal::STOP)));
             let thread = thread_of(host.pid());
             linux.listen(thread).unwrap();
@@ -211,7 +204,7 @@ fn e4_a_process_whose_first_thread_has_ended() {
         let mut linux = Linux::open().unwrap();
         let attached = linux.attach(host.pid(), DETACH).unwrap();
         assert!(!attached.threads.contains(&thread_of(host.pid()).tid));
-        let stop = next(&mut linux);
+        let [stop] = attached.meanwhile[..] else { panic!("{attached:?}") };
         assert_eq!(stop.kind, RawKind::Stop(RawReason::Paused));
         assert!(attached.threads.contains(&stop.tid.unwrap()));
         kill(host.pid(), Signal::KILL);

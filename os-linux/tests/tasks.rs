@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::process::Command;
 use std::thread;
 
@@ -21,7 +22,15 @@ fn made_by(role: &str) -> Vec<(ForkKind, &'static str, u64)> {
     let mut made = Vec::new();
     // New tasks whose maker has not said so yet, and those that have not stopped yet.
     let (mut early, mut announced) = (Vec::new(), vec![spawned.pid.as_raw()]);
-    while let Waited::Stop(stop) = linux.wait(Patience::Block).unwrap() {
+    let mut queue = VecDeque::new();
+    loop {
+        let stop = match queue.pop_front() {
+            Some(stop) => stop,
+            None => match linux.wait(Patience::Block).unwrap() {
+                Waited::Stop(stop) => stop,
+                _ => return made,
+            },
+        };
         let tid = stop.tid.unwrap();
         match stop.kind {
             RawKind::Stop(RawReason::Forked { kind, task: None }) => {
@@ -31,8 +40,7 @@ fn made_by(role: &str) -> Vec<(ForkKind, &'static str, u64)> {
                 let mut took = linux.requests() - before;
                 // The answer does not depend on what is remembered of the last wait.
                 if let Waited::Stop(stop) = linux.wait(Patience::Brief).unwrap() {
-                    assert_eq!(stop.kind, RawKind::Stop(RawReason::Paused));
-                    early.push(stop);
+                    queue.push_back(stop);
                 }
                 assert_eq!(linux.new_task(parent, KILL).unwrap(), task);
                 let (new, what) = match task {
@@ -63,7 +71,6 @@ fn made_by(role: &str) -> Vec<(ForkKind, &'static str, u64)> {
         early = unknown;
         known.into_iter().for_each(|stop| pass(&mut linux, stop));
     }
-    made
 }
 
 #[test]

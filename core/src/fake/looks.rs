@@ -34,9 +34,10 @@ impl<R: Rules> Kernel<R> {
         self.model().processes.keys().copied().filter(|&pid| pid != super::model::INIT).collect()
     }
 
-    /// Whether a process is traced.
+    /// Whether any living thread of a process is traced.
     pub fn is_traced(&self, pid: Pid) -> bool {
-        self.model().is_traced(pid)
+        let model = self.model();
+        model.living(pid).iter().any(|tid| model.tasks.get(tid).is_some_and(|t| t.setup.is_some()))
     }
 
     /// Whether a thread is on its way out, or has ended.

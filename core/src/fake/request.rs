@@ -1,6 +1,6 @@
 //! Requests that run, stop and let go.
 
-use crate::backend::{RawReason, Run, Setup, Thread};
+use crate::backend::{NewTask, RawReason, Run, Setup, Thread};
 use crate::{Error, Pid, Result, Signal, Tid};
 
 use super::kernel::Swallowed;
@@ -208,11 +208,9 @@ impl Model {
         }
         let reported = self.processes.get_mut(&pid).and_then(|p| p.reported.take());
         for other in self.living(pid) {
-            let unseen = |task: &Task| matches!(&task.state, State::Stopped(s) if !s.reported);
-            if Some(other) != reported && self.tasks.get(&other).is_some_and(unseen) {
-                self.violation(format!(
-                    "detach of process {pid} with a report of thread {other} to come, which kills it"
-                ));
+            // A back end takes out what was not reported, or it would kill the process.
+            if Some(other) != reported {
+                self.take_out(other);
             }
             self.let_go(other);
         }
@@ -221,9 +219,33 @@ impl Model {
         }
         self.killed_if_free(pid);
         for other in self.living(pid) {
-            self.go_on(other);
+            match self.tasks.get(&other).and_then(|task| task.leaving) {
+                Some(status) => self.leave(other, status),
+                None => self.go_on(other),
+            }
         }
         Ok(())
+    }
+
+    /// What a thread has yet to report will not be: a signal reaches it later, and a new process
+    /// is let go, unless the tracer has heard of it and can do so itself.
+    fn take_out(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let State::Stopped(stop) = &task.state else { return };
+        match (stop.reason, stop.made) {
+            (RawReason::Signal { signal, .. }, _) => task.signals.push_front(signal),
+            (_, Some(NewTask::Process { pid, .. })) => {
+                for child in self.living(pid) {
+                    let unseen =
+                        |task: &Task| matches!(&task.state, State::Stopped(s) if !s.reported);
+                    if self.tasks.get(&child).is_some_and(unseen) {
+                        self.let_go(child);
+                        self.go_on(child);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A thread is traced no more, and runs as job control lets it.

@@ -3,7 +3,7 @@
 use crate::backend::{RawStop, StopScope};
 use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
 
-use super::table::{Interrupt, State};
+use super::table::{Interrupt, Process, State};
 use super::{Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -95,13 +95,16 @@ impl<B: Backend> Tracer<B> {
         match slot {
             Some(slot) => {
                 let thread = self.table.slot(slot).thread;
-                let whole = B::first_thread(pid) == Some(thread.tid)
-                    || self.table.process(process).threads.len() == 1;
-                if whole {
+                let Process { threads, released, .. } = self.table.process(process);
+                let (last, released) = (threads.len() == 1, *released);
+                if B::first_thread(pid) == Some(thread.tid) || (last && !released) {
                     self.end_process(process, status);
                 } else {
                     self.table.release_tid(slot);
                     self.thread_ended(slot);
+                    if last {
+                        self.forget_process(process); // its other threads were let go
+                    }
                 }
             }
             None => self.end_process(process, status),
@@ -119,10 +122,11 @@ impl<B: Backend> Tracer<B> {
         }
         let (thread, first, known) = (slot.thread, slot.first, slot.known);
         let interrupt = slot.interrupt;
-        let flags = self.table.process_of(index).setup.flags;
+        let Process { setup, letting_go, .. } = self.table.process_of(index);
+        let (flags, letting_go) = (setup.flags, *letting_go);
         self.lose(index, None);
         self.table.remove_thread(index);
-        if known && !first {
+        if known && !first && !letting_go {
             self.queue_thread_exit(flags, thread.pid, thread.tid);
         }
         if interrupt == Interrupt::Asked {
@@ -158,7 +162,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(index);
             let (tid, first, known, held) =
                 (slot.thread.tid, slot.first, slot.known, slot.is_held());
-            if known && !first && !(held && slot.dead) {
+            if known && !first {
                 self.queue_thread_exit(flags, pid, tid);
             }
             if crowd || matches!(status, ExitStatus::Killed { .. }) {

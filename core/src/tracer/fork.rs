@@ -168,6 +168,12 @@ impl<B: Backend> Tracer<B> {
         })
     }
 
+    /// The parked stops, that is, without the ends.
+    pub(super) fn parked_stops(&self) -> Vec<RawStop> {
+        let stops = self.parked.iter().filter(|p| matches!(p.raw.kind, RawKind::Stop(_)));
+        stops.map(|parked| parked.raw).collect()
+    }
+
     pub(super) fn unpark(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
         let at = self.parked.iter().position(|parked| {
             (pid.is_some() && parked.raw.pid == pid) || (tid.is_some() && parked.raw.tid == tid)

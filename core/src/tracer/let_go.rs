@@ -111,6 +111,7 @@ impl<B: Backend> Tracer<B> {
             let signal = signal.or(self.kept_signal(index));
             if unless_gone(self.backend.detach(thread, signal))?.is_some() {
                 self.forget_process(process);
+                self.let_go_parked(pid)?;
             }
             return self.await_strays();
         }
@@ -286,6 +287,18 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Lets children go that have stopped, and whose parent was let go before its half came.
+    fn let_go_parked(&mut self, parent: Pid) -> Result<()> {
+        for raw in self.parked_stops() {
+            let Some(tid) = raw.tid else { continue };
+            let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
+            if by == parent && self.unpark(Some(child), Some(tid)).is_some() {
+                self.let_go_stray(child, tid, raw.kind)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets a process go of which only the first stop is known.
     pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) -> Result<()> {
         let signal = match kind {
@@ -299,7 +312,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A process is not traced any more.
-    fn forget_process(&mut self, process: u32) {
+    pub(super) fn forget_process(&mut self, process: u32) {
         let Some(entry) = self.table.remove_process(process) else { return };
         self.backend.forget(entry.pid);
         self.detached.extend(entry.child);

@@ -88,6 +88,8 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     /// Indices of its threads.
     pub(super) threads: Vec<u32>,
+    /// It has or had a thread, so that those to come are not its first.
+    pub(super) peopled: bool,
     pub(super) real_parent: Option<Pid>,
     /// How many traced processes have it as their real parent.
     pub(super) children: u32,
@@ -115,6 +117,7 @@ impl Process {
         Process {
             pid,
             threads: Vec::new(),
+            peopled: false,
             real_parent,
             children: 0,
             setup,
@@ -264,7 +267,7 @@ impl Table {
             run: Run::Continue,
             applied: None,
             in_syscall: false,
-            first: self.process(process).threads.is_empty(),
+            first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
         };
         let index = match self.free_slots.pop() {

@@ -121,6 +121,7 @@ impl Ledger {
                     return Err(format!("E2: {event:?}, of which the kernel knows nothing"));
                 };
                 let again = std::mem::take(&mut life.given_again);
+                let let_go_child = matches!(fork.child, Half::LetGo);
                 life.announced += u32::from(!again);
                 if life.announced > 1 || life.exited {
                     return Err(format!("E2: {event:?} twice, or after the exit"));
@@ -128,8 +129,9 @@ impl Ledger {
                 let Some((pid, tid, kind)) = life.made else {
                     return Err(format!("E2: {event:?} of the first process"));
                 };
-                if matches!(fork.child, Half::LetGo) {
-                    life.let_go = true;
+                life.let_go |= let_go_child;
+                if self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
+                    return Err(format!("F3: {event:?}, whose maker was let go before"));
                 }
                 let told = matches!(fork.parent, Half::Stopped(_) | Half::LetGo);
                 if told
@@ -204,10 +206,22 @@ impl Ledger {
         }
     }
 
+    /// Whether a process was made unheard of, by one that was let go.
+    fn left_unsaid(&self, life: &Life) -> bool {
+        let maker = life.made.and_then(|(maker, _, _)| self.lives.get(&maker));
+        life.announced == 0 && maker.is_some_and(|maker| maker.let_go)
+    }
+
     /// Nothing is to come any more.
     pub(crate) fn settled<R: Rules>(&self, kernel: &Kernel<R>) -> Verdict {
         for (&pid, life) in &self.lives {
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
+            if self.left_unsaid(life) {
+                if lives && kernel.is_traced(pid) {
+                    return Err(format!("F3: {pid} is traced, after its maker was let go"));
+                }
+                continue;
+            }
             if lives && life.announced == 0 && kernel.is_traced(pid) {
                 return Err(format!("E2: {pid} lives, and was never announced"));
             }
@@ -233,6 +247,9 @@ impl Ledger {
     /// before both died.
     pub(crate) fn over(&self, unheard_of: impl Fn(Pid) -> bool) -> Verdict {
         for (&pid, life) in &self.lives {
+            if self.left_unsaid(life) {
+                continue;
+            }
             if life.announced == 0 && !unheard_of(pid) && !life.let_go {
                 return Err(format!("E2: {pid} was never announced"));
             }

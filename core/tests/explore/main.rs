@@ -29,9 +29,9 @@ fn explore<R: Rules>(scenario: &Scenario) -> Result<(u64, u64), String> {
         match result {
             Ok(Ok(outcome)) => ends += u64::from(outcome == Outcome::Done),
             Ok(Err(wrong)) => {
-                return Err(tell::<R>(scenario, &path, &world.story, &wrong));
+                return Err(tell::<R>(scenario, &path.choices(), &world.story, &wrong));
             }
-            Err(_) => return Err(tell::<R>(scenario, &path, &world.story, "panic")),
+            Err(_) => return Err(tell::<R>(scenario, &path.choices(), &world.story, "panic")),
         }
         drop(world);
         if !path.next() {
@@ -49,16 +49,16 @@ fn explore<R: Rules>(scenario: &Scenario) -> Result<(u64, u64), String> {
 }
 
 /// Goes a way again, for its story.
-fn tell<R: Rules>(scenario: &Scenario, path: &Path, story: &[String], wrong: &str) -> String {
-    let choices = path.choices();
-    let mut world = World::<R>::new(scenario, Path::of(&choices));
+fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], story: &[String], wrong: &str) -> String {
+    let mut world = World::<R>::new(scenario, Path::of(choices));
     world.kernel.keep_log();
-    let _ = catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new())));
+    world.tells = true;
+    let result = catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new())));
+    let story = if world.story.len() >= story.len() { &world.story } else { story };
     format!(
-        "{wrong}\n{}, {}, path {choices:?}\n{story:#?}\nlog: {:#?}",
+        "{wrong}\n{}, {}, path {choices:?}\n{story:#?} {result:?}",
         R::RULES.system,
         scenario.name,
-        world.kernel.log()
     )
 }
 
@@ -272,4 +272,20 @@ fn all() {
         }
     }
     assert_eq!(failed, 0);
+}
+
+/// One way, for its story: `ONLY=scenario WAY="1 2 3"`.
+#[test]
+fn one() {
+    let Ok(way) = std::env::var("WAY") else { return };
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let scenario = scenarios().into_iter().find(|s| s.name == only).unwrap();
+    let choices: Vec<usize> =
+        way.split_whitespace().map(|n| n.trim_matches(',').parse().unwrap()).collect();
+    let story = if std::env::var("BSD").is_ok() {
+        tell::<FreeBsdRules>(&scenario, &choices, &[], "")
+    } else {
+        tell::<LinuxRules>(&scenario, &choices, &[], "")
+    };
+    println!("{story}");
 }

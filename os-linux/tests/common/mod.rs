@@ -160,7 +160,13 @@ pub struct Guard(pub std::process::Child);
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Not for ever: a tracer that has panicked does not take its tracee's end.
+        for _ in 0..200 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -64,6 +64,20 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             }
             HANDLED.load(Ordering::SeqCst) as u8
         }
+        // The first thread sleeps, another one raises a signal and goes on calculating.
+        "raise-beside-sleepers" => {
+            handle(libc::SIGUSR1);
+            std::thread::spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                // SAFETY: the signal is handled.
+                unsafe { libc::raise(libc::SIGUSR1) };
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+            std::thread::sleep(Duration::from_secs(1000));
+            0
+        }
         "abort" => std::process::abort(),
         // SAFETY: single-threaded; the child only exits.
         "fork" => match unsafe { libc::fork() } {

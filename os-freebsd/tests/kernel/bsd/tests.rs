@@ -24,7 +24,7 @@ tests! {
     fork: fork_pair vfork_pair rfork_told_otherwise pdfork_pair posix_spawn_pair lost_report;
     threads: born_and_gone exec_from_a_thread exec_without_thread_events suspend_one;
     signals: delivered suppressed changed siginfo kill_is_no_stop killed_by_abort
-        plain_stop_is_three_requests interrupt_running overtaken_interrupt kill_stopped kill_running;
+        plain_stop_is_three_requests interrupt_running overtaken_interrupt kill_at_attach kill_stopped kill_running;
     wait: leaves_host_children no_tracees waker_from_thread_and_handler sigchld_ignored
         stops_untold nobody_starves poll_and_brief;
     registers: round_trip step step_then_continue memory_bounds debug_registers;

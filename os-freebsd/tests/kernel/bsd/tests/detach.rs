@@ -78,6 +78,12 @@ pub(super) fn step_outstanding() {
         let (talk, _) = Talk::new(&["spot", "4"]);
         b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
         let stop = next(&mut b);
+        let pid = talk.pid;
+        eprintln!("pid {pid}");
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(8));
+            let _ = std::process::Command::new("/bin/sh").args(["-c", &format!("ps -axHo pid,ppid,state,lwp,wchan,tracer,sigmask,flags,flags2,pending,time,comm | grep '^ *{pid}'; procstat -k {pid}; procstat -i -a | grep SIGTRAP; sleep 1; procstat -k {pid}")]).status();
+        });
         // All of them step; one reports, others have trapped, others are yet to.
         for tid in b.threads(talk.pid).unwrap() {
             b.set_step(trapline_core::backend::Thread { pid: talk.pid, tid }, true).unwrap();
@@ -85,8 +91,13 @@ pub(super) fn step_outstanding() {
         go(&mut b, &stop);
         let stop = next(&mut b);
         assert!(matches!(reason(&stop), RawReason::Signal { signal: Signal::TRAP, .. }));
+        eprintln!("detach");
         b.detach(thread(&stop), None).unwrap();
+        eprintln!("detached");
         settle();
+        let _ = std::process::Command::new("/bin/ps")
+            .args(["-axHo", "pid,ppid,state,lwp,wchan,tracer,sigmask,flags,flags2,pending,comm"])
+            .status();
         let (handled, code) = talk.finish();
         assert_eq!((handled.as_str(), code), ("0", Some(0)));
     }
