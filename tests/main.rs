@@ -10,6 +10,9 @@
 
 mod common;
 mod fixtures;
+/// The main example, to be run as a fixture.
+#[path = "../examples/trace/run.rs"]
+mod trace;
 
 mod attach;
 mod endings;
@@ -17,9 +20,11 @@ mod exec;
 mod exits;
 mod flags;
 mod fork;
+mod golden;
 mod halt;
 mod kill;
 mod memory;
+mod namespace;
 mod requests;
 mod signals;
 mod spawn;
@@ -34,9 +39,11 @@ fn main() {
         ("exits", exits::TESTS),
         ("flags", flags::TESTS),
         ("fork", fork::TESTS),
+        ("golden", golden::TESTS),
         ("halt", halt::TESTS),
         ("kill", kill::TESTS),
         ("memory", memory::TESTS),
+        ("namespace", namespace::TESTS),
         ("requests", requests::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),

@@ -221,7 +221,7 @@ pub struct Thread {
 }
 
 /// What the kernel is told about a tracee.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Setup {
     /// What to report. A back end may report more, where the kernel can change it only at a stop.
     pub flags: EventFlags,
@@ -269,7 +269,7 @@ pub enum Waited {
 }
 
 /// What the kernel said of a tracee.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RawStop {
     /// The process, where the kernel said it.
     pub pid: Option<Pid>,
@@ -280,7 +280,7 @@ pub struct RawStop {
 }
 
 /// Whether it stopped or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RawKind {
     /// The thread stopped.
     Stop(RawReason),
@@ -289,7 +289,7 @@ pub enum RawKind {
 }
 
 /// Why a thread stopped, in the kernel's own terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RawReason {
     /// About to deliver a signal.
     Signal {
@@ -326,6 +326,9 @@ pub enum RawReason {
     SyscallEntry,
     /// At the exit of a system call.
     SyscallExit,
+    /// At the entry of a system call that a filter of the process has picked out, whether system
+    /// calls are traced or not.
+    SyscallFiltered,
     /// Something else.
     Unknown {
         /// The kernel's own words.
@@ -334,7 +337,7 @@ pub enum RawReason {
 }
 
 /// What a fork or clone has made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NewTask {
     /// A thread of the same process.
     Thread(Tid),
@@ -348,7 +351,7 @@ pub enum NewTask {
 }
 
 /// Where a `SIGTRAP` comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TrapOrigin {
     /// A single step is done.
     Step,
@@ -361,7 +364,7 @@ pub enum TrapOrigin {
 }
 
 /// What runs when a thread is resumed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Run {
     /// Until the next event.
     Continue,
@@ -372,7 +375,7 @@ pub enum Run {
 }
 
 /// What is known about a signal: the parts of `siginfo_t` that both systems have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
@@ -391,7 +394,7 @@ pub struct SignalInfo {
 }
 
 /// A system call, at its entry or its exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Syscall {
     /// Its number in the tracee's ABI.
     pub number: u64,

@@ -193,7 +193,9 @@ pub enum StopReason {
     ThreadStarted,
     /// The thread is about to end; its registers can still be read.
     ThreadExiting,
-    /// At the entry of a system call, before it is carried out.
+    /// At the entry of a system call, before it is carried out: under
+    /// [`EventFlags::SYSCALL`](crate::EventFlags::SYSCALL), or (Linux) because a filter has picked
+    /// it out.
     SyscallEntry,
     /// At the exit of a system call.
     SyscallExit,

@@ -92,7 +92,7 @@ impl Human {
             What::Attach => "attach".into(),
             What::Fork { kind, child } => paint.paint(Colour::Cyan, &format!("{kind} {child}")),
             What::Exec { info, .. } => {
-                format!("{} {}", paint.paint(Colour::Green, "exec"), exec(info))
+                format!("{} {}", paint.paint(Colour::Green, "exec"), exec(*info))
             }
             // Of interest to debuggers, which read the JSON.
             What::VforkDone => return None,
@@ -118,7 +118,8 @@ impl Human {
 }
 
 /// The program, and its arguments from its name on, unless that is the same.
-fn exec(info: &ProcessInfo) -> String {
+fn exec(info: Option<&ProcessInfo>) -> String {
+    let Some(info) = info else { return "?".into() };
     let args = info.arguments.as_deref().unwrap_or_default();
     let args_shown = quote::command(args, COMMAND);
     match &info.executable {

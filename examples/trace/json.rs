@@ -72,8 +72,9 @@ impl Json {
                 ("fork", Details::Fork { child: child.as_raw(), kind: kind.to_string() })
             }
             What::Exec { info, former_tid } => {
-                let path = info.executable.as_ref().map(|path| path.to_string_lossy());
-                let argv = info.arguments.as_ref();
+                let path = info.and_then(|info| info.executable.as_ref());
+                let path = path.map(|path| path.to_string_lossy());
+                let argv = info.and_then(|info| info.arguments.as_ref());
                 let argv = argv.map(|argv| argv.iter().map(|arg| arg.to_string_lossy()).collect());
                 let former_tid = former_tid.map(|tid| tid.as_raw());
                 ("exec", Details::Exec { path, argv, former_tid })

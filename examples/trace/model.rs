@@ -29,7 +29,7 @@ pub(crate) enum What<'a> {
     Spawn,
     Attach,
     Fork { kind: ForkKind, child: Pid },
-    Exec { info: &'a ProcessInfo, former_tid: Option<Tid> },
+    Exec { info: Option<&'a ProcessInfo>, former_tid: Option<Tid> },
     VforkDone,
     Thread,
     ThreadExit,
@@ -190,9 +190,9 @@ impl Processes {
     }
 
     /// A process runs a program.
-    pub(crate) fn runs(&mut self, at: usize, info: &ProcessInfo) {
-        let path = info.executable.clone();
-        let args = info.arguments.as_deref().unwrap_or_default();
+    pub(crate) fn runs(&mut self, at: usize, info: Option<&ProcessInfo>) {
+        let path = info.and_then(|info| info.executable.clone());
+        let args = info.and_then(|info| info.arguments.as_deref()).unwrap_or_default();
         let first = args.first().map(|arg| arg.as_os_str()).filter(|arg| !arg.is_empty());
         let name = Path::new(first.or(path.as_deref().map(Path::as_os_str)).unwrap_or_default());
         let name = name.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();

@@ -1,5 +1,6 @@
 //! What is made of each event: the model is brought up to date, and each output told.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,10 @@ pub(crate) struct Session {
     attached: Vec<Pid>,
     /// The program that was started.
     program: Option<Pid>,
-    /// How that ended.
-    status: Option<ExitStatus>,
+    /// The same as an ordinary child, once it was let go.
+    child: Option<Child>,
+    /// Its exit status, as a shell sees it.
+    status: Option<i32>,
     leaving: Leaving,
     human: Option<Human>,
     json: Option<Json>,
@@ -55,6 +58,7 @@ impl Session {
             follow: options.follow.into(),
             attached: Vec::new(),
             program: None,
+            child: None,
             status: None,
             leaving: Leaving::Nobody,
             human: None,
@@ -102,12 +106,7 @@ impl Session {
             timeline.finish();
         }
         traced?;
-        // Followed only to its first child, or let go: an ordinary child now.
-        let child = self.program.and_then(|pid| tracer.take_child(pid));
-        if let (None, Some(child)) = (self.status, child) {
-            return self.outlast(child, &caught);
-        }
-        Ok(self.status.map_or(0, as_shell))
+        self.outlast(tracer, &caught)
     }
 
     fn trace(&mut self, tracer: &mut Tracer, caught: &Caught) -> Result<(), Failure> {
@@ -133,6 +132,7 @@ impl Session {
 
     /// A signal was sent to us.
     fn told(&mut self, tracer: &mut Tracer, signal: Signal) -> Result<(), Failure> {
+        self.look_after(tracer)?;
         match self.program.filter(|_| self.status.is_none()) {
             Some(program) => {
                 pass_on(signal, program);
@@ -174,15 +174,31 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the program as for any other child.
-    fn outlast(&self, mut child: Child, caught: &Caught) -> Result<i32, Failure> {
-        use std::os::unix::process::ExitStatusExt;
+    /// Looks whether the program has ended that was let go: at its first fork, to follow the child.
+    fn look_after(&mut self, tracer: &mut Tracer) -> Result<(), Failure> {
+        if let (None, Some(program)) = (&self.child, self.program) {
+            self.child = tracer.take_child(program);
+        }
+        if let (Some(child), None) = (&mut self.child, self.status) {
+            let status = child.try_wait().map_err(failed)?;
+            let shell = |s: std::process::ExitStatus| s.code().or(s.signal().map(|n| 128 + n));
+            self.status = status.and_then(shell);
+        }
+        Ok(())
+    }
+
+    /// Waits for the program, if it is not traced any more; returns the exit status.
+    fn outlast(&mut self, tracer: &mut Tracer, caught: &Caught) -> Result<i32, Failure> {
         loop {
-            if let Some(status) = child.try_wait().map_err(failed)? {
-                return Ok(status.code().or(status.signal().map(|n| 128 + n)).unwrap_or(0));
-            }
-            if let Ok(signal) = caught.signals.recv_timeout(Duration::from_millis(20)) {
-                pass_on(signal, Pid::from_raw(child.id() as i32));
+            self.look_after(tracer)?;
+            match (self.status, &self.child) {
+                (Some(status), _) => return Ok(status),
+                (None, None) => return Ok(0),
+                (None, Some(child)) => {
+                    if let Ok(signal) = caught.signals.recv_timeout(Duration::from_millis(20)) {
+                        pass_on(signal, Pid::from_raw(child.id() as i32));
+                    }
+                }
             }
         }
     }
@@ -191,8 +207,16 @@ impl Session {
     fn take_in(&mut self, tracer: &mut Tracer, event: &Event) {
         let t = self.start.elapsed();
         match event {
-            Event::Stopped(stop) => self.stopped(tracer, t, stop),
-            Event::Forked(fork) => self.forked(t, fork),
+            Event::Stopped(stop) => {
+                self.meet(tracer, t, stop.pid(), Some(stop.tid()));
+                self.stopped(tracer, t, stop);
+            }
+            Event::Forked(fork) => {
+                if let Some(parent) = fork.parent_pid {
+                    self.meet(tracer, t, parent, fork.parent_tid);
+                }
+                self.forked(t, fork);
+            }
             Event::ThreadExited { pid, tid } => self.tell(t, *pid, Some(*tid), What::ThreadExit),
             Event::Reparented { pid, from, to } => {
                 if let Some(at) = self.processes.find(*pid) {
@@ -204,9 +228,9 @@ impl Session {
             }
             Event::Exited { pid, status, real_parent } => {
                 if self.program == Some(*pid) {
-                    self.status = Some(*status);
+                    self.status = Some(as_shell(*status));
                 }
-                let Some(at) = self.processes.find(*pid) else { return };
+                let at = self.meet(tracer, t, *pid, None);
                 self.processes.parent_is(at, *real_parent);
                 self.announce_spawn(at);
                 self.processes.end(at, t, End::Exited(*status));
@@ -221,9 +245,6 @@ impl Session {
         let (pid, tid) = (stop.pid(), Some(stop.tid()));
         match stop.reason() {
             StopReason::Execed { former_tid } => self.execed(tracer, t, stop, former_tid),
-            StopReason::Started if self.processes.find(pid).is_none() => {
-                self.attached(tracer, t, stop);
-            }
             StopReason::ThreadStarted => self.tell(t, pid, tid, What::Thread),
             StopReason::VforkDone => self.tell(t, pid, tid, What::VforkDone),
             StopReason::Signal(signal) if self.signals => {
@@ -237,32 +258,38 @@ impl Session {
         }
     }
 
-    fn attached(&mut self, tracer: &mut Tracer, t: Duration, stop: &Stopped) {
-        let pid = stop.pid();
-        let Ok(info) = tracer.process(pid) else { return };
-        let at = self.processes.add(pid, Origin::Attached, None, info.real_parent, t);
-        self.processes.runs(at, &info);
-        self.processes.get_mut(at).tid = Some(stop.tid());
-        self.tell(t, pid, Some(stop.tid()), What::Attach);
+    /// The place of a process. One that was not seen before was attached to.
+    fn meet(&mut self, tracer: &mut Tracer, t: Duration, pid: Pid, tid: Option<Tid>) -> usize {
+        if let Some(at) = self.processes.find(pid) {
+            return at;
+        }
+        let info = tracer.process(pid).ok();
+        let parent = info.as_ref().and_then(|info| info.real_parent);
+        let at = self.processes.add(pid, Origin::Attached, None, parent, t);
+        self.processes.get_mut(at).tid = tid;
+        self.processes.runs(at, info.as_ref());
+        self.tell_at(t, pid, tid, Some(at), What::Attach);
         if self.threads {
-            for &tid in info.threads.iter().filter(|&&tid| tid != stop.tid()) {
-                self.tell(t, pid, Some(tid), What::Thread);
+            let threads = info.iter().flat_map(|info| &info.threads);
+            for &thread in threads.filter(|&&thread| Some(thread) != tid) {
+                self.tell_at(t, pid, Some(thread), Some(at), What::Thread);
             }
         }
+        at
     }
 
     fn execed(&mut self, tracer: &mut Tracer, t: Duration, stop: &Stopped, former: Option<Tid>) {
-        let pid = stop.pid();
-        // Killed meanwhile, its exit says the rest.
-        let Ok(info) = tracer.process(pid) else { return };
+        let (pid, tid) = (stop.pid(), Some(stop.tid()));
         let Some(at) = self.processes.find(pid) else { return };
-        self.processes.get_mut(at).tid = Some(stop.tid());
-        self.processes.parent_is(at, info.real_parent);
+        // None if it was killed meanwhile.
+        let info = tracer.process(pid).ok();
+        self.processes.get_mut(at).tid = tid;
+        self.processes.parent_is(at, info.as_ref().and_then(|info| info.real_parent));
         self.announce_spawn(at);
-        self.processes.runs(at, &info);
+        self.processes.runs(at, info.as_ref());
         self.processes.counts.execs += 1;
-        let what = What::Exec { info: &info, former_tid: former };
-        self.tell(t, pid, Some(stop.tid()), what);
+        let what = What::Exec { info: info.as_ref(), former_tid: former };
+        self.tell_at(t, pid, tid, Some(at), what);
     }
 
     /// The program has started, which nothing but its first event says.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bitflags::bitflags;
 use trapline_core::backend::Thread;
-use trapline_core::{Pid, Result, Tid};
+use trapline_core::{Pid, Result, Stopped, Tid, Tracer};
 
 use crate::backend::FreeBsd;
 use crate::decode::{EventMask, LwpInfo};
@@ -68,6 +68,82 @@ pub enum Space {
     Data,
     /// `PIOD_READ_I`, `PIOD_WRITE_I`
     Text,
+}
+
+/// What a [`Tracer`] can do on FreeBSD alone. The methods that take a stop fail with
+/// [`Error::Gone`](trapline_core::Error::Gone) if its process was killed; each is explained at the
+/// method of [`FreeBsd`] that has its name.
+pub trait TracerExt: sealed::Sealed {
+    /// All that the kernel says of a stopped thread: `PT_LWPINFO`.
+    fn lwp_info(&mut self, stop: &Stopped) -> Result<LwpInfo>;
+
+    /// The threads of a stopped process: `PT_GETLWPLIST`.
+    fn lwps(&mut self, stop: &Stopped) -> Result<Vec<Tid>>;
+
+    /// What a process reports, in the kernel's own words: `PT_GET_EVENT_MASK`.
+    fn event_mask(&mut self, stop: &Stopped) -> Result<EventMask>;
+
+    /// The arguments of the system call that a thread is in: `PT_GET_SC_ARGS`. How many of them
+    /// it takes is in [`LwpInfo::syscall_args`].
+    fn syscall_args(&mut self, stop: &Stopped) -> Result<[u64; 8]>;
+
+    /// What a system call left, at its exit: `PT_GET_SC_RET`.
+    fn syscall_return(&mut self, stop: &Stopped) -> Result<SyscallReturn>;
+
+    /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
+    fn memory_map(&mut self, stop: &Stopped) -> Result<Vec<MapEntry>>;
+
+    /// Who traces a process, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
+    fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus>;
+
+    /// Who becomes the parent of a process's children when it ends: `procctl(2)`,
+    /// `PROC_REAP_STATUS`.
+    fn reaper(&mut self, pid: Pid) -> Result<Pid>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for trapline_core::Tracer<crate::FreeBsd> {}
+}
+
+impl TracerExt for Tracer<FreeBsd> {
+    fn lwp_info(&mut self, stop: &Stopped) -> Result<LwpInfo> {
+        let thread = self.thread(stop)?;
+        self.backend().lwp_info(thread)
+    }
+
+    fn lwps(&mut self, stop: &Stopped) -> Result<Vec<Tid>> {
+        let thread = self.thread(stop)?;
+        self.backend().lwps(thread)
+    }
+
+    fn event_mask(&mut self, stop: &Stopped) -> Result<EventMask> {
+        let thread = self.thread(stop)?;
+        self.backend().event_mask(thread)
+    }
+
+    fn syscall_args(&mut self, stop: &Stopped) -> Result<[u64; 8]> {
+        let thread = self.thread(stop)?;
+        self.backend().syscall_args(thread)
+    }
+
+    fn syscall_return(&mut self, stop: &Stopped) -> Result<SyscallReturn> {
+        let thread = self.thread(stop)?;
+        self.backend().syscall_return(thread)
+    }
+
+    fn memory_map(&mut self, stop: &Stopped) -> Result<Vec<MapEntry>> {
+        let thread = self.thread(stop)?;
+        self.backend().memory_map(thread)
+    }
+
+    fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus> {
+        self.backend().trace_status(pid)
+    }
+
+    fn reaper(&mut self, pid: Pid) -> Result<Pid> {
+        self.backend().reaper(pid)
+    }
 }
 
 /// Requests that no other system has. Those that name a [`Thread`] need it to be stopped, and fail

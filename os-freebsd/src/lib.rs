@@ -57,4 +57,4 @@ pub use backend::FreeBsd;
 #[cfg(target_os = "freebsd")]
 pub use decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
 #[cfg(target_os = "freebsd")]
-pub use ext::{MapEntry, Protection, Space, SyscallReturn, TraceStatus};
+pub use ext::{MapEntry, Protection, Space, SyscallReturn, TraceStatus, TracerExt};

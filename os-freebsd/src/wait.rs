@@ -252,9 +252,7 @@ impl FreeBsd {
             let _ = self.kernel.go(Go::Continue, pid, SIGKILL);
             return Ok(None);
         }
-        let r = self.kernel.lwp_info(pid);
-        eprintln!("take {pid} {signal} {r:?}");
-        let Ok(info) = r else {
+        let Ok(info) = self.kernel.lwp_info(pid) else {
             return Ok(None); // killed meanwhile: its end follows
         };
         if info.flags.contains(LwpFlags::CHILD) {

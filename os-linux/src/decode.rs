@@ -71,6 +71,7 @@ fn reason(status: i32) -> RawReason {
         libc::PTRACE_EVENT_VFORK_DONE => RawReason::VforkDone,
         libc::PTRACE_EVENT_EXEC => RawReason::Execed { former_tid: None },
         libc::PTRACE_EVENT_EXIT => RawReason::ThreadExiting,
+        libc::PTRACE_EVENT_SECCOMP => RawReason::SyscallFiltered,
         _ if event == PTRACE_EVENT_STOP && signal == Signal::TRAP => RawReason::Paused,
         _ if event == PTRACE_EVENT_STOP && signal.stops() => RawReason::GroupStop(signal),
         _ => unknown,

@@ -1,7 +1,9 @@
 //! What only Linux has.
 
-use trapline_core::Result;
+use std::process::Command;
+
 use trapline_core::backend::Thread;
+use trapline_core::{Result, Spawned, Stopped, Tracer};
 
 use crate::Linux;
 use crate::ffi::Siginfo;
@@ -17,6 +19,128 @@ pub struct Abi {
     pub instruction_pointer: u64,
     /// The stack pointer.
     pub stack_pointer: u64,
+}
+
+/// An instruction of a seccomp filter: `struct sock_filter` of `linux/filter.h`, which crates that
+/// make filters have too.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct BpfInstruction {
+    /// What it does.
+    pub code: u16,
+    /// How many instructions to skip if a comparison is true.
+    pub jt: u8,
+    /// How many to skip if it is not.
+    pub jf: u8,
+    /// Its operand.
+    pub k: u32,
+}
+
+/// What a [`Tracer`] can do on Linux alone.
+pub trait TracerExt: sealed::Sealed {
+    /// Starts a program with a seccomp filter, so that it stops at the system calls that the
+    /// filter picks out (`SECCOMP_RET_TRACE`) and at no other one: with
+    /// [`StopReason::SyscallEntry`](trapline_core::StopReason::SyscallEntry), whatever its event
+    /// flags. [`Tracer::resume`] carries the call out and does not stop at its exit;
+    /// [`resume_to_syscall_exit`](Self::resume_to_syscall_exit) does.
+    ///
+    /// Under [`EventFlags::SYSCALL`](trapline_core::EventFlags::SYSCALL) every call stops anyway,
+    /// and none stops twice at its entry.
+    ///
+    /// # Platform notes
+    ///
+    /// A filter cannot be taken off, and the children of the program have it too. Without a tracer
+    /// the calls that it picks out *fail* with `ENOSYS`: so neither the program nor a child of it
+    /// can be detached from and work on, and of a fork both halves are to be followed
+    /// ([`FollowFork::Both`](trapline_core::FollowFork::Both)).
+    ///
+    /// If the tracer lacks `CAP_SYS_ADMIN` the program gets `PR_SET_NO_NEW_PRIVS`, which changes
+    /// nothing for a program that is traced without privileges.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::spawn`]; [`Error::Spawn`](trapline_core::Error::Spawn) with `EINVAL` for what
+    /// is no filter.
+    ///
+    /// # References
+    ///
+    /// `seccomp(2)`; `PTRACE_EVENT_SECCOMP` in `ptrace(2)`.
+    fn spawn_filtered(&mut self, command: Command, filter: &[BpfInstruction]) -> Result<Spawned>;
+
+    /// Whether `SECCOMP_RET_TRACE` of a filter that a program has given *itself* stops it, too
+    /// (`PTRACE_O_TRACESECCOMP`): for programs started or attached to from now on, and for their
+    /// children. [`spawn_filtered`](Self::spawn_filtered) turns it on. While it is off, which it
+    /// is at first, such a call fails with `ENOSYS`, as without a tracer.
+    fn set_filter_stops(&mut self, on: bool);
+
+    /// Runs a thread to the exit of the system call that it is in, whatever its event flags: a
+    /// stop with [`StopReason::SyscallExit`](trapline_core::StopReason::SyscallExit), unless
+    /// another event comes first, such as that of a fork or an exec. From where it is in no call
+    /// it runs to the exit of the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::resume`].
+    fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()>;
+
+    /// The ABI by which a stopped thread makes system calls; see [`Linux::abi`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed.
+    fn abi(&mut self, stop: &Stopped) -> Result<Abi>;
+
+    /// The whole `siginfo_t` of a signal stop; see [`Linux::siginfo`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Linux::siginfo`].
+    fn siginfo(&mut self, stop: &Stopped) -> Result<[u8; 128]>;
+
+    /// Changes the `siginfo_t` that the program will see; see [`Linux::set_siginfo`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Linux::siginfo`].
+    fn set_siginfo(&mut self, stop: &Stopped, info: &[u8; 128]) -> Result<()>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for trapline_core::Tracer<crate::Linux> {}
+}
+
+impl TracerExt for Tracer<Linux> {
+    fn spawn_filtered(&mut self, command: Command, filter: &[BpfInstruction]) -> Result<Spawned> {
+        self.set_filter_stops(true);
+        self.backend().filter = Some(filter.to_vec());
+        let spawned = self.spawn(command);
+        self.backend().filter = None;
+        spawned
+    }
+
+    fn set_filter_stops(&mut self, on: bool) {
+        self.backend().kernel.set_filter_stops(on);
+    }
+
+    fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
+        self.run_to_syscall_exit(stop)
+    }
+
+    fn abi(&mut self, stop: &Stopped) -> Result<Abi> {
+        let thread = self.thread(stop)?;
+        self.backend().abi(thread)
+    }
+
+    fn siginfo(&mut self, stop: &Stopped) -> Result<[u8; 128]> {
+        let thread = self.thread(stop)?;
+        self.backend().siginfo(thread)
+    }
+
+    fn set_siginfo(&mut self, stop: &Stopped, info: &[u8; 128]) -> Result<()> {
+        let thread = self.thread(stop)?;
+        self.backend().set_siginfo(thread, info)
+    }
 }
 
 impl Linux {

@@ -48,7 +48,7 @@ use trapline_core::backend::{
 };
 use trapline_core::{Arch, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
-pub use ext::Abi;
+pub use ext::{Abi, BpfInstruction, TracerExt};
 
 use memory::Memory;
 use regs::Cpu;
@@ -70,6 +70,8 @@ pub struct Linux {
     kernel: Kernel,
     memory: Memory,
     spawner: Option<Spawner>,
+    /// For the next program that is started.
+    filter: Option<Vec<BpfInstruction>>,
     bell: Option<Bell>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
@@ -114,6 +116,7 @@ impl Backend for Linux {
             kernel: Kernel::default(),
             memory: Memory::default(),
             spawner: None,
+            filter: None,
             bell: None,
             last_fork: None,
             owner: std::process::id(),

@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl Linux {
         let spawner = self.spawner.insert(spawner);
         let (tracer, child) = Line::pair(LOOK)?;
         let child = Arc::new(child);
-        report_before_exec(&mut command, &tracer, child.clone());
+        report_before_exec(&mut command, &tracer, child.clone(), self.filter.take());
         let (answer, spawned) = channel();
         let seized = Arc::new(OnceLock::new());
         let job = Job {
@@ -124,14 +124,19 @@ impl Linux {
             seized: seized.clone(),
             answer,
         };
-        let broken = || error("Command::spawn", -1, io::ErrorKind::BrokenPipe.into());
-        spawner.jobs.send(job).map_err(|_| broken())?;
-        let mut birth =
-            Birth { kernel: &self.kernel, setup, spawner: spawner.tid, held: Vec::new() };
+        spawner.jobs.send(job).map_err(|_| no_spawner())?;
+        let mut birth = Birth {
+            kernel: &self.kernel,
+            setup,
+            spawner: spawner.tid,
+            answer: spawned,
+            spawned: None,
+            held: Vec::new(),
+        };
         let reached = birth.attend(&tracer, &child, &seized);
         // A child that is still waiting for an answer gets none, and ends.
         drop(tracer);
-        let spawned = spawned.recv().map_err(|_| broken())?;
+        let spawned = birth.take_answer()?;
         match (reached, spawned) {
             (Ok(Reached::Exec(tid)), Ok(child)) => birth.succeed(tid, child),
             (Ok(Reached::End(tid)), Ok(child)) => Ok(RawSpawn {
@@ -161,11 +166,19 @@ impl Linux {
     }
 }
 
+/// The spawner's thread has ended, which it does not.
+fn no_spawner() -> Error {
+    error("Command::spawn", -1, io::ErrorKind::BrokenPipe.into())
+}
+
 /// A child on its way to its exec.
 struct Birth<'a> {
     kernel: &'a Kernel,
     setup: Setup,
     spawner: i32,
+    /// What std says, and what it has said.
+    answer: Receiver<io::Result<Child>>,
+    spawned: Option<io::Result<Child>>,
     /// Stop signals that have come, to be sent again.
     held: Vec<Signal>,
 }
@@ -193,7 +206,7 @@ impl Birth<'_> {
         self.wait_for_exec(tid)
     }
 
-    /// The child's id, once it is about to exec; `None` if std has returned before that.
+    /// The child's id, once it is about to exec; `None` if it does not get so far.
     fn hear(&mut self, line: &Line, child: &Line) -> Result<Option<i32>> {
         loop {
             let message = line.receive().map_err(|e| error("recvmsg", -1, e))?;
@@ -201,10 +214,34 @@ impl Birth<'_> {
                 Some(message) if message.what == READY && message.sender > 0 => {
                     return Ok(Some(message.sender));
                 }
-                Some(message) if message.what == RETURNED => return Ok(None),
+                Some(message) if message.what == RETURNED => {
+                    let spawned = self.take_answer()?;
+                    self.spawned = Some(spawned);
+                }
                 Some(_) => return Err(error("recvmsg", -1, io::ErrorKind::InvalidData.into())),
                 None => self.look_for_stopped(child),
             }
+            match &mut self.spawned {
+                None => {}
+                Some(Err(_)) => return Ok(None),
+                // std takes the end of its own line to the child for an exec. It ends as well if
+                // the child is killed, or if it was closed: by a closure, or by std itself, if the
+                // host has closed its stdio.
+                Some(Ok(child)) => {
+                    self.kernel.count();
+                    if !matches!(child.try_wait(), Ok(None)) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What std says, which it does sooner or later.
+    fn take_answer(&mut self) -> Result<io::Result<Child>> {
+        match self.spawned.take() {
+            Some(spawned) => Ok(spawned),
+            None => self.answer.recv().map_err(|_| no_spawner()),
         }
     }
 

@@ -22,12 +22,23 @@ pub(crate) use wait::{Peek, Target};
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     requests: Cell<u64>,
+    filter_stops: Cell<bool>,
 }
 
 impl Kernel {
     /// How many requests were made so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.get()
+    }
+
+    /// Whether the tracees whose options are set from now on stop where a seccomp filter says so.
+    pub(crate) fn set_filter_stops(&self, on: bool) {
+        self.filter_stops.set(on);
+    }
+
+    /// The options that all tracees have, whatever their setup.
+    fn options_of_all(&self) -> i32 {
+        if self.filter_stops.get() { libc::PTRACE_O_TRACESECCOMP } else { 0 }
     }
 
     /// Counts a request.

@@ -70,7 +70,7 @@ fn a_process_of_many_threads() {
             assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);
             let running = threads.iter().filter(|tid| Some(**tid) != attached.meanwhile[0].tid);
             for tid in running {
-                assert_eq!(state(tid.as_raw()), Some(b'S'));
+                until(|| state(tid.as_raw()) == Some(b'S'));
             }
             detach_all(&mut linux, host.pid(), attached.meanwhile);
         }

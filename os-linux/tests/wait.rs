@@ -75,20 +75,10 @@ fn w2_tracers_on_several_threads() {
 fn w1_a_wait_takes_as_long_as_it_may() {
     within(20, || {
         let mut linux = Linux::open().unwrap();
-        let spawned = start(&mut linux, sh("sleep 60"), KILL);
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let spawned = start(&mut linux, command, KILL);
         go(&mut linux, thread_of(spawned.pid));
-        // The shell makes its child meanwhile.
-        while linux
-            .wait(Patience::Brief)
-            .map(|found| match found {
-                Waited::Stop(stop) => {
-                    pass(&mut linux, stop);
-                    true
-                }
-                _ => false,
-            })
-            .unwrap()
-        {}
         assert_eq!(linux.wait(Patience::Poll).unwrap(), Waited::Nothing);
         let begin = Instant::now();
         assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing);

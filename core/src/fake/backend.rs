@@ -1,11 +1,14 @@
 //! The back end over a model kernel.
 
 use std::ffi::OsString;
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustc_hash::FxHasher;
 
 use crate::backend::{
     NewTask, Patience, RawAttach, RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
@@ -14,7 +17,6 @@ use crate::backend::{
 use crate::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
-use super::digest::Digest;
 use super::kernel::{Call, Kernel};
 use super::model::{Model, State};
 use super::rules::Rules;
@@ -46,7 +48,7 @@ impl<R: Rules> Fake<R> {
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
-    fn call<T: Debug>(
+    fn call<T: Debug + Hash>(
         &mut self,
         name: &'static str,
         id: i32,
@@ -64,7 +66,8 @@ impl<R: Rules> Fake<R> {
         self.kernel.before(Call { name, id, number });
         let mut model = self.kernel.model();
         let answer = answer(&mut model);
-        note(&mut model, format_args!("{name} {id} {answer:?}"));
+        let digest = (name, id, answer.as_ref().map_err(std::mem::discriminant));
+        note(&mut model, digest, || format!("{name} {id} {answer:?}"));
         answer
     }
 
@@ -98,13 +101,13 @@ impl<R: Rules> Fake<R> {
     }
 }
 
-/// Adds to the digest of what passed.
-fn note(model: &mut Model, what: std::fmt::Arguments<'_>) {
-    let mut digest = Digest::new(model.records.talk);
-    let _ = digest.write_fmt(what);
+/// Adds to the digest of what passed, and to the log if one is kept.
+fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
+    let mut digest = FxHasher::default();
+    (model.records.talk, what).hash(&mut digest);
     model.records.talk = digest.finish();
-    if model.records.keeps_log {
-        model.records.log.push(what.to_string());
+    if let Some(log) = &mut model.records.log {
+        log.push(tell());
     }
 }
 
@@ -186,7 +189,7 @@ impl<R: Rules> Backend for Fake<R> {
                 return Ok(Waited::Woken);
             }
             if let Some(raw) = self.take_report() {
-                note(&mut self.kernel.model(), format_args!("{raw:?}"));
+                note(&mut self.kernel.model(), raw, || format!("{raw:?}"));
                 return Ok(Waited::Stop(raw));
             }
             if !self.kernel.next_idle_step() {

@@ -1,10 +1,11 @@
 //! What a test can see of the world, without the tracer.
 
-use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
 
 use crate::{ExitStatus, Pid, Signal, Tid};
 
-use super::digest::Digest;
 use super::kernel::{Delivery, Kernel, Swallowed};
 use super::model::State;
 use super::rules::Rules;
@@ -112,13 +113,13 @@ impl<R: Rules> Kernel<R> {
 
     /// From now on, keeps what passes between tracer and kernel.
     pub fn keep_log(&self) {
-        self.model().records.keeps_log = true;
+        self.model().records.log.get_or_insert_default();
     }
 
     /// What passed between tracer and kernel since [`keep_log`](Kernel::keep_log): requests with
     /// their answers, and what waits have found.
     pub fn log(&self) -> Vec<String> {
-        self.model().records.log.clone()
+        self.model().records.log.clone().unwrap_or_default()
     }
 
     /// What is wrong with a world in which the tracer has nothing left to do: violations, reports
@@ -143,12 +144,16 @@ impl<R: Rules> Kernel<R> {
         wrong
     }
 
+    /// A digest of all that the tracer was told and has asked.
+    pub fn talk(&self) -> u64 {
+        self.model().records.talk
+    }
+
     /// A digest of the state of the world, and of all that the tracer was told and has asked.
     pub fn digest(&self) -> u64 {
         let model = self.model();
-        let mut digest = Digest::new(model.records.talk);
-        let (processes, tasks) = (&model.processes, &model.tasks);
-        let _ = write!(digest, "{processes:?} {tasks:?} {:?}", model.held_back);
+        let mut digest = FxHasher::default();
+        (&model.processes, &model.tasks, &model.held_back, model.records.talk).hash(&mut digest);
         digest.finish()
     }
 }

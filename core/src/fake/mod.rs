@@ -29,7 +29,6 @@
 mod arch;
 mod ask;
 mod backend;
-mod digest;
 mod kernel;
 mod looks;
 mod model;

@@ -44,8 +44,7 @@ pub(super) struct Records {
     /// Parent, child, and the status that the one got of the other.
     pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
     /// All that passed between tracer and kernel, if it is to be kept.
-    pub(super) log: Vec<String>,
-    pub(super) keeps_log: bool,
+    pub(super) log: Option<Vec<String>>,
     /// A digest of all that passed between tracer and kernel.
     pub(super) talk: u64,
     /// How many waits in a row have found nothing.
@@ -60,13 +59,17 @@ pub(super) struct Records {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
+impl std::hash::Hash for Moment {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
 impl std::fmt::Debug for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("_")
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Process {
     /// The real parent.
     pub(super) parent: Pid,
@@ -92,7 +95,7 @@ pub(super) struct Process {
     pub(super) kill_waits: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Task {
     pub(super) pid: Pid,
     /// What the tracer has set; `None` if it is not traced.
@@ -121,7 +124,7 @@ pub(super) struct Task {
     pub(super) fp: Vec<u8>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum State {
     Runs,
     Stopped(Stop),
@@ -134,7 +137,7 @@ pub(super) enum State {
 }
 
 /// A stop that a tracer hears of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Stop {
     pub(super) reason: RawReason,
     pub(super) made: Option<NewTask>,
@@ -144,7 +147,7 @@ pub(super) struct Stop {
     pub(super) since: Moment,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Held {
     /// In `vfork`, until its child has exec'ed or ended.
     Vfork,

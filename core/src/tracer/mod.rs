@@ -19,9 +19,9 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{RawStop, Setup, Wake};
+use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
-use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Tid};
+use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, Tid};
 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
@@ -341,6 +341,15 @@ impl<B: Backend> Tracer<B> {
     /// The back end, for what only one system has.
     pub fn backend(&mut self) -> &mut B {
         &mut self.backend
+    }
+
+    /// A stopped thread as requests of the [back end](Tracer::backend) name it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it was killed, [`Error::NotStopped`] if it runs again.
+    pub fn thread(&self, stop: &Stopped) -> Result<Thread> {
+        self.asked(stop)
     }
 
     /// What std knows of a program that was spawned and then detached, to wait for it as for any

@@ -85,7 +85,23 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// Runs a thread to the exit of the system call that it is in (or of its next one, if it is in
+    /// none), or to an event that comes first. For extension traits of back ends where a stop
+    /// stops one thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Tracer::resume).
+    #[doc(hidden)]
+    pub fn run_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
+        self.resume_as(stop, Resume::Continue, true)
+    }
+
     pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
+        self.resume_as(stop, how, false)
+    }
+
+    fn resume_as(&mut self, stop: Stopped, how: Resume, to_exit: bool) -> Result<()> {
         let (place, signal) = (stop.place, stop.signal);
         let Some(slot) = self.table.at(place) else {
             stop.consume();
@@ -101,6 +117,7 @@ impl<B: Backend> Tracer<B> {
             self.release_dead(place.index);
             return Ok(());
         }
+        self.table.slot_mut(place.index).to_exit = to_exit;
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
         stop.consume();
         Ok(())
@@ -113,13 +130,20 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }
-        let flags = self.table.process_of(index).setup.flags;
         let run = match how {
             Resume::Step => Run::Step,
-            Resume::Continue if flags.contains(EventFlags::SYSCALL) => Run::Syscall,
+            Resume::Continue if self.stops_at_syscalls(index) => Run::Syscall,
             Resume::Continue => Run::Continue,
         };
         self.start(index, run, signal)
+    }
+
+    pub(super) fn reports_syscalls(&self, index: u32) -> bool {
+        self.table.process_of(index).setup.flags.contains(EventFlags::SYSCALL)
+    }
+
+    fn stops_at_syscalls(&self, index: u32) -> bool {
+        self.table.slot(index).to_exit || self.reports_syscalls(index)
     }
 
     /// Makes the kernel run a stopped thread; with process scope, its process.
@@ -222,7 +246,7 @@ impl<B: Backend> Tracer<B> {
         }
         // A step that something else came before is still wanted; whether system calls are
         // reported may have changed.
-        let syscalls = self.table.process_of(index).setup.flags.contains(EventFlags::SYSCALL);
+        let syscalls = self.stops_at_syscalls(index);
         let run = match run {
             Run::Step => Run::Step,
             Run::Continue | Run::Syscall if syscalls => Run::Syscall,

@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) applied: Option<Setup>,
     /// Its last stop was inside a system call, so that the next system-call stop is the exit.
     pub(super) in_syscall: bool,
+    /// It runs to the exit of a system call, which is an event whatever its process reports.
+    pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
     pub(super) first: bool,
     /// The user may know of it, so its end is an event.
@@ -267,6 +269,7 @@ impl Table {
             run: Run::Continue,
             applied: None,
             in_syscall: false,
+            to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
         };

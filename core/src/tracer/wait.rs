@@ -265,11 +265,14 @@ impl<B: Backend> Tracer<B> {
             slot.next = Some(reason);
             return Ok(());
         }
+        // The filter comes behind the entry that is traced, with nothing in between.
+        let entered = slot.in_syscall && slot.run != Run::Continue;
         slot.in_syscall = match reason {
             // Linux does not tell an entry from an exit, but every other stop is known to be
             // inside or outside of a system call.
             RawReason::Syscall => !slot.in_syscall,
-            RawReason::Forked { .. } | RawReason::VforkDone | RawReason::SyscallEntry => true,
+            RawReason::Forked { .. } | RawReason::VforkDone => true,
+            RawReason::SyscallEntry | RawReason::SyscallFiltered => true,
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
@@ -321,11 +324,21 @@ impl<B: Backend> Tracer<B> {
             RawReason::Syscall if self.table.slot(index).in_syscall => {
                 self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
             }
-            RawReason::Syscall => self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit),
             RawReason::SyscallEntry => {
                 self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
             }
-            RawReason::SyscallExit => {
+            RawReason::SyscallFiltered if entered && self.reports_syscalls(index) => {
+                self.run_silently(index)
+            }
+            RawReason::SyscallFiltered => {
+                self.queue(index, StopReason::SyscallEntry);
+                Ok(())
+            }
+            RawReason::Syscall | RawReason::SyscallExit if self.table.slot(index).to_exit => {
+                self.queue(index, StopReason::SyscallExit);
+                Ok(())
+            }
+            RawReason::Syscall | RawReason::SyscallExit => {
                 self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit)
             }
             RawReason::Unknown { raw } => {

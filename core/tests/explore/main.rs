@@ -29,12 +29,16 @@ fn explore<R: Rules>(scenario: &Scenario) -> Result<(u64, u64), String> {
         match result {
             Ok(Ok(outcome)) => ends += u64::from(outcome == Outcome::Done),
             Ok(Err(wrong)) => {
-                return Err(tell::<R>(scenario, &path.choices(), &world.story, &wrong));
+                return Err(tell::<R>(scenario, &path.choices(), &wrong));
             }
-            Err(_) => return Err(tell::<R>(scenario, &path.choices(), &world.story, "panic")),
+            Err(_) => return Err(tell::<R>(scenario, &path.choices(), "panic")),
         }
         drop(world);
         if !path.next() {
+            break;
+        }
+        if std::env::var("LIMIT").is_ok_and(|n| start.elapsed().as_secs() > n.parse().unwrap()) {
+            println!("LIMIT {:?}", path.choices());
             break;
         }
     }
@@ -49,12 +53,12 @@ fn explore<R: Rules>(scenario: &Scenario) -> Result<(u64, u64), String> {
 }
 
 /// Goes a way again, for its story.
-fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], story: &[String], wrong: &str) -> String {
+fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], wrong: &str) -> String {
     let mut world = World::<R>::new(scenario, Path::of(choices));
     world.kernel.keep_log();
     world.tells = true;
     let result = catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new())));
-    let story = if world.story.len() >= story.len() { &world.story } else { story };
+    let story = &world.story;
     format!(
         "{wrong}\n{}, {}, path {choices:?}\n{story:#?} {result:?}",
         R::RULES.system,
@@ -256,7 +260,9 @@ fn all() {
     std::panic::set_hook(Box::new(|_| {}));
     let only = std::env::var("ONLY").unwrap_or_default();
     let mut failed = 0;
-    for scenario in scenarios() {
+    let more: usize = std::env::var("MORE").map_or(0, |n| n.parse().unwrap());
+    for mut scenario in scenarios() {
+        scenario.steps += more;
         if !only.is_empty() && scenario.name != only {
             continue;
         }
@@ -283,9 +289,9 @@ fn one() {
     let choices: Vec<usize> =
         way.split_whitespace().map(|n| n.trim_matches(',').parse().unwrap()).collect();
     let story = if std::env::var("BSD").is_ok() {
-        tell::<FreeBsdRules>(&scenario, &choices, &[], "")
+        tell::<FreeBsdRules>(&scenario, &choices, "")
     } else {
-        tell::<LinuxRules>(&scenario, &choices, &[], "")
+        tell::<LinuxRules>(&scenario, &choices, "")
     };
     println!("{story}");
 }

@@ -134,11 +134,19 @@ impl<'a, R: Rules> World<'a, R> {
         self.tracer.as_mut().expect("there until the end")
     }
 
-    fn did(&mut self, what: String) {
+    /// The user did something. What it was given needs no noting: that follows from what passed
+    /// between tracer and kernel.
+    fn did(&mut self, deed: u32, tell: impl FnOnce() -> String) {
         let mut hasher = DefaultHasher::new();
-        (self.deeds, &what, self.kernel.digest()).hash(&mut hasher);
+        (self.deeds, deed, self.kernel.talk()).hash(&mut hasher);
         self.deeds = hasher.finish();
-        self.story.push(what);
+        self.tell(tell);
+    }
+
+    fn tell(&mut self, tell: impl FnOnce() -> String) {
+        if self.tells {
+            self.story.push(tell());
+        }
     }
 
     /// Goes the whole way.
@@ -258,15 +266,17 @@ impl<'a, R: Rules> World<'a, R> {
                 Ok(())
             }
             Act::Die(tid) => {
-                self.story.push(format!("{tid} dies"));
+                self.tell(|| format!("{tid} dies"));
                 self.kernel.die(tid);
                 Ok(())
             }
             Act::Resume(at) => {
+                self.did(100 + at as u32, String::new);
                 let kept = self.kept.remove(at);
                 self.resume(kept)
             }
             Act::Whim(whim, at) => {
+                self.did(100 + at as u32, String::new);
                 self.whims -= 1;
                 let kept = self.kept.remove(at);
                 self.whim(whim, kept)
@@ -276,7 +286,7 @@ impl<'a, R: Rules> World<'a, R> {
 
     fn step(&mut self, what: Move, pid: Pid, tid: Tid) {
         // Pids are in it, so it need not be in the digest of deeds.
-        self.story.push(format!("{what:?} of {pid} {tid}"));
+        self.tell(|| format!("{what:?} of {pid} {tid}"));
         let kernel = self.kernel.clone();
         self.news = true;
         let mut make = |kind, sibling| {
@@ -312,7 +322,7 @@ impl<'a, R: Rules> World<'a, R> {
     }
 
     fn take(&mut self, event: Option<Event>) -> Result<(), String> {
-        self.did(format!("wait: {event:?}"));
+        self.did(0, || format!("wait: {event:?}"));
         self.news = event.is_some();
         let Some(event) = event else { return Ok(()) };
         self.ledger.given(&event, &self.kernel)?;
@@ -331,11 +341,11 @@ impl<'a, R: Rules> World<'a, R> {
         self.news = true;
         let result = match kept {
             Kept::Event(event) => {
-                self.did(format!("resume {event:?}"));
+                self.did(1, || format!("resume {event:?}"));
                 self.tracer().resume(event, Resume::Continue)
             }
             Kept::Halted(halted) => {
-                self.did(format!("resume {halted:?}"));
+                self.did(2, || format!("resume {halted:?}"));
                 self.tracer().resume_halted(halted, |_| Next::Continue)
             }
         };
@@ -347,7 +357,7 @@ impl<'a, R: Rules> World<'a, R> {
         let event = match kept {
             Kept::Event(event) => event,
             Kept::Halted(halted) => {
-                self.did(format!("{whim:?} {halted:?}"));
+                self.did(10 + whim as u32, || format!("{whim:?} {halted:?}"));
                 match whim {
                     User::Detach => {
                         self.ledger.lives.entry(halted.pid).or_default().let_go = true;
@@ -358,7 +368,7 @@ impl<'a, R: Rules> World<'a, R> {
                 return Ok(());
             }
         };
-        self.did(format!("{whim:?} {event:?}"));
+        self.did(20 + whim as u32, || format!("{whim:?} {event:?}"));
         let pids: Vec<Pid> = match &event {
             Event::Forked(fork) => fork.parent_pid.into_iter().chain([fork.child_pid]).collect(),
             other => other.pid().into_iter().collect(),
@@ -426,7 +436,7 @@ impl<'a, R: Rules> World<'a, R> {
             return Err(wrong.clone());
         }
         self.ledger.settled(&self.kernel)?;
-        self.story.push("everybody is killed".to_string());
+        self.tell(|| "everybody is killed".to_string());
         self.kernel.set_slow_deaths(false);
         for pid in self.kernel.processes() {
             self.kernel.kill(pid);

@@ -58,14 +58,14 @@ impl Kernel {
     /// kernel's own, for the caller to explain.
     pub(crate) fn seize(&self, tid: Tid, options: i32) -> io::Result<()> {
         self.count();
-        plain(libc::PTRACE_SEIZE as _, tid, options.into())?;
+        plain(libc::PTRACE_SEIZE as _, tid, (options | self.options_of_all()).into())?;
         Ok(())
     }
 
     /// `PTRACE_SETOPTIONS`.
     pub(crate) fn set_options(&self, tid: Tid, options: i32) -> Result<()> {
         self.count();
-        plain(libc::PTRACE_SETOPTIONS as _, tid, options.into())
+        plain(libc::PTRACE_SETOPTIONS as _, tid, (options | self.options_of_all()).into())
             .map_err(|e| error("PTRACE_SETOPTIONS", tid.as_raw(), e))?;
         Ok(())
     }

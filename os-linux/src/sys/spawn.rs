@@ -11,7 +11,8 @@ use std::time::Duration;
 use trapline_core::Result;
 
 use super::{check, last_error};
-use crate::ffi::Credentials;
+use crate::ext::BpfInstruction;
+use crate::ffi::{Credentials, SECCOMP_FILTER_FLAG_SPEC_ALLOW};
 
 /// What the child says when it is about to exec.
 pub(crate) const READY: u8 = b'r';
@@ -113,12 +114,45 @@ fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Has the child of `command` say [`READY`] just before its exec, and then wait for an answer: an
-/// error number, or 0 to go on. Closures that the command has already run first.
-pub(crate) fn report_before_exec(command: &mut Command, tracer: &Line, child: Arc<Line>) {
+/// error number, or 0 to go on. Then, with its tracer there to answer for it, the filter takes
+/// effect. Closures that the command has already run first.
+pub(crate) fn report_before_exec(
+    command: &mut Command,
+    tracer: &Line,
+    child: Arc<Line>,
+    filter: Option<Vec<BpfInstruction>>,
+) {
     let tracer = tracer.raw();
     // SAFETY: the closure makes system calls and does nothing else: it allocates nothing, takes
     // no lock and does not panic. `tracer` is a number that the child alone closes for itself.
-    unsafe { command.pre_exec(move || ready(tracer, child.raw())) };
+    unsafe {
+        command.pre_exec(move || {
+            ready(tracer, child.raw())?;
+            filter.as_deref().map_or(Ok(()), install)
+        })
+    };
+}
+
+/// Runs in the child. Async-signal-safe.
+fn install(filter: &[BpfInstruction]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: filter.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?,
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    let (mode, flags) = (libc::SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+    // SAFETY: the kernel reads `program` and the instructions that it points to, which have the
+    // layout of `sock_filter`.
+    let set =
+        || check(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) });
+    match set() {
+        // Allowed to those who cannot gain privileges by it.
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+            // SAFETY: takes numbers.
+            check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+            set().map(drop)
+        }
+        result => result.map(drop),
+    }
 }
 
 /// Runs in the child. Async-signal-safe.

@@ -66,7 +66,7 @@ pub fn playing(name: &str) -> Command {
 /// Starts a program that is at its exec.
 pub fn start(linux: &mut Linux, command: Command, setup: Setup) -> RawSpawn {
     let spawned = linux.spawn(command, setup).unwrap();
-    let stop = spawned.stop.expect("an exec stop");
+    let stop = spawned.stop.unwrap_or_else(|| panic!("{spawned:?}"));
     assert_eq!(stop.tid, Some(thread_of(spawned.pid).tid));
     assert!(matches!(stop.kind, RawKind::Stop(RawReason::Execed { .. })), "{stop:?}");
     spawned

@@ -188,15 +188,19 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         "spot" => {
             static CALLS: AtomicUsize = AtomicUsize::new(0);
             handle(libc::SIGUSR1);
-            say(spot as fn() -> u32 as usize);
+            let running = Arc::new(Barrier::new(number(1) as usize + 1));
             for _ in 0..number(1) {
-                std::thread::spawn(|| {
+                let running = Arc::clone(&running);
+                std::thread::spawn(move || {
+                    running.wait();
                     loop {
                         CALLS.fetch_add(spot() as usize, Ordering::Relaxed);
                         std::thread::yield_now();
                     }
                 });
             }
+            running.wait();
+            say(spot as fn() -> u32 as usize);
             until_stdin_closes();
             let before = CALLS.load(Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(200));

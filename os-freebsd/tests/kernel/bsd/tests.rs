@@ -28,7 +28,8 @@ tests! {
     wait: leaves_host_children no_tracees waker_from_thread_and_handler sigchld_ignored
         stops_untold nobody_starves poll_and_brief;
     registers: round_trip step step_then_continue memory_bounds debug_registers;
-    syscalls: entry_and_exit exits_of_fork_and_exec run_syscall_without_flag;
+    syscalls: entry_and_exit exits_of_fork_and_exec run_syscall_without_flag
+        step_in_a_call;
     detach: signals_counted breakpoints_of_threads step_outstanding pending_fork
         after_overtaken_interrupt;
     ext: map_status_reaper questions;

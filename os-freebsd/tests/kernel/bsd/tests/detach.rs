@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, Run, TrapOrigin, Waited};
+use trapline_core::backend::{
+    NewTask, Patience, RawKind, RawReason, Run, Thread, TrapOrigin, Waited,
+};
 use trapline_core::{Arch, Backend, EventFlags, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
 
@@ -71,33 +73,25 @@ pub(super) fn breakpoints_of_threads() {
     }
 }
 
-/// A thread that was to step is let go at the stop of another.
+/// Threads that were to step are let go at the stop of one of them; others have trapped too, or
+/// are yet to.
 pub(super) fn step_outstanding() {
     let mut b = FreeBsd::open().unwrap();
-    for _ in 0..10 {
+    for _ in 0..20 {
         let (talk, _) = Talk::new(&["spot", "4"]);
         b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
         let stop = next(&mut b);
-        let pid = talk.pid;
-        eprintln!("pid {pid}");
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs(8));
-            let _ = std::process::Command::new("/bin/sh").args(["-c", &format!("ps -axHo pid,ppid,state,lwp,wchan,tracer,sigmask,flags,flags2,pending,time,comm | grep '^ *{pid}'; procstat -k {pid}; procstat -i -a | grep SIGTRAP; sleep 1; procstat -k {pid}")]).status();
-        });
-        // All of them step; one reports, others have trapped, others are yet to.
-        for tid in b.threads(talk.pid).unwrap() {
-            b.set_step(trapline_core::backend::Thread { pid: talk.pid, tid }, true).unwrap();
+        let threads = b.threads(talk.pid).unwrap();
+        assert_eq!(threads.len(), 5);
+        for tid in threads {
+            b.set_step(Thread { pid: talk.pid, tid }, true).unwrap();
         }
-        go(&mut b, &stop);
+        b.resume(thread(&stop), Run::Step, None).unwrap();
         let stop = next(&mut b);
-        assert!(matches!(reason(&stop), RawReason::Signal { signal: Signal::TRAP, .. }));
-        eprintln!("detach");
+        let trap = RawReason::Signal { signal: Signal::TRAP, trap: Some(TrapOrigin::Step) };
+        assert_eq!(reason(&stop), trap);
         b.detach(thread(&stop), None).unwrap();
-        eprintln!("detached");
         settle();
-        let _ = std::process::Command::new("/bin/ps")
-            .args(["-axHo", "pid,ppid,state,lwp,wchan,tracer,sigmask,flags,flags2,pending,comm"])
-            .status();
         let (handled, code) = talk.finish();
         assert_eq!((handled.as_str(), code), ("0", Some(0)));
     }
@@ -107,12 +101,12 @@ pub(super) fn step_outstanding() {
 /// and no child stays traced.
 pub(super) fn pending_fork() {
     let mut b = FreeBsd::open().unwrap();
-    for round in 0..15 {
-        let first = start(&mut b, &["forks", "6", "40"], EventFlags::PROCESS);
+    for round in 0..8 {
+        let first = start(&mut b, &["forks", "6", "12"], EventFlags::PROCESS);
         let pid = first.pid.unwrap();
         let mut stop = first;
         let mut children: Vec<Pid> = Vec::new();
-        for _ in 0..40 + round {
+        for _ in 0..25 + 3 * round {
             if let RawKind::Stop(RawReason::Forked {
                 task: Some(NewTask::Process { pid, .. }),
                 ..

@@ -113,3 +113,28 @@ pub(super) fn run_syscall_without_flag() {
     b.resume(thread(&entry), Run::Continue, None).unwrap();
     assert_eq!(next(&mut b).kind, RawKind::Ended(ExitStatus::Code(0)));
 }
+
+/// From the entry and from the exit of a call.
+pub(super) fn step_in_a_call() {
+    use trapline_core::Signal;
+    use trapline_core::backend::TrapOrigin;
+    let mut b = FreeBsd::open().unwrap();
+    for wanted in [RawReason::SyscallEntry, RawReason::SyscallExit] {
+        let mut stop = start(&mut b, &["pids"], EventFlags::PROCESS);
+        loop {
+            let t = thread(&stop);
+            if reason(&stop) == wanted && b.syscall(t).unwrap().number == GETPPID {
+                break;
+            }
+            b.resume(t, Run::Syscall, None).unwrap();
+            stop = next(&mut b);
+        }
+        let t = thread(&stop);
+        b.resume(t, Run::Step, None).unwrap();
+        let stop = next(&mut b);
+        let trap = RawReason::Signal { signal: Signal::TRAP, trap: Some(TrapOrigin::Step) };
+        assert_eq!(reason(&stop), trap, "{wanted:?}");
+        b.resume(t, Run::Continue, None).unwrap();
+        assert_eq!(run_out(&mut b), ExitStatus::Code(0));
+    }
+}

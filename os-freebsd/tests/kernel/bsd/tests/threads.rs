@@ -1,6 +1,6 @@
 //! LWPs.
 
-use trapline_core::backend::{Patience, RawKind, RawReason, Run, Waited};
+use trapline_core::backend::{Patience, RawKind, RawReason, Run, Thread, Waited};
 use trapline_core::{Backend, EventFlags, ExitStatus};
 use trapline_os_freebsd::FreeBsd;
 
@@ -40,7 +40,7 @@ pub(super) fn suspend_one() {
     // The one that calls `spot`: not the first, which sleeps in read.
     let mut caller = thread(&stop);
     for tid in threads {
-        let one = trapline_core::backend::Thread { pid: talk.pid, tid };
+        let one = Thread { pid: talk.pid, tid };
         let reads = b.lwp_info(one).unwrap().syscall == 3;
         if !reads {
             caller = one;
