@@ -3,6 +3,8 @@
 //!
 //! `TRAPLINE_BLESS=1 cargo test golden` prints the list that it found, for `golden.jsonl`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::fixtures::fixture;
@@ -29,7 +31,9 @@ impl Names {
 fn normalise(json: &str) -> Vec<String> {
     let this = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let us = u64::from(std::process::id());
-    let (mut pids, mut tids) = (Names::default(), Names::default());
+    let mut pids = Names::default();
+    // Within its process, for FreeBSD uses the ids of threads again at once.
+    let mut tids: HashMap<u64, Names> = HashMap::new();
     let mut lines = Vec::new();
     for line in json.lines() {
         let event: Map<String, Value> = serde_json::from_str(line).expect("a JSON object");
@@ -49,7 +53,10 @@ fn normalise(json: &str) -> Vec<String> {
                     "the tracer".into()
                 }
                 "pid" | "child" | "real_parent" => pids.name('P', value),
-                "tid" | "former_tid" => tids.name('T', value),
+                "tid" | "former_tid" => {
+                    let process = event["pid"].as_u64().expect("a pid");
+                    tids.entry(process).or_default().name('T', value)
+                }
                 "path" | "argv" => {
                     let text = value.to_string().replace(&this, "THIS");
                     serde_json::from_str(&text).unwrap()

@@ -24,8 +24,8 @@
 //! sleep, at once; what happened before it, once too often, which costs one more look.
 //!
 //! *The net.* A host that has set SA_NOCLDSTOP gets no SIGCHLD for stops. A sleep therefore ends
-//! after 100 ms, to look again. If that ever finds a stop, and from the start in such a host, a
-//! [lookout](crate::waker::Lookout) is posted, so that no further stop waits for it.
+//! after 100 ms, to look again. In such a host a [lookout](crate::waker::Lookout) is posted from
+//! the start, or when that first finds a stop, so that no further stop waits for it.
 //!
 //! # In turn
 //!
@@ -41,7 +41,7 @@ use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status, hides_syscall_exit};
-use crate::sys::{Errno, Event, Go, Told};
+use crate::sys::{self, Errno, Event, Go, Told};
 
 /// How long [`Patience::Brief`] is.
 const BRIEF: Duration = Duration::from_millis(1);
@@ -127,7 +127,7 @@ impl FreeBsd {
             if !full {
                 if let Some(stop) = self.stop()? {
                     self.turn.streak += 1;
-                    if self.turn.netted {
+                    if self.turn.netted && sys::child_stops_untold() {
                         self.post_lookout();
                     }
                     return Ok(Waited::Stop(stop));

@@ -1,5 +1,7 @@
 //! Attaching to running processes: all threads, one stop, clean refusals.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::io::{BufRead, BufReader};

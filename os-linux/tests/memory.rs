@@ -1,5 +1,7 @@
 //! M2: reads and writes of any length, into read-only text too, as far as the memory goes.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::fs;

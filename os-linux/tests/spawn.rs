@@ -1,6 +1,8 @@
 //! E9: a program is started as `std::process::Command` starts it, and traced from before its first
 //! instruction.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::fs;

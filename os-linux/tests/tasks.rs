@@ -1,5 +1,7 @@
 //! E2, E3, E4: what a fork event has made, and what a thread was before its exec.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::collections::VecDeque;

@@ -1,6 +1,8 @@
 //! W2: a wait takes stops and ends of tracees, and never those of another child of the host. And
 //! what a stop costs.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! W1: a waker ends a blocked wait, from any thread and any signal handler, and no wake is lost.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::fs;

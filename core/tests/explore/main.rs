@@ -285,7 +285,8 @@ fn all() {
 fn one() {
     let Ok(way) = std::env::var("WAY") else { return };
     let only = std::env::var("ONLY").unwrap_or_default();
-    let scenario = scenarios().into_iter().find(|s| s.name == only).unwrap();
+    let mut scenario = scenarios().into_iter().find(|s| s.name == only).unwrap();
+    scenario.steps += std::env::var("MORE").map_or(0, |n| n.parse().unwrap());
     let choices: Vec<usize> =
         way.split_whitespace().map(|n| n.trim_matches(',').parse().unwrap()).collect();
     let story = if std::env::var("BSD").is_ok() {

@@ -102,11 +102,11 @@ pub(super) fn step_outstanding() {
 pub(super) fn pending_fork() {
     let mut b = FreeBsd::open().unwrap();
     for round in 0..8 {
-        let first = start(&mut b, &["forks", "6", "12"], EventFlags::PROCESS);
+        let first = start(&mut b, &["forks", "4", "8"], EventFlags::PROCESS);
         let pid = first.pid.unwrap();
         let mut stop = first;
         let mut children: Vec<Pid> = Vec::new();
-        for _ in 0..25 + 3 * round {
+        for _ in 0..12 + 3 * round {
             if let RawKind::Stop(RawReason::Forked {
                 task: Some(NewTask::Process { pid, .. }),
                 ..
