@@ -1,6 +1,8 @@
 //! W1, W2: waits that share a process with others.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use trapline::{Event, EventFlags, ExitStatus, Resume};
@@ -78,6 +80,35 @@ crate::tests! {
         assert_eq!(log.count("fork"), 200);
         assert_eq!(log.count("exit"), 201);
         assert!(log.count("woken") > 0);
+    }
+
+    fn w1_no_wake_up_is_lost() {
+        let runs: u64 =
+            std::env::var("TRAPLINE_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+        let run = Arc::new(AtomicU64::new(0));
+        let watched = run.clone();
+        // Each run has its own time limit.
+        std::thread::spawn(move || {
+            let mut last = (0, Instant::now());
+            loop {
+                std::thread::sleep(Duration::from_millis(50));
+                let now = watched.load(Ordering::SeqCst);
+                if now != last.0 {
+                    last = (now, Instant::now());
+                }
+                if last.1.elapsed() > Duration::from_secs(20) {
+                    eprintln!("run {now} hangs");
+                    std::process::abort();
+                }
+            }
+        });
+        for n in 1..=runs {
+            run.store(n, Ordering::SeqCst);
+            let flags = EventFlags::PROCESS | EventFlags::THREAD;
+            let log = trace(flags, fixture("thread-storm", &["16"]));
+            assert_eq!(log.count("exit"), 17);
+            assert_eq!(log.count("thread exit"), 32);
+        }
     }
 
     fn w2_the_hosts_own_children_are_left_to_it() {

@@ -89,7 +89,18 @@ pub struct FreeBsd {
     pub(crate) rung: bool,
     pub(crate) lookout: Option<Lookout>,
     pub(crate) spawner: Option<Spawner>,
+    /// The process that made it.
+    owner: u32,
     _only: OnlyOne,
+}
+
+impl Drop for FreeBsd {
+    fn drop(&mut self) {
+        if self.owner != std::process::id() {
+            // A fork of the host has a copy, but no queue: its number may be another file's.
+            std::mem::forget(Arc::clone(&self.queue));
+        }
+    }
 }
 
 /// The right to be the one tracer of this process.
@@ -139,6 +150,7 @@ impl Backend for FreeBsd {
             rung: false,
             lookout: None,
             spawner: None,
+            owner: std::process::id(),
             _only: only,
         };
         if sys::child_stops_untold() {

@@ -25,9 +25,6 @@ pub(crate) const SI_ASYNCIO: i32 = 0x10004;
 pub(crate) const SI_MESGQ: i32 = 0x10005;
 pub(crate) const SI_LWP: i32 = 0x10007;
 
-/// `pl_event` of a thread that reports, or waits for its turn to report.
-pub(crate) const PL_EVENT_SIGNAL: i32 = 1;
-
 bitflags! {
     /// `pl_flags` of `PT_LWPINFO`: what is true of a thread. Not each of them is what stopped it:
     /// see [`LwpInfo`].
@@ -73,7 +70,7 @@ bitflags! {
         /// `PTRACE_VFORK`: the end of a vfork.
         const VFORK = 0x20;
 
-        /// `PTRACE_SYSCALL`.
+        /// `PTRACE_SYSCALL`
         const SYSCALL = Self::SCE.bits() | Self::SCX.bits();
     }
 }
@@ -82,12 +79,20 @@ impl EventMask {
     /// The mask of a process whose tracing has just begun: `PTRACE_DEFAULT`.
     pub(crate) const FIRST: EventMask = EventMask::EXEC;
 
+    /// What tracing system calls takes. Without events of LWPs a new one would stop as if it left
+    /// a call that it never made (`fork_return` in `kern_fork.c`).
+    pub(crate) const CALLS: EventMask = EventMask::SYSCALL.union(EventMask::LWP);
+
     /// The mask for these flags. Forks, vforks and execs are always on, and the engine shows what
     /// was asked for: a change of flags then holds at once.
     pub(crate) fn of(flags: EventFlags) -> EventMask {
         let mut mask = EventMask::EXEC | EventMask::FORK | EventMask::VFORK;
-        mask.set(EventMask::LWP, flags.intersects(EventFlags::THREAD | EventFlags::EXIT));
-        mask.set(EventMask::SYSCALL, flags.contains(EventFlags::SYSCALL));
+        if flags.intersects(EventFlags::THREAD | EventFlags::EXIT) {
+            mask |= EventMask::LWP;
+        }
+        if flags.contains(EventFlags::SYSCALL) {
+            mask |= EventMask::CALLS;
+        }
         mask
     }
 }
@@ -103,7 +108,7 @@ impl SignalSet {
     }
 
     pub(crate) fn has(&self, number: i32) -> bool {
-        let bit = u32::try_from(number - 1).unwrap_or(u32::MAX);
+        let bit = u32::try_from(number).ok().and_then(|n| n.checked_sub(1)).unwrap_or(u32::MAX);
         let word = usize::try_from(bit / 32).unwrap_or(usize::MAX);
         self.0.get(word).is_some_and(|word| word >> (bit % 32) & 1 != 0)
     }
@@ -264,7 +269,7 @@ pub(crate) fn reason(signal: i32, info: &LwpInfo) -> RawReason {
         } else if has(LwpFlags::SCX) {
             RawReason::SyscallExit
         } else {
-            RawReason::Unknown { raw: info.flags.bits().cast_unsigned() }
+            RawReason::Unknown { raw: info.flags.bits() as u32 }
         };
     }
     match Signal::from_raw(signal) {
@@ -272,7 +277,7 @@ pub(crate) fn reason(signal: i32, info: &LwpInfo) -> RawReason {
             let trap = info.siginfo.filter(|_| signal == SIGTRAP).map(|i| trap_origin(i.code));
             RawReason::Signal { signal: found, trap }
         }
-        None => RawReason::Unknown { raw: info.flags.bits().cast_unsigned() },
+        None => RawReason::Unknown { raw: info.flags.bits() as u32 },
     }
 }
 

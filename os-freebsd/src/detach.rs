@@ -198,9 +198,11 @@ impl FreeBsd {
     ) -> Result<()> {
         let pid = thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let due = self.tracees.get(&pid).is_some_and(|t| t.expected.due > 0);
+            if self.tracees.get(&pid).is_none_or(|tracee| tracee.expected.due == 0) {
+                return Ok(());
+            }
             let process = self.kernel.process(pid).ok().flatten();
-            if !due || !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
+            if !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
                 return Ok(());
             }
             // A thread that has stopped for a signal goes on to look for the next one before it

@@ -5,16 +5,13 @@ use libc::{c_int, c_uint, c_void, id_t, idtype_t, pid_t, siginfo_t, sigval};
 
 /// `sys/wait.h`: also children whose end is told by another signal than SIGCHLD (`rfork(2)` with
 /// RFTSIGZMB); no others.
-pub(crate) const WLINUXCLONE: c_int = 0x8000_0000_u32.cast_signed();
+pub(crate) const WLINUXCLONE: c_int = 0x8000_0000_u32 as c_int;
 
 /// `sys/proc.h`: ids above it are LWPs'.
 pub(crate) const PID_MAX: pid_t = 99_999;
 
 /// `sys/proc.h`, of `ki_tdflags`: the sleep can be interrupted.
 pub(crate) const TDF_SINTR: i64 = 0x8;
-
-/// `sys/user.h`: the length of `struct kinfo_proc` on amd64, of all versions.
-pub(crate) const KINFO_PROC_SIZE: usize = 1088;
 
 // machine/ptrace.h
 pub(crate) const PT_GETXSTATE_INFO: c_int = 68;
@@ -79,3 +76,51 @@ unsafe extern "C" {
     /// sigqueue(2)
     pub(crate) fn sigqueue(pid: pid_t, signo: c_int, value: sigval) -> c_int;
 }
+
+/// The layout of a structure, as `tests/headers.c` has it too.
+macro_rules! layout {
+    ($type:ty, $size:literal $(, $field:ident: $offset:literal)* $(,)?) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            $(assert!(std::mem::offset_of!($type, $field) == $offset);)*
+        };
+    };
+}
+
+layout!(XstateInfo, 16, xsave_mask: 0, xsave_len: 8);
+layout!(FpReg, 512);
+layout!(DbReg, 128, dr: 0);
+layout!(ScRet, 24, sr_retval: 0, sr_error: 16);
+layout!(
+    ReaperStatus, 80, rs_flags: 0, rs_children: 4, rs_descendants: 8, rs_reaper: 12, rs_pid: 16,
+    rs_pad0: 20,
+);
+layout!(idtype_t, 4);
+layout!(id_t, 8);
+layout!(sigval, 8);
+layout!(libc::sigset_t, 16);
+layout!(
+    siginfo_t, 80, si_signo: 0, si_errno: 4, si_code: 8, si_pid: 12, si_uid: 16, si_addr: 24,
+    si_value: 32,
+);
+layout!(
+    libc::ptrace_lwpinfo, 160, pl_lwpid: 0, pl_event: 4, pl_flags: 8, pl_sigmask: 12,
+    pl_siglist: 28, pl_siginfo: 48, pl_tdname: 128, pl_child_pid: 148, pl_syscall_code: 152,
+    pl_syscall_narg: 156,
+);
+layout!(libc::ptrace_io_desc, 32, piod_op: 0, piod_offs: 8, piod_addr: 16, piod_len: 24);
+layout!(
+    libc::ptrace_vm_entry, 64, pve_entry: 0, pve_timestamp: 4, pve_start: 8, pve_end: 16,
+    pve_offset: 24, pve_prot: 32, pve_pathlen: 36, pve_fileid: 40, pve_fsid: 48, pve_path: 56,
+);
+layout!(
+    libc::reg, 176, r_r15: 0, r_rdi: 64, r_rax: 112, r_trapno: 120, r_fs: 124, r_gs: 126,
+    r_err: 128, r_es: 132, r_ds: 134, r_rip: 136, r_cs: 144, r_rflags: 152, r_rsp: 160, r_ss: 168,
+);
+layout!(
+    libc::kinfo_proc, 1088, ki_pid: 72, ki_ppid: 76, ki_siglist: 104, ki_flag: 368, ki_stat: 388,
+    ki_tracer: 576, ki_tid: 600, ki_tdflags: 1080,
+);
+layout!(
+    libc::kevent, 64, ident: 0, filter: 8, flags: 10, fflags: 12, data: 16, udata: 24, ext: 32,
+);

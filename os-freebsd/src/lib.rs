@@ -8,7 +8,7 @@
 //! # How FreeBSD traces
 //!
 //! * The *process* is traced, not the thread, and the tracer is a process too: a stop stops all
-//!   LWPs, and any thread of the tracer may ask. So there can be one [`FreeBsd`] in a process.
+//!   LWPs, and any thread of the tracer may ask. So there can be one tracer in a process.
 //! * A stop is told by `wait6`, what it is by `PT_LWPINFO`: two requests, and one to resume.
 //! * An end is told by the kqueue, and only then waited for, by its pid: a wait for everybody
 //!   would take the exit status of the host's own children (see `wait.rs`).
@@ -24,6 +24,7 @@ mod attach;
 #[cfg(target_os = "freebsd")]
 mod backend;
 #[cfg(any(target_os = "freebsd", test))]
+#[cfg_attr(not(target_os = "freebsd"), allow(unreachable_pub))]
 mod decode;
 #[cfg(target_os = "freebsd")]
 mod detach;

@@ -28,7 +28,9 @@ impl FreeBsd {
             }
         }
         let mut mask = tracee.wanted;
-        mask.set(EventMask::SYSCALL, run == Run::Syscall || mask.contains(EventMask::SYSCALL));
+        if run == Run::Syscall {
+            mask |= EventMask::CALLS;
+        }
         let change = (mask != tracee.mask).then_some(mask);
         let steps = tracee.stepping.iter().position(|&other| other == tid);
         match (run, steps) {

@@ -93,7 +93,7 @@ impl FreeBsd {
             let ended = || Error::Spawn(io::Error::other("the child is not there"));
             return Err(result.err().unwrap_or_else(ended));
         };
-        let pid = child.id().cast_signed();
+        let pid = child.id() as i32;
         let mut stop = None;
         if let Some(tid) = newborn.execed {
             let mask = EventMask::of(setup.flags);
@@ -193,7 +193,7 @@ impl FreeBsd {
     /// std says that the exec has succeeded. What it knows is that its pipe to the child was
     /// closed, so the child may have been killed as well.
     fn born(&mut self, child: Child, newborn: &mut Newborn) -> Result<()> {
-        let pid = child.id().cast_signed();
+        let pid = child.id() as i32;
         newborn.pid = Some(pid);
         newborn.child = Some(child);
         if newborn.execed.is_none() && self.adopt(pid)?.is_none() {
@@ -209,7 +209,7 @@ impl FreeBsd {
     /// After a failed exec std waits for the child, which is traced: a signal just then stops it,
     /// and std takes the stop for its end and leaves it there.
     fn bury_failed(&mut self) {
-        let us = std::process::id().cast_signed();
+        let us = std::process::id() as i32;
         let processes = self.kernel.all_processes().unwrap_or_default();
         for process in processes.iter().filter(|p| p.tracer == us && p.parent == us) {
             let pid = process.pid;

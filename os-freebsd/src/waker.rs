@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use trapline_core::backend::Wake;
 use trapline_core::{Error, Result};
@@ -68,8 +69,10 @@ impl Lookout {
         let post = move || {
             Mask::full().set(); // the host's handlers run on its own threads
             while let Ok(()) = told.recv() {
-                // An error says that there are no children. To look again then is as good.
-                let _ = sys::sleep_until_stop();
+                if sys::sleep_until_stop().is_err() {
+                    // No traced child, or only such as a plain wait does not find.
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 let _ = queue.ring();
             }
         };

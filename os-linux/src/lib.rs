@@ -22,7 +22,6 @@
 mod attach;
 mod decode;
 mod ext;
-#[allow(unsafe_code)]
 mod ffi;
 mod memory;
 mod process;

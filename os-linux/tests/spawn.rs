@@ -237,6 +237,47 @@ fn e9_signals_at_any_moment_before_the_exec() {
     });
 }
 
+/// Stops without end: std, waiting for a child whose exec has failed, may get one of them.
+#[test]
+fn e9_a_storm_of_stops_before_a_failed_exec() {
+    within(120, || {
+        let mut linux = Linux::open().unwrap();
+        for round in 0..300 {
+            let mut command = Command::new("/does/not/exist");
+            // SAFETY: fork, kill and _exit are async-signal-safe.
+            unsafe {
+                command.pre_exec(move || {
+                    let target = libc::getpid();
+                    if libc::fork() == 0 {
+                        for _ in 0..500 {
+                            libc::kill(
+                                target,
+                                if round % 2 == 0 { libc::SIGSTOP } else { libc::SIGURG },
+                            );
+                        }
+                        libc::_exit(0);
+                    }
+                    Ok(())
+                })
+            };
+            match linux.spawn(command, KILL) {
+                Err(Error::Spawn(e)) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(linux.wait(Patience::Poll).unwrap(), Waited::NoTracees);
+        }
+    });
+}
+
+/// A host that ignores SIGCHLD has no children to wait for; its tracees are there all the same.
+#[test]
+fn e9_a_host_that_ignores_sigchld() {
+    within(20, || {
+        let status = playing("no SIGCHLD").status().unwrap();
+        assert_eq!(status.code(), Some(42));
+    });
+}
+
 #[test]
 fn e9_the_program_has_the_mask_of_the_tracer() {
     within(10, || {
@@ -324,9 +365,30 @@ fn e9_a_host_without_stdio() {
 #[test]
 #[ignore = "played by other tests"]
 fn role() {
-    if std::env::var("TRAPLINE_ROLE").as_deref() != Ok("no stdio") {
-        return;
+    match std::env::var("TRAPLINE_ROLE").as_deref() {
+        Ok("no stdio") => without_stdio(),
+        Ok("no SIGCHLD") => without_sigchld(),
+        _ => {}
     }
+}
+
+fn without_sigchld() {
+    // SAFETY: sets no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let mut linux = Linux::open().unwrap();
+    for _ in 0..20 {
+        let spawned = start(&mut linux, sh("exit 5"), KILL);
+        go(&mut linux, thread_of(spawned.pid));
+        assert_eq!(run_to_end(&mut linux), [(thread_of(spawned.pid).tid, ExitStatus::Code(5))]);
+        match linux.spawn(Command::new("/does/not/exist"), KILL) {
+            Err(Error::Spawn(e)) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::process::exit(42);
+}
+
+fn without_stdio() {
     // The files have numbers above 2, so that std puts all three over what is free.
     let (mut out, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let others = [fs::File::open("/dev/null").unwrap(), fs::File::open("/dev/null").unwrap()];

@@ -11,6 +11,7 @@ impl Model {
     pub(super) fn fork(&mut self, tid: Tid, kind: ForkKind, sibling: bool) -> Option<Pid> {
         let task = self.tasks.get(&tid)?.clone();
         let maker = self.processes.get(&task.pid)?.clone();
+        let sibling = sibling && self.rules.siblings;
         let parent = if sibling { maker.parent } else { task.pid };
         let child = self.add_process(parent, &maker.program);
         let memory = match kind {

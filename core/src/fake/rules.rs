@@ -30,6 +30,8 @@ pub struct RuleSet {
     pub tells_ids: bool,
     /// Whether stop signals stop a traced process.
     pub job_control: bool,
+    /// Whether a process can make a sibling (`CLONE_PARENT`); if not, it makes a child.
+    pub siblings: bool,
     /// Whether an orphan goes to the nearest subreaper among its ancestors, or always to init.
     pub subreapers: bool,
 }
@@ -48,6 +50,7 @@ impl Rules for LinuxRules {
         kills_stopped: true,
         tells_ids: false,
         job_control: true,
+        siblings: true,
         subreapers: true,
     };
 }
@@ -66,6 +69,7 @@ impl Rules for FreeBsdRules {
         kills_stopped: false,
         tells_ids: true,
         job_control: false,
+        siblings: false,
         subreapers: true,
     };
 }

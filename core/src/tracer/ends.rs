@@ -158,6 +158,9 @@ impl<B: Backend> Tracer<B> {
         self.backend.forget(pid);
         // Who was killed, or ended with others, may have been in a fork.
         let crowd = self.table.process(process).threads.len() > 1;
+        let killed = matches!(status, ExitStatus::Killed { .. });
+        let cut_short = crowd || killed || self.has_lost(pid);
+        self.table.process_mut(process).cut_short = cut_short;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             let (tid, first, known, held) =
@@ -165,7 +168,7 @@ impl<B: Backend> Tracer<B> {
             if known && !first {
                 self.queue_thread_exit(flags, pid, tid);
             }
-            if crowd || matches!(status, ExitStatus::Killed { .. }) {
+            if cut_short {
                 self.lose(index, None);
             }
             self.table.release_tid(index);
@@ -212,12 +215,10 @@ impl<B: Backend> Tracer<B> {
     /// Queues the `Exited` of a process, once nothing else of it is left.
     pub(super) fn queue_exit(&mut self, process: u32) {
         let entry = self.table.process(process);
-        let Some(status) = entry.ended else { return };
-        if entry.exit_queued {
+        if entry.ended.is_none() || entry.exit_queued {
             return;
         }
-        let killed = matches!(status, ExitStatus::Killed { .. });
-        if !entry.threads.is_empty() || self.may_have_forked(entry.pid, killed) {
+        if !entry.threads.is_empty() || self.may_have_forked(entry.pid, entry.cut_short) {
             if !self.held_exits.contains(&process) {
                 self.held_exits.push(process);
             }

@@ -284,6 +284,11 @@ impl<B: Backend> Tracer<B> {
         self.lost.push(Lost { pid, tid, real_parent, forked, at: Instant::now(), setup });
     }
 
+    /// Whether a process has lost a thread that may have been in a fork.
+    pub(super) fn has_lost(&self, pid: Pid) -> bool {
+        self.lost.iter().any(|lost| lost.pid == pid)
+    }
+
     /// Whether something of a fork is still to come that nothing else announces.
     pub(super) fn expects_a_half(&self) -> bool {
         self.parked.iter().any(|parked| !parked.waits)
@@ -306,10 +311,10 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Whether the end of a process must wait for the event of a fork that it may have made.
-    pub(super) fn may_have_forked(&self, pid: Pid, killed: bool) -> bool {
+    pub(super) fn may_have_forked(&self, pid: Pid, cut_short: bool) -> bool {
         self.awaited.iter().any(|fork| fork.parent_pid == pid)
             || self.lost.iter().any(|lost| lost.pid == pid && lost.forked.is_some())
-            || (killed && self.parked.iter().any(|p| matches!(p.raw.kind, RawKind::Stop(_))))
+            || (cut_short && self.parked.iter().any(|p| matches!(p.raw.kind, RawKind::Stop(_))))
     }
 
     /// Takes back the announcement of the child that a thread is stopped for.
@@ -382,12 +387,9 @@ impl<B: Backend> Tracer<B> {
             self.early.insert(0, pid);
         }
         let mut suspects = self.lost.clone();
-        let own = |lost: &Lost| lost.pid == real_parent;
-        let siblings = |lost: &Lost| living.is_some() && lost.real_parent == Some(real_parent);
-        if suspects.iter().any(own) {
-            suspects.retain(own);
-        } else if suspects.iter().any(siblings) {
-            suspects.retain(siblings);
+        let likely = |lost: &Lost| lost.pid == real_parent || lost.real_parent == Some(real_parent);
+        if living.is_some() && suspects.iter().any(likely) {
+            suspects.retain(likely);
         }
         let parent_pid = match suspects.first() {
             Some(first) => suspects.iter().all(|s| s.pid == first.pid).then_some(first.pid),

@@ -115,11 +115,7 @@ impl<B: Backend> Tracer<B> {
     fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
         let pid = self.table.process(process).pid;
         if B::STOP_SCOPE == StopScope::Process {
-            for tid in self.backend.threads(pid)? {
-                if self.table.find_thread(tid).is_none() {
-                    self.table.add_thread(process, tid, State::Resting);
-                }
-            }
+            self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
         self.interrupt_running(process)?;
@@ -161,6 +157,24 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
+    }
+
+    /// Where a process stops as a whole: looks up the threads of a stopped one. The birth and the
+    /// death of those that rest may have gone unreported.
+    pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
+        let tids = self.backend.threads(self.table.process(process).pid)?;
+        for index in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(index);
+            if slot.state == State::Resting && !tids.contains(&slot.thread.tid) {
+                self.thread_ended(index);
+            }
+        }
+        for tid in tids {
+            if self.table.find_thread(tid).is_none() {
+                self.table.add_thread(process, tid, State::Resting);
+            }
+        }
+        Ok(())
     }
 
     /// Asks every running thread of a process to stop.

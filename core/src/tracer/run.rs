@@ -266,29 +266,34 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if this process is not traced.
     pub fn interrupt(&mut self, pid: Pid) -> Result<()> {
         let process = self.traced(pid)?;
-        let threads = self.table.process(process).threads.clone();
-        let mut running: Vec<u32> = threads.clone();
+        let mut running = self.table.process(process).threads.clone();
         running.retain(|&i| !self.table.slot(i).is_stopped());
         // The first thread, as a user expects; but one that the kernel holds answers only when it
         // is let go of.
         running.sort_by_key(|&i| !self.table.slot(i).first);
-        let mut chosen = running.first().copied();
         if running.len() > 1 {
-            for &i in &running {
+            let answers = |&i: &u32| {
                 let thread = self.table.slot(i).thread;
-                if matches!(self.backend.is_held(thread), Ok(false)) {
-                    chosen = Some(i);
-                    break;
-                }
+                matches!(self.backend.is_held(thread), Ok(false))
+            };
+            if let Some(at) = running.iter().position(answers) {
+                running.swap(0, at);
             }
         }
-        if let Some(index) = chosen {
+        for index in running {
             let thread = self.table.slot(index).thread;
-            unless_gone(self.backend.interrupt(thread))?;
-            self.table.slot_mut(index).interrupt = Interrupt::Asked;
-        } else if let Some(&index) =
-            threads.iter().find(|&&i| self.table.slot(i).state == State::Resting)
-        {
+            // One that is gone is a first thread that ended before the others.
+            if unless_gone(self.backend.interrupt(thread))?.is_some() {
+                self.table.slot_mut(index).interrupt = Interrupt::Asked;
+                return Ok(());
+            }
+        }
+        if B::STOP_SCOPE == StopScope::Process {
+            self.look_up_threads(process)?;
+        }
+        let mut threads = self.table.process(process).threads.iter();
+        let rests = threads.find(|&&i| self.table.slot(i).state == State::Resting);
+        if let Some(&index) = rests {
             self.queue(index, StopReason::Interrupted);
         }
         Ok(())

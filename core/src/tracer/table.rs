@@ -108,6 +108,8 @@ pub(super) struct Process {
     pub(super) released: bool,
     /// Its end, once the kernel told it.
     pub(super) ended: Option<ExitStatus>,
+    /// A thread of it may have been in a fork when it ended.
+    pub(super) cut_short: bool,
     /// Its `Exited` is in the queue or was given.
     pub(super) exit_queued: bool,
     /// For a spawned one, what std knows of it.
@@ -129,6 +131,7 @@ impl Process {
             letting_go: false,
             released: false,
             ended: None,
+            cut_short: false,
             exit_queued: false,
             child: None,
         }

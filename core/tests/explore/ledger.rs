@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trapline_core::backend::{RawKind, RawReason};
 use trapline_core::fake::{Kernel, Report, Rules};
-use trapline_core::{Event, EventFlags, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Tid};
+use trapline_core::{
+    Event, EventFlags, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid,
+};
 
 /// One process, from its first to its last event.
 #[derive(Debug, Default)]
@@ -12,6 +14,10 @@ pub(crate) struct Life {
     /// Who made it, and how.
     pub(crate) made: Option<(Pid, Tid, ForkKind)>,
     announced: u32,
+    /// Its own first half came before the end of its maker.
+    early: bool,
+    /// Nobody wants to hear of its fork.
+    unasked: bool,
     /// Its fork was dropped, and so will be given again.
     given_again: bool,
     pub(crate) exited: bool,
@@ -52,31 +58,45 @@ impl Ledger {
             ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
         };
         // Nobody asked to be told.
-        let announced = u32::from(!self.flags.contains(flag));
+        let unasked = !self.flags.contains(flag);
         let made = Some((maker.0, maker.1, kind));
-        self.lives.insert(child, Life { made, announced, ..Life::default() });
+        let announced = u32::from(unasked);
+        self.lives.insert(child, Life { made, announced, unasked, ..Life::default() });
     }
 
     /// The user has dropped an event.
     pub(crate) fn dropped(&mut self, event: &Event) {
-        if let Event::Forked(fork) = event {
-            if let Some(life) = self.lives.get_mut(&fork.child_pid) {
+        match event {
+            Event::Stopped(stop) => self.dropped_stop(stop),
+            Event::Forked(fork) => {
+                let halves = [&fork.parent, &fork.child];
+                halves.iter().filter_map(|half| half.stopped()).for_each(|s| self.dropped_stop(s));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn dropped_stop(&mut self, stop: &Stopped) {
+        if let StopReason::Forked { child, .. } = stop.reason() {
+            if let Some(life) = self.lives.get_mut(&child) {
                 life.given_again = true;
             }
         }
-        if let Event::Stopped(stop) = event {
-            let Some(life) = self.lives.get_mut(&stop.pid()) else { return };
-            match stop.reason() {
-                StopReason::Execed { .. } => life.execs_seen -= 1,
-                StopReason::ThreadStarted => drop(life.threads.remove(&stop.tid())),
-                _ => {}
-            }
+        let Some(life) = self.lives.get_mut(&stop.pid()) else { return };
+        match stop.reason() {
+            StopReason::Execed { .. } => life.execs_seen -= 1,
+            StopReason::ThreadStarted => drop(life.threads.remove(&stop.tid())),
+            _ => {}
         }
     }
 
     /// The tracer takes a report of the kernel's.
     pub(crate) fn reported(&mut self, report: Report) {
+        let maker = self.lives.get(&report.pid).and_then(|life| life.made);
+        let lives =
+            maker.is_some_and(|(pid, _, _)| self.lives.get(&pid).is_some_and(|m| !m.exited));
         let Some(life) = self.lives.get_mut(&report.pid) else { return };
+        life.early |= lives && matches!(report.kind, RawKind::Stop(_));
         match report.kind {
             RawKind::Stop(RawReason::Execed { .. }) => life.execs += 1,
             RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) => life.signals += 1,
@@ -130,8 +150,14 @@ impl Ledger {
                     return Err(format!("E2: {event:?} of the first process"));
                 };
                 life.let_go |= let_go_child;
-                if self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
+                let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
+                if lives && self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
                     return Err(format!("F3: {event:?}, whose maker was let go before"));
+                }
+                let early = self.lives.get(&fork.child_pid).is_some_and(|life| life.early);
+                let gone = |pid| early && self.lives.get(pid).is_some_and(|life| life.exited);
+                if fork.parent_pid.as_ref().is_some_and(gone) {
+                    return Err(format!("E4: {event:?} after the exit of the parent"));
                 }
                 let told = matches!(fork.parent, Half::Stopped(_) | Half::LetGo);
                 if told
@@ -243,8 +269,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// All is over. `unheard_of` says of a process that neither it nor its maker was reported
-    /// before both died.
+    /// All is over. `unheard_of` says of a process that its maker never reported it.
     pub(crate) fn over(&self, unheard_of: impl Fn(Pid) -> bool) -> Verdict {
         for (&pid, life) in &self.lives {
             if self.left_unsaid(life) {
@@ -253,7 +278,8 @@ impl Ledger {
             if life.announced == 0 && !unheard_of(pid) && !life.let_go {
                 return Err(format!("E2: {pid} was never announced"));
             }
-            if life.announced > 0 && !life.exited && !life.let_go {
+            let silent = life.unasked && unheard_of(pid);
+            if life.announced > 0 && !life.exited && !life.let_go && !silent {
                 return Err(format!("E4: {pid} has ended, and nobody said so"));
             }
         }

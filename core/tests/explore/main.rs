@@ -255,6 +255,110 @@ fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// Anything goes.
+fn wild() -> Vec<Scenario> {
+    use Move::*;
+    use User::*;
+    const MOVES: &[Move] = &[
+        Fork,
+        Vfork,
+        Sibling,
+        Thread,
+        Exec,
+        ExitThread,
+        Exit,
+        Move::Signal,
+        Stop,
+        Cont,
+        Move::Kill,
+        Move::Signal,
+        Fork,
+        Thread,
+    ];
+    let wild = Scenario {
+        name: "wild",
+        threads: 2,
+        moves: MOVES,
+        steps: 25,
+        processes: 6,
+        kept: 3,
+        user: &[Drop, Detach, User::Kill, Interrupt, Halt, Step],
+        whims: 6,
+        ambushes: 1,
+        ..BASE
+    };
+    let tame =
+        Scenario { name: "tame", user: &[Interrupt, Halt, Step], ambushes: 0, ..wild.clone() };
+    let polite = Scenario { name: "polite", user: &[], ambushes: 0, ..wild.clone() };
+    let all = EventFlags::all() - EventFlags::SYSCALL;
+    vec![
+        Scenario { name: "polite", ..polite.clone() },
+        Scenario {
+            name: "polite threads",
+            flags: EventFlags::PROCESS | EventFlags::THREAD,
+            ..polite.clone()
+        },
+        Scenario { name: "polite all", flags: all, ..polite.clone() },
+        Scenario { name: "tame", ..tame.clone() },
+        Scenario { name: "tame all", flags: all, ..tame.clone() },
+        Scenario { name: "wild", ..wild.clone() },
+        Scenario { name: "wild all", flags: all, ..wild.clone() },
+        Scenario { name: "wild nothing", flags: EventFlags::empty(), ..wild.clone() },
+        Scenario { name: "wild parent", follow: FollowFork::Parent, ..wild.clone() },
+        Scenario { name: "wild child", follow: FollowFork::Child, ..wild.clone() },
+    ]
+}
+
+fn walk<R: Rules>(scenario: &Scenario, choices: &[usize]) -> Result<(), String> {
+    let mut world = World::<R>::new(scenario, Path::of(choices));
+    match catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new()))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(wrong)) => Err(wrong),
+        Err(_) => Err("panic".to_string()),
+    }
+}
+
+#[test]
+fn random() {
+    use proptest::test_runner::{Config, TestError, TestRunner};
+    std::panic::set_hook(Box::new(|_| {}));
+    let cases = std::env::var("CASES").map_or(200, |n| n.parse().unwrap());
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut failed = 0;
+    fn check<R: Rules>(scenario: &Scenario, cases: u32) -> bool {
+        let mut runner = TestRunner::new(Config {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 20000,
+            ..Config::default()
+        });
+        let strategy = proptest::collection::vec(0usize..60, 0..120);
+        let result = runner.run(&strategy, |choices| {
+            walk::<R>(scenario, &choices).map_err(proptest::test_runner::TestCaseError::fail)
+        });
+        match result {
+            Ok(()) => true,
+            Err(TestError::Fail(why, choices)) => {
+                println!("FAIL {} {} WAY={choices:?}: {why}", R::RULES.system, scenario.name);
+                println!("{}", tell::<R>(scenario, &choices, &why.to_string()));
+                false
+            }
+            Err(other) => {
+                println!("{other:?}");
+                false
+            }
+        }
+    }
+    for scenario in wild() {
+        if !only.is_empty() && scenario.name != only {
+            continue;
+        }
+        failed += usize::from(!check::<LinuxRules>(&scenario, cases));
+        failed += usize::from(!check::<FreeBsdRules>(&scenario, cases));
+    }
+    assert_eq!(failed, 0);
+}
+
 #[test]
 fn all() {
     std::panic::set_hook(Box::new(|_| {}));

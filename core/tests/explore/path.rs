@@ -15,7 +15,7 @@ struct Inner {
 }
 
 impl Path {
-    /// A way that takes these choices, and the first of each after them.
+    /// A way that takes these choices, of as many as there are, and the first of each after them.
     pub(crate) fn of(choices: &[usize]) -> Self {
         let choices = choices.iter().map(|&choice| (choice, usize::MAX)).collect();
         Path(Rc::new(RefCell::new(Inner { choices, at: 0 })))
@@ -32,7 +32,7 @@ impl Path {
         match inner.choices.get_mut(at) {
             Some((taken, of)) => {
                 *of = n;
-                *taken = (*taken).min(n - 1);
+                *taken %= n;
                 *taken
             }
             None => {

@@ -1,7 +1,7 @@
 //! A world that takes one way through all that may happen.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,8 +41,10 @@ pub(crate) struct World<'a, R: Rules> {
     kept: Vec<Kept>,
     /// Reports that waits have taken and nobody has looked at.
     taken: Rc<RefCell<Vec<Report>>>,
-    /// Children and fork stops that were reported.
+    /// Children whose makers have reported them.
     heard: BTreeSet<Pid>,
+    /// The last fork of each thread, as long as it was not reported.
+    forks: BTreeMap<Tid, Pid>,
     /// Whether a wait may say something new.
     news: bool,
     steps: usize,
@@ -94,6 +96,7 @@ impl<'a, R: Rules> World<'a, R> {
             kept: Vec::new(),
             taken: Rc::default(),
             heard: BTreeSet::new(),
+            forks: BTreeMap::new(),
             news: false,
             steps: scenario.steps,
             whims: scenario.whims,
@@ -191,17 +194,9 @@ impl<'a, R: Rules> World<'a, R> {
             self.ledger.reported(report);
             match report.kind {
                 RawKind::Stop(RawReason::Forked { .. }) => {
-                    let made = |life: &&Pid| {
-                        let made = self.ledger.lives[*life].made;
-                        made.is_some_and(|(_, tid, _)| tid == report.tid)
-                    };
-                    // The latest child of this thread.
-                    self.heard.extend(self.ledger.lives.keys().filter(made).next_back());
+                    self.heard.extend(self.forks.remove(&report.tid));
                 }
-                RawKind::Stop(_) => {
-                    self.heard.insert(report.pid);
-                }
-                RawKind::Ended(_) => {}
+                _ => {}
             }
         }
         match self.kernel.violations().first() {
@@ -289,9 +284,11 @@ impl<'a, R: Rules> World<'a, R> {
         self.tell(|| format!("{what:?} of {pid} {tid}"));
         let kernel = self.kernel.clone();
         self.news = true;
+        self.forks.remove(&tid);
         let mut make = |kind, sibling| {
             let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
             self.ledger.made(child, (pid, tid), kind);
+            self.forks.insert(tid, child);
         };
         let life = |ledger: &mut Ledger| ledger.lives.entry(pid).or_default().lossy = true;
         match what {
@@ -363,7 +360,10 @@ impl<'a, R: Rules> World<'a, R> {
                         self.ledger.lives.entry(halted.pid).or_default().let_go = true;
                         self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
                     }
-                    _ => drop(halted),
+                    _ => {
+                        halted.threads.iter().for_each(|stop| self.ledger.dropped_stop(stop));
+                        drop(halted);
+                    }
                 }
                 return Ok(());
             }

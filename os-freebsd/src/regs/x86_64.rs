@@ -22,7 +22,7 @@ impl FreeBsd {
         let regs = self.checked("PT_GETREGS", thread, result)?;
         let result = self.kernel.bases(tid);
         let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
-        let u = i64::cast_unsigned;
+        let u = |value: i64| value as u64;
         Ok(Registers {
             r15: u(regs.r_r15),
             r14: u(regs.r_r14),
@@ -60,7 +60,7 @@ impl FreeBsd {
         let tid = thread.tid.as_raw();
         let result = self.kernel.registers(tid);
         let mut regs = self.checked("PT_GETREGS", thread, result)?;
-        let i = u64::cast_signed;
+        let i = |value: u64| value as i64;
         regs.r_r15 = i(to.r15);
         regs.r_r14 = i(to.r14);
         regs.r_r13 = i(to.r13);
@@ -147,8 +147,8 @@ impl FreeBsd {
     pub(crate) fn returned(&mut self, thread: Thread) -> Result<std::result::Result<u64, i32>> {
         let result = self.kernel.registers(thread.tid.as_raw());
         let regs = self.checked("PT_GETREGS", thread, result)?;
-        let value = regs.r_rax.cast_unsigned();
-        let failed = regs.r_rflags.cast_unsigned() & CARRY != 0;
+        let value = regs.r_rax as u64;
+        let failed = regs.r_rflags as u64 & CARRY != 0;
         Ok(if failed { Err(i32::try_from(value).unwrap_or(i32::MAX)) } else { Ok(value) })
     }
 

@@ -8,7 +8,7 @@ use libc::{c_char, c_int, c_void};
 use trapline_core::{Pid, Tid};
 
 use super::{Errno, Kernel, Result, check};
-use crate::decode::{EventMask, LwpFlags, LwpInfo, PL_EVENT_SIGNAL, SigInfo, SignalSet};
+use crate::decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
 use crate::ffi;
 
 /// How a stopped process goes on.
@@ -161,7 +161,7 @@ impl Kernel {
         let si = &info.pl_siginfo;
         Ok(LwpInfo {
             tid: Tid::from_raw(info.pl_lwpid),
-            reports: info.pl_event == PL_EVENT_SIGNAL,
+            reports: info.pl_event == libc::PL_EVENT_SIGNAL,
             flags,
             siginfo: flags.contains(LwpFlags::SI).then(|| SigInfo {
                 signo: si.si_signo,

@@ -26,6 +26,9 @@ pub(crate) struct Process {
     pub(crate) pending: SignalSet,
 }
 
+/// The length of one entry; the kernel's, as `ffi.rs` makes sure.
+const SIZE: usize = size_of::<kinfo_proc>();
+
 /// The buffer does not grow beyond this: no list of a process's threads, arguments or such is
 /// longer.
 const LIMIT: usize = 64 << 20;
@@ -57,11 +60,11 @@ impl Kernel {
     }
 
     fn processes(&mut self, name: &[c_int], guess: usize) -> Result<Vec<Process>> {
-        let bytes = match self.sysctl(name, guess * ffi::KINFO_PROC_SIZE) {
+        let bytes = match self.sysctl(name, guess * SIZE) {
             Err(Errno::SRCH) => return Ok(Vec::new()),
             result => result?,
         };
-        Ok(bytes.chunks_exact(ffi::KINFO_PROC_SIZE).map(process).collect())
+        Ok(bytes.chunks_exact(SIZE).map(process).collect())
     }
 
     /// Reads a variable below `kern.proc`, into a buffer that grows until it fits.
@@ -144,5 +147,3 @@ fn process(bytes: &[u8]) -> Process {
         pending: super::ptrace::signals(&info.ki_siglist),
     }
 }
-
-const _: () = assert!(size_of::<kinfo_proc>() == ffi::KINFO_PROC_SIZE);

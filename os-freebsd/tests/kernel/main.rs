@@ -83,7 +83,7 @@ mod bsd {
             }
         };
         // What is left of it, if anything.
-        driver::kill(-child.id().cast_signed(), libc::SIGKILL);
+        driver::kill(-(child.id() as i32), libc::SIGKILL);
         let _ = child.wait();
         result
     }

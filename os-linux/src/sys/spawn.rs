@@ -86,8 +86,9 @@ impl Line {
                 _ => Err(e),
             };
         }
-        let sender =
-            if control.header.cmsg_type == libc::SCM_CREDENTIALS { control.who.pid } else { 0 };
+        let kind = (control.header.cmsg_level, control.header.cmsg_type);
+        let is_sender = kind == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
+        let sender = if is_sender { control.who.pid } else { 0 };
         Ok(Some(Message { what, sender }))
     }
 

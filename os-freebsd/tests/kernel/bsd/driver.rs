@@ -79,7 +79,7 @@ impl Talk {
             fixture(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
         let output = child.stdout.take().expect("its output");
         let mut talk = Talk {
-            pid: Pid::from_raw(child.id().cast_signed()),
+            pid: Pid::from_raw(child.id() as i32),
             input: child.stdin.take(),
             output: BufReader::new(output),
             child,

@@ -90,7 +90,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             const RFFDG: i32 = 1 << 2;
             const RFPROC: i32 = 1 << 4;
             const RFTSIGZMB: i32 = 1 << 19;
-            const WLINUXCLONE: i32 = 0x8000_0000_u32.cast_signed();
+            const WLINUXCLONE: i32 = 0x8000_0000_u32 as i32;
             handle(libc::SIGUSR1);
             let flags = RFPROC | RFFDG | RFTSIGZMB | libc::SIGUSR1 << 20;
             // SAFETY: as above.

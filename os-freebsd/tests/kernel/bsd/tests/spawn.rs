@@ -119,7 +119,7 @@ pub(super) fn attach_and_detach() {
     for _ in 0..20 {
         let attached = b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
         assert_eq!(attached.threads.len(), 1);
-        assert_eq!(attached.real_parent, Some(Pid::from_raw(std::process::id().cast_signed())));
+        assert_eq!(attached.real_parent, Some(Pid::from_raw(std::process::id() as i32)));
         let stop = next(&mut b);
         assert_eq!(stop.pid, Some(talk.pid));
         assert_eq!(reason(&stop), RawReason::Paused);
@@ -164,7 +164,7 @@ pub(super) fn attach_refused() {
     for nobody in [99_990, 0, -1, 123_456] {
         assert!(attach(&mut b, nobody).is_gone(), "{nobody}");
     }
-    let us = std::process::id().cast_signed();
+    let us = std::process::id() as i32;
     for refused in [us, 2] {
         let error = attach(&mut b, refused);
         assert!(matches!(error, Error::NotPermitted { .. }), "{error:?}");

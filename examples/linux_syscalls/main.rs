@@ -1,0 +1,28 @@
+//! `linux_syscalls`: chosen system calls of a program, with arguments and results. A seccomp filter
+//! picks them out, and the program runs through all others without a stop. It shows the use of
+//! [`trapline::os::linux::TracerExt`]; its twin for FreeBSD is `freebsd_truss`.
+//!
+//! ```sh
+//! cargo run --release --example linux_syscalls -- -f -e openat,execve -- sh -c 'ls / | wc -l'
+//! ```
+
+#[cfg(target_os = "linux")]
+mod filter;
+#[cfg(target_os = "linux")]
+mod names;
+#[cfg(target_os = "linux")]
+#[path = "../syscalls/mod.rs"]
+mod syscalls;
+#[cfg(target_os = "linux")]
+mod trace;
+
+#[cfg(target_os = "linux")]
+fn main() {
+    trace::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("linux_syscalls: this example needs Linux; freebsd_truss does this on FreeBSD");
+    std::process::exit(2)
+}

@@ -1,0 +1,181 @@
+//! `TracerExt`: programs that stop at the system calls that a seccomp filter picks out.
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::process::Command;
+
+use common::*;
+use trapline_core::{
+    Error, Event, EventFlags, ExitStatus, Pid, Resume, StopReason, Stopped, Tracer,
+};
+use trapline_os_linux::{BpfInstruction, Linux, TracerExt};
+
+/// Stops at calls with this number (`linux/filter.h`, `linux/seccomp.h`).
+fn stop_at(number: libc::c_long) -> [BpfInstruction; 4] {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let instruction = |code, jf, k| BpfInstruction { code, jt: 0, jf, k };
+    [
+        instruction(LOAD, 0, 0),
+        instruction(JUMP_IF_EQUAL, 1, number as u32),
+        instruction(RETURN, 0, 0x7ff0_0000),
+        instruction(RETURN, 0, 0x7fff_0000),
+    ]
+}
+
+fn tracer(flags: EventFlags) -> Tracer<Linux> {
+    Tracer::builder().events(flags).build().unwrap()
+}
+
+/// Traces to the end: what `at` makes of each stop, and how it has ended.
+fn run(
+    tracer: &mut Tracer<Linux>,
+    program: Pid,
+    mut at: impl FnMut(&mut Tracer<Linux>, Stopped),
+) -> ExitStatus {
+    let mut ended = None;
+    while let Some(event) = tracer.wait().unwrap() {
+        match event {
+            Event::Exited { pid, status, .. } if pid == program => ended = Some(status),
+            event => event.into_stops().for_each(|stop| at(tracer, stop)),
+        }
+    }
+    ended.unwrap()
+}
+
+fn number(tracer: &mut Tracer<Linux>, stop: &Stopped) -> libc::c_long {
+    tracer.syscall(stop).unwrap().number as libc::c_long
+}
+
+#[test]
+fn a_program_stops_where_its_filter_says_and_nowhere_else() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::empty());
+        // Its children have the filter too.
+        let command = sh("umask 22; umask 11; (umask 12; exec sh -c 'umask 13'); umask 14; exit 5");
+        let pid = tracer.spawn_filtered(command, &stop_at(libc::SYS_umask)).unwrap().pid;
+        let mut seen = Vec::new();
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            if stop.reason() == StopReason::SyscallEntry {
+                let call = tracer.syscall(&stop).unwrap();
+                assert_eq!((call.number, call.result), (libc::SYS_umask as u64, None));
+                seen.push(call.args[0]);
+            }
+            tracer.resume(stop, Resume::Continue).unwrap();
+        });
+        assert_eq!(status, ExitStatus::Code(5));
+        // A shell asks for the mask before it sets it: it sets 0, and the old one again.
+        let mut new = HashSet::from([0, 0o22]);
+        seen.retain(|&mask| new.insert(mask));
+        assert_eq!(seen, [0o11, 0o12, 0o13, 0o14]);
+    });
+}
+
+#[test]
+fn the_exit_of_a_call_is_shown_if_it_is_asked_for() {
+    for call in [libc::SYS_getppid, libc::SYS_execve, libc::SYS_clone, libc::SYS_wait4] {
+        within(60, move || {
+            // What happens within a call is not shown, and does not end the way to its exit.
+            let mut tracer = tracer(EventFlags::empty());
+            let command = sh("(exit 1); (exit 2); sh -c 'exit 3'; exit 4");
+            let pid = tracer.spawn_filtered(command, &stop_at(call)).unwrap().pid;
+            let (mut inside, mut calls) = (HashMap::new(), 0);
+            let status = run(&mut tracer, pid, |tracer, stop| match stop.reason() {
+                StopReason::SyscallEntry => {
+                    assert_eq!(number(tracer, &stop), call);
+                    assert_eq!(inside.insert(stop.tid(), true).unwrap_or(false), false);
+                    tracer.resume_to_syscall_exit(stop).unwrap();
+                }
+                StopReason::SyscallExit => {
+                    assert!(inside.insert(stop.tid(), false).unwrap());
+                    assert!(tracer.syscall(&stop).unwrap().result.is_some());
+                    calls += 1;
+                    tracer.resume(stop, Resume::Continue).unwrap();
+                }
+                _ => tracer.resume(stop, Resume::Continue).unwrap(),
+            });
+            assert_eq!(status, ExitStatus::Code(4));
+            assert!(calls > 0, "{call}");
+            assert!(inside.values().all(|inside| !inside), "{call}: {inside:?}");
+        });
+    }
+}
+
+#[test]
+fn with_all_calls_traced_none_stops_twice_at_its_entry() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::SYSCALL);
+        let pid =
+            tracer.spawn_filtered(sh("umask; exit 6"), &stop_at(libc::SYS_umask)).unwrap().pid;
+        let (mut inside, mut calls, mut filtered) = (true, 0, 0);
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            match stop.reason() {
+                StopReason::SyscallEntry => {
+                    assert!(!std::mem::replace(&mut inside, true));
+                    filtered += u32::from(number(tracer, &stop) == libc::SYS_umask);
+                    calls += 1;
+                }
+                StopReason::SyscallExit => assert!(std::mem::replace(&mut inside, false)),
+                _ => {}
+            }
+            tracer.resume(stop, Resume::Continue).unwrap();
+        });
+        assert_eq!(status, ExitStatus::Code(6));
+        assert!(calls > 10 && filtered > 0, "{calls}, {filtered}");
+    });
+}
+
+#[test]
+fn it_goes_on_when_the_events_change() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let command = sh("umask 11; umask 12; umask 13");
+        let pid = tracer.spawn_filtered(command, &stop_at(libc::SYS_umask)).unwrap().pid;
+        let mut seen = 0;
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            if stop.reason() == StopReason::SyscallEntry {
+                seen += 1;
+                tracer.set_events(pid, EventFlags::PROCESS ^ EventFlags::EXIT).unwrap();
+            }
+            tracer.resume(stop, Resume::Continue).unwrap();
+        });
+        assert_eq!(status, ExitStatus::Code(0));
+        assert!(seen >= 3, "{seen}");
+    });
+}
+
+#[test]
+fn a_filter_that_is_none_is_an_error_of_the_spawn() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        for bad in [&[][..], &[BpfInstruction::default(); 3], &vec![stop_at(0)[3]; 70_000]] {
+            match tracer.spawn_filtered(Command::new("true"), bad) {
+                Err(Error::Spawn(e)) => assert_eq!(e.raw_os_error(), Some(libc::EINVAL)),
+                other => panic!("{other:?}"),
+            }
+        }
+        // Nothing is left of it for the next program.
+        let pid = tracer.spawn(Command::new("true")).unwrap().pid;
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            assert_ne!(stop.reason(), StopReason::SyscallEntry);
+            tracer.resume(stop, Resume::Continue).unwrap();
+        });
+        assert_eq!(status, ExitStatus::Code(0));
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there_is_the_same_error_as_ever() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        // The filter stops the very exec that fails.
+        let command = Command::new("there-is-no-such-program");
+        match tracer.spawn_filtered(command, &stop_at(libc::SYS_execve)) {
+            Err(Error::Spawn(e)) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+            other => panic!("{other:?}"),
+        }
+        assert!(tracer.wait().unwrap().is_none());
+    });
+}
