@@ -3,7 +3,7 @@
 use crate::backend::{NewTask, RawReason, Run, Setup};
 use crate::{EventFlags, ExitStatus, ForkKind, Pid, Tid};
 
-use super::model::{Held, Model, State};
+use super::model::{Held, Model, Process, State};
 use super::stops::KILLED;
 
 impl Model {
@@ -92,7 +92,10 @@ impl Model {
         let doomed = self.processes.get(&parent_pid).is_some_and(|p| p.ending.is_some());
         if doomed && self.by_process() {
             self.killed_if_free(parent_pid);
-            self.go_on(parent); // unless it was killed, in an exit
+            let stays = |p: &Process| p.reported.is_some() || p.kill_waits;
+            if !self.processes.get(&parent_pid).is_none_or(stays) {
+                self.go_on(parent); // out of the way of an exit
+            }
         } else if traced && !doomed {
             self.stop(parent, RawReason::VforkDone);
         } else {

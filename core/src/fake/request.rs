@@ -118,6 +118,9 @@ impl Model {
     pub(super) fn listen(&mut self, thread: Thread) -> Result<()> {
         let task = self.stopped(thread, "listen")?;
         let State::Stopped(stop) = &task.state else { return Ok(()) };
+        if !stop.reported {
+            return Err(Error::Gone); // killed, and at its exit stop
+        }
         let in_group_stop = matches!(stop.reason, RawReason::GroupStop(_));
         if in_group_stop && task.notify {
             task.notify = false;

@@ -143,7 +143,7 @@ impl<B: Backend> Tracer<B> {
             return;
         }
         entry.ended = Some(status);
-        entry.halted = false;
+        entry.halted = None;
         let (pid, flags) = (entry.pid, entry.setup.flags);
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
@@ -252,8 +252,8 @@ impl<B: Backend> Tracer<B> {
 
     /// The kernel has no tracee left. What the table still has of living processes has ended
     /// unseen: somebody else in this host has waited for it. Says whether an event is left.
-    pub(super) fn settle_vanished(&mut self) -> bool {
-        self.parked.clear();
+    pub(super) fn settle_vanished(&mut self) -> Result<bool> {
+        self.settle_dead_halves()?;
         self.awaited.clear();
         self.lost.clear();
         let vanished: Vec<u32> =
@@ -262,6 +262,6 @@ impl<B: Backend> Tracer<B> {
             self.table.remove_process(process);
         }
         self.queue_held_exits();
-        !self.ready.is_empty()
+        Ok(!self.ready.is_empty())
     }
 }

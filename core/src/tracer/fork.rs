@@ -349,6 +349,16 @@ impl<B: Backend> Tracer<B> {
         Ok(settled)
     }
 
+    /// Nobody is left who could announce what is parked.
+    pub(super) fn settle_dead_halves(&mut self) -> Result<()> {
+        for parked in std::mem::take(&mut self.parked) {
+            if let RawKind::Ended(status) = parked.raw.kind {
+                self.settle_dead(parked.raw, status)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A task that has stopped, and whose maker is silent.
     fn settle_living(&mut self, at: usize, late: bool) -> Result<bool> {
         let Some(Parked { raw, .. }) = self.parked.get(at).copied() else { return Ok(false) };
@@ -365,6 +375,12 @@ impl<B: Backend> Tracer<B> {
             let maker = self.table.process(process).threads.first().copied();
             self.announce_thread(process, tid, maker)?;
             return Ok(true);
+        }
+        if B::first_thread(pid).is_some_and(|first| first != tid) {
+            // A thread of a process that was let go, made in the last moment.
+            self.parked.swap_remove(at);
+            self.let_go_stray(pid, tid, raw.kind)?;
+            return Ok(false);
         }
         // As long as its maker may be alive, that one's half may be on the way. A maker is the
         // parent, or with `CLONE_PARENT` a sibling.
@@ -424,16 +440,20 @@ impl<B: Backend> Tracer<B> {
         Ok(true)
     }
 
-    /// A task that has ended before anybody announced it. If its maker is known to have forked
-    /// just before it was killed, this was the child; if not, it may as well have been a thread
-    /// that died with its process, and nothing is said of it: it never ran.
+    /// A task that has ended before anybody announced it. If one thread alone could have made it,
+    /// and is known to have forked just before it was killed, this was the child; if not, it may
+    /// as well have been a thread that died with its process, and nothing is said of it: it never
+    /// ran.
     fn settle_dead(&mut self, raw: RawStop, status: ExitStatus) -> Result<bool> {
-        let mut forked = self.lost.iter().filter_map(|l| Some((l.pid, l.tid, l.forked?, l.setup)));
-        let (Some((parent, tid, kind, setup)), None) = (forked.next(), forked.next()) else {
+        let forked = self.lost.iter().find_map(|l| Some((l.pid, l.tid, l.forked?, l.setup)));
+        let pid = raw.pid.or_else(|| raw.tid.and_then(B::process_led_by));
+        let (Some((parent, tid, kind, setup)), Some(pid)) = (forked, pid) else {
             return Ok(false);
         };
-        let pid = raw.pid.or_else(|| raw.tid.and_then(B::process_led_by));
-        let (Some(pid), false) = (pid, kind == ForkKind::Clone) else { return Ok(false) };
+        let alone = self.lost.iter().all(|lost| lost.tid == tid);
+        if !alone || kind == ForkKind::Clone || !self.parked_stops().is_empty() {
+            return Ok(false);
+        }
         let process = self.table.add_process(Process::new(pid, Some(parent), setup));
         let pair = ForkPair {
             kind,

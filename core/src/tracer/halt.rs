@@ -1,10 +1,12 @@
 //! All threads of a process at rest, for who needs that.
 
+use std::rc::{Rc, Weak};
+
 use crate::backend::{Patience, Run, StopScope, Waited};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, StopReason, Stopped, Tid};
 
-use super::table::{Interrupt, State};
+use super::table::{Interrupt, Process, Slot, State};
 use super::{Resume, Tracer};
 
 /// A process all of whose threads are at rest, but for those that the kernel holds.
@@ -22,6 +24,9 @@ pub struct Halted {
     /// other threads, an uninterruptible sleep. They run nothing of the program; one that gets
     /// free meanwhile rests as well.
     pub blocked: Vec<Tid>,
+    /// As long as it lives, whatever stops without something to say rests. It does not outlive
+    /// this: whoever drops the `Halted`, or takes it apart, ends the halt.
+    pub(super) lease: Rc<()>,
 }
 
 /// What a thread of a halted process does next.
@@ -61,26 +66,19 @@ impl<B: Backend> Tracer<B> {
             return Err(Error::Gone);
         };
         let (pid, process) = (stop.pid, slot.process);
-        self.table.process_mut(process).halted = true;
-        let blocked = match self.rest_all(process) {
-            Ok(blocked) => blocked,
-            Err(error) => {
-                if self.table.find_process(pid) == Some(process) {
-                    self.table.process_mut(process).halted = false;
-                }
-                return Err(error); // the token is dropped, and so given again
-            }
-        };
+        let lease = Rc::new(());
+        self.table.process_mut(process).halted = Some(Rc::downgrade(&lease));
+        self.halts.push(pid);
+        // On an error the token is dropped, and so given again.
+        let blocked = self.rest_all(process)?;
         if self.table.at(place).is_none_or(|slot| slot.dead) {
             // Killed, or taken away by the exec of another thread.
-            if self.table.find_process(pid) == Some(process) {
-                self.table.process_mut(process).halted = false;
-                self.run_resting(process)?;
-            }
             self.discard(stop);
+            drop(lease);
+            self.end_halts()?;
             return Err(Error::Gone);
         }
-        let mut halted = Halted { pid, threads: vec![stop], blocked: Vec::new() };
+        let mut halted = Halted { pid, threads: vec![stop], blocked: Vec::new(), lease };
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             let tid = slot.thread.tid;
@@ -208,7 +206,7 @@ impl<B: Backend> Tracer<B> {
         halted: Halted,
         mut next: impl FnMut(&Stopped) -> Next,
     ) -> Result<()> {
-        let Halted { pid, threads, .. } = halted;
+        let Halted { pid, threads, lease, .. } = halted;
         let plan: Vec<(Stopped, Next)> =
             threads.into_iter().map(|stop| (next(&stop), stop)).map(|(n, s)| (s, n)).collect();
         let Some(process) = self.table.find_process(pid) else {
@@ -217,9 +215,9 @@ impl<B: Backend> Tracer<B> {
             }
             return Ok(());
         };
-        self.table.process_mut(process).halted = false;
+        self.end_halt(process, &lease);
         if B::STOP_SCOPE == StopScope::Process {
-            return self.resume_process(process, plan);
+            return self.resume_process(plan);
         }
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
         for (stop, next) in plan {
@@ -276,57 +274,67 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Runs every thread of a process that rests without a token.
-    fn run_resting(&mut self, process: u32) -> Result<()> {
-        for index in self.table.process(process).threads.clone() {
-            if self.table.slot(index).state == State::Resting {
-                self.run_silently(index)?;
+    /// A halt is over, by the will of its user.
+    pub(super) fn end_halt(&mut self, process: u32, lease: &Rc<()>) {
+        let Process { pid, halted, .. } = self.table.process_mut(process);
+        if halted.as_ref().is_some_and(|halted| Weak::ptr_eq(halted, &Rc::downgrade(lease))) {
+            *halted = None;
+            let pid = *pid;
+            self.halts.retain(|&other| other != pid);
+        }
+    }
+
+    /// Ends the halts whose `Halted` was dropped or taken apart: what rests without a token runs.
+    pub(super) fn end_halts(&mut self) -> Result<()> {
+        for pid in std::mem::take(&mut self.halts) {
+            let Some(process) = self.table.find_process(pid) else { continue };
+            if self.table.process(process).is_halted() {
+                self.halts.push(pid);
+            } else if self.table.process_mut(process).halted.take().is_some() {
+                self.run_late(process)?;
             }
         }
         Ok(())
     }
 
     /// Where the kernel runs a process as a whole: suspend who stays, then run.
-    fn resume_process(&mut self, process: u32, plan: Vec<(Stopped, Next)>) -> Result<()> {
+    fn resume_process(&mut self, plan: Vec<(Stopped, Next)>) -> Result<()> {
         if plan.iter().filter(|(_, next)| *next == Next::Step).count() > 1 {
             return Err(Error::Unsupported {
                 what: "stepping several threads at once",
                 on: B::SYSTEM,
             });
         }
-        let mut chosen: Option<(u32, Run, Option<crate::Signal>)> = None;
+        let any_runs = plan.iter().any(|(_, next)| *next != Next::Stay);
+        let mut chosen: Option<(u32, Run)> = None;
+        let mut deliver = None;
         for (stop, next) in plan {
-            let live = self.table.at(stop.place).is_some_and(|slot| !slot.dead);
-            if !live {
-                self.discard(stop);
+            // One with an event in the queue is not run before that was given.
+            let given = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
+            let index = stop.place.index;
+            if !any_runs || !self.table.at(stop.place).is_some_and(given) {
+                self.stay(stop);
                 continue;
             }
-            let (place, signal) = stop.consume();
-            let index = place.index;
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
+            let (_, signal) = stop.consume();
+            // The signal is that of the thread that reported, and reaches it when it runs.
+            deliver = deliver.or(signal);
+            self.table.revoke(index);
             self.table.slot_mut(index).state = State::Resting;
             self.table.slot_mut(index).stays = next == Next::Stay;
-            let run = match next {
-                Next::Step => Run::Step,
-                Next::Continue | Next::Stay => Run::Continue,
-            };
-            match (&mut chosen, next) {
-                (_, Next::Stay) if signal.is_none() => {}
-                (None, _) => chosen = Some((index, run, signal)),
-                (Some(chosen), _) => {
-                    if next == Next::Step {
-                        (chosen.0, chosen.1) = (index, run);
-                    }
-                    chosen.2 = chosen.2.or(signal);
-                }
+            match (chosen, next) {
+                (_, Next::Stay) => {}
+                (_, Next::Step) => chosen = Some((index, Run::Step)),
+                (None, Next::Continue) => chosen = Some((index, Run::Continue)),
+                (Some(_), Next::Continue) => {}
             }
         }
-        if let Some((index, run, signal)) = chosen {
-            debug_assert_eq!(self.table.slot(index).process, process);
-            self.start(index, run, signal)?;
+        match chosen {
+            Some((index, run)) => self.start(index, run, deliver),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A token that is of no use any more.

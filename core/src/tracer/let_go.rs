@@ -6,7 +6,7 @@ use crate::backend::{NewTask, Patience, RawKind, RawReason, StopScope, Thread, W
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::table::State;
+use super::table::{Slot, State};
 use super::{Ready, Side, Tracer};
 
 /// How many brief waits the first stop of a child may take.
@@ -58,7 +58,7 @@ impl<B: Backend> Tracer<B> {
     /// As [`detach`](Tracer::detach).
     pub fn detach_halted(&mut self, halted: super::Halted) -> Result<()> {
         if let Some(process) = self.table.find_process(halted.pid) {
-            self.table.process_mut(process).halted = false;
+            self.end_halt(process, &halted.lease);
         }
         let mut threads = halted.threads.into_iter();
         let Some(first) = threads.next() else { return Ok(()) };
@@ -79,13 +79,19 @@ impl<B: Backend> Tracer<B> {
     pub fn kill(&mut self, pid: Pid) -> Result<()> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
         let threads = &self.table.process(process).threads;
-        let stopped = threads.iter().find(|&&i| self.table.slot(i).is_stopped());
+        let at_stop = |slot: &Slot| slot.is_stopped() && !slot.dead;
+        let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
         let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
         unless_gone(self.backend.kill(pid, stopped))?;
         if B::STOP_SCOPE == StopScope::Process {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
             for index in self.table.process(process).threads.clone() {
-                self.table.slot_mut(index).dead = self.table.slot(index).is_held();
+                if self.table.slot(index).is_held() {
+                    self.table.slot_mut(index).dead = true;
+                } else {
+                    self.table.revoke(index);
+                    self.table.slot_mut(index).state = State::Running;
+                }
             }
         } else {
             // A resting thread leaves its stop by itself.
@@ -313,6 +319,9 @@ impl<B: Backend> Tracer<B> {
 
     /// A process is not traced any more.
     pub(super) fn forget_process(&mut self, process: u32) {
+        for index in self.table.process(process).threads.clone() {
+            self.lose(index, None); // it may have been killed in the same moment
+        }
         let Some(entry) = self.table.remove_process(process) else { return };
         self.backend.forget(entry.pid);
         self.detached.extend(entry.child);

@@ -69,6 +69,8 @@ pub struct Tracer<B: Backend> {
     early: Vec<Pid>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
+    /// Processes that were halted.
+    halts: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
     held_exits: Vec<u32>,
     /// A process whose `Exited` was given; it can be asked about until the next wait.
@@ -170,6 +172,7 @@ impl<B: Backend> Builder<B> {
             lost: Vec::new(),
             early: Vec::new(),
             strays: Vec::new(),
+            halts: Vec::new(),
             held_exits: Vec::new(),
             departed: None,
             woken: false,

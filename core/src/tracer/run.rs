@@ -181,7 +181,13 @@ impl<B: Backend> Tracer<B> {
         }
         let (mut target, mut run, mut signal) = (index, run, signal);
         for &i in &threads {
-            if let Some((other, kept)) = self.table.slot_mut(i).deferred.take() {
+            let slot = self.table.slot_mut(i);
+            let deferred = slot.deferred.take();
+            if (i == index || deferred.is_some()) && std::mem::take(&mut slot.stays) {
+                let thread = slot.thread;
+                unless_gone(self.backend.suspend(thread, false))?;
+            }
+            if let Some((other, kept)) = deferred {
                 if other == Run::Step && run != Run::Step {
                     (target, run) = (i, other);
                 }
@@ -225,6 +231,7 @@ impl<B: Backend> Tracer<B> {
         self.table.revoke(index);
         self.table.slot_mut(index).state = state;
         if B::STOP_SCOPE == StopScope::Thread {
+            self.table.slot_mut(index).stays = false;
             return;
         }
         let process = self.table.slot(index).process;
@@ -240,7 +247,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn run_silently(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot(index);
         let run = slot.run;
-        if self.table.process(slot.process).halted {
+        if self.table.process(slot.process).is_halted() {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());
         }

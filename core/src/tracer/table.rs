@@ -1,6 +1,7 @@
 //! The tables of threads and processes.
 
 use std::process::Child;
+use std::rc::Weak;
 
 use rustc_hash::FxHashMap;
 
@@ -101,7 +102,7 @@ pub(super) struct Process {
     /// Spawned, and its exec has not been shown.
     pub(super) spawning: bool,
     /// A halt is under way or a `Halted` is out: what pauses rests.
-    pub(super) halted: bool,
+    pub(super) halted: Option<Weak<()>>,
     /// Being detached: whatever stops is let go.
     pub(super) letting_go: bool,
     /// At least one of its threads has been.
@@ -127,7 +128,7 @@ impl Process {
             setup,
             starting: false,
             spawning: false,
-            halted: false,
+            halted: None,
             letting_go: false,
             released: false,
             ended: None,
@@ -135,6 +136,10 @@ impl Process {
             exit_queued: false,
             child: None,
         }
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
     }
 }
 

@@ -43,6 +43,7 @@ impl<B: Backend> Tracer<B> {
             self.table.remove_process(process);
         }
         self.take_back();
+        self.end_halts()?;
         loop {
             while let Some(raw) = self.backlog.pop_front() {
                 self.take(raw)?;
@@ -74,7 +75,7 @@ impl<B: Backend> Tracer<B> {
                     }
                 }
                 Waited::NoTracees => {
-                    if !self.settle_vanished() {
+                    if !self.settle_vanished()? {
                         return Ok(None);
                     }
                 }

@@ -16,6 +16,12 @@ pub(crate) struct Life {
     announced: u32,
     /// Its own first half came before the end of its maker.
     early: bool,
+    /// It and its maker were killed before it was announced.
+    excused: bool,
+    /// An event named it.
+    told: bool,
+    /// Threads whose start was dropped, and is given again unless the process is killed.
+    again: BTreeSet<Tid>,
     /// Nobody wants to hear of its fork.
     unasked: bool,
     /// Its fork was dropped, and so will be given again.
@@ -85,7 +91,7 @@ impl Ledger {
         let Some(life) = self.lives.get_mut(&stop.pid()) else { return };
         match stop.reason() {
             StopReason::Execed { .. } => life.execs_seen -= 1,
-            StopReason::ThreadStarted => drop(life.threads.remove(&stop.tid())),
+            StopReason::ThreadStarted => drop(life.again.insert(stop.tid())),
             _ => {}
         }
     }
@@ -105,6 +111,9 @@ impl Ledger {
     }
 
     fn life(&mut self, pid: Pid, event: &Event) -> Result<&mut Life, String> {
+        if let Some(life) = self.lives.get_mut(&pid) {
+            life.told = true;
+        }
         match self.lives.get_mut(&pid) {
             None => Err(format!("E2: {event:?} of an unknown process")),
             Some(life) if life.announced == 0 => Err(format!("E2: {event:?} before its fork")),
@@ -124,6 +133,7 @@ impl Ledger {
                     StopReason::ThreadStarted if !flags.contains(EventFlags::THREAD) => {
                         return Err(format!("E7: {event:?}, which nobody asked for"));
                     }
+                    StopReason::ThreadStarted if life.again.remove(&stop.tid()) => {}
                     StopReason::ThreadStarted if !life.threads.insert(stop.tid()) => {
                         return Err(format!("E4: {event:?} twice"));
                     }
@@ -142,6 +152,7 @@ impl Ledger {
                 };
                 let again = std::mem::take(&mut life.given_again);
                 let let_go_child = matches!(fork.child, Half::LetGo);
+                life.told = true;
                 life.announced += u32::from(!again);
                 if life.announced > 1 || life.exited {
                     return Err(format!("E2: {event:?} twice, or after the exit"));
@@ -193,8 +204,9 @@ impl Ledger {
             Event::Exited { pid, status, real_parent } => {
                 let life = self.life(*pid, event)?;
                 life.exited = true;
+                let let_go = life.let_go;
                 let (pid, threads) = (*pid, std::mem::take(&mut life.threads));
-                if self.flags.contains(EventFlags::THREAD) && !threads.is_empty() {
+                if !let_go && self.flags.contains(EventFlags::THREAD) && !threads.is_empty() {
                     return Err(format!("E4: {event:?} before the end of its {threads:?}"));
                 }
                 self.right_end(pid, *status, *real_parent, kernel)?;
@@ -232,10 +244,20 @@ impl Ledger {
         }
     }
 
+    /// Notes who cannot be announced any more.
+    pub(crate) fn excuse<R: Rules>(&mut self, kernel: &Kernel<R>) {
+        let dead = |pid| kernel.fate(pid).is_some() || kernel.threads(pid).is_empty();
+        for (&pid, life) in &mut self.lives {
+            if let (false, Some((maker, tid, _))) = (life.told, life.made) {
+                life.excused |= dead(pid) && (dead(maker) || kernel.is_doomed(tid));
+            }
+        }
+    }
+
     /// Whether a process was made unheard of, by one that was let go.
     fn left_unsaid(&self, life: &Life) -> bool {
         let maker = life.made.and_then(|(maker, _, _)| self.lives.get(&maker));
-        life.announced == 0 && maker.is_some_and(|maker| maker.let_go)
+        !life.told && maker.is_some_and(|maker| maker.let_go)
     }
 
     /// Nothing is to come any more.
@@ -275,10 +297,10 @@ impl Ledger {
             if self.left_unsaid(life) {
                 continue;
             }
-            if life.announced == 0 && !unheard_of(pid) && !life.let_go {
+            let silent = !life.told && (life.excused || unheard_of(pid));
+            if life.announced == 0 && !silent && !life.let_go {
                 return Err(format!("E2: {pid} was never announced"));
             }
-            let silent = life.unasked && unheard_of(pid);
             if life.announced > 0 && !life.exited && !life.let_go && !silent {
                 return Err(format!("E4: {pid} has ended, and nobody said so"));
             }

@@ -199,6 +199,7 @@ impl<'a, R: Rules> World<'a, R> {
                 _ => {}
             }
         }
+        self.ledger.excuse(&self.kernel);
         match self.kernel.violations().first() {
             Some(violation) => Err(violation.clone()),
             None => Ok(()),
