@@ -86,6 +86,30 @@ crate::tests! {
         child.wait().unwrap();
     }
 
+    fn f3_a_running_process_is_let_go() {
+        let (mut child, pid) = ready("spin", &["7"]);
+        for round in 0..6 {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            tracer.attach(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            match round % 3 {
+                0 => tracer.resume(stop, Resume::Continue).unwrap(),
+                1 => drop(stop),
+                _ => {
+                    tracer.detach_process(pid).unwrap();
+                    assert!(tracer.registers(&stop).unwrap_err().is_gone());
+                    tracer.resume(stop, Resume::Continue).unwrap();
+                }
+            }
+            tracer.detach_process(pid).unwrap();
+            assert!(tracer.is_empty());
+            assert!(tracer.wait().unwrap().is_none());
+            assert!(child.try_wait().unwrap().is_none());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     fn f5_a_dropped_tracer_lets_go_of_what_it_attached_to() {
         let (mut child, pid) = ready("spin", &["5"]);
         for step in 0..6 {

@@ -48,7 +48,7 @@ fn run(options: &Options) -> Result<i32, Failure> {
     };
     let follow = if options.follow { FollowFork::Both } else { FollowFork::Parent };
     let mut tracer = Tracer::builder()
-        .events(EventFlags::PROCESS | EventFlags::THREAD | EventFlags::SYSCALL)
+        .events(EventFlags::PROCESS | EventFlags::SYSCALL)
         .follow_fork(follow)
         .build()
         .map_err(failed)?;
@@ -63,7 +63,6 @@ fn run(options: &Options) -> Result<i32, Failure> {
                 Err(error) if !error.is_gone() => return Err(failed(error)),
                 _ => {}
             },
-            Event::ThreadExited { tid, .. } => truss.lines.lost(*tid),
             Event::Exited { pid, status: ended, .. } => {
                 truss.lines.ended(*pid, &ended.to_string());
                 if *pid == spawned.pid {
@@ -108,6 +107,7 @@ impl Truss {
                 self.lines.left(tid, result);
             }
             StopReason::Execed { .. } => {
+                self.lines.execed(pid, tid, tid);
                 if !self.lines.is_inside(tid) {
                     // The first exec, which began before there was an event.
                     let words = tracer.process(pid)?.arguments.unwrap_or_default();

@@ -5,6 +5,11 @@
 //! ```sh
 //! cargo run --release --example linux_syscalls -- -f -e openat,execve -- sh -c 'ls / | wc -l'
 //! ```
+//!
+//! What the filter is good for: `ls -lR /usr/share`, with its output thrown away, took 0.30 s by
+//! itself, 0.33 s under `-f -o FILE -e openat,execve`, and 2.8 s with all calls shown (`-f -o FILE`
+//! alone): eight times as long. (The shortest of 15 runs each, on Linux 6.18 in a virtual machine.)
+//! The fewer of its calls a program has picked out, the less it is slowed down.
 
 #[cfg(target_os = "linux")]
 mod filter;

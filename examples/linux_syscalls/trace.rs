@@ -52,7 +52,7 @@ fn run(options: &Options) -> Result<i32, Failure> {
 
     // The children of the program have its filter, and must be traced: without a tracer the calls
     // that it picks out fail. So all are followed, and -f says only whose calls are shown.
-    let mut events = EventFlags::PROCESS | EventFlags::THREAD;
+    let mut events = EventFlags::PROCESS;
     events.set(EventFlags::SYSCALL, options.calls.is_empty());
     let mut tracer = Tracer::builder().events(events).build().map_err(failed)?;
     let command = program::command(&options.program);
@@ -77,7 +77,6 @@ fn run(options: &Options) -> Result<i32, Failure> {
                     _ => {}
                 }
             }
-            Event::ThreadExited { tid, .. } => trace.lines.lost(*tid),
             Event::Exited { pid, status: ended, .. } => {
                 if trace.shows(*pid) {
                     trace.lines.ended(*pid, &ended.to_string());
@@ -132,9 +131,7 @@ impl Trace {
                 }
             }
             StopReason::Execed { former_tid } => {
-                if let Some(former) = former_tid {
-                    self.lines.renamed(former, tid);
-                }
+                self.lines.execed(pid, former_tid.unwrap_or(tid), tid);
                 if self.shows_execs && !self.lines.is_inside(tid) {
                     // The first exec, which began before there was an event.
                     let words = tracer.process(pid)?.arguments.unwrap_or_default();

@@ -27,9 +27,10 @@ impl Lines {
         Ok(Lines { out, pids, open: HashMap::new() })
     }
 
-    /// A thread has entered a call.
+    /// A thread has entered a call. One that had its id before it, and has ended, may have left
+    /// one behind.
     pub(crate) fn entered(&mut self, pid: Pid, tid: Tid, call: String) {
-        self.lost(tid);
+        self.lose(tid);
         self.open.insert(tid, (pid, call));
     }
 
@@ -45,30 +46,35 @@ impl Lines {
         }
     }
 
-    /// A thread has another id since its exec.
-    pub(crate) fn renamed(&mut self, former: Tid, tid: Tid) {
-        if let Some(call) = self.open.remove(&former) {
-            self.lost(tid);
-            self.open.insert(tid, call);
-        }
-    }
-
-    /// A thread has ended, perhaps in a call.
-    pub(crate) fn lost(&mut self, tid: Tid) {
-        if let Some((pid, call)) = self.open.remove(&tid) {
-            self.write(pid, &format!("{call} = ?"));
+    /// A thread has exec'ed, perhaps with another id before: the process has no other one now.
+    pub(crate) fn execed(&mut self, pid: Pid, former: Tid, tid: Tid) {
+        let exec = self.open.remove(&former);
+        self.lose_all(pid);
+        if let Some(exec) = exec {
+            self.open.insert(tid, exec);
         }
     }
 
     /// A process has ended, perhaps in calls.
     pub(crate) fn ended(&mut self, pid: Pid, how: &str) {
-        let mut tids: Vec<Tid> =
-            self.open.iter().filter(|(_, (p, _))| *p == pid).map(|(&tid, _)| tid).collect();
+        self.lose_all(pid);
+        self.note(pid, how);
+    }
+
+    /// The calls of a process will not return.
+    fn lose_all(&mut self, pid: Pid) {
+        let open = self.open.iter().filter(|(_, (whose, _))| *whose == pid);
+        let mut tids: Vec<Tid> = open.map(|(&tid, _)| tid).collect();
         tids.sort_unstable_by_key(|tid| tid.as_raw());
         for tid in tids {
-            self.lost(tid);
+            self.lose(tid);
         }
-        self.note(pid, how);
+    }
+
+    fn lose(&mut self, tid: Tid) {
+        if let Some((pid, call)) = self.open.remove(&tid) {
+            self.write(pid, &format!("{call} = ?"));
+        }
     }
 
     /// Something else has happened to a process.

@@ -215,7 +215,7 @@ impl Session {
                 if let Some(parent) = fork.parent_pid {
                     self.meet(tracer, t, parent, fork.parent_tid);
                 }
-                self.forked(t, fork);
+                self.forked(tracer, t, fork);
             }
             Event::ThreadExited { pid, tid } => self.tell(t, *pid, Some(*tid), What::ThreadExit),
             Event::Reparented { pid, from, to } => {
@@ -301,10 +301,12 @@ impl Session {
         }
     }
 
-    fn forked(&mut self, t: Duration, fork: &Forked) {
+    fn forked(&mut self, tracer: &Tracer, t: Duration, fork: &Forked) {
         let maker = fork.parent_pid.and_then(|pid| self.processes.find(pid));
         let child = fork.child_pid;
-        let at = self.processes.add(child, Origin::Made(fork.kind), maker, fork.parent_pid, t);
+        // Not the maker, for a child made with CLONE_PARENT.
+        let parent = tracer.real_parent(child).ok().flatten().or(fork.parent_pid);
+        let at = self.processes.add(child, Origin::Made(fork.kind), maker, parent, t);
         self.processes.get_mut(at).tid = fork.child.stopped().map(Stopped::tid);
         self.processes.counts.forks += 1;
         let what = What::Fork { kind: fork.kind, child };

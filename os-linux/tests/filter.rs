@@ -1,5 +1,7 @@
 //! `TracerExt`: programs that stop at the system calls that a seccomp filter picks out.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::collections::{HashMap, HashSet};
@@ -85,7 +87,7 @@ fn the_exit_of_a_call_is_shown_if_it_is_asked_for() {
             let status = run(&mut tracer, pid, |tracer, stop| match stop.reason() {
                 StopReason::SyscallEntry => {
                     assert_eq!(number(tracer, &stop), call);
-                    assert_eq!(inside.insert(stop.tid(), true).unwrap_or(false), false);
+                    assert!(!inside.insert(stop.tid(), true).unwrap_or(false));
                     tracer.resume_to_syscall_exit(stop).unwrap();
                 }
                 StopReason::SyscallExit => {

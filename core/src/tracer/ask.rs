@@ -204,6 +204,17 @@ impl<B: Backend> Tracer<B> {
         self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(_, p)| p.pid)
     }
 
+    /// The real parent of a traced process, as the tracer was told last; no request is made for
+    /// it. [`process`](Tracer::process) asks again where the parent is not traced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced.
+    pub fn real_parent(&self, pid: Pid) -> Result<Option<Pid>> {
+        let index = self.table.find_process(pid).ok_or(Error::Gone)?;
+        Ok(self.table.process(index).real_parent)
+    }
+
     /// What is known about a traced process, running or stopped, or about one whose end was the
     /// last event.
     ///

@@ -46,6 +46,8 @@ pub(super) struct Lost {
     real_parent: Option<Pid>,
     /// It had: it was killed between its event and the question which child that was.
     forked: Option<ForkKind>,
+    /// It is not dead, but let go.
+    let_go: bool,
     at: Instant,
     setup: Setup,
 }
@@ -54,6 +56,9 @@ pub(super) struct Lost {
 /// scheduler behind the death of the thread that made it.
 const LOST_FOR: Duration = Duration::from_secs(2);
 const LOST_MOST: usize = 64;
+/// How many times longer a half is waited for whose maker may be alive: it is on its way, however
+/// busy the machine is, unless the child was made so that nobody announces it.
+const LIVING_PATIENCE: u32 = 100;
 
 impl<B: Backend> Tracer<B> {
     /// A thread has made a task.
@@ -169,7 +174,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The parked stops, that is, without the ends.
-    pub(super) fn parked_stops(&self) -> Vec<RawStop> {
+    fn parked_stops(&self) -> Vec<RawStop> {
         let stops = self.parked.iter().filter(|p| matches!(p.raw.kind, RawKind::Stop(_)));
         stops.map(|parked| parked.raw).collect()
     }
@@ -237,21 +242,21 @@ impl<B: Backend> Tracer<B> {
             let reason = StopReason::Forked { kind: pair.kind, child: pair.child_pid };
             self.table.slot_mut(place.index).state = State::Queued(reason);
         }
-        let shown = flags.contains(flag);
-        match (self.follow, &pair.parent, &pair.child) {
-            (FollowFork::Parent, _, Side::Stopped(place)) => {
-                let index = place.index;
-                pair.child = Side::LetGo;
-                self.let_go(index, None)?;
+        let unfollowed = match self.follow {
+            FollowFork::Parent => Some(&mut pair.child),
+            FollowFork::Child if matches!(pair.parent, Side::Stopped(_)) => Some(&mut pair.parent),
+            FollowFork::Child | FollowFork::Both => None,
+        };
+        let mut let_go = None;
+        if let Some(side) = unfollowed {
+            if let Side::Stopped(place) = side {
+                self.table.slot_mut(place.index).state = State::Resting;
+                let_go = Some(place.index);
+                *side = Side::LetGo;
             }
-            (FollowFork::Child, Side::Stopped(place), _) => {
-                let index = place.index;
-                pair.parent = Side::LetGo;
-                self.let_go(index, None)?;
-            }
-            _ => {}
         }
-        if shown {
+        // First, for it may be killed while it is let go, and that is told later.
+        if flags.contains(flag) {
             self.ready.push_back(Ready::Fork(pair));
         } else {
             for side in [pair.child, pair.parent] {
@@ -260,7 +265,10 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-        Ok(())
+        match let_go {
+            Some(index) => self.let_go(index, None),
+            None => Ok(()),
+        }
     }
 
     /// Runs a thread whose queued stop is not shown.
@@ -281,7 +289,26 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.process_of(index);
         let (real_parent, setup) = (process.real_parent, process.setup);
         let Thread { pid, tid } = thread;
-        self.lost.push(Lost { pid, tid, real_parent, forked, at: Instant::now(), setup });
+        let let_go = process.letting_go;
+        let at = Instant::now();
+        self.lost.push(Lost { pid, tid, real_parent, forked, let_go, at, setup });
+    }
+
+    /// Whether a process was let go a short while ago.
+    fn was_let_go(&self, pid: Pid) -> bool {
+        self.lost.iter().any(|lost| lost.let_go && lost.pid == pid)
+    }
+
+    /// Lets children go that have stopped, and whose parent was let go before its half came.
+    pub(super) fn let_go_parked(&mut self) -> Result<()> {
+        for raw in self.parked_stops() {
+            let Some(tid) = raw.tid else { continue };
+            let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
+            if self.was_let_go(by) && self.unpark(None, Some(tid)).is_some() {
+                self.let_go_stray(child, tid, raw.kind)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a process has lost a thread that may have been in a fork.
@@ -361,7 +388,9 @@ impl<B: Backend> Tracer<B> {
 
     /// A task that has stopped, and whose maker is silent.
     fn settle_living(&mut self, at: usize, late: bool) -> Result<bool> {
-        let Some(Parked { raw, .. }) = self.parked.get(at).copied() else { return Ok(false) };
+        let Some(Parked { raw, since, .. }) = self.parked.get(at).copied() else {
+            return Ok(false);
+        };
         let Some(tid) = raw.tid else { return Ok(false) };
         let Some((pid, real_parent)) = unless_gone(self.backend.process_of(tid))? else {
             self.parked.swap_remove(at); // killed, and its end was taken in
@@ -382,12 +411,18 @@ impl<B: Backend> Tracer<B> {
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
         }
+        if self.was_let_go(real_parent) {
+            self.parked.swap_remove(at);
+            self.let_go_stray(pid, tid, raw.kind)?;
+            return Ok(false);
+        }
         // As long as its maker may be alive, that one's half may be on the way. A maker is the
         // parent, or with `CLONE_PARENT` a sibling.
         let living = self.table.find_process(real_parent);
         let sibling = |p: &Process| p.ended.is_none() && p.real_parent == Some(real_parent);
         let awaited = living.is_some() || self.table.processes().any(|(_, p)| sibling(p));
-        if !late && (awaited || self.lost.is_empty()) {
+        let overdue = since.elapsed() >= self.half_patience * LIVING_PATIENCE;
+        if awaited && !overdue || !late && self.lost.is_empty() {
             return Ok(false);
         }
         if let (StopScope::Process, Some(parent)) = (B::STOP_SCOPE, living) {
@@ -406,6 +441,10 @@ impl<B: Backend> Tracer<B> {
         let likely = |lost: &Lost| lost.pid == real_parent || lost.real_parent == Some(real_parent);
         if living.is_some() && suspects.iter().any(likely) {
             suspects.retain(likely);
+        }
+        if !suspects.is_empty() && suspects.iter().all(|suspect| suspect.let_go) {
+            self.let_go_stray(pid, tid, raw.kind)?;
+            return Ok(false);
         }
         let parent_pid = match suspects.first() {
             Some(first) => suspects.iter().all(|s| s.pid == first.pid).then_some(first.pid),

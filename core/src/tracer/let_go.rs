@@ -51,6 +51,19 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// Lets a process go, running or stopped, whoever has the tokens of its threads; they are
+    /// stale then. See [`detach`](Tracer::detach). To detach what is gone is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// As [`detach`](Tracer::detach).
+    pub fn detach_process(&mut self, pid: Pid) -> Result<()> {
+        match self.traced(pid) {
+            Ok(process) => self.let_go_running(process),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Lets a halted process go; see [`detach`](Tracer::detach).
     ///
     /// # Errors
@@ -114,10 +127,10 @@ impl<B: Backend> Tracer<B> {
         }
         if B::STOP_SCOPE == StopScope::Process {
             let thread = self.table.slot(index).thread;
-            let signal = signal.or(self.kept_signal(index));
+            let threads = self.table.process(process).threads.iter();
+            let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
             if unless_gone(self.backend.detach(thread, signal))?.is_some() {
                 self.forget_process(process);
-                self.let_go_parked(pid)?;
             }
             return self.await_strays();
         }
@@ -143,6 +156,9 @@ impl<B: Backend> Tracer<B> {
     /// The signal that a stopped thread has yet to get.
     fn kept_signal(&self, index: u32) -> Option<Signal> {
         let slot = self.table.slot(index);
+        if let Some((_, signal)) = slot.deferred {
+            return signal;
+        }
         match (slot.state, slot.next) {
             (State::Queued(StopReason::Signal(signal)), _)
             | (State::Given(StopReason::Signal(signal)), _)
@@ -153,6 +169,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits for children that are to be let go: each is about to make its first stop.
     fn await_strays(&mut self) -> Result<()> {
+        self.let_go_parked()?;
         for _ in 0..STRAY_WAITS {
             if self.strays.is_empty() {
                 break;
@@ -254,6 +271,7 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return Ok(());
         }
+        self.lose(index, None); // it may have been killed in the same moment
         self.table.remove_thread(index);
         self.table.process_mut(process).released = true;
         if self.table.process(process).threads.is_empty() {
@@ -269,13 +287,23 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         let Some(at) = self.ready.iter().position(told) else { return Ok(()) };
-        if let Some(Ready::Fork(pair)) = self.ready.remove(at) {
-            if let Side::Stopped(place) = pair.child {
-                if self.table.at(place).is_some() {
-                    self.let_go(place.index, None)?;
+        let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { return Ok(()) };
+        if let Side::Stopped(place) = pair.child {
+            if let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) {
+                let process = slot.process;
+                self.let_go(place.index, None)?;
+                let ended =
+                    |ready: &Ready| matches!(ready, Ready::Exited { process: p } if *p == process);
+                if self.table.find_process(child) != Some(process) && !self.ready.iter().any(ended)
+                {
+                    return Ok(());
                 }
+                pair.child = Side::Gone;
             }
         }
+        // Of a child that was killed, the end will be told, and so this before it.
+        pair.parent = Side::LetGo;
+        self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
         Ok(())
     }
 
@@ -293,18 +321,6 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Lets children go that have stopped, and whose parent was let go before its half came.
-    fn let_go_parked(&mut self, parent: Pid) -> Result<()> {
-        for raw in self.parked_stops() {
-            let Some(tid) = raw.tid else { continue };
-            let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
-            if by == parent && self.unpark(Some(child), Some(tid)).is_some() {
-                self.let_go_stray(child, tid, raw.kind)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Lets a process go of which only the first stop is known.
     pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) -> Result<()> {
         let signal = match kind {
@@ -312,7 +328,9 @@ impl<B: Backend> Tracer<B> {
             RawKind::Stop(_) => None,
             RawKind::Ended(_) => return Ok(()),
         };
-        unless_gone(self.backend.detach(Thread { pid, tid }, signal))?;
+        if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
+            self.strays.push(pid); // killed: its end comes
+        }
         self.backend.forget(pid);
         Ok(())
     }
@@ -320,7 +338,7 @@ impl<B: Backend> Tracer<B> {
     /// A process is not traced any more.
     pub(super) fn forget_process(&mut self, process: u32) {
         for index in self.table.process(process).threads.clone() {
-            self.lose(index, None); // it may have been killed in the same moment
+            self.lose(index, None);
         }
         let Some(entry) = self.table.remove_process(process) else { return };
         self.backend.forget(entry.pid);
@@ -376,7 +394,8 @@ impl<B: Backend> Tracer<B> {
         }
         self.table.process_mut(process).letting_go = true;
         self.interrupt_running(process)?;
-        self.await_release(pid, process)
+        self.await_release(pid, process)?;
+        self.await_strays()
     }
 
     /// Moves on what has stopped while the tracer is ending.

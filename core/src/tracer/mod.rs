@@ -272,7 +272,8 @@ impl<B: Backend> Tracer<B> {
     /// Traces a running process, with all its threads; it is let go if the tracer ends first.
     ///
     /// Its first event is a stop of one thread with
-    /// [`StopReason::Started`](crate::StopReason::Started).
+    /// [`StopReason::Started`](crate::StopReason::Started); if it execs or ends before it can be
+    /// stopped, its first event is that.
     ///
     /// # Errors
     ///

@@ -58,7 +58,8 @@ impl<B: Backend> Tracer<B> {
             if self.table.is_empty() && !self.expects_an_unknown()? {
                 return Ok(None);
             }
-            let patience = match (block, self.expects_a_half()) {
+            let brief = self.table.is_empty() || self.expects_a_half();
+            let patience = match (block, brief) {
                 (false, _) => Patience::Poll,
                 (true, false) => Patience::Block,
                 (true, true) => Patience::Brief,

@@ -82,6 +82,14 @@ impl Ledger {
         }
     }
 
+    /// The user lets a process go, and with it the children whose forks it will not hear of again.
+    pub(crate) fn let_go(&mut self, pid: Pid) {
+        for (&other, life) in &mut self.lives {
+            let child = life.made.is_some_and(|(maker, _, _)| maker == pid);
+            life.let_go |= other == pid || (child && life.given_again);
+        }
+    }
+
     pub(crate) fn dropped_stop(&mut self, stop: &Stopped) {
         if let StopReason::Forked { child, .. } = stop.reason() {
             if let Some(life) = self.lives.get_mut(&child) {
@@ -162,7 +170,8 @@ impl Ledger {
                 };
                 life.let_go |= let_go_child;
                 let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
-                if lives && self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
+                let gone = matches!(fork.child, Half::Gone);
+                if lives && !gone && self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
                     return Err(format!("F3: {event:?}, whose maker was let go before"));
                 }
                 let early = self.lives.get(&fork.child_pid).is_some_and(|life| life.early);
@@ -265,7 +274,10 @@ impl Ledger {
         for (&pid, life) in &self.lives {
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
             if self.left_unsaid(life) {
-                if lives && kernel.is_traced(pid) {
+                // If the maker was killed before it could be let go, the child may be traced.
+                let maker = life.made.map(|(maker, _, _)| &self.lives[&maker]);
+                let excused = life.unasked || maker.is_some_and(|maker| maker.exited);
+                if lives && !excused && kernel.is_traced(pid) {
                     return Err(format!("F3: {pid} is traced, after its maker was let go"));
                 }
                 continue;

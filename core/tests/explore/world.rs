@@ -358,7 +358,7 @@ impl<'a, R: Rules> World<'a, R> {
                 self.did(10 + whim as u32, || format!("{whim:?} {halted:?}"));
                 match whim {
                     User::Detach => {
-                        self.ledger.lives.entry(halted.pid).or_default().let_go = true;
+                        self.ledger.let_go(halted.pid);
                         self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
                     }
                     _ => {
@@ -388,7 +388,7 @@ impl<'a, R: Rules> World<'a, R> {
                     _ => pids,
                 };
                 for pid in stopped {
-                    self.ledger.lives.entry(pid).or_default().let_go = true;
+                    self.ledger.let_go(pid);
                 }
                 self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
             }

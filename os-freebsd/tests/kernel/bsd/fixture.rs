@@ -208,6 +208,21 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             say(HANDLED.load(Ordering::SeqCst));
             u8::from(after <= before)
         }
+        // Threads that sleep for moments.
+        "naps" => {
+            for _ in 0..number(1) {
+                std::thread::spawn(|| {
+                    loop {
+                        std::thread::sleep(Duration::from_micros(100));
+                        spot();
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            say("ready");
+            until_stdin_closes();
+            0
+        }
         // Threads that fork and exec, all at once.
         "storm" => {
             let rounds = number(2);

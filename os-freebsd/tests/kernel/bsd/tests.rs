@@ -22,7 +22,7 @@ tests! {
     spawn: exec_stop_first errors_of_command killed_before_exec signals_before_exec
         second_back_end attach_and_detach attach_sleeping attach_refused;
     fork: fork_pair vfork_pair rfork_told_otherwise pdfork_pair posix_spawn_pair lost_report;
-    threads: born_and_gone exec_from_a_thread exec_without_thread_events suspend_one;
+    threads: born_and_gone exec_from_a_thread exec_without_thread_events suspend_one step_one_of_many;
     signals: delivered suppressed changed siginfo kill_is_no_stop killed_by_abort
         plain_stop_is_three_requests interrupt_running overtaken_interrupt kill_at_attach kill_stopped kill_running;
     wait: leaves_host_children no_tracees waker_from_thread_and_handler sigchld_ignored

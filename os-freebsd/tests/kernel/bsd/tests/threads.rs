@@ -66,3 +66,57 @@ pub(super) fn suspend_one() {
     assert!(matches!(end.kind, RawKind::Ended(ExitStatus::Killed { .. })));
     assert_eq!(b.wait(Patience::Poll).unwrap(), Waited::NoTracees);
 }
+
+/// While one LWP steps, those that are suspended do not run an instruction.
+pub(super) fn step_one_of_many() {
+    for mode in ["spot", "naps"] {
+        step_one(mode);
+    }
+}
+
+fn step_one(mode: &str) {
+    let mut b = FreeBsd::open().unwrap();
+    let (talk, _) = Talk::new(&[mode, "4"]);
+    b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+    let mut stop = next(&mut b);
+    go(&mut b, &stop);
+    for round in 0..100 {
+        b.interrupt(thread(&stop)).unwrap();
+        stop = next(&mut b);
+        assert_eq!(reason(&stop), RawReason::Paused);
+        let threads = b.threads(talk.pid).unwrap();
+        let stepped = threads[1 + round % 4];
+        let mut before = Vec::new();
+        for &tid in &threads {
+            let one = Thread { pid: talk.pid, tid };
+            b.suspend(one, tid != stepped).unwrap();
+            let regs = b.registers(one).unwrap();
+            before.push((tid, regs.rip, regs.rsp, b.lwp_info(one).unwrap()));
+        }
+        for _ in 0..5 {
+            // Sleeps of others are over meanwhile.
+            std::thread::sleep(std::time::Duration::from_millis(if mode == "naps" {
+                12
+            } else {
+                0
+            }));
+            b.resume(Thread { pid: talk.pid, tid: stepped }, Run::Step, None).unwrap();
+            stop = next(&mut b);
+            assert_eq!(stop.tid, Some(stepped), "{stop:?}");
+            for (tid, rip, rsp, info) in &before {
+                let one = Thread { pid: talk.pid, tid: *tid };
+                let regs = b.registers(one).unwrap();
+                if *tid != stepped {
+                    let now = b.lwp_info(one).unwrap();
+                    assert_eq!((regs.rip, regs.rsp), (*rip, *rsp), "{round} {info:?} {now:?}");
+                }
+            }
+        }
+        for &tid in &threads {
+            b.suspend(Thread { pid: talk.pid, tid }, false).unwrap();
+        }
+        b.resume(thread(&stop), Run::Continue, None).unwrap();
+    }
+    b.kill(talk.pid, None).unwrap();
+    next(&mut b);
+}
