@@ -202,9 +202,6 @@ impl Backend for FreeBsd {
 
     fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
         let request = if suspended { "PT_SUSPEND" } else { "PT_RESUME" };
-        let i = self.kernel.lwp_info(thread.tid.as_raw());
-        let r = self.kernel.registers(thread.tid.as_raw()).unwrap();
-        eprintln!("suspend {thread:?} {suspended} {:x} {:x} {i:?}", r.r_rip, r.r_rsp);
         let result = self.kernel.suspend(thread.tid.as_raw(), suspended);
         self.checked(request, thread, result)
     }

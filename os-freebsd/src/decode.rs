@@ -242,7 +242,8 @@ impl Expected {
 ///
 /// Events are reported with SIGTRAP, and the first stop of a process with SIGSTOP, both without
 /// siginfo; what has siginfo is a signal (`ptracestop` and `sigprocess` in `kern_sig.c`). The
-/// SIGSTOP of an attach is reported by no thread in particular, from FreeBSD 14 on.
+/// SIGSTOP of an attach is a signal to a thread in older kernels, and reported by none in newer
+/// ones (the sysctl `debug.ptrace_attach_transparent`).
 pub(crate) fn reason(signal: i32, info: &LwpInfo) -> RawReason {
     let has = |flag| info.flags.contains(flag);
     let event = info.reports && info.siginfo.is_none();

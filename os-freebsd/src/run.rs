@@ -50,7 +50,6 @@ impl FreeBsd {
             Run::Step => (Go::Step, "PT_STEP"),
             Run::Continue | Run::Syscall => (Go::Continue, "PT_CONTINUE"),
         };
-        eprintln!("go {thread:?} {go:?} {signal:?}");
         let result = self.kernel.go(go, tid, signal.map_or(0, Signal::as_raw));
         self.checked(request, thread, result)
     }

@@ -119,7 +119,14 @@ impl Model {
         let held =
             |tid: &Tid| self.tasks.get(tid).is_some_and(|task| task.held == Some(Held::Vfork));
         let living = self.living(pid);
-        if living.iter().any(held) {
+        let any_held = living.iter().any(held);
+        for tid in &living {
+            // What had yet to be reported will not be (`ptracestop` looks at P_KILLED).
+            if let Some(task) = self.tasks.get_mut(tid) {
+                task.state = State::Runs;
+            }
+        }
+        if any_held {
             return;
         }
         for tid in living {

@@ -116,7 +116,8 @@ impl Model {
                 false => setup.flags.contains(EventFlags::EXIT),
             }
         });
-        let stops = wanted && task.leaving.is_none();
+        let killed = self.processes.get(&task.pid).is_some_and(|process| process.kill_waits);
+        let stops = wanted && !killed && task.leaving.is_none();
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.leaving = Some(status);
         task.held = None;

@@ -158,7 +158,10 @@ impl<B: Backend> Tracer<B> {
             return self.pair(awaited, raw);
         }
         // It may be parked already, and have been killed since.
-        self.parked.retain(|parked| parked.raw.tid.is_none() || parked.raw.tid != raw.tid);
+        self.parked.retain(|parked| match (parked.raw.pid, raw.pid) {
+            (Some(one), Some(other)) => one != other,
+            _ => parked.raw.tid.is_none() || parked.raw.tid != raw.tid,
+        });
         let reused =
             |pid| raw.pid == Some(pid) || B::first_thread(pid).is_some_and(|t| raw.tid == Some(t));
         self.early.retain(|&pid| !reused(pid));
@@ -282,15 +285,17 @@ impl<B: Backend> Tracer<B> {
 
     /// Notes that a thread has died which may have forked unheard.
     pub(super) fn lose(&mut self, index: u32, forked: Option<ForkKind>) {
-        if self.lost.len() == LOST_MOST {
-            self.lost.remove(0);
-        }
         let thread = self.table.slot(index).thread;
         let process = self.table.process_of(index);
         let (real_parent, setup) = (process.real_parent, process.setup);
         let Thread { pid, tid } = thread;
         let let_go = process.letting_go;
         let at = Instant::now();
+        let known = self.lost.iter().position(|lost| lost.tid == tid && lost.pid == pid);
+        let forked = forked.or(known.and_then(|known| self.lost.remove(known).forked));
+        if self.lost.len() == LOST_MOST {
+            self.lost.remove(0);
+        }
         self.lost.push(Lost { pid, tid, real_parent, forked, let_go, at, setup });
     }
 
@@ -299,12 +304,27 @@ impl<B: Backend> Tracer<B> {
         self.lost.iter().any(|lost| lost.let_go && lost.pid == pid)
     }
 
+    /// Whether what has stopped is left over from a process that was let go, or is its child. A
+    /// child may be a sibling's, made with `CLONE_PARENT`, as long as there is one.
+    fn is_let_go_with(&self, pid: Pid, real_parent: Pid) -> bool {
+        self.was_let_go(pid) || (self.was_let_go(real_parent) && !self.has_children(real_parent))
+    }
+
+    /// Whether a process that is traced, and may have made a sibling, has this parent.
+    fn has_children(&self, parent: Pid) -> bool {
+        let child = |p: &Process| p.ended.is_none() && p.real_parent == Some(parent);
+        Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
+    }
+
+    /// Whether a process can make a sibling: only where a thread is a process of a kind.
+    const MAKES_SIBLINGS: bool = matches!(B::STOP_SCOPE, StopScope::Thread);
+
     /// Lets children go that have stopped, and whose parent was let go before its half came.
     pub(super) fn let_go_parked(&mut self) -> Result<()> {
         for raw in self.parked_stops() {
             let Some(tid) = raw.tid else { continue };
             let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
-            if self.was_let_go(by) && self.unpark(None, Some(tid)).is_some() {
+            if self.is_let_go_with(child, by) && self.unpark(None, Some(tid)).is_some() {
                 self.let_go_stray(child, tid, raw.kind)?;
             }
         }
@@ -344,10 +364,13 @@ impl<B: Backend> Tracer<B> {
             || (cut_short && self.parked.iter().any(|p| matches!(p.raw.kind, RawKind::Stop(_))))
     }
 
-    /// Takes back the announcement of the child that a thread is stopped for.
-    pub(super) fn take_awaited(&mut self, tid: Tid) -> Option<Pid> {
-        let at = self.awaited.iter().position(|fork| fork.parent_tid == tid)?;
-        Some(self.awaited.swap_remove(at).child)
+    /// Takes back the announcements of the children that a process has made, and that have not
+    /// stopped yet.
+    pub(super) fn take_awaited(&mut self, parent: Pid) -> Vec<Pid> {
+        let children = self.awaited.iter().filter(|fork| fork.parent_pid == parent);
+        let children = children.map(|fork| fork.child).collect();
+        self.awaited.retain(|fork| fork.parent_pid != parent);
+        children
     }
 
     /// The queue has run dry: whoever is parked now, and whose maker cannot tell of it any more,
@@ -411,7 +434,7 @@ impl<B: Backend> Tracer<B> {
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
         }
-        if self.was_let_go(real_parent) {
+        if self.is_let_go_with(pid, real_parent) || (late && self.was_let_go(real_parent)) {
             self.parked.swap_remove(at);
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
@@ -419,8 +442,7 @@ impl<B: Backend> Tracer<B> {
         // As long as its maker may be alive, that one's half may be on the way. A maker is the
         // parent, or with `CLONE_PARENT` a sibling.
         let living = self.table.find_process(real_parent);
-        let sibling = |p: &Process| p.ended.is_none() && p.real_parent == Some(real_parent);
-        let awaited = living.is_some() || self.table.processes().any(|(_, p)| sibling(p));
+        let awaited = living.is_some() || self.has_children(real_parent);
         let overdue = since.elapsed() >= self.half_patience * LIVING_PATIENCE;
         if awaited && !overdue || !late && self.lost.is_empty() {
             return Ok(false);
@@ -438,11 +460,12 @@ impl<B: Backend> Tracer<B> {
             self.early.insert(0, pid);
         }
         let mut suspects = self.lost.clone();
-        let likely = |lost: &Lost| lost.pid == real_parent || lost.real_parent == Some(real_parent);
-        if living.is_some() && suspects.iter().any(likely) {
+        let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == Some(real_parent);
+        let likely = |lost: &Lost| lost.pid == real_parent || sibling(lost);
+        if living.is_some() && (!Self::MAKES_SIBLINGS || suspects.iter().any(likely)) {
             suspects.retain(likely);
         }
-        if !suspects.is_empty() && suspects.iter().all(|suspect| suspect.let_go) {
+        if !suspects.is_empty() && suspects.iter().all(|suspect| self.was_let_go(suspect.pid)) {
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
         }

@@ -160,7 +160,8 @@ impl<B: Backend> Tracer<B> {
     /// Where a process stops as a whole: looks up the threads of a stopped one. The birth and the
     /// death of those that rest may have gone unreported.
     pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
-        let tids = self.backend.threads(self.table.process(process).pid)?;
+        let pid = self.table.process(process).pid;
+        let tids = self.backend.threads(pid)?;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.state == State::Resting && !tids.contains(&slot.thread.tid) {
@@ -168,7 +169,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         for tid in tids {
-            if self.table.find_thread(tid).is_none() {
+            if self.table.find_thread_of(pid, tid).is_none() {
                 self.table.add_thread(process, tid, State::Resting);
             }
         }

@@ -34,19 +34,29 @@ impl<B: Backend> Tracer<B> {
     /// `EINTR` where the kernel does not restart it. A thread that the kernel holds, say in
     /// `vfork`, is let go by a later wait.
     pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
+        let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
+        let mut stops = Vec::new();
         for stop in event.into().into_stops() {
-            let live = self
-                .table
-                .at(stop.place)
-                .is_some_and(|slot| !slot.dead && matches!(slot.state, State::Given(_)));
-            if !live {
-                self.discard(stop);
+            let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
+            if let Some(process) = process {
+                // All at once, for while one is let go, an exec can take the token of another.
+                self.table.process_mut(process).letting_go = true;
+            }
+            stops.push((stop, process));
+        }
+        for (stop, process) in stops {
+            let pid = stop.pid;
+            if self.table.at(stop.place).is_some_and(live) {
+                let (place, signal) = stop.consume();
+                // The token's signal counts, also if it is none.
+                self.table.slot_mut(place.index).state = State::Resting;
+                self.let_go(place.index, signal)?;
                 continue;
             }
-            let (place, signal) = stop.consume();
-            // The token's signal counts, also if it is none.
-            self.table.slot_mut(place.index).state = State::Resting;
-            self.let_go(place.index, signal)?;
+            self.discard(stop);
+            if let Some(process) = process.filter(|_| self.table.find_process(pid) == process) {
+                self.let_go_running(process)?;
+            }
         }
         Ok(())
     }
@@ -78,7 +88,7 @@ impl<B: Backend> Tracer<B> {
         let rest: Vec<Stopped> = threads.collect();
         self.detach(first)?;
         for stop in rest {
-            self.discard(stop);
+            self.detach(stop)?; // of no effect, unless the first one was stale
         }
         Ok(())
     }
@@ -98,6 +108,7 @@ impl<B: Backend> Tracer<B> {
         unless_gone(self.backend.kill(pid, stopped))?;
         if B::STOP_SCOPE == StopScope::Process {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
+            self.table.process_mut(process).killed = true;
             for index in self.table.process(process).threads.clone() {
                 if self.table.slot(index).is_held() {
                     self.table.slot_mut(index).dead = true;
@@ -122,8 +133,12 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
-        for other in self.table.process(process).threads.clone() {
-            self.let_go_unreported(other)?;
+        // It has no token any more, so its end, should it come now, need not wait for one.
+        self.table.slot_mut(index).state = State::Resting;
+        let place = self.table.place(index);
+        self.let_go_untold(pid)?;
+        if self.table.find_process(pid) != Some(process) {
+            return self.await_strays();
         }
         if B::STOP_SCOPE == StopScope::Process {
             let thread = self.table.slot(index).thread;
@@ -134,7 +149,9 @@ impl<B: Backend> Tracer<B> {
             }
             return self.await_strays();
         }
-        self.release(index, signal)?;
+        if self.table.at(place).is_some() {
+            self.release(index, signal)?;
+        }
         if self.table.find_process(pid) != Some(process) {
             return self.await_strays();
         }
@@ -184,20 +201,6 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets the child of a fork go that the user was not told of.
-    fn let_go_unreported(&mut self, index: u32) -> Result<()> {
-        let slot = self.table.slot(index);
-        let thread = slot.thread;
-        match slot.state {
-            State::Forking => match self.take_awaited(thread.tid) {
-                Some(child) => self.let_go_child(child),
-                None => Ok(()),
-            },
-            State::Queued(StopReason::Forked { child, .. }) => self.let_go_untold(thread, child),
-            _ => Ok(()),
-        }
-    }
-
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
     /// those that the kernel holds: a later wait meets them.
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
@@ -213,20 +216,19 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
                     self.settle_parked()?;
-                    let (mut held, mut gone) = (true, true);
+                    let (mut free, mut gone) = (false, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;
                         let answer = unless_gone(self.backend.is_held(thread))?;
                         gone &= answer.is_none();
-                        // Of one that was killed, the end is still to come.
-                        held &= answer == Some(true);
+                        free |= answer == Some(false);
                     }
                     if gone && self.table.process(process).released {
                         // A first thread that ended before the others is not heard of until they
                         // end, which now is nobody's business.
                         self.forget_process(process);
                     }
-                    if held || gone {
+                    if !free {
                         return Ok(());
                     }
                 }
@@ -280,30 +282,44 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets the child of a fork go whose event is in the queue.
-    fn let_go_untold(&mut self, parent: Thread, child: Pid) -> Result<()> {
-        let told = |ready: &Ready| match ready {
-            Ready::Fork(pair) => pair.parent_tid == Some(parent.tid) && pair.child_pid == child,
+    /// Lets the children of a process go of whose forks the user was not told.
+    fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
+        for child in self.take_awaited(parent) {
+            self.let_go_child(child)?;
+        }
+        let mut seen = Vec::new();
+        let untold = |ready: &Ready, seen: &[Pid]| match ready {
+            Ready::Fork(pair) => {
+                pair.parent_pid == Some(parent)
+                    && !matches!(pair.parent, Side::LetGo)
+                    && !seen.contains(&pair.child_pid)
+            }
             _ => false,
         };
-        let Some(at) = self.ready.iter().position(told) else { return Ok(()) };
-        let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { return Ok(()) };
-        if let Side::Stopped(place) = pair.child {
-            if let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) {
-                let process = slot.process;
-                self.let_go(place.index, None)?;
-                let ended =
-                    |ready: &Ready| matches!(ready, Ready::Exited { process: p } if *p == process);
-                if self.table.find_process(child) != Some(process) && !self.ready.iter().any(ended)
-                {
-                    return Ok(());
+        while let Some(at) = self.ready.iter().position(|ready| untold(ready, &seen)) {
+            let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { break };
+            seen.push(pair.child_pid);
+            if let Side::Stopped(place) = pair.child {
+                if self.table.at(place).is_some_and(|slot| !slot.dead) {
+                    self.let_go(place.index, None)?;
+                    pair.child = Side::Gone;
                 }
-                pair.child = Side::Gone;
+            }
+            let dead = match std::mem::replace(&mut pair.parent, Side::LetGo) {
+                Side::Stopped(place) if self.table.at(place).is_some_and(|slot| slot.dead) => {
+                    pair.parent = Side::Gone;
+                    Some(place.index)
+                }
+                _ => None,
+            };
+            // Of a child that was killed the end will be told, and so this before it.
+            if self.table.processes().any(|(_, process)| process.pid == pair.child_pid) {
+                self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
+            }
+            if let Some(dead) = dead {
+                self.release_dead(dead);
             }
         }
-        // Of a child that was killed, the end will be told, and so this before it.
-        pair.parent = Side::LetGo;
-        self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
         Ok(())
     }
 

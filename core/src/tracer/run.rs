@@ -176,7 +176,8 @@ impl<B: Backend> Tracer<B> {
             self.table.revoke(index);
             let slot = self.table.slot_mut(index);
             slot.state = State::Resting;
-            slot.deferred = Some((run, signal));
+            let kept = slot.deferred.and_then(|(_, signal)| signal);
+            slot.deferred = Some((run, signal.or(kept)));
             return Ok(());
         }
         let (mut target, mut run, mut signal) = (index, run, signal);
@@ -273,6 +274,9 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if this process is not traced.
     pub fn interrupt(&mut self, pid: Pid) -> Result<()> {
         let process = self.traced(pid)?;
+        if self.table.process(process).killed {
+            return Ok(()); // its end follows
+        }
         let mut running = self.table.process(process).threads.clone();
         running.retain(|&i| !self.table.slot(i).is_stopped());
         // The first thread, as a user expects; but one that the kernel holds answers only when it

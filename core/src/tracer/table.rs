@@ -107,6 +107,8 @@ pub(super) struct Process {
     pub(super) letting_go: bool,
     /// At least one of its threads has been.
     pub(super) released: bool,
+    /// Killed by the user, where a killed process does not stop any more.
+    pub(super) killed: bool,
     /// Its end, once the kernel told it.
     pub(super) ended: Option<ExitStatus>,
     /// A thread of it may have been in a fork when it ended.
@@ -131,6 +133,7 @@ impl Process {
             halted: None,
             letting_go: false,
             released: false,
+            killed: false,
             ended: None,
             cut_short: false,
             exit_queued: false,
@@ -157,6 +160,12 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn find_thread(&self, tid: Tid) -> Option<u32> {
         self.by_tid.get(&tid).copied()
+    }
+
+    /// The same, if it is a thread of this process. An id can be another thread's already, while
+    /// the end of the process that had it before is still to be reported (FreeBSD).
+    pub(super) fn find_thread_of(&self, pid: Pid, tid: Tid) -> Option<u32> {
+        self.find_thread(tid).filter(|&index| self.slot(index).thread.pid == pid)
     }
 
     pub(super) fn find_process(&self, pid: Pid) -> Option<u32> {

@@ -229,7 +229,11 @@ impl<B: Backend> Tracer<B> {
 
     fn take_stop(&mut self, raw: RawStop, reason: RawReason) -> Result<()> {
         let Some(tid) = raw.tid else { return Ok(()) };
-        if let Some(index) = self.table.find_thread(tid) {
+        let known = match raw.pid {
+            Some(pid) => self.table.find_thread_of(pid, tid),
+            None => self.table.find_thread(tid),
+        };
+        if let Some(index) = known {
             return self.stopped(index, reason);
         }
         let process = match (raw.pid, reason) {

@@ -22,6 +22,8 @@ pub(crate) struct Life {
     told: bool,
     /// Threads whose start was dropped, and is given again unless the process is killed.
     again: BTreeSet<Tid>,
+    /// It may have been let go with its maker, or for its maker's sake.
+    lost_sight: bool,
     /// Nobody wants to hear of its fork.
     unasked: bool,
     /// Its fork was dropped, and so will be given again.
@@ -86,7 +88,8 @@ impl Ledger {
     pub(crate) fn let_go(&mut self, pid: Pid) {
         for (&other, life) in &mut self.lives {
             let child = life.made.is_some_and(|(maker, _, _)| maker == pid);
-            life.let_go |= other == pid || (child && life.given_again);
+            life.let_go |= other == pid;
+            life.lost_sight |= child && life.given_again;
         }
     }
 
@@ -170,7 +173,7 @@ impl Ledger {
                 };
                 life.let_go |= let_go_child;
                 let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
-                let gone = matches!(fork.child, Half::Gone);
+                let gone = kernel.threads(fork.child_pid).is_empty();
                 if lives && !gone && self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
                     return Err(format!("F3: {event:?}, whose maker was let go before"));
                 }
@@ -179,7 +182,8 @@ impl Ledger {
                 if fork.parent_pid.as_ref().is_some_and(gone) {
                     return Err(format!("E4: {event:?} after the exit of the parent"));
                 }
-                let told = matches!(fork.parent, Half::Stopped(_) | Half::LetGo);
+                let told = matches!(fork.parent, Half::Stopped(_)) || fork.parent_tid.is_some();
+                let told = told && !matches!(fork.parent, Half::Gone);
                 if told
                     && (fork.kind, fork.parent_pid, fork.parent_tid) != (kind, Some(pid), Some(tid))
                 {
@@ -270,8 +274,10 @@ impl Ledger {
     }
 
     /// Nothing is to come any more.
-    pub(crate) fn settled<R: Rules>(&self, kernel: &Kernel<R>) -> Verdict {
-        for (&pid, life) in &self.lives {
+    pub(crate) fn settled<R: Rules>(&mut self, kernel: &Kernel<R>) -> Verdict {
+        let pids: Vec<Pid> = self.lives.keys().copied().collect();
+        for pid in pids {
+            let life = &self.lives[&pid];
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
             if self.left_unsaid(life) {
                 // If the maker was killed before it could be let go, the child may be traced.
@@ -287,6 +293,13 @@ impl Ledger {
             }
             if lives && life.let_go && kernel.is_traced(pid) {
                 return Err(format!("F3: {pid} was let go, and is traced"));
+            }
+            // With `CLONE_PARENT` it may have been taken for a child of one that was let go.
+            let parent = kernel.real_parent(pid).and_then(|parent| self.lives.get(&parent));
+            let with_parent = !life.told && parent.is_some_and(|parent| parent.let_go);
+            if lives && (with_parent || life.lost_sight) && !kernel.is_traced(pid) {
+                self.lives.entry(pid).or_default().lost_sight = true;
+                continue;
             }
             if lives && !life.let_go && !kernel.is_traced(pid) {
                 return Err(format!("F3: {pid} is not traced, and was not let go"));
@@ -307,6 +320,9 @@ impl Ledger {
     pub(crate) fn over(&self, unheard_of: impl Fn(Pid) -> bool) -> Verdict {
         for (&pid, life) in &self.lives {
             if self.left_unsaid(life) {
+                continue;
+            }
+            if life.lost_sight {
                 continue;
             }
             let silent = !life.told && (life.excused || unheard_of(pid));

@@ -60,9 +60,11 @@ fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], wrong: &str) -> String
     let result = catch_unwind(AssertUnwindSafe(|| world.run(&mut HashSet::new())));
     let story = &world.story;
     format!(
-        "{wrong}\n{}, {}, path {choices:?}\n{story:#?} {result:?}",
+        "{wrong}\n{}, {}, path {choices:?}\n{story:#?} {result:?} {:?} {:#?}",
         R::RULES.system,
         scenario.name,
+        world.kernel.violations(),
+        world.kernel.log().iter().rev().take(12).rev().collect::<Vec<_>>(),
     )
 }
 

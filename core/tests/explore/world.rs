@@ -358,7 +358,9 @@ impl<'a, R: Rules> World<'a, R> {
                 self.did(10 + whim as u32, || format!("{whim:?} {halted:?}"));
                 match whim {
                     User::Detach => {
-                        self.ledger.let_go(halted.pid);
+                        if halted.threads.iter().any(|stop| self.is_live(stop)) {
+                            self.ledger.let_go(halted.pid);
+                        }
                         self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
                     }
                     _ => {
@@ -380,15 +382,15 @@ impl<'a, R: Rules> World<'a, R> {
                 drop(event);
             }
             User::Detach => {
-                let stopped: Vec<Pid> = match &event {
-                    Event::Forked(fork) => {
-                        let halves = [&fork.parent, &fork.child];
-                        halves.iter().filter_map(|half| Some(half.stopped()?.pid())).collect()
-                    }
-                    _ => pids,
+                let tokens = match &event {
+                    Event::Forked(fork) => vec![fork.parent.stopped(), fork.child.stopped()],
+                    Event::Stopped(stop) => vec![Some(stop)],
+                    _ => Vec::new(),
                 };
-                for pid in stopped {
-                    self.ledger.let_go(pid);
+                for stop in tokens.into_iter().flatten() {
+                    if self.is_live(stop) {
+                        self.ledger.let_go(stop.pid());
+                    }
                 }
                 self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
             }
@@ -426,6 +428,11 @@ impl<'a, R: Rules> World<'a, R> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a token is still good, so that the tracer acts on it.
+    fn is_live(&self, stop: &Stopped) -> bool {
+        self.tracer.as_ref().is_some_and(|tracer| tracer.thread(stop).is_ok())
     }
 
     /// Lets everything run, and then die.

@@ -76,8 +76,8 @@ fn signals() {
     assert_eq!(reason(0, &signalled(F::empty(), 0, 0)), RawReason::Unknown { raw: 0x20 });
 }
 
-/// From FreeBSD 14 on no thread reports the stop of an attach; what is then shown is the state of
-/// any thread. Before, one stops for the SIGSTOP.
+/// Newer kernels have no thread report the stop of an attach; what is then shown is the state of
+/// any thread. Older ones have one stop for the SIGSTOP.
 #[test]
 fn attach() {
     use LwpFlags as F;

@@ -98,7 +98,11 @@ impl Talk {
     pub(crate) fn finish(mut self) -> (String, Option<i32>) {
         drop(self.input.take());
         let line = self.line();
-        (line, self.child.wait().expect("its end").code())
+        let status = self.child.wait().expect("its end");
+        if status.code().is_none() {
+            println!("{status}");
+        }
+        (line, status.code())
     }
 }
 

@@ -44,10 +44,13 @@ pub(super) fn changed() {
 
 pub(super) fn siginfo() {
     let mut b = FreeBsd::open().unwrap();
+    let first = start(&mut b, &["exit", "0"], EventFlags::PROCESS);
+    assert!(b.signal_info(thread(&first)).is_err(), "there is no signal");
+    go(&mut b, &first);
+    run_out(&mut b);
     let (talk, _) = Talk::new(&["count"]);
     b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
     let stop = next(&mut b);
-    assert!(b.signal_info(thread(&stop)).is_err(), "there is no signal");
     go(&mut b, &stop);
     kill(talk.pid.as_raw(), libc::SIGUSR1);
     let stop = next(&mut b);

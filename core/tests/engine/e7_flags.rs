@@ -1,0 +1,122 @@
+//! E7: event flags belong to the process, can be changed at any stop, and are inherited.
+
+use trapline_core::{Error, EventFlags, ForkKind, Pid, Signal, StopReason};
+
+use crate::common::*;
+
+/// Changes what a process reports, at a stop.
+fn change<R: trapline_core::fake::Rules>(world: &mut World<R>, pid: Pid, flags: EventFlags) {
+    world.kernel.signal(pid, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.tracer().set_events(pid, flags).unwrap();
+    world.go(stop);
+}
+
+/// How often the kernel was told what to report.
+fn told_the_kernel<R: trapline_core::fake::Rules>(world: &World<R>) -> usize {
+    world.kernel.log().iter().filter(|line| line.starts_with("set_up ")).count()
+}
+
+both! {
+    fn changed_at_a_stop<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::empty());
+        let main = world.main(pid);
+        let quiet = world.kernel.fork(main, ForkKind::Fork);
+        world.idle();
+        assert!(world.kernel.acts(main) && world.kernel.acts(world.main(quiet)));
+        change(&mut world, pid, EventFlags::PROCESS);
+        let child = world.kernel.fork(main, ForkKind::Fork);
+        let fork = world.forked();
+        assert_eq!(fork.child_pid, child);
+        world.go(fork);
+        change(&mut world, pid, EventFlags::EXEC);
+        world.kernel.fork(main, ForkKind::Fork);
+        world.idle();
+        world.kernel.exec(main, "new");
+        let stop = world.stop_for(StopReason::Execed { former_tid: None });
+        world.go(stop);
+        world.idle();
+    }
+
+    fn each_flag_alone<R>() {
+        for flag in [EventFlags::FORK, EventFlags::VFORK, EventFlags::VFORK_DONE] {
+            let (mut world, pid) = World::<R>::with_process(flag);
+            let main = world.main(pid);
+            world.kernel.fork(main, ForkKind::Fork);
+            assert_eq!(world.run_all().len(), usize::from(flag == EventFlags::FORK));
+            let child = world.kernel.fork(main, ForkKind::Vfork);
+            assert_eq!(world.run_all().len(), usize::from(flag == EventFlags::VFORK));
+            world.kernel.exec(world.main(child), "new");
+            let done = world.run_all();
+            match flag == EventFlags::VFORK_DONE {
+                true => assert_eq!(done, [format!("{main} VforkDone")]),
+                false => assert!(done.is_empty(), "{done:?}"),
+            }
+            world.idle();
+        }
+    }
+
+    fn children_inherit<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        change(&mut world, pid, THREADS | EventFlags::SYSCALL);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        let fork = world.forked();
+        world.go(fork);
+        let first = world.main(child);
+        let thread = world.kernel.thread(first);
+        let stop = world.stop_for(StopReason::ThreadStarted);
+        assert_eq!((stop.pid(), stop.tid()), (child, thread));
+        world.go(stop);
+        world.kernel.syscall_entry(first);
+        let stop = world.stop_for(StopReason::SyscallEntry);
+        world.go(stop);
+        let grandchild = world.kernel.fork(thread, ForkKind::Fork);
+        let fork = world.forked();
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(child), grandchild));
+        world.go(fork);
+        world.idle();
+    }
+
+    fn the_kernel_is_told_at_the_next_resume<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let before = told_the_kernel(&world);
+        world.kernel.signal(pid, Signal::USR1);
+        let stop = world.stop();
+        world.tracer().set_events(pid, EventFlags::EXIT).unwrap();
+        assert_eq!(told_the_kernel(&world), before);
+        world.go(stop);
+        assert_eq!(told_the_kernel(&world), before + 1);
+        world.kernel.signal(pid, Signal::USR1);
+        let stop = world.stop();
+        world.go(stop);
+        assert_eq!(told_the_kernel(&world), before + 1, "nothing is said twice");
+        world.idle();
+    }
+
+    fn for_all_threads_at_a_halt<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let other = world.new_thread(pid);
+        world.kernel.signal_thread(world.main(pid), Signal::USR1);
+        let stop = world.stop();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().set_events(pid, EventFlags::SYSCALL).unwrap();
+        world.tracer().resume_halted(halted, |_| trapline_core::Next::Continue).unwrap();
+        for tid in [other, world.main(pid)] {
+            world.kernel.syscall_entry(tid);
+            let stop = world.stop_for(StopReason::SyscallEntry);
+            assert_eq!(stop.tid(), tid);
+            world.go(stop);
+            world.kernel.syscall_exit(tid);
+            let stop = world.stop_for(StopReason::SyscallExit);
+            world.go(stop);
+        }
+        world.idle();
+    }
+
+    fn of_what_is_not_traced<R>() {
+        let mut world = World::<R>::new(EventFlags::PROCESS);
+        let pid = world.kernel.start();
+        let answer = world.tracer().set_events(pid, EventFlags::FORK);
+        assert!(matches!(answer, Err(Error::Gone)));
+    }
+}
