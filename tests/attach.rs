@@ -110,6 +110,28 @@ crate::tests! {
         child.wait().unwrap();
     }
 
+    fn f3_a_signal_is_not_lost_with_its_token() {
+        let (mut child, pid) = ready("forward", &["2"]);
+        for drops_the_tracer in [false, true] {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            tracer.attach(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            tracer.resume(stop, Resume::Continue).unwrap();
+            signal(pid, libc::SIGUSR1);
+            let stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
+            if drops_the_tracer {
+                drop(tracer);
+            } else {
+                tracer.detach_process(pid).unwrap();
+            }
+            drop(stop);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        signal(pid, libc::SIGTERM);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
+    }
+
     fn f5_a_dropped_tracer_lets_go_of_what_it_attached_to() {
         let (mut child, pid) = ready("spin", &["5"]);
         for step in 0..6 {

@@ -33,10 +33,10 @@ fn of(costs: &[(String, u64)], what: &str) -> Vec<u64> {
     costs.iter().filter(|(w, _)| w == what).map(|(_, cost)| *cost).collect()
 }
 
-/// Each event takes as many requests as it should. On FreeBSD a wait that finds nothing yet costs
-/// a sleep and another look.
+/// Each event takes as many requests as it should. On FreeBSD each wait that finds nothing yet
+/// costs a sleep and another look, and how many do depends on the machine's load.
 fn assert_each(costs: &[u64], expected: u64) {
-    let most = expected + if cfg!(target_os = "linux") { 0 } else { 2 };
+    let most = expected + if cfg!(target_os = "linux") { 0 } else { 20 };
     assert!(!costs.is_empty());
     assert!(costs.iter().all(|&cost| (expected..=most).contains(&cost)), "{costs:?}");
 }

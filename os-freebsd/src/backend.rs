@@ -38,6 +38,8 @@ pub(crate) struct Tracee {
     pub(crate) expected: Expected,
     /// The LWPs whose step was started and not taken back.
     pub(crate) stepping: Vec<i32>,
+    /// The LWPs that may trap for a step that was taken back.
+    pub(crate) stray_steps: Vec<i32>,
     /// The LWP whose next report is the exit of a system call that the kernel hid.
     pub(crate) exits: Option<Tid>,
 }
@@ -53,6 +55,7 @@ impl Tracee {
             untold: false,
             expected: Expected::default(),
             stepping: Vec::new(),
+            stray_steps: Vec::new(),
             exits: None,
         }
     }

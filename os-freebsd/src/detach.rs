@@ -5,7 +5,7 @@
 //! delivered twice; a step that is not finished, and a SIGSTOP that we sent, are left behind. So
 //! everything is taken out first, with the process stopped, and put back as signals:
 //!
-//! 1. No more events: an empty event mask, no steps.
+//! 1. No more events: an empty event mask, and no steps.
 //! 2. Every LWP that waits to report does so: the others are suspended, and the process runs until
 //!    they have. Signals are kept, traps of ours and events dropped. The new process of a fork that
 //!    was not reported is let go too.
@@ -19,8 +19,8 @@ use trapline_core::{Error, Pid, Result, Signal};
 
 use crate::backend::FreeBsd;
 use crate::decode::{
-    self, EventMask, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP, SigInfo,
-    Status, TRAP_BRKPT, TRAP_TRACE,
+    self, EventMask, LwpFlags, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP,
+    SigInfo, Status, TRAP_BRKPT, TRAP_TRACE,
 };
 use crate::sys::Go;
 
@@ -39,30 +39,39 @@ struct Kept {
     info: Option<SigInfo>,
 }
 
+/// What a detach has found so far.
+#[derive(Debug)]
+struct Found {
+    /// The process, by any thread of it.
+    thread: Thread,
+    /// The LWPs with a step of ours.
+    stepping: Vec<i32>,
+    /// The LWP that reported last.
+    reporter: LwpInfo,
+    kept: Vec<Kept>,
+}
+
 impl FreeBsd {
     /// Lets a stopped process go, with a signal for the thread that reported.
     pub(crate) fn let_go(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         let pid = thread.pid.as_raw();
-        if !self.tracees.contains_key(&pid) {
+        let Some(tracee) = self.tracees.get(&pid) else {
             return Err(Error::Gone);
-        }
+        };
+        let stepping = [&tracee.stepping[..], &tracee.stray_steps[..]].concat();
         self.tell_mask(thread, EventMask::empty())?;
         let result = self.kernel.lwp_info(pid);
-        let mut reporter = self.checked("PT_LWPINFO", thread, result)?;
-        let mut kept: Vec<Kept> = signal
-            .map(|signal| {
-                let (tid, signal) = (reporter.tid.as_raw(), signal.as_raw());
-                Kept { tid, signal, info: reporter.siginfo.filter(|i| i.signo == signal) }
-            })
-            .into_iter()
-            .collect();
-        let stepping = self.tracees.get(&pid).map(|t| t.stepping.clone()).unwrap_or_default();
-        for &tid in &stepping {
-            let _ = self.kernel.clear_step(tid); // it may have ended
-        }
-        self.take_out_reports(thread, &stepping, &mut reporter, &mut kept)?;
-        self.take_out_interrupt(thread, &stepping, &mut reporter, &mut kept)?;
-        for kept in kept {
+        let reporter = self.checked("PT_LWPINFO", thread, result)?;
+        let kept = signal.map(|signal| {
+            let (tid, signal) = (reporter.tid.as_raw(), signal.as_raw());
+            Kept { tid, signal, info: reporter.siginfo.filter(|info| info.signo == signal) }
+        });
+        let kept = kept.into_iter().collect();
+        let mut found = Found { thread, stepping, reporter, kept };
+
+        self.take_out_reports(&mut found)?;
+        self.take_out_interrupt(&mut found)?;
+        for kept in found.kept {
             self.send_again(pid, kept);
         }
         let result = self.kernel.go(Go::Detach, pid, 0);
@@ -71,77 +80,97 @@ impl FreeBsd {
         Ok(())
     }
 
-    /// Has every LWP report that waits to do so, or is about to trap.
-    fn take_out_reports(
-        &mut self,
-        thread: Thread,
-        stepping: &[i32],
-        reporter: &mut LwpInfo,
-        kept: &mut Vec<Kept>,
-    ) -> Result<()> {
-        let pid = thread.pid.as_raw();
+    /// Takes back the steps. One that has entered a system call traps when it leaves it all the
+    /// same (`amd64_syscall` in `sys/amd64/amd64/trap.c`), which may be long after: such a call is
+    /// interrupted, and made again where the kernel does that.
+    fn end_steps(&mut self, found: &mut Found) -> Result<()> {
+        let pid = found.thread.pid.as_raw();
+        for tid in found.stepping.clone() {
+            if self.kernel.clear_step(tid).is_err() {
+                continue; // it has ended
+            }
+            let inside = |info: LwpInfo| info.flags.contains(LwpFlags::SCE);
+            if !self.kernel.lwp_info(tid).is_ok_and(inside) {
+                continue;
+            }
+            self.suspend_all_but(found.thread, &[tid])?;
+            let Some(tracee) = self.tracees.get_mut(&pid) else {
+                return Err(Error::Gone);
+            };
+            tracee.expected.ask();
+            let result = self.kernel.go(Go::Continue, pid, 0);
+            self.checked("PT_CONTINUE", found.thread, result)?;
+            // Only now, as it wakes nobody while the process is stopped.
+            let _ = self.kernel.kill_thread(pid, tid, SIGSTOP);
+            self.one_more(found)?;
+        }
+        Ok(())
+    }
+
+    /// Has every LWP report that waits to do so, or has something of ours pending.
+    fn take_out_reports(&mut self, found: &mut Found) -> Result<()> {
+        let pid = found.thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let result = self.kernel.lwps(pid);
-            let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
-            let alone = lwps.len() == 1;
+            let stops = self.tracees.get(&pid).is_some_and(|tracee| tracee.expected.due > 0);
             let mut waiting = Vec::new();
-            for &tid in &lwps {
-                let reported = tid == reporter.tid.as_raw();
-                if let Ok(info) = self.kernel.lwp_info(tid) {
-                    let due = info.reports && !reported;
-                    // A trap that it has not come to report yet.
-                    if due || (info.pending.has(SIGTRAP) && !info.blocked.has(SIGTRAP)) {
-                        waiting.push(tid);
-                    }
+            for tid in self.lwps_of(found.thread)? {
+                let Ok(info) = self.kernel.lwp_info(tid) else { continue };
+                let due = info.reports && info.tid != found.reporter.tid;
+                // A trap that it has not come to report yet.
+                let traps = info.pending.has(SIGTRAP) && !info.blocked.has(SIGTRAP);
+                if due || traps || (stops && info.pending.has(SIGSTOP)) {
+                    waiting.push(tid);
                 }
             }
             if waiting.is_empty() {
                 return Ok(());
             }
-            for &tid in lwps.iter().filter(|_| !alone) {
-                let _ = self.kernel.suspend(tid, !waiting.contains(&tid));
-            }
-            if !self.one_more(thread, LIMIT, stepping, reporter, kept)? {
-                return Err(Error::NotStopped);
-            }
+            self.suspend_all_but(found.thread, &waiting)?;
+            let result = self.kernel.go(Go::Continue, pid, 0);
+            self.checked("PT_CONTINUE", found.thread, result)?;
+            self.one_more(found)?;
         }
         Ok(())
     }
 
-    /// Runs the process until one more stop, which `reporter` then has; false if none came.
-    fn one_more(
-        &mut self,
-        thread: Thread,
-        limit: Duration,
-        stepping: &[i32],
-        reporter: &mut LwpInfo,
-        kept: &mut Vec<Kept>,
-    ) -> Result<bool> {
-        let pid = thread.pid.as_raw();
-        let result = self.kernel.go(Go::Continue, pid, 0);
-        self.checked("PT_CONTINUE", thread, result)?;
-        let Some(status) = self.wait_for_one(pid, limit)? else {
-            return Ok(false);
+    fn lwps_of(&mut self, thread: Thread) -> Result<Vec<i32>> {
+        let result = self.kernel.lwps(thread.pid.as_raw());
+        self.checked("PT_GETLWPLIST", thread, result)
+    }
+
+    /// Has only these LWPs run when the process does.
+    fn suspend_all_but(&mut self, thread: Thread, running: &[i32]) -> Result<()> {
+        for tid in self.lwps_of(thread)? {
+            let _ = self.kernel.suspend(tid, !running.contains(&tid)); // it may have ended
+        }
+        Ok(())
+    }
+
+    /// Waits for one more stop of the process that was just run.
+    fn one_more(&mut self, found: &mut Found) -> Result<()> {
+        let pid = found.thread.pid.as_raw();
+        let Some(status) = self.wait_for_one(pid, LIMIT)? else {
+            return Err(Error::NotStopped);
         };
         let Status::Stopped(signal) = decode::status(status) else {
-            return Ok(true);
+            return Ok(());
         };
         let result = self.kernel.lwp_info(pid);
-        *reporter = self.checked("PT_LWPINFO", thread, result)?;
-        let info = *reporter;
+        let info = self.checked("PT_LWPINFO", found.thread, result)?;
+        found.reporter = info;
         let tid = info.tid.as_raw();
         if signal == SIGKILL {
-            kept.push(Kept { tid, signal, info: None });
-            return Ok(true);
+            found.kept.push(Kept { tid, signal, info: None });
+            return Ok(());
         }
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };
         match tracee.expected.reason(signal, &info) {
             Some(RawReason::Signal { .. }) => {
-                let here = Thread { pid: thread.pid, tid: info.tid };
-                if !self.was_ours(here, &info, stepping) {
-                    kept.push(Kept { tid, signal, info: info.siginfo });
+                let here = Thread { pid: found.thread.pid, tid: info.tid };
+                if !self.was_ours(here, &info, &found.stepping) {
+                    found.kept.push(Kept { tid, signal, info: info.siginfo });
                 }
             }
             Some(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
@@ -149,21 +178,21 @@ impl FreeBsd {
             }
             _ => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether a trap comes from a step, a debug register or a breakpoint of ours, which are all
     /// gone by now. The LWP is put back to where the breakpoint was.
     fn was_ours(&mut self, thread: Thread, info: &LwpInfo, stepping: &[i32]) -> bool {
-        const HITS: u64 = 0xf; // DR6: B0 to B3
         let Some(siginfo) = info.siginfo.filter(|i| i.signo == SIGTRAP) else {
             return false;
         };
         match siginfo.code {
             TRAP_BRKPT => self.step_back(thread).unwrap_or(false),
             TRAP_TRACE => {
-                let hit = self.debug_registers(thread).is_ok_and(|dr| dr[6] & HITS != 0);
-                hit || stepping.contains(&thread.tid.as_raw())
+                stepping.contains(&thread.tid.as_raw())
+                    || self.is_stray_step(thread)
+                    || self.hit_debug_register(thread)
             }
             _ => false,
         }
@@ -189,14 +218,8 @@ impl FreeBsd {
 
     /// Takes out the SIGSTOP of an interrupt, if it is still to come: it would stop the process
     /// for good.
-    fn take_out_interrupt(
-        &mut self,
-        thread: Thread,
-        stepping: &[i32],
-        reporter: &mut LwpInfo,
-        kept: &mut Vec<Kept>,
-    ) -> Result<()> {
-        let pid = thread.pid.as_raw();
+    fn take_out_interrupt(&mut self, found: &mut Found) -> Result<()> {
+        let pid = found.thread.pid.as_raw();
         for _ in 0..ROUNDS {
             if self.tracees.get(&pid).is_none_or(|tracee| tracee.expected.due == 0) {
                 return Ok(());
@@ -207,22 +230,18 @@ impl FreeBsd {
             }
             // A thread that has stopped for a signal goes on to look for the next one before it
             // runs, and so meets ours.
-            if reporter.siginfo.is_none() {
+            if found.reporter.siginfo.is_none() {
                 break;
             }
-            let result = self.kernel.lwps(pid);
-            let lwps = self.checked("PT_GETLWPLIST", thread, result)?;
-            for &tid in lwps.iter().filter(|_| lwps.len() > 1) {
-                let _ = self.kernel.suspend(tid, tid != reporter.tid.as_raw());
-            }
-            if !self.one_more(thread, LIMIT, stepping, reporter, kept)? {
-                return Err(Error::NotStopped);
-            }
+            self.suspend_all_but(found.thread, &[found.reporter.tid.as_raw()])?;
+            let result = self.kernel.go(Go::Continue, pid, 0);
+            self.checked("PT_CONTINUE", found.thread, result)?;
+            self.one_more(found)?;
         }
         // One that stands elsewhere may be asleep, or run on; a SIGCONT takes the SIGSTOP out too,
         // and does nothing else but in a program that handles it.
         let result = self.kernel.kill(pid, Signal::CONT.as_raw());
-        self.checked("kill", thread, result)
+        self.checked("kill", found.thread, result)
     }
 
     /// Sends a signal as it was sent. A fault needs no sending: the instruction is run again, and

@@ -4,7 +4,7 @@ use trapline_core::backend::{RawReason, Run, Thread};
 use trapline_core::{Error, Pid, Result, Signal};
 
 use crate::backend::FreeBsd;
-use crate::decode::{EventMask, SIGKILL, SIGSTOP};
+use crate::decode::{EventMask, LwpFlags, SIGKILL, SIGSTOP};
 use crate::sys::{Errno, Go};
 use crate::wait::stopped;
 
@@ -32,16 +32,14 @@ impl FreeBsd {
             mask |= EventMask::CALLS;
         }
         let change = (mask != tracee.mask).then_some(mask);
-        let steps = tracee.stepping.iter().position(|&other| other == tid);
-        match (run, steps) {
-            (Run::Step, None) => tracee.stepping.push(tid),
-            (Run::Continue | Run::Syscall, Some(index)) => {
-                // It may have stopped for something else, with the step still to come.
-                tracee.stepping.swap_remove(index);
-                let result = self.kernel.clear_step(tid);
-                self.checked("PT_CLEARSTEP", thread, result)?;
+        let steps = tracee.stepping.contains(&tid);
+        if run == Run::Step {
+            tracee.stray_steps.retain(|&other| other != tid);
+            if !steps {
+                tracee.stepping.push(tid);
             }
-            _ => {}
+        } else if steps {
+            self.take_back_step(thread)?; // something else may have come before it was done
         }
         if let Some(mask) = change {
             self.tell_mask(thread, mask)?;
@@ -52,6 +50,38 @@ impl FreeBsd {
         };
         let result = self.kernel.go(go, tid, signal.map_or(0, Signal::as_raw));
         self.checked(request, thread, result)
+    }
+
+    /// Takes back a step that may not be done.
+    ///
+    /// One that has entered a system call traps all the same when it leaves it: that was decided
+    /// at the entry (`amd64_syscall` in `sys/amd64/amd64/trap.c`).
+    fn take_back_step(&mut self, thread: Thread) -> Result<()> {
+        let tid = thread.tid.as_raw();
+        let result = self.kernel.clear_step(tid);
+        self.checked("PT_CLEARSTEP", thread, result)?;
+        let inside = self.info(thread)?.flags.contains(LwpFlags::SCE);
+        if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
+            tracee.stepping.retain(|&other| other != tid);
+            tracee.stray_steps.retain(|&other| other != tid);
+            if inside {
+                tracee.stray_steps.push(tid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a trap is such a one, and not of a debug register, which the kernel tells alike.
+    pub(crate) fn is_stray_step(&mut self, thread: Thread) -> bool {
+        let tid = thread.tid.as_raw();
+        let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) else {
+            return false;
+        };
+        let Some(at) = tracee.stray_steps.iter().position(|&other| other == tid) else {
+            return false;
+        };
+        tracee.stray_steps.swap_remove(at);
+        !self.hit_debug_register(thread)
     }
 
     /// Sets what a stopped process reports.

@@ -36,7 +36,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use trapline_core::backend::{NewTask, Patience, RawKind, RawReason, RawStop, Waited};
+use trapline_core::backend::{
+    NewTask, Patience, RawKind, RawReason, RawStop, Thread, TrapOrigin, Waited,
+};
 use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
@@ -145,9 +147,7 @@ impl FreeBsd {
             };
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && patience == Patience::Block;
-            if self.turn.netted {
-                self.wake_the_killed();
-            }
+            if self.turn.netted {}
             if self.rung {
                 self.rung = false;
                 return Ok(Waited::Woken);
@@ -270,6 +270,14 @@ impl FreeBsd {
         tracee.exits = hides_syscall_exit(reason).then_some(info.tid);
         if let RawReason::Execed { .. } = reason {
             tracee.stepping.clear(); // the new image has new flags
+            tracee.stray_steps.clear();
+        }
+        if let RawReason::Signal { trap: Some(TrapOrigin::Step), .. } = reason {
+            let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
+            if false && self.is_stray_step(thread) {
+                let _ = self.kernel.go(Go::Continue, pid, 0);
+                return Ok(None);
+            }
         }
         if let Some(setup) = setup {
             let mask = EventMask::of(setup.flags);

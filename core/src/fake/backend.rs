@@ -78,17 +78,21 @@ impl<R: Rules> Fake<R> {
 
     /// The report that the next wait takes, if there is one.
     fn take_report(&mut self) -> Option<RawStop> {
-        {
+        loop {
+            {
+                let mut model = self.kernel.model();
+                if !model.slow_deaths || model.reports().is_empty() {
+                    model.die_all();
+                }
+            }
+            let reports = self.kernel.model().reports();
+            let chosen = self.kernel.choose_among(&reports)?;
             let mut model = self.kernel.model();
-            if !model.slow_deaths || model.reports().is_empty() {
-                model.die_all();
+            model.records.quiet = 0;
+            if let Some(raw) = model.report_or_lose(chosen) {
+                return Some(raw);
             }
         }
-        let reports = self.kernel.model().reports();
-        let chosen = self.kernel.choose_among(&reports)?;
-        let mut model = self.kernel.model();
-        model.records.quiet = 0;
-        Some(model.report(chosen))
     }
 
     fn traced(&self) -> bool {
@@ -226,7 +230,7 @@ impl<R: Rules> Backend for Fake<R> {
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
-        self.call("resume", thread.tid.as_raw(), |model| model.resume(thread, run, signal))
+        self.call("resume", thread.tid.as_raw(), |model| model.faulty_resume(thread, run, signal))
     }
 
     fn listen(&mut self, thread: Thread) -> Result<()> {
@@ -254,7 +258,10 @@ impl<R: Rules> Backend for Fake<R> {
     }
 
     fn new_task(&mut self, parent: Thread, _: Setup) -> Result<NewTask> {
-        self.call("new_task", parent.tid.as_raw(), |model| model.new_task(parent))
+        self.call("new_task", parent.tid.as_raw(), |model| {
+            let task = model.new_task(parent)?;
+            Ok(model.mix_up(task))
+        })
     }
 
     fn former_tid(&mut self, thread: Thread, _: Setup) -> Result<Tid> {

@@ -11,6 +11,7 @@ use crate::backend::{RawKind, RawReason};
 use crate::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
 
 use super::backend::Fake;
+use super::faults::Fault;
 use super::model::{Held, INIT, Model, State};
 use super::rules::Rules;
 use super::stops::KILLED;
@@ -260,15 +261,19 @@ impl<R: Rules> Kernel<R> {
 
     // The world.
 
-    /// The next process or (on Linux) thread has this number again.
-    ///
-    /// # Panics
-    ///
-    /// If somebody still has it.
-    pub fn reuse(&self, number: i32) {
+    /// Puts a bug into the back end.
+    pub fn seed(&self, fault: Fault) {
+        self.model().fault = Some(fault);
+    }
+
+    /// The next process or (on Linux) thread has this number again; false if somebody has it.
+    pub fn reuse(&self, number: i32) -> bool {
         let mut model = self.model();
-        assert!(!model.has_number(number), "{number} is taken");
-        model.reuse.push_back(number);
+        let free = !model.has_number(number);
+        if free {
+            model.reuse.push_back(number);
+        }
+        free
     }
 
     /// Takes everything out of the world without a word, so that a tracer whose world is of no

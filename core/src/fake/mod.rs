@@ -29,6 +29,7 @@
 mod arch;
 mod ask;
 mod backend;
+mod faults;
 mod kernel;
 mod looks;
 mod model;
@@ -41,5 +42,6 @@ mod vm;
 
 pub use arch::{FakeArch, FakeRegisters};
 pub use backend::Fake;
+pub use faults::Fault;
 pub use kernel::{Call, Delivery, Kernel, Report, Swallowed};
 pub use rules::{FreeBsdRules, LinuxRules, RuleSet, Rules};

@@ -6,6 +6,7 @@ use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
 use crate::{ExitStatus, Pid, Signal, Tid};
 
 use super::arch::FakeRegisters;
+use super::faults::Fault;
 use super::kernel::{Delivery, Swallowed};
 use super::rules::RuleSet;
 use super::vm::Memory;
@@ -29,6 +30,8 @@ pub(super) struct Model {
     pub(super) held_back: BTreeSet<Tid>,
     /// Whether the killed take their time.
     pub(super) slow_deaths: bool,
+    /// What is wrong with the back end.
+    pub(super) fault: Option<Fault>,
     /// Threads whose end the tracer was told.
     pub(super) told: BTreeSet<Tid>,
     pub(super) records: Records,
@@ -106,6 +109,8 @@ pub(super) struct Task {
     pub(super) suspended: bool,
     /// Traced since a fork without a setup of its own: reports its execs alone.
     pub(super) bare: bool,
+    /// The first of a new process, and not reported yet.
+    pub(super) fresh: bool,
     /// A stop was asked for, and is due when it next runs.
     pub(super) interrupt: bool,
     /// Its group-stop has ended, so that it must not be left in it.
@@ -169,6 +174,7 @@ impl Model {
             clock: 0,
             held_back: BTreeSet::new(),
             slow_deaths: false,
+            fault: None,
             told: BTreeSet::new(),
             records: Records::default(),
         };
@@ -284,6 +290,7 @@ impl Model {
             held: None,
             suspended: false,
             bare: false,
+            fresh: false,
             interrupt: false,
             notify: false,
             overtaken: false,

@@ -46,6 +46,7 @@ impl Model {
         let inherits = self.rules.inherits_setup;
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.bare = !inherits;
+            task.fresh = true;
             task.setup = Some(match inherits {
                 true => setup,
                 false => Setup { flags: EventFlags::empty(), ..setup },

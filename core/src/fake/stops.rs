@@ -256,6 +256,7 @@ impl Model {
             RawKind::Stop(_) => {
                 let Some(task) = self.tasks.get_mut(&tid) else { return self.raw(report) };
                 task.overtaken = false;
+                task.fresh = false;
                 if let State::Stopped(stop) = &mut task.state {
                     stop.reported = true;
                     self.told.extend(stop.former.filter(|&former| former != tid));

@@ -178,7 +178,11 @@ impl<B: Backend> Tracer<B> {
 
     /// Asks every running thread of a process to stop.
     pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
-        for index in self.running(process) {
+        let mut running = self.running(process);
+        if B::STOP_SCOPE == StopScope::Process {
+            running.truncate(1); // stops them all
+        }
+        for index in running {
             let slot = self.table.slot(index);
             if slot.interrupt == Interrupt::None && slot.state != State::Announced {
                 let thread = slot.thread;

@@ -141,12 +141,7 @@ impl<B: Backend> Tracer<B> {
             return self.await_strays();
         }
         if B::STOP_SCOPE == StopScope::Process {
-            let thread = self.table.slot(index).thread;
-            let threads = self.table.process(process).threads.iter();
-            let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
-            if unless_gone(self.backend.detach(thread, signal))?.is_some() {
-                self.forget_process(process);
-            }
+            self.release_whole(index, signal)?;
             return self.await_strays();
         }
         if self.table.at(place).is_some() {
@@ -259,7 +254,22 @@ impl<B: Backend> Tracer<B> {
             }
             _ => {}
         }
-        self.release(index, signal)
+        match B::STOP_SCOPE {
+            StopScope::Thread => self.release(index, signal),
+            StopScope::Process => self.release_whole(index, signal),
+        }
+    }
+
+    /// Detaches a process that stops as a whole.
+    fn release_whole(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, process) = (slot.thread, slot.process);
+        let threads = self.table.process(process).threads.iter();
+        let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
+        if unless_gone(self.backend.detach(thread, signal))?.is_some() {
+            self.forget_process(process);
+        }
+        Ok(())
     }
 
     /// Detaches one stopped thread, and forgets its process with the last one.
@@ -406,7 +416,7 @@ impl<B: Backend> Tracer<B> {
         let stopped =
             threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
         if let Some(&index) = stopped {
-            return self.let_go(index, None);
+            return self.let_go(index, self.kept_signal(index));
         }
         self.table.process_mut(process).letting_go = true;
         self.interrupt_running(process)?;
@@ -435,7 +445,7 @@ impl<B: Backend> Tracer<B> {
                     let _ = self.kill(pid);
                     self.start(index, crate::backend::Run::Continue, None)
                 }
-                Ending::Detach => self.let_go(index, None),
+                Ending::Detach => self.let_go(index, self.kept_signal(index)),
             };
         }
         let ended: Vec<u32> =

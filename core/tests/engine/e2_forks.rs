@@ -19,8 +19,8 @@ both! {
                 assert!(world.tracer().try_wait().unwrap().is_none(), "one half is no event");
                 world.kernel.release(late);
                 let fork = world.forked();
-                assert_eq!((fork.kind, fork.parent_pid, fork.parent_tid), (kind, Some(pid), Some(main)));
-                assert_eq!(fork.child_pid, child);
+                assert_eq!((fork.kind, fork.child_pid), (kind, child));
+                assert_eq!((fork.parent_pid, fork.parent_tid), (Some(pid), Some(main)));
                 let (Half::Stopped(parent), Half::Stopped(new)) = (&fork.parent, &fork.child) else {
                     panic!("{fork:?}");
                 };

@@ -1,12 +1,12 @@
 //! E3: one `Execed` per exec, whichever thread calls it, after the ends of all others.
 
-use trapline_core::fake::LinuxRules;
+use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{Error, Event, EventFlags, ExitStatus, Signal, StopReason, Stopped, Tid};
 
 use crate::common::*;
 
 /// Resumes what comes until an exec; returns the threads that ended before it, and its stop.
-fn until_exec<R: trapline_core::fake::Rules>(world: &mut World<R>) -> (Vec<Tid>, Stopped) {
+fn until_exec<R: Rules>(world: &mut World<R>) -> (Vec<Tid>, Stopped) {
     let mut ended = Vec::new();
     loop {
         match world.next() {

@@ -1,12 +1,13 @@
 //! E4: `Exited` once per process and last of its pid; the ends of threads before it.
 
+use trapline_core::fake::Rules;
 use trapline_core::{Event, ExitStatus, ForkKind, Pid, Signal};
 
 use crate::common::*;
 
 /// Resumes what comes, to the end; says which threads ended, and how each process did. Nothing of
 /// a process may come after its end.
-fn to_the_end<R: trapline_core::fake::Rules>(world: &mut World<R>) -> (usize, Vec<(Pid, ExitStatus)>) {
+fn to_the_end<R: Rules>(world: &mut World<R>) -> (usize, Vec<(Pid, ExitStatus)>) {
     let (mut threads, mut processes) = (0, Vec::new());
     while let Some(event) = world.tracer().try_wait().unwrap() {
         let over = |pid| processes.iter().any(|&(ended, _)| Some(ended) == pid);

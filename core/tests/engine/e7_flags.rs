@@ -1,11 +1,12 @@
 //! E7: event flags belong to the process, can be changed at any stop, and are inherited.
 
-use trapline_core::{Error, EventFlags, ForkKind, Pid, Signal, StopReason};
+use trapline_core::fake::Rules;
+use trapline_core::{Error, EventFlags, ForkKind, Next, Pid, Signal, StopReason};
 
 use crate::common::*;
 
 /// Changes what a process reports, at a stop.
-fn change<R: trapline_core::fake::Rules>(world: &mut World<R>, pid: Pid, flags: EventFlags) {
+fn change<R: Rules>(world: &mut World<R>, pid: Pid, flags: EventFlags) {
     world.kernel.signal(pid, Signal::USR1);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.tracer().set_events(pid, flags).unwrap();
@@ -13,7 +14,7 @@ fn change<R: trapline_core::fake::Rules>(world: &mut World<R>, pid: Pid, flags: 
 }
 
 /// How often the kernel was told what to report.
-fn told_the_kernel<R: trapline_core::fake::Rules>(world: &World<R>) -> usize {
+fn told_the_kernel<R: Rules>(world: &World<R>) -> usize {
     world.kernel.log().iter().filter(|line| line.starts_with("set_up ")).count()
 }
 
@@ -67,7 +68,7 @@ both! {
         let stop = world.stop_for(StopReason::ThreadStarted);
         assert_eq!((stop.pid(), stop.tid()), (child, thread));
         world.go(stop);
-        world.kernel.syscall_entry(first);
+        world.kernel.syscall_entry(thread);
         let stop = world.stop_for(StopReason::SyscallEntry);
         world.go(stop);
         let grandchild = world.kernel.fork(thread, ForkKind::Fork);
@@ -100,7 +101,7 @@ both! {
         let stop = world.stop();
         let halted = world.tracer().halt(stop).unwrap();
         world.tracer().set_events(pid, EventFlags::SYSCALL).unwrap();
-        world.tracer().resume_halted(halted, |_| trapline_core::Next::Continue).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
         for tid in [other, world.main(pid)] {
             world.kernel.syscall_entry(tid);
             let stop = world.stop_for(StopReason::SyscallEntry);

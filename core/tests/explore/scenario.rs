@@ -1,11 +1,11 @@
 //! What may happen in a world that is explored.
 
+use trapline_core::fake::Fault;
 use trapline_core::{EventFlags, FollowFork};
 
 /// A world, and what may happen in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
     pub(crate) flags: EventFlags,
     pub(crate) follow: FollowFork,
     /// Threads that the first process starts with.
@@ -16,6 +16,8 @@ pub(crate) struct Scenario {
     pub(crate) steps: usize,
     /// How many processes there may be.
     pub(crate) processes: usize,
+    /// Whether new processes have the numbers of those that have ended.
+    pub(crate) reuse: bool,
     /// How many events the user keeps before resuming them.
     pub(crate) kept: usize,
     /// What the user does with an event besides resuming it.
@@ -24,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) whims: usize,
     /// How often somebody is killed right before a request.
     pub(crate) ambushes: usize,
+    /// A bug that is to be found.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// Something that a program does, or that is done to it.
@@ -52,3 +56,236 @@ pub(crate) enum User {
     Halt,
     Step,
 }
+
+use Move::*;
+
+const NONE: Scenario = Scenario {
+    flags: EventFlags::PROCESS,
+    follow: FollowFork::Both,
+    threads: 1,
+    moves: &[],
+    steps: 2,
+    processes: 3,
+    reuse: false,
+    kept: 0,
+    user: &[],
+    whims: 0,
+    ambushes: 0,
+    fault: None,
+};
+
+const THREADS: EventFlags = EventFlags::PROCESS.union(EventFlags::THREAD);
+/// All but the stops of system calls, which are a matter of one thread alone.
+const ALL: EventFlags = EventFlags::all().difference(EventFlags::SYSCALL);
+
+const FORKS: Scenario =
+    Scenario { moves: &[Fork, Vfork, Exit, Exec, Move::Kill], steps: 3, ..NONE };
+
+/// Explored in full.
+pub(crate) const SMALL: &[(&str, Scenario)] = &[
+    ("forks", Scenario { ..FORKS }),
+    ("forks_four", Scenario { moves: &[Fork, Exit], steps: 4, processes: 4, ..NONE }),
+    ("forks_kept", Scenario { steps: 2, kept: 2, ..FORKS }),
+    ("forks_reused", Scenario { moves: &[Fork, Exit, Move::Kill], reuse: true, ..FORKS }),
+    ("forks_unasked", Scenario { flags: EventFlags::empty(), threads: 2, steps: 2, ..FORKS }),
+    ("siblings", Scenario { moves: &[Sibling, Fork, Exit, Move::Kill], ..FORKS }),
+    ("ambush", Scenario { moves: &[Fork, Vfork, Exec], ambushes: 1, ..NONE }),
+    (
+        "threads",
+        Scenario { flags: THREADS, threads: 2, moves: &[Thread, ExitThread, Exit], ..NONE },
+    ),
+    ("threads_killed", Scenario { flags: THREADS, moves: &[Thread, Move::Kill], steps: 3, ..NONE }),
+    ("threads_unasked", Scenario { threads: 2, moves: &[Thread, ExitThread, Move::Kill], ..NONE }),
+    (
+        "threads_kept",
+        Scenario {
+            flags: THREADS,
+            threads: 2,
+            moves: &[Thread, ExitThread, Move::Kill],
+            kept: 2,
+            ..NONE
+        },
+    ),
+    ("threads_fork", Scenario { threads: 2, moves: &[Fork, ExitThread, Exec], ..NONE }),
+    (
+        "exec",
+        Scenario {
+            flags: THREADS,
+            threads: 2,
+            moves: &[Exec, Thread, ExitThread, Move::Kill],
+            ..NONE
+        },
+    ),
+    (
+        "exec_kept",
+        Scenario { threads: 2, moves: &[Exec, Move::Signal, Move::Kill], kept: 1, ..NONE },
+    ),
+    (
+        "exit_flag",
+        Scenario {
+            flags: ALL,
+            threads: 2,
+            moves: &[Exec, Exit, ExitThread, Move::Kill],
+            kept: 1,
+            ..NONE
+        },
+    ),
+    ("exit_flag_forks", Scenario { flags: ALL, moves: &[Fork, Exit, Move::Kill], kept: 1, ..NONE }),
+    ("signals", Scenario { moves: &[Move::Signal, Move::Kill], steps: 3, kept: 1, ..NONE }),
+    ("job_control", Scenario { threads: 2, moves: &[Stop, Cont, Move::Kill], steps: 3, ..NONE }),
+    ("follow_parent", Scenario { follow: FollowFork::Parent, ..FORKS }),
+    ("follow_child", Scenario { follow: FollowFork::Child, ..FORKS }),
+    (
+        "dropped",
+        Scenario {
+            moves: &[Fork, Move::Signal, Move::Kill],
+            kept: 1,
+            user: &[User::Drop],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "detached",
+        Scenario {
+            moves: &[Fork, Vfork, Move::Signal, Exec],
+            kept: 1,
+            user: &[User::Detach],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "detached_threads",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Thread, Move::Signal],
+            kept: 1,
+            user: &[User::Detach],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "detached_ambush",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Move::Signal],
+            user: &[User::Detach],
+            whims: 1,
+            ambushes: 1,
+            ..NONE
+        },
+    ),
+    (
+        "killed",
+        Scenario {
+            moves: &[Fork, Move::Signal, Thread],
+            kept: 1,
+            user: &[User::Kill],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "interrupted",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Move::Signal],
+            user: &[User::Interrupt],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "stepped",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Move::Signal],
+            user: &[User::Step],
+            whims: 1,
+            ..NONE
+        },
+    ),
+    (
+        "halted",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Move::Signal, Thread],
+            user: &[User::Halt],
+            whims: 1,
+            kept: 1,
+            ..NONE
+        },
+    ),
+    (
+        "halted_held",
+        Scenario {
+            threads: 2,
+            moves: &[Vfork, Exec, ExitThread],
+            user: &[User::Halt],
+            whims: 1,
+            kept: 1,
+            ..NONE
+        },
+    ),
+    (
+        "halted_ambush",
+        Scenario {
+            threads: 2,
+            moves: &[Fork, Move::Signal],
+            user: &[User::Halt],
+            whims: 1,
+            ambushes: 1,
+            ..NONE
+        },
+    ),
+];
+
+const ANY: Scenario = Scenario {
+    threads: 2,
+    moves: &[
+        Fork,
+        Vfork,
+        Sibling,
+        Thread,
+        Exec,
+        ExitThread,
+        Exit,
+        Move::Signal,
+        Stop,
+        Cont,
+        Move::Kill,
+        Move::Signal,
+        Fork,
+        Thread,
+    ],
+    steps: 25,
+    processes: 6,
+    kept: 3,
+    ..NONE
+};
+
+const BOLD: Scenario =
+    Scenario { user: &[User::Interrupt, User::Halt, User::Step], whims: 6, ..ANY };
+
+const WILD: Scenario = Scenario {
+    user: &[User::Drop, User::Detach, User::Kill, User::Interrupt, User::Halt, User::Step],
+    whims: 6,
+    ambushes: 1,
+    ..ANY
+};
+
+/// Too large for that; walked through at random.
+pub(crate) const LARGE: &[(&str, Scenario)] = &[
+    ("any", Scenario { ..ANY }),
+    ("any_threads", Scenario { flags: THREADS, ..ANY }),
+    ("any_all", Scenario { flags: ALL, reuse: true, ..ANY }),
+    ("bold", Scenario { ..BOLD }),
+    ("bold_all", Scenario { flags: ALL, ..BOLD }),
+    ("wild", Scenario { ..WILD }),
+    ("wild_all", Scenario { flags: ALL, ..WILD }),
+    ("wild_unasked", Scenario { flags: EventFlags::empty(), ..WILD }),
+    ("wild_parent", Scenario { follow: FollowFork::Parent, ..WILD }),
+    ("wild_child", Scenario { follow: FollowFork::Child, ..WILD }),
+];

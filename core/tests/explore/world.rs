@@ -22,6 +22,19 @@ enum Kept {
     Halted(Halted),
 }
 
+impl Kept {
+    fn tokens(&self) -> Vec<&Stopped> {
+        match self {
+            Kept::Event(Event::Stopped(stop)) => vec![stop],
+            Kept::Event(Event::Forked(fork)) => {
+                [&fork.parent, &fork.child].into_iter().filter_map(|half| half.stopped()).collect()
+            }
+            Kept::Event(_) => Vec::new(),
+            Kept::Halted(halted) => halted.threads.iter().collect(),
+        }
+    }
+}
+
 /// What can be done next.
 #[derive(Debug, Clone, Copy)]
 enum Act {
@@ -52,19 +65,12 @@ pub(crate) struct World<'a, R: Rules> {
     ambushes: Rc<RefCell<usize>>,
     /// A digest of what the user did.
     deeds: u64,
+    /// What programs did, deaths and reports.
+    pub(crate) kernel_steps: usize,
     /// What happened, for a message.
     pub(crate) story: Vec<String>,
-    /// Whether what passes between tracer and kernel is part of it.
-    pub(crate) tells: bool,
+    tells: bool,
     told: usize,
-}
-
-/// How a way ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done,
-    /// Like a world that was seen before.
-    Seen,
 }
 
 impl<'a, R: Rules> World<'a, R> {
@@ -81,6 +87,9 @@ impl<'a, R: Rules> World<'a, R> {
         }
         tracer.attach(pid).expect("it can be traced");
         kernel.set_slow_deaths(true);
+        if let Some(fault) = scenario.fault {
+            kernel.seed(fault);
+        }
         let mut ledger = Ledger::new(scenario.flags);
         let others = kernel.threads(pid).into_iter().filter(|&tid| tid != kernel.leader(pid));
         ledger.start(pid, others.collect());
@@ -102,6 +111,7 @@ impl<'a, R: Rules> World<'a, R> {
             whims: scenario.whims,
             ambushes,
             deeds: 0,
+            kernel_steps: 0,
             story: Vec::new(),
             tells: false,
             told: 0,
@@ -152,13 +162,19 @@ impl<'a, R: Rules> World<'a, R> {
         }
     }
 
+    /// Tells a story from now on, with all that passes between tracer and kernel.
+    pub(crate) fn tell_story(&mut self) {
+        self.tells = true;
+        self.kernel.keep_log();
+    }
+
     /// Goes the whole way.
-    pub(crate) fn run(&mut self, seen: &mut HashSet<u64>) -> Result<Outcome, String> {
+    pub(crate) fn run(&mut self, seen: &mut HashSet<u64>) -> Result<(), String> {
         let mut turns = 0;
         loop {
             self.check()?;
             if self.path.is_new() && !seen.insert(self.key()) {
-                return Ok(Outcome::Seen);
+                return Ok(()); // so is what follows
             }
             let acts = self.acts();
             if acts.is_empty() {
@@ -172,8 +188,7 @@ impl<'a, R: Rules> World<'a, R> {
             }
         }
         self.kernel.choose(|_| Some(0));
-        self.finish()?;
-        Ok(Outcome::Done)
+        self.finish()
     }
 
     fn key(&self) -> u64 {
@@ -191,17 +206,19 @@ impl<'a, R: Rules> World<'a, R> {
             self.told = log.len();
         }
         for report in self.taken.borrow_mut().drain(..) {
+            self.kernel_steps += 1;
             self.ledger.reported(report);
-            match report.kind {
-                RawKind::Stop(RawReason::Forked { .. }) => {
-                    self.heard.extend(self.forks.remove(&report.tid));
-                }
-                _ => {}
+            if let RawKind::Stop(RawReason::Forked { .. }) = report.kind {
+                self.heard.extend(self.forks.remove(&report.tid));
             }
         }
         self.ledger.excuse(&self.kernel);
-        match self.kernel.violations().first() {
-            Some(violation) => Err(violation.clone()),
+        if let Some(violation) = self.kernel.violations().first() {
+            return Err(violation.clone());
+        }
+        let runs = |stop: &&Stopped| self.is_live(stop) && self.kernel.acts(stop.tid());
+        match self.kept.iter().flat_map(Kept::tokens).find(runs) {
+            Some(stop) => Err(format!("W4: {stop:?} runs")),
             None => Ok(()),
         }
     }
@@ -258,10 +275,12 @@ impl<'a, R: Rules> World<'a, R> {
             Act::Wait => self.wait(),
             Act::Step(what, pid, tid) => {
                 self.steps -= 1;
+                self.kernel_steps += 1;
                 self.step(what, pid, tid);
                 Ok(())
             }
             Act::Die(tid) => {
+                self.kernel_steps += 1;
                 self.tell(|| format!("{tid} dies"));
                 self.kernel.die(tid);
                 Ok(())
@@ -286,6 +305,12 @@ impl<'a, R: Rules> World<'a, R> {
         let kernel = self.kernel.clone();
         self.news = true;
         self.forks.remove(&tid);
+        if self.scenario.reuse {
+            let ended = self.ledger.lives.iter().rev().find(|(_, life)| life.exited);
+            if let Some((pid, _)) = ended {
+                kernel.reuse(pid.as_raw()); // unless somebody has it
+            }
+        }
         let mut make = |kind, sibling| {
             let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
             self.ledger.made(child, (pid, tid), kind);
@@ -324,13 +349,9 @@ impl<'a, R: Rules> World<'a, R> {
         self.news = event.is_some();
         let Some(event) = event else { return Ok(()) };
         self.ledger.given(&event, &self.kernel)?;
-        let tokens = match &event {
-            Event::Stopped(_) => true,
-            Event::Forked(fork) => fork.parent.stopped().or(fork.child.stopped()).is_some(),
-            _ => false,
-        };
-        if tokens {
-            self.kept.push(Kept::Event(event));
+        let kept = Kept::Event(event);
+        if !kept.tokens().is_empty() {
+            self.kept.push(kept);
         }
         Ok(())
     }
@@ -382,16 +403,13 @@ impl<'a, R: Rules> World<'a, R> {
                 drop(event);
             }
             User::Detach => {
-                let tokens = match &event {
-                    Event::Forked(fork) => vec![fork.parent.stopped(), fork.child.stopped()],
-                    Event::Stopped(stop) => vec![Some(stop)],
-                    _ => Vec::new(),
-                };
-                for stop in tokens.into_iter().flatten() {
+                let kept = Kept::Event(event);
+                for stop in kept.tokens() {
                     if self.is_live(stop) {
                         self.ledger.let_go(stop.pid());
                     }
                 }
+                let Kept::Event(event) = kept else { return Ok(()) };
                 self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
             }
             User::Kill => {

@@ -168,6 +168,12 @@ impl FreeBsd {
         Ok(true)
     }
 
+    /// Whether a debug register has trapped.
+    pub(crate) fn hit_debug_register(&mut self, thread: Thread) -> bool {
+        const HITS: u64 = 0xf; // DR6: B0 to B3
+        self.debug_registers(thread).is_ok_and(|registers| registers[6] & HITS != 0)
+    }
+
     /// DR0 to DR7 of a stopped thread; DR4 and DR5 are zero, as are all before the first write.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use trapline_core::backend::{
     Ending, NewTask, Patience, RawKind, RawReason, RawStop, Run, Setup, Thread, Waited,
 };
-use trapline_core::{Backend, EventFlags, ExitStatus, Pid, Signal};
+use trapline_core::{Backend, EventFlags, ExitStatus, Pid, Signal, Tid};
 use trapline_os_freebsd::FreeBsd;
 
 pub(crate) fn setup(flags: EventFlags) -> Setup {
@@ -24,6 +24,11 @@ pub(crate) fn fixture(args: &[&str]) -> Command {
 pub(crate) fn kill(pid: i32, signal: i32) -> bool {
     // SAFETY: plain values.
     unsafe { libc::kill(pid, signal) == 0 }
+}
+
+pub(crate) fn kill_thread(pid: Pid, tid: Tid, signal: i32) -> bool {
+    // SAFETY: plain values.
+    unsafe { libc::thr_kill2(pid.as_raw(), tid.as_raw().into(), signal) == 0 }
 }
 
 pub(crate) fn thread(stop: &RawStop) -> Thread {

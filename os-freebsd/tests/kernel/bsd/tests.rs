@@ -27,10 +27,11 @@ tests! {
         plain_stop_is_three_requests interrupt_running overtaken_interrupt kill_at_attach kill_stopped kill_running;
     wait: leaves_host_children no_tracees waker_from_thread_and_handler sigchld_ignored
         stops_untold nobody_starves poll_and_brief;
-    registers: round_trip step step_then_continue memory_bounds debug_registers;
+    registers: round_trip step step_then_continue step_into_a_call memory_bounds debug_registers;
     syscalls: entry_and_exit exits_of_fork_and_exec run_syscall_without_flag
         step_in_a_call;
-    detach: signals_counted breakpoints_of_threads step_outstanding pending_fork
+    detach: signals_counted breakpoints_of_threads step_outstanding step_into_a_call
+        pending_fork
         after_overtaken_interrupt;
     ext: map_status_reaper questions;
     stress: fork_storm spawn_storm;

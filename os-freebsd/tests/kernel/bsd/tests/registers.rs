@@ -1,6 +1,8 @@
 //! Registers and memory.
 
-use trapline_core::backend::{RawKind, RawReason, Run, TrapOrigin};
+use trapline_core::backend::{
+    Patience, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin, Waited,
+};
 use trapline_core::{Backend, Error, EventFlags, ExitStatus, Signal};
 use trapline_os_freebsd::{FreeBsd, Space};
 
@@ -99,6 +101,54 @@ pub(super) fn step_then_continue() {
         go(&mut b, &stop);
     }
     assert_eq!(seen, [RawReason::Signal { signal: Signal::USR1, trap: None }; 2]);
+}
+
+/// A program whose first thread sleeps in a system call that it has entered by a step, at a stop
+/// of its other thread for a SIGUSR1. Gives the first thread, too.
+pub(super) fn stepped_into_sleep(b: &mut FreeBsd) -> (Thread, RawStop) {
+    let first = start(b, &["raise-beside-sleepers"], EventFlags::PROCESS);
+    let sleeper = thread(&first);
+    go(b, &first);
+    let stop = next(b);
+    assert_eq!(signal(&stop), Some(Signal::USR1));
+    // It has to enter again, by way of a breakpoint: what is written makes its sleep end.
+    let syscall = b.registers(sleeper).unwrap().rip - 2;
+    let mut code = [0; 2];
+    b.read_memory(sleeper, syscall, &mut code).unwrap();
+    assert_eq!(code, [0x0f, 0x05]);
+    b.write_memory(sleeper, syscall, &[0xcc]).unwrap();
+    let regs = b.registers(sleeper).unwrap();
+    b.set_registers(sleeper, &regs).unwrap();
+    b.resume(sleeper, Run::Continue, Some(Signal::USR1)).unwrap();
+    let trap = next(b);
+    assert_eq!((trap.tid, reason(&trap)), (first.tid, trapped(TrapOrigin::Breakpoint)));
+    b.write_memory(sleeper, syscall, &code).unwrap();
+    let mut regs = b.registers(sleeper).unwrap();
+    assert_eq!(regs.rip, syscall + 1);
+    regs.rip = syscall;
+    b.set_registers(sleeper, &regs).unwrap();
+    b.resume(sleeper, Run::Step, None).unwrap();
+    assert_eq!(b.wait(Patience::Brief).unwrap(), Waited::Nothing);
+    let other = stop.tid.unwrap();
+    assert!(kill_thread(sleeper.pid, other, libc::SIGUSR1));
+    let stop = next(b);
+    assert_eq!((stop.tid, signal(&stop)), (Some(other), Some(Signal::USR1)));
+    (sleeper, stop)
+}
+
+/// And is then continued: there is no trap that nobody wants.
+pub(super) fn step_into_a_call() {
+    let mut b = FreeBsd::open().unwrap();
+    let (sleeper, stop) = stepped_into_sleep(&mut b);
+    b.resume(sleeper, Run::Continue, signal(&stop)).unwrap();
+    for _ in 0..3 {
+        assert!(kill_thread(sleeper.pid, sleeper.tid, libc::SIGUSR1));
+        let stop = next(&mut b);
+        assert_eq!((stop.tid, signal(&stop)), (Some(sleeper.tid), Some(Signal::USR1)));
+        go(&mut b, &stop);
+    }
+    b.kill(sleeper.pid, None).unwrap();
+    assert!(matches!(next(&mut b).kind, RawKind::Ended(_)));
 }
 
 pub(super) fn memory_bounds() {

@@ -1,0 +1,166 @@
+//! F3: who is let go runs on as if it had never been traced.
+
+use trapline_core::fake::{LinuxRules, Rules};
+use trapline_core::{EventFlags, ForkKind, Pid, Signal, StopReason};
+
+use crate::common::*;
+
+/// Nothing of ours is left in a process, and all its threads run.
+fn is_free<R: Rules>(world: &World<R>, pid: Pid) {
+    assert!(!world.kernel.is_traced(pid));
+    for tid in world.kernel.threads(pid) {
+        assert!(world.kernel.acts(tid), "{}", world.kernel.state(tid));
+    }
+}
+
+both! {
+    fn with_the_signal_it_was_stopped_for<R>() {
+        for pass_on in [true, false] {
+            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+            world.kernel.signal(pid, Signal::USR1);
+            let mut stop = world.stop();
+            if !pass_on {
+                stop.set_signal(None).unwrap();
+            }
+            world.tracer().detach(stop).unwrap();
+            is_free(&world, pid);
+            assert_eq!(world.kernel.delivered(pid, Signal::USR1), usize::from(pass_on));
+            world.over();
+        }
+    }
+
+    fn with_several_threads<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let (two, _) = (world.new_thread(pid), world.new_thread(pid));
+        world.kernel.signal_thread(two, Signal::USR1);
+        let stop = world.stop();
+        world.tracer().detach(stop).unwrap();
+        is_free(&world, pid);
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        world.over();
+    }
+
+    fn with_signals_that_were_not_reported<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let (two, three) = (world.new_thread(pid), world.new_thread(pid));
+        world.kernel.signal_thread(two, Signal::USR1);
+        world.kernel.signal_thread(three, Signal::USR2);
+        world.kernel.signal_thread(world.main(pid), Signal::TERM);
+        let stop = world.stop();
+        world.tracer().detach(stop).unwrap();
+        is_free(&world, pid);
+        for signal in [Signal::USR1, Signal::USR2, Signal::TERM] {
+            assert_eq!(world.kernel.delivered(pid, signal), 1, "{signal}");
+        }
+        world.over();
+    }
+
+    fn with_signals_in_the_queue<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let two = world.new_thread(pid);
+        world.kernel.signal_thread(world.main(pid), Signal::USR1);
+        world.kernel.signal_thread(two, Signal::USR2);
+        let stop = world.stop();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().detach_halted(halted).unwrap();
+        is_free(&world, pid);
+        for signal in [Signal::USR1, Signal::USR2] {
+            assert_eq!(world.kernel.delivered(pid, signal), 1, "{signal}");
+        }
+        world.over();
+    }
+
+    fn while_it_runs<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.new_thread(pid);
+        world.tracer().detach_process(pid).unwrap();
+        is_free(&world, pid);
+        assert!(world.kernel.deliveries().is_empty());
+        world.over();
+        world.tracer().detach_process(pid).unwrap();
+    }
+
+    fn with_a_token_out<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.tracer().interrupt(pid).unwrap();
+        let stale = world.stop_for(StopReason::Interrupted);
+        world.tracer().detach_process(pid).unwrap();
+        is_free(&world, pid);
+        assert!(world.tracer().registers(&stale).is_err());
+        world.go(stale);
+        world.over();
+    }
+
+    fn at_any_stop<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS | EventFlags::SYSCALL);
+        world.kernel.exec(world.main(pid), "new");
+        let stop = world.stop_for(StopReason::Execed { former_tid: None });
+        world.tracer().detach(stop).unwrap();
+        is_free(&world, pid);
+        world.tracer().attach(pid).unwrap();
+        let stop = world.stop_for(StopReason::Started);
+        world.tracer().detach(stop).unwrap();
+        is_free(&world, pid);
+        world.tracer().attach(pid).unwrap();
+        let stop = world.stop_for(StopReason::Started);
+        world.step(stop);
+        let stop = world.stop();
+        world.tracer().detach(stop).unwrap();
+        is_free(&world, pid);
+        assert!(world.kernel.deliveries().is_empty(), "the trap was the tracer's");
+        world.over();
+    }
+
+    fn with_the_child_of_a_fork_that_was_not_reported<R>() {
+        for kind in [ForkKind::Fork, ForkKind::Clone] {
+            for child_seen in [true, false] {
+                let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+                let (main, two) = (world.main(pid), world.new_thread(pid));
+                let child = world.kernel.fork(two, kind);
+                let first = world.main(child);
+                world.kernel.hold(two);
+                if !child_seen {
+                    world.kernel.hold(first);
+                }
+                world.kernel.signal_thread(main, Signal::USR1);
+                let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+                world.kernel.release(two);
+                world.kernel.release(first);
+                world.tracer().detach(stop).unwrap();
+                is_free(&world, pid);
+                is_free(&world, child);
+                world.over();
+            }
+        }
+    }
+
+    fn the_child_lives_on_without_its_parent<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        let fork = world.forked();
+        world.go(fork);
+        world.tracer().detach_process(pid).unwrap();
+        is_free(&world, pid);
+        world.kernel.exit(world.main(child), 3);
+        assert_eq!(world.exited().0, child);
+        world.over();
+    }
+}
+
+#[test]
+fn out_of_a_group_stop() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let (main, two) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(main, Signal::STOP);
+    let stop = world.stop();
+    world.go(stop);
+    let first = world.stop_for(StopReason::GroupStop(Signal::STOP));
+    let second = world.stop_for(StopReason::GroupStop(Signal::STOP));
+    world.go(first);
+    world.tracer().detach(second).unwrap();
+    assert!(!world.kernel.is_traced(pid));
+    assert!(!world.kernel.acts(main) && !world.kernel.acts(two), "job control has it still");
+    world.kernel.signal(pid, Signal::CONT);
+    is_free(&world, pid);
+    world.over();
+}

@@ -1,0 +1,249 @@
+//! W4: all threads of a process at rest, for who asks for it; what they report meanwhile is kept.
+
+use trapline_core::fake::{LinuxRules, Rules};
+use trapline_core::{
+    Error, EventFlags, ForkKind, Halted, Next, Pid, Signal, StopReason, Stopped, Tid,
+};
+
+use crate::common::*;
+
+const USR1: StopReason = StopReason::Signal(Signal::USR1);
+
+/// A process of three threads, and a signal stop of the first.
+fn three<R: Rules>() -> (World<R>, Pid, [Tid; 3], Stopped) {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let (two, three) = (world.new_thread(pid), world.new_thread(pid));
+    let main = world.main(pid);
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop_for(USR1);
+    (world, pid, [main, two, three], stop)
+}
+
+fn tids(halted: &Halted) -> Vec<Tid> {
+    let mut tids: Vec<Tid> = halted.threads.iter().map(Stopped::tid).collect();
+    tids.sort();
+    tids
+}
+
+/// All threads run their program.
+fn all_act<R: Rules>(world: &World<R>, tids: [Tid; 3]) -> bool {
+    tids.iter().all(|&tid| world.kernel.acts(tid))
+}
+
+both! {
+    fn one_token_for_each_thread<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!((halted.pid, tids(&halted)), (pid, all.to_vec()));
+        assert!(halted.blocked.is_empty());
+        assert_eq!((halted.threads[0].tid(), halted.threads[0].reason()), (all[0], USR1));
+        for stop in &halted.threads[1..] {
+            assert_eq!(stop.reason(), StopReason::AtRest);
+            assert!(world.tracer().registers(stop).is_ok());
+        }
+        assert!(!all.iter().any(|&tid| world.kernel.acts(tid)));
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        world.idle();
+    }
+
+    fn other_processes_run_on<R>() {
+        let (mut world, _, all, stop) = three::<R>();
+        let other = world.attach();
+        let halted = world.tracer().halt(stop).unwrap();
+        assert!(world.kernel.acts(world.main(other)));
+        world.kernel.signal(other, Signal::USR2);
+        let event = world.stop_for(StopReason::Signal(Signal::USR2));
+        assert_eq!(event.pid(), other);
+        world.go(event);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn what_happens_meanwhile_is_given_later<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        world.kernel.signal_thread(all[1], Signal::USR2);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), all);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert_eq!(world.kernel.delivered(pid, Signal::USR2), 0);
+        assert!(!world.kernel.acts(all[1]), "not before its event was given");
+        let stop = world.stop_for(StopReason::Signal(Signal::USR2));
+        assert_eq!(stop.tid(), all[1]);
+        world.go(stop);
+        assert_eq!(world.kernel.delivered(pid, Signal::USR2), 1);
+        world.idle(); // on Linux the interrupt that came too late shows up, and is no event
+        assert!(all_act(&world, all));
+    }
+
+    fn a_fork_meanwhile<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let (main, other) = (world.main(pid), world.new_thread(pid));
+        world.kernel.signal_thread(main, Signal::USR1);
+        let child = world.kernel.fork(other, ForkKind::Fork);
+        let stop = world.stop_for(USR1);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), [main, other]);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(!world.kernel.acts(other), "not before its event was given");
+        let fork = world.forked();
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+        world.go(fork);
+        world.idle();
+        assert!(world.kernel.acts(main) && world.kernel.acts(other));
+    }
+
+    fn one_steps_and_the_others_stay<R>() {
+        let (mut world, _, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        let step_first = |stop: &Stopped| match stop.tid() == all[0] {
+            true => Next::Step,
+            false => Next::Stay,
+        };
+        world.tracer().resume_halted(halted, step_first).unwrap();
+        let stop = world.stop();
+        assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step));
+        assert_eq!(stop.tid(), all[0]);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), all);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn who_stays_does_not_run_with_the_others<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        let keep_last = |stop: &Stopped| match stop.tid() == all[2] {
+            true => Next::Stay,
+            false => Next::Continue,
+        };
+        world.tracer().resume_halted(halted, keep_last).unwrap();
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        let acting = all.map(|tid| world.kernel.acts(tid));
+        assert_eq!(acting, [true, true, false]);
+        world.kernel.signal_thread(all[1], Signal::USR1);
+        let stop = world.stop_for(USR1);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), all, "{pid}");
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn a_signal_is_not_lost_by_staying<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
+        let stop = world.stop_for(USR1);
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 0);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), all);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn a_dropped_halt_is_given_again<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        drop(halted);
+        assert!(!all.iter().any(|&tid| world.kernel.acts(tid)), "nothing runs by it");
+        let mut again: Vec<Tid> = Vec::new();
+        for at in 0..3 {
+            let stop = world.stop();
+            assert_eq!(stop.reason(), if at == 0 { USR1 } else { StopReason::AtRest });
+            again.push(stop.tid());
+            world.go(stop);
+        }
+        again.sort();
+        assert_eq!(again, all);
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn killed_meanwhile<R>() {
+        let (mut world, pid, _, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.kernel.kill(pid);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert_eq!(world.exited(), (pid, KILLED));
+        world.over();
+    }
+
+    fn killed_before<R>() {
+        let (mut world, pid, _, stop) = three::<R>();
+        world.tracer().kill(pid).unwrap();
+        // On Linux the thread is seen to be at its stop until its own end has come.
+        match world.tracer().halt(stop) {
+            Ok(halted) => world.tracer().resume_halted(halted, |_| Next::Continue).unwrap(),
+            Err(error) => assert!(matches!(error, Error::Gone), "{error}"),
+        }
+        assert_eq!(world.exited(), (pid, KILLED));
+        world.over();
+    }
+
+    fn interrupt_of_what_runs<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.new_thread(pid);
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        assert_eq!((stop.pid(), stop.tid()), (pid, world.main(pid)));
+        world.go(stop);
+        world.idle();
+    }
+
+    fn interrupt_of_what_rests<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let mut halted = world.tracer().halt(stop).unwrap();
+        halted.threads[0].set_signal(None).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!(tids(&halted), all);
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn another_event_answers_an_interrupt<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.kernel.signal(pid, Signal::USR1);
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(USR1);
+        world.go(stop);
+        // On Linux the interrupt itself follows, and is no event.
+        world.idle();
+        assert!(world.kernel.acts(world.main(pid)));
+    }
+}
+
+/// Where a process stops as a whole, nothing waits for a held thread anyway.
+#[test]
+fn the_kernels_are_listed_as_blocked() {
+    let (mut world, _, all, stop) = three::<LinuxRules>();
+    world.kernel.sleep(all[1], true);
+    let child = world.kernel.fork(all[2], ForkKind::Vfork);
+    let fork = world.forked();
+    world.go(fork);
+    let mut halted = world.tracer().halt(stop).unwrap();
+    halted.blocked.sort();
+    assert_eq!((tids(&halted), halted.blocked.as_slice()), (vec![all[0]], &all[1..]));
+    // What gets free meanwhile rests as well.
+    world.kernel.sleep(all[1], false);
+    world.kernel.exec(world.main(child), "new");
+    let exec = world.stop_for(StopReason::Execed { former_tid: None });
+    world.go(exec);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(!all.iter().any(|&tid| world.kernel.acts(tid)));
+    world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+    world.run_all();
+    assert!(all_act(&world, all));
+    world.idle();
+}
