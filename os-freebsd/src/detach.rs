@@ -68,7 +68,7 @@ impl FreeBsd {
         });
         let kept = kept.into_iter().collect();
         let mut found = Found { thread, stepping, reporter, kept };
-
+        self.end_steps(&mut found)?;
         self.take_out_reports(&mut found)?;
         self.take_out_interrupt(&mut found)?;
         for kept in found.kept {

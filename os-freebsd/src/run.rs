@@ -1,12 +1,14 @@
 //! Running: to resume, step, interrupt and kill.
 
+use std::time::Instant;
+
 use trapline_core::backend::{RawReason, Run, Thread};
 use trapline_core::{Error, Pid, Result, Signal};
 
 use crate::backend::FreeBsd;
 use crate::decode::{EventMask, LwpFlags, SIGKILL, SIGSTOP};
 use crate::sys::{Errno, Go};
-use crate::wait::stopped;
+use crate::wait::{NET, stopped};
 
 impl FreeBsd {
     /// Runs a process, with the one thread stepping if so asked.
@@ -146,9 +148,14 @@ impl FreeBsd {
 
     /// For an idle moment: has a SIGKILL taken notice of that came while its process was stopped.
     /// The kernel gives it to one thread, and if that is asleep, does not wake it; the process
-    /// would live on until it wakes by itself (`tdsendsignal` in `kern_sig.c`). One process is
-    /// looked at, each time the next one.
+    /// would live on until it wakes by itself (`tdsendsignal` in `kern_sig.c`). Ten times a second
+    /// one process is looked at, each in turn.
     pub(crate) fn wake_the_killed(&mut self) {
+        let now = Instant::now();
+        if self.turn.looked.is_some_and(|looked| now - looked < NET) {
+            return;
+        }
+        self.turn.looked = Some(now);
         let Some(pid) = self.turn.next(&self.tracees) else { return };
         if let Ok(Some(process)) = self.kernel.process(pid) {
             if process.pending.has(SIGKILL) {

@@ -48,7 +48,7 @@ use crate::sys::{self, Errno, Event, Go, Told};
 /// How long [`Patience::Brief`] is.
 const BRIEF: Duration = Duration::from_millis(1);
 /// How long a sleep is at most.
-const NET: Duration = Duration::from_millis(100);
+pub(crate) const NET: Duration = Duration::from_millis(100);
 /// Stops in the kernel's order, before one process's turn.
 const ORDERLY: u32 = 8;
 /// Stops in a row, before ends and wakers are looked at.
@@ -67,6 +67,8 @@ pub(crate) struct Turn {
     last: i32,
     /// A sleep ended by the net.
     netted: bool,
+    /// When one was last looked at for being killed unawares.
+    pub(crate) looked: Option<Instant>,
 }
 
 impl Turn {
@@ -147,7 +149,9 @@ impl FreeBsd {
             };
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && patience == Patience::Block;
-            if self.turn.netted {}
+            if !woken {
+                self.wake_the_killed();
+            }
             if self.rung {
                 self.rung = false;
                 return Ok(Waited::Woken);
@@ -274,7 +278,7 @@ impl FreeBsd {
         }
         if let RawReason::Signal { trap: Some(TrapOrigin::Step), .. } = reason {
             let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
-            if false && self.is_stray_step(thread) {
+            if self.is_stray_step(thread) {
                 let _ = self.kernel.go(Go::Continue, pid, 0);
                 return Ok(None);
             }

@@ -220,8 +220,10 @@ impl Model {
 
     /// A number that nobody has.
     fn number(&mut self) -> i32 {
-        if let Some(number) = self.reuse.pop_front() {
-            return number;
+        while let Some(number) = self.reuse.pop_front() {
+            if !self.has_number(number) {
+                return number;
+            }
         }
         loop {
             let number = self.next.0;

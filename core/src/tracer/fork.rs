@@ -88,8 +88,8 @@ impl<B: Backend> Tracer<B> {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.early.contains(&child) => {
-                self.early.retain(|&pid| pid != child);
+            NewTask::Process { pid: child, .. } if self.early.iter().any(|e| e.0 == child) => {
+                self.early.retain(|&(pid, _)| pid != child);
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
@@ -164,7 +164,7 @@ impl<B: Backend> Tracer<B> {
         });
         let reused =
             |pid| raw.pid == Some(pid) || B::first_thread(pid).is_some_and(|t| raw.tid == Some(t));
-        self.early.retain(|&pid| !reused(pid));
+        self.early.retain(|&(pid, _)| !reused(pid));
         self.parked.push(Parked { raw, since: Instant::now(), waits: false });
         Ok(())
     }
@@ -457,7 +457,7 @@ impl<B: Backend> Tracer<B> {
         self.parked.swap_remove(at);
         if awaited {
             self.early.truncate(LOST_MOST);
-            self.early.insert(0, pid);
+            self.early.insert(0, (pid, real_parent));
         }
         let mut suspects = self.lost.clone();
         let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == Some(real_parent);

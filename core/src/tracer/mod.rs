@@ -65,8 +65,9 @@ pub struct Tracer<B: Backend> {
     awaited: Vec<Awaited>,
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
-    /// Children that were shown while their maker's half may still have been on the way.
-    early: Vec<Pid>,
+    /// Children that were shown while their maker's half may still have been on the way, with
+    /// their parents.
+    early: Vec<(Pid, Pid)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that were halted.

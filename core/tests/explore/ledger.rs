@@ -36,6 +36,8 @@ pub(crate) struct Life {
     signals: usize,
     execs_seen: u32,
     threads: BTreeSet<Tid>,
+    /// Signals of an earlier process with this number.
+    pub(crate) earlier: usize,
     /// Its death, or an exec of it, may take signals along.
     pub(crate) lossy: bool,
 }
@@ -308,7 +310,7 @@ impl Ledger {
             if lives && asked && life.execs_seen != life.execs {
                 return Err(format!("E3: {} of {} execs of {pid}", life.execs_seen, life.execs));
             }
-            let delivered = kernel.delivered(pid, Signal::USR1);
+            let delivered = kernel.delivered(pid, Signal::USR1) - life.earlier;
             if lives && !life.lossy && !life.let_go && delivered != life.signals {
                 return Err(format!("E8: {pid} got {delivered} of {} signals", life.signals));
             }

@@ -19,7 +19,7 @@ mod world;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use trapline_core::fake::{Fault, FreeBsdRules, LinuxRules, Rules};
 
 use path::Path;
@@ -102,7 +102,10 @@ fn walk<R: Rules>() {
         let cases = number("CASES").unwrap_or(150) as u32;
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         let ways = proptest::collection::vec(0usize..64, 0..120);
-        let result = TestRunner::new(config).run(&ways, |choices| {
+        // The same ways each time, unless `SEED` (0 to 255) says otherwise.
+        let seed = number("SEED").map_or(1, |seed| seed as u8);
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let result = TestRunner::new_with_rng(config, rng).run(&ways, |choices| {
             let path = Path::of(&choices);
             go::<R>(scenario, path, &mut HashSet::new()).map(drop).map_err(TestCaseError::fail)
         });

@@ -314,6 +314,8 @@ impl<'a, R: Rules> World<'a, R> {
         let mut make = |kind, sibling| {
             let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
             self.ledger.made(child, (pid, tid), kind);
+            let life = self.ledger.lives.entry(child).or_default();
+            life.earlier = kernel.delivered(child, Signal::USR1);
             self.forks.insert(tid, child);
         };
         let life = |ledger: &mut Ledger| ledger.lives.entry(pid).or_default().lossy = true;

@@ -108,12 +108,12 @@ pub(super) fn step_into_a_call() {
         assert!(kill_thread(sleeper.pid, sleeper.tid, libc::SIGUSR1));
         std::thread::sleep(Duration::from_millis(20));
     }
+    settle();
+    kill(pid, libc::SIGKILL);
     let mut status = 0;
     // SAFETY: the status is valid for a write.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) }, 0, "{status:#x}");
-    kill(pid, libc::SIGKILL);
-    // SAFETY: as above.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(libc::WTERMSIG(status), libc::SIGKILL, "it has lived until then");
 }
 
 /// Threads fork all the time; whatever is unreported when one is let go, nothing stays stopped,
