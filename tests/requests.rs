@@ -12,6 +12,10 @@ fn costs(flags: EventFlags, command: std::process::Command) -> Vec<(String, u64)
     let mut costs = Vec::new();
     loop {
         let before = tracer.requests();
+        if cfg!(target_os = "freebsd") {
+            // So that the wait finds it at once.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
         let Some(event) = tracer.wait().unwrap() else { return costs };
         let what = match &event {
             Event::Stopped(stop) => match stop.reason() {

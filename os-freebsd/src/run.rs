@@ -152,7 +152,7 @@ impl FreeBsd {
     /// one process is looked at, each in turn.
     pub(crate) fn wake_the_killed(&mut self) {
         let now = Instant::now();
-        if self.turn.looked.is_some_and(|looked| now - looked < NET) {
+        if now - *self.turn.looked.get_or_insert(now) < NET {
             return;
         }
         self.turn.looked = Some(now);

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use crate::backend::{RawKind, RawReason};
+use crate::backend::{RawKind, RawReason, TrapOrigin};
 use crate::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
 
 use super::backend::Fake;
@@ -233,6 +233,11 @@ impl<R: Rules> Kernel<R> {
     /// Sends a signal to a thread.
     pub fn signal_thread(&self, tid: Tid, signal: Signal) {
         self.model().signal(tid, signal);
+    }
+
+    /// A signal is reported before the first stop of a new process, which then does not come.
+    pub fn signal_first(&self, tid: Tid, signal: Signal) {
+        self.model().stop_for(tid, signal, TrapOrigin::Sent);
     }
 
     /// Makes a signal one that kills the process when it is delivered.

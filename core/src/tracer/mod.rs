@@ -9,6 +9,7 @@ mod ends;
 mod fork;
 mod halt;
 mod let_go;
+mod parked;
 mod run;
 mod table;
 mod wait;
@@ -27,7 +28,8 @@ pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
 pub use run::Resume;
 
-use fork::{Awaited, Lost, Parked};
+use fork::Awaited;
+use parked::{Lost, Parked};
 use table::{Process, State, Table};
 
 /// Which side of a fork stays traced; the other is let go.

@@ -66,8 +66,11 @@ impl<B: Backend> Tracer<B> {
             };
             match self.backend.wait(patience)? {
                 Waited::Stop(raw) => {
-                    self.parked.iter_mut().for_each(|parked| parked.waits = false);
+                    let overdue = self.pass_parked();
                     self.take(raw)?;
+                    if overdue {
+                        self.settle_parked()?;
+                    }
                 }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {

@@ -2,14 +2,21 @@
 
 mod common;
 
+mod cost;
 mod e2_forks;
+mod e2_races;
 mod e3_execs;
 mod e4_exits;
+mod e4_threads;
 mod e5_kills;
 mod e6_unknown;
 mod e7_flags;
 mod e8_signals;
+mod e9_spawn;
 mod f1_follow;
+mod f2_vfork;
 mod f3_detach;
+mod f4_parents;
 mod f5_endings;
+mod w1_wakers;
 mod w4_halt;

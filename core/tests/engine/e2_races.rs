@@ -1,0 +1,243 @@
+//! E2, where several things happen at once: who made whom is found by the event message, or left
+//! open; never guessed.
+
+use trapline_core::fake::LinuxRules;
+use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
+
+use crate::common::*;
+
+both! {
+    fn two_threads_fork_at_the_same_time<R>() {
+        for children_first in [false, true] {
+            let mut world = World::<R>::patient(EventFlags::PROCESS);
+            let pid = world.attach();
+            let (main, other) = (world.main(pid), world.new_thread(pid));
+            let by_main = world.kernel.fork(main, ForkKind::Fork);
+            let by_other = world.kernel.fork(other, ForkKind::Fork);
+            if children_first {
+                world.kernel.hold(main);
+                world.kernel.hold(other);
+                assert!(world.tracer().try_wait().unwrap().is_none());
+                // Crosswise: the later child's parent first.
+                world.kernel.release(other);
+            }
+            let mut made = Vec::new();
+            for _ in 0..2 {
+                let fork = world.forked();
+                made.push((fork.parent_tid.unwrap(), fork.child_pid));
+                world.go(fork);
+                world.kernel.release(main);
+            }
+            made.sort();
+            assert_eq!(made, [(main, by_main), (other, by_other)]);
+            world.idle();
+        }
+    }
+
+    fn one_dead_parent_is_named<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        world.kernel.hold(world.main(pid));
+        world.kernel.kill(pid);
+        world.kernel.release(world.main(pid));
+        if !R::RULES.kills_stopped {
+            return; // the stop is reported all the same
+        }
+        let fork = world.forked();
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+        assert!(matches!(fork.parent, Half::Gone));
+        world.go(fork);
+        assert_eq!(world.exited(), (pid, KILLED));
+        assert_eq!(world.tracer().process(child).unwrap().real_parent, world.kernel.real_parent(child));
+        world.idle();
+    }
+
+    fn a_child_whose_parent_is_at_another_stop_waits_for_it<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let (main, other) = (world.main(pid), world.new_thread(pid));
+        world.kernel.signal_thread(main, Signal::USR1);
+        let child = world.kernel.fork(other, ForkKind::Fork);
+        let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+        let whole = R::RULES.scope == trapline_core::backend::StopScope::Process;
+        if whole {
+            // However long the user looks at it: the fork is reported when the process runs on.
+            assert!(world.tracer().try_wait().unwrap().is_none());
+            assert!(world.tracer().try_wait().unwrap().is_none());
+            world.go(stop);
+        } else {
+            world.go(stop);
+        }
+        let fork = world.forked();
+        assert_eq!((fork.parent_tid, fork.child_pid), (Some(other), child));
+        assert!(matches!(fork.parent, Half::Stopped(_)));
+        world.go(fork);
+        world.idle();
+    }
+
+    fn a_half_that_takes_its_time<R>() {
+        for child_ends in [false, true] {
+            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+            let main = world.main(pid);
+            world.kernel.hold(main);
+            let child = world.kernel.fork(main, ForkKind::Fork);
+            // All patience is spent: the child is shown without its parent, which lives.
+            let fork = world.forked();
+            assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+            assert!(matches!(fork.parent, Half::LetGo));
+            world.go(fork);
+            if child_ends {
+                world.kernel.exit(world.main(child), 0);
+                assert_eq!(world.exited().0, child);
+            }
+            // The parent's half says nothing new, and does not keep it stopped.
+            world.kernel.release(main);
+            world.idle();
+            assert!(world.kernel.acts(main));
+            world.kernel.fork(main, ForkKind::Fork);
+            let next = world.forked();
+            assert!(matches!(next.parent, Half::Stopped(_)));
+            world.go(next);
+            world.idle();
+        }
+    }
+
+    fn a_number_that_is_used_again<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        let first = world.kernel.fork(main, ForkKind::Fork);
+        let fork = world.forked();
+        let (Half::Stopped(parent), Half::Stopped(token)) = (fork.parent, fork.child) else {
+            panic!("both halves are there");
+        };
+        world.go(parent);
+        // The user still has the token of the first one when the kernel makes a second.
+        world.kernel.kill(first);
+        if !R::RULES.kills_stopped {
+            world.go(token);
+            assert_eq!(world.exited(), (first, KILLED));
+            assert!(world.kernel.reuse(first.as_raw()));
+            assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
+            let fork = world.forked();
+            assert_eq!(fork.child_pid, first);
+            world.go(fork);
+            world.idle();
+            return;
+        }
+        assert!(world.tracer().try_wait().unwrap().is_none(), "the end waits for the token");
+        assert!(world.kernel.reuse(first.as_raw()));
+        assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
+        let fork = world.forked();
+        assert_eq!(fork.child_pid, first);
+        // The old token acts on nobody.
+        assert!(world.tracer().registers(&token).unwrap_err().is_gone());
+        world.go(token);
+        assert_eq!(world.exited(), (first, KILLED));
+        let Half::Stopped(second) = &fork.child else { panic!("{fork:?}") };
+        world.tracer().registers(second).unwrap();
+        world.go(fork);
+        world.idle();
+        world.kernel.exit(world.main(first), 4);
+        assert_eq!(world.exited().0, first);
+    }
+}
+
+#[test]
+fn two_dead_parents_are_not_told_apart() {
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let (one, two) = (world.attach(), world.attach());
+    let child = world.kernel.fork(world.main(one), ForkKind::Fork);
+    world.kernel.hold(world.main(child));
+    world.kernel.kill(one);
+    world.kernel.kill(two);
+    // The children of dead parents are init's, so nothing tells whose it was.
+    assert_eq!(world.exited().1, KILLED);
+    assert_eq!(world.exited().1, KILLED);
+    world.kernel.release(world.main(child));
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.parent_tid, fork.child_pid), (None, None, child));
+    assert!(matches!(fork.parent, Half::Gone));
+    world.go(fork);
+    world.idle();
+}
+
+#[test]
+fn a_sibling_is_its_makers() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let fork = world.forked();
+    world.go(fork);
+    for sibling_first in [false, true] {
+        let maker = world.main(child);
+        let sibling = world.kernel.fork_sibling(maker);
+        if sibling_first {
+            world.kernel.hold(maker);
+            world.kernel.when_idle(move |kernel| kernel.release(maker));
+        }
+        let fork = world.forked();
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(child), sibling));
+        assert_eq!(fork.kind, ForkKind::Clone);
+        world.go(fork);
+        // F4: the one who made it is not its parent.
+        assert_eq!(world.tracer().process(sibling).unwrap().real_parent, Some(pid));
+        assert!(world.tracer().process(pid).unwrap().children.contains(&sibling));
+    }
+    world.idle();
+}
+
+#[test]
+fn a_sibling_whose_maker_was_killed() {
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let pid = world.attach();
+    let maker = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let fork = world.forked();
+    world.go(fork);
+    let sibling = world.kernel.fork_sibling(world.main(maker));
+    world.kernel.kill(maker);
+    // Its parent lives, and did not make it: PPid is no proof.
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (Some(maker), sibling));
+    world.go(fork);
+    assert_eq!(world.exited(), (maker, KILLED));
+    world.idle();
+}
+
+#[test]
+fn others_that_never_rest_do_not_starve_a_child() {
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let (pid, busy) = (world.attach(), world.attach());
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    world.kernel.kill(pid);
+    let noisy = world.main(busy);
+    world.kernel.signal_thread(noisy, Signal::USR1);
+    for turn in 0.. {
+        assert!(turn < 5000, "the child is never shown");
+        let event = world.next();
+        let forked = matches!(&event, Event::Forked(fork) if fork.child_pid == child);
+        world.go(event);
+        if forked {
+            break;
+        }
+        // There is always something to report.
+        if world.kernel.acts(noisy) {
+            world.kernel.signal_thread(noisy, Signal::USR1);
+        }
+    }
+}
+
+/// A signal can be seen before the first stop of a new process.
+#[test]
+fn an_early_signal_is_kept() {
+    let mut world = World::<LinuxRules>::patient(EventFlags::PROCESS);
+    let pid = world.attach();
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    world.kernel.signal_first(world.main(child), Signal::USR1);
+    let fork = world.forked();
+    let Half::Stopped(new) = &fork.child else { panic!("{fork:?}") };
+    assert_eq!((new.reason(), new.signal()), (StopReason::Started, None));
+    world.go(fork);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    assert_eq!(stop.pid(), child);
+    world.go(stop);
+    assert_eq!(world.kernel.delivered(child, Signal::USR1), 1);
+    world.idle();
+}

@@ -1,0 +1,73 @@
+//! E4: the birth and the death of threads, under THREAD.
+
+use trapline_core::{EventFlags, StopReason};
+
+use crate::common::*;
+
+both! {
+    fn each_once_and_in_pairs<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS);
+        let tid = world.kernel.thread(world.main(pid));
+        let stop = world.stop_for(StopReason::ThreadStarted);
+        assert_eq!((stop.pid(), stop.tid()), (pid, tid));
+        world.go(stop);
+        world.idle();
+        world.kernel.exit_thread(tid, 0);
+        assert_eq!(world.run_all(), [format!("{tid} ended")]);
+        assert_eq!(world.tracer().process(pid).unwrap().threads, [world.main(pid)]);
+        world.idle();
+    }
+
+    fn nothing_of_them_unless_asked<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let tid = world.kernel.thread(world.main(pid));
+        let more = world.run_all();
+        assert!(more.is_empty(), "{more:?}");
+        assert!(world.kernel.acts(tid));
+        world.kernel.exit_thread(tid, 0);
+        assert!(world.run_all().is_empty());
+        world.idle();
+    }
+
+    fn one_that_is_still_stopped_at_its_start<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS);
+        let tid = world.kernel.thread(world.main(pid));
+        let stop = world.stop_for(StopReason::ThreadStarted);
+        // Its process goes on without it, and ends.
+        world.kernel.kill(pid);
+        world.go(stop);
+        assert_eq!(world.run_all(), [format!("{tid} ended"), format!("{pid} killed by SIGKILL")]);
+        world.over();
+    }
+
+    fn their_exit_stops<R>() {
+        let flags = THREADS | EventFlags::EXIT;
+        let (mut world, pid) = World::<R>::with_process(flags);
+        let tid = world.new_thread(pid);
+        world.kernel.exit_thread(tid, 0);
+        let stop = world.stop_for(StopReason::ThreadExiting);
+        assert_eq!(stop.tid(), tid);
+        world.tracer().registers(&stop).unwrap();
+        world.go(stop);
+        assert_eq!(world.run_all(), [format!("{tid} ended")]);
+        world.idle();
+    }
+
+    fn by_the_hundred<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS);
+        let mut tids: Vec<_> = (0..100).map(|_| {
+            let tid = world.kernel.thread(world.main(pid));
+            world.run_all();
+            tid
+        }).collect();
+        world.kernel.exit(world.main(pid), 0);
+        let told = world.run_all();
+        let mut ended: Vec<_> = told.iter().filter(|told| told.ends_with("ended")).cloned().collect();
+        let mut expected: Vec<_> = tids.drain(..).map(|tid| format!("{tid} ended")).collect();
+        ended.sort();
+        expected.sort();
+        assert_eq!(ended, expected);
+        assert_eq!(told.last(), Some(&format!("{pid} exit status 0")));
+        world.over();
+    }
+}
