@@ -156,8 +156,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(pid);
-        let real_parent = self.table.process(process).real_parent;
-        self.early.retain(|&(_, parent)| parent != pid && Some(parent) != real_parent);
+        self.early.retain(|&(_, parent)| parent != pid);
         // Who was killed, or ended with others, may have been in a fork.
         let crowd = self.table.process(process).threads.len() > 1;
         let killed = matches!(status, ExitStatus::Killed { .. });

@@ -50,10 +50,13 @@ both! {
         world.kernel.kill(two);
         world.kernel.meanwhile(2);
         let pid = world.tracer().spawn(Command::new("program")).unwrap().pid;
-        let told = world.run_all();
+        let mut told = world.run_all();
+        told.sort();
         let signal = format!("{} Signal(SIGUSR1)", world.main(one));
         let exec = format!("{} Execed {{ former_tid: None }}", world.main(pid));
-        assert_eq!(told, [signal, format!("{two} killed by SIGKILL"), exec]);
+        let mut expected = [signal, format!("{two} killed by SIGKILL"), exec];
+        expected.sort();
+        assert_eq!(told, expected);
         assert_eq!(world.kernel.delivered(one, Signal::USR1), 1);
         world.idle();
     }
