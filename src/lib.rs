@@ -39,8 +39,9 @@ pub mod os;
 pub use trapline_arch_x86_64 as x86_64;
 pub use trapline_core::backend;
 pub use trapline_core::{
-    Arch, Backend, Ending, Error, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Forked,
-    Half, Halted, Next, Pid, ProcessInfo, Result, Resume, Signal, SignalInfo, Spawned, StopReason,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Ending, Error, Event, EventFlags,
+    ExitStatus, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind, Next,
+    Pid, ProcessInfo, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
     Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 

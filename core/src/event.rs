@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Pid, Signal, Stopped, Tid};
+use crate::{BreakpointId, BreakpointSet, Pid, Signal, Stopped, Tid};
 
 /// Something happened to a tracee.
 ///
@@ -212,4 +212,15 @@ pub enum StopReason {
 pub struct TrapCauses {
     /// The single step that was asked for is done.
     pub single_step: bool,
+    /// This breakpoint in memory was reached; the program counter is at it.
+    pub software: Option<BreakpointId>,
+    /// These were hit by the debug registers.
+    pub hardware: BreakpointSet,
+}
+
+impl TrapCauses {
+    /// Whether no cause of ours is known, so that the trap is the program's own.
+    pub fn is_empty(self) -> bool {
+        self == TrapCauses::default()
+    }
 }

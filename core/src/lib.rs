@@ -7,6 +7,7 @@
 
 mod arch;
 pub mod backend;
+mod breakpoint;
 mod error;
 mod event;
 #[cfg(any(test, feature = "fake"))]
@@ -19,6 +20,9 @@ mod tracer;
 
 pub use arch::Arch;
 pub use backend::{Backend, Ending, SignalInfo, Syscall};
+pub use breakpoint::{
+    Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
+};
 pub use error::{Error, Result};
 pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
 pub use flags::EventFlags;

@@ -110,9 +110,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Stops every thread of a process that can be stopped; returns those that the kernel holds.
-    fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
+    pub(super) fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
         let pid = self.table.process(process).pid;
-        if B::STOP_SCOPE == StopScope::Process {
+        if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
             self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
@@ -269,7 +269,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Runs what came to rest after the halt, since the kernel had held it before.
-    fn run_late(&mut self, process: u32) -> Result<()> {
+    pub(super) fn run_late(&mut self, process: u32) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.state == State::Resting && !slot.stays {

@@ -5,13 +5,16 @@
 //! [`let_go`].
 
 mod ask;
+mod breakpoints;
 mod ends;
 mod fork;
 mod halt;
 mod let_go;
 mod parked;
+mod quiet;
 mod run;
 mod table;
+mod trap;
 mod wait;
 
 use std::collections::VecDeque;
@@ -85,6 +88,8 @@ pub struct Tracer<B: Backend> {
     follow: FollowFork,
     flags: EventFlags,
     half_patience: Duration,
+    /// The number of the breakpoint that was inserted last.
+    last_breakpoint: u32,
 }
 
 /// An event in the making.
@@ -183,6 +188,7 @@ impl<B: Backend> Builder<B> {
             follow: self.follow,
             flags: self.flags,
             half_patience: self.half_patience,
+            last_breakpoint: 0,
         }
     }
 }

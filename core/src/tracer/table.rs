@@ -103,6 +103,8 @@ pub(super) struct Process {
     pub(super) spawning: bool,
     /// A halt is under way or a `Halted` is out: what pauses rests.
     pub(super) halted: Option<Weak<()>>,
+    /// How many requests want it at rest for a moment, and see to it that it runs again.
+    pub(super) quiet: u32,
     /// Being detached: whatever stops is let go.
     pub(super) letting_go: bool,
     /// At least one of its threads has been.
@@ -131,6 +133,7 @@ impl Process {
             starting: false,
             spawning: false,
             halted: None,
+            quiet: 0,
             letting_go: false,
             released: false,
             killed: false,
@@ -142,7 +145,7 @@ impl Process {
     }
 
     pub(super) fn is_halted(&self) -> bool {
-        self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
+        self.quiet > 0 || self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
     }
 }
 

@@ -2,12 +2,10 @@
 
 use crate::backend::{Patience, RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin, Waited};
 use crate::stopped::Place;
-use crate::{
-    Backend, Error, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped,
-    TrapCauses,
-};
+use crate::{Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped};
 
 use super::table::{Interrupt, Slot, State};
+use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -376,26 +374,19 @@ impl<B: Backend> Tracer<B> {
         interrupt
     }
 
-    /// A signal is about to be delivered. Where a `SIGTRAP` comes from is asked only if it can be
-    /// one of ours; every other one belongs to the program.
+    /// A signal is about to be delivered, or a trap of ours looks like one.
     fn signalled(&mut self, index: u32, signal: Signal, trap: Option<TrapOrigin>) -> Result<()> {
-        let slot = self.table.slot(index);
-        let mut reason = StopReason::Signal(signal);
-        if signal == Signal::TRAP && slot.run == Run::Step {
-            let thread = slot.thread;
-            let origin = match trap {
-                Some(origin) => Ok(origin),
-                None => self.backend.trap_origin(thread),
-            };
-            match origin {
-                Ok(TrapOrigin::Step) => {
-                    reason = StopReason::Trap(TrapCauses { single_step: true });
+        if signal == Signal::TRAP {
+            match self.explain_trap(index, trap)? {
+                Trap::Ours(causes) => {
+                    self.queue(index, StopReason::Trap(causes));
+                    return Ok(());
                 }
-                Ok(_) | Err(Error::Gone) => {}
-                Err(error) => return Err(error),
+                Trap::Unseen => return self.run_silently(index),
+                Trap::Programs => {}
             }
         }
-        self.queue(index, reason);
+        self.queue(index, StopReason::Signal(signal));
         Ok(())
     }
 

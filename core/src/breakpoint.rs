@@ -1,0 +1,125 @@
+//! Breakpoints and watchpoints, as users name them.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// A place where a process shall stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Breakpoint {
+    /// By an instruction in memory.
+    Software(SoftwareBreakpoint),
+    /// By a debug register of the CPU.
+    Hardware(HardwareBreakpoint),
+}
+
+/// A breakpoint instruction in place of the program's own: as many as one likes, for code only.
+///
+/// It is not seen by [`read_memory`](crate::Tracer::read_memory).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SoftwareBreakpoint {
+    /// The first byte of an instruction.
+    pub addr: u64,
+}
+
+/// What the CPU itself watches with its debug registers: few, for code and data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HardwareBreakpoint {
+    /// The first byte.
+    pub addr: u64,
+    /// How many bytes; 1 for [`HardwareKind::Execute`].
+    pub len: u64,
+    /// What to stop at.
+    pub kind: HardwareKind,
+}
+
+/// What a debug register stops at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HardwareKind {
+    /// The instruction at the address is about to be executed.
+    Execute,
+    /// One of the bytes was written, whatever the value; the writing instruction is done.
+    Write,
+    /// One of the bytes was read or written; the instruction is done.
+    ReadWrite,
+}
+
+impl From<SoftwareBreakpoint> for Breakpoint {
+    fn from(breakpoint: SoftwareBreakpoint) -> Self {
+        Breakpoint::Software(breakpoint)
+    }
+}
+
+impl From<HardwareBreakpoint> for Breakpoint {
+    fn from(breakpoint: HardwareBreakpoint) -> Self {
+        Breakpoint::Hardware(breakpoint)
+    }
+}
+
+/// Names a breakpoint of a process. It is not used again in the life of its tracer; the child of a
+/// fork that has its parent's breakpoints has them under the same ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BreakpointId(NonZeroU32);
+
+impl BreakpointId {
+    /// The id with this number; for the engine.
+    pub(crate) fn from_number(number: u32) -> Self {
+        BreakpointId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Its number, from 1 on, for messages.
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for BreakpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The breakpoints of one trap: a small set, by value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct BreakpointSet {
+    ids: [Option<BreakpointId>; BreakpointSet::MOST],
+}
+
+impl BreakpointSet {
+    /// How many there can be: four debug registers can serve ten ranges made of neighbours.
+    pub const MOST: usize = 10;
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.ids[0].is_none()
+    }
+
+    /// Whether this one is among them.
+    pub fn contains(self, id: BreakpointId) -> bool {
+        self.ids.contains(&Some(id))
+    }
+
+    /// All of them, in the order in which they were inserted.
+    pub fn iter(self) -> impl Iterator<Item = BreakpointId> {
+        self.ids.into_iter().flatten()
+    }
+}
+
+impl FromIterator<BreakpointId> for BreakpointSet {
+    /// The first [`MOST`](BreakpointSet::MOST) different ones.
+    fn from_iter<I: IntoIterator<Item = BreakpointId>>(ids: I) -> Self {
+        let mut set = BreakpointSet::default();
+        for id in ids {
+            if let Some(free) = set.ids.iter_mut().find(|place| place.is_none_or(|is| is == id)) {
+                *free = Some(id);
+            }
+        }
+        set
+    }
+}
+
+impl fmt::Debug for BreakpointSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,55 @@
+//! A process at rest for a moment, for requests that need that.
+
+use crate::backend::StopScope;
+use crate::{Backend, Result};
+
+use super::Tracer;
+use super::table::State;
+
+impl<B: Backend> Tracer<B> {
+    /// Does something with a process while all its threads are at rest, but for those that the
+    /// kernel holds, and then runs those on that ran before. What they report meanwhile is given
+    /// by later waits. It may end meanwhile: `request` looks.
+    pub(super) fn at_rest<T>(
+        &mut self,
+        process: u32,
+        request: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let resting = B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process);
+        if resting {
+            return request(self);
+        }
+        self.table.process_mut(process).quiet += 1;
+        let result = match self.rest_all(process) {
+            Ok(_) => request(self),
+            Err(error) => Err(error),
+        };
+        let ran = self.run_on(process);
+        let value = result?;
+        ran.map(|()| value)
+    }
+
+    /// Where one stop stops a process: whether it is stopped.
+    pub(super) fn is_stopped_whole(&self, process: u32) -> bool {
+        let stopped = |&i: &u32| self.table.slot(i).is_stopped() && !self.table.slot(i).dead;
+        self.table.process(process).threads.iter().any(stopped)
+    }
+
+    /// Ends a quiet moment.
+    fn run_on(&mut self, process: u32) -> Result<()> {
+        let entry = self.table.process_mut(process);
+        entry.quiet = entry.quiet.saturating_sub(1);
+        if entry.is_halted() || entry.ended.is_some() {
+            return Ok(());
+        }
+        let shown = |&i: &u32| {
+            let slot = self.table.slot(i);
+            !slot.dead && (slot.is_held() || slot.state == State::Forking)
+        };
+        let shows = self.table.process(process).threads.iter().any(shown);
+        if B::STOP_SCOPE == StopScope::Process && shows {
+            return Ok(()); // runs with what is shown
+        }
+        self.run_late(process)
+    }
+}
