@@ -1,6 +1,6 @@
 //! Breakpoints and watchpoints of a process.
 
-use crate::{Backend, Breakpoint, BreakpointId, Error, Pid, Result};
+use crate::{Backend, Breakpoint, BreakpointId, Pid, Result};
 
 use super::Tracer;
 
@@ -8,21 +8,54 @@ impl<B: Backend> Tracer<B> {
     /// Inserts a breakpoint into a process, for all its threads, those to come too. The same one
     /// asked twice is one, which has to be removed twice.
     ///
-    /// Threads that run are stopped for it, for a moment.
+    /// Threads that run are stopped for it, for a moment. A thread that stands at the place already
+    /// arrives there when it is resumed.
     ///
     /// # Errors
     ///
-    /// [`Error::Gone`] if the process is not traced; [`Error::BadAddress`] for a place that cannot
-    /// have one.
+    /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
+    /// [`Error::BadAddress`](crate::Error::BadAddress) for a place that cannot have one;
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads, as in
+    /// an exec.
     pub fn insert(&mut self, pid: Pid, breakpoint: impl Into<Breakpoint>) -> Result<BreakpointId> {
-        let _process = self.traced(pid)?;
+        let process = self.traced(pid)?;
         match breakpoint.into() {
-            Breakpoint::Software(_) => {
-                Err(Error::Unsupported { what: "a software breakpoint", on: B::SYSTEM })
-            }
-            Breakpoint::Hardware(_) => {
-                Err(Error::Unsupported { what: "a hardware breakpoint", on: B::SYSTEM })
-            }
+            Breakpoint::Software(breakpoint) => self.insert_software(process, breakpoint),
+            Breakpoint::Hardware(breakpoint) => self.insert_hardware(process, breakpoint),
         }
+    }
+
+    /// Removes a breakpoint, and says whether the process had it: an exec forgets them all. One
+    /// that was inserted several times goes with the last of as many removals.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads.
+    pub fn remove(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
+        let process = self.traced(pid)?;
+        Ok(self.remove_software(process, id)? || self.remove_hardware(process, id)?)
+    }
+
+    /// The breakpoints of a process, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
+    pub fn breakpoints(
+        &self,
+        pid: Pid,
+    ) -> Result<impl Iterator<Item = (BreakpointId, Breakpoint)> + use<B>> {
+        let process = self.traced(pid)?;
+        let mut all = self.software_of(process);
+        all.extend(self.hardware_of(process));
+        all.sort_by_key(|&(id, _)| id);
+        Ok(all.into_iter())
+    }
+
+    /// A number that no breakpoint had before.
+    pub(super) fn next_breakpoint(&mut self) -> BreakpointId {
+        self.last_breakpoint = self.last_breakpoint.wrapping_add(1);
+        BreakpointId::from_number(self.last_breakpoint)
     }
 }
