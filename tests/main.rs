@@ -25,7 +25,9 @@ mod halt;
 mod kill;
 mod memory;
 mod namespace;
+mod placement;
 mod requests;
+mod sharding;
 mod signals;
 mod spawn;
 mod waiting;
@@ -44,7 +46,9 @@ fn main() {
         ("kill", kill::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
+        ("placement", placement::TESTS),
         ("requests", requests::TESTS),
+        ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
         ("waiting", waiting::TESTS),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
 
-use crate::{Arch, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
+use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
 
 /// The requests of one kernel.
 ///
@@ -187,6 +187,16 @@ pub trait Backend: Sized {
     /// Whether the kernel holds a running thread where it cannot stop: in `vfork`, in an exec
     /// that waits for the other threads, in an uninterruptible sleep.
     fn is_held(&mut self, thread: Thread) -> Result<bool>;
+
+    /// The CPUs that a thread may run on, stopped or not; without one, the calling thread.
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet>;
+
+    /// Sets the CPUs that a thread may run on, stopped or not, and with it those of the threads
+    /// and processes that it makes from then on.
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()>;
+
+    /// The CPU that the calling thread runs on just now.
+    fn current_cpu(&mut self) -> Result<u32>;
 
     /// The program that a process runs.
     fn executable(&mut self, pid: Pid) -> Result<PathBuf>;

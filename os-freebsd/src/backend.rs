@@ -12,7 +12,7 @@ use trapline_core::backend::{
     NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin,
     Waited, Wake,
 };
-use trapline_core::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use crate::decode::{EventMask, Expected};
 use crate::spawn::Spawner;
@@ -305,6 +305,20 @@ impl Backend for FreeBsd {
         Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))
     }
 
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        let result = self.kernel.cpus(thread.map(|thread| thread.tid.as_raw()));
+        placed("cpuset_getaffinity", thread, result)
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        let result = self.kernel.set_cpus(thread.map(|thread| thread.tid.as_raw()), cpus);
+        placed("cpuset_setaffinity", thread, result)
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        placed("sched_getcpu", None, self.kernel.current_cpu())
+    }
+
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
         self.executable_of(pid)
     }
@@ -321,4 +335,15 @@ impl Backend for FreeBsd {
     fn requests(&self) -> u64 {
         self.kernel.requests
     }
+}
+
+/// What an answer about CPUs means: these questions need no stopped thread.
+fn placed<T>(request: &'static str, thread: Option<Thread>, result: sys::Result<T>) -> Result<T> {
+    result.map_err(|errno| match thread {
+        Some(_) if errno == sys::Errno::SRCH => Error::Gone,
+        _ => {
+            let id = thread.map_or(0, |thread| thread.tid.as_raw());
+            Error::Os { request, id, source: errno.into() }
+        }
+    })
 }

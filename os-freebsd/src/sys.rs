@@ -1,6 +1,7 @@
 //! System calls, made safe: each takes and gives plain values, counts itself, and fails with the
 //! plain error number. What an error number means is said in `process.rs`.
 
+mod cpus;
 mod ptrace;
 mod queue;
 mod signal;

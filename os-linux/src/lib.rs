@@ -45,7 +45,7 @@ use trapline_core::backend::{
     Backend, NewTask, Patience, RawAttach, RawSpawn, Run, Setup, StopScope, Thread, TrapOrigin,
     Waited, Wake,
 };
-use trapline_core::{Arch, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 pub use ext::{Abi, BpfInstruction, TracerExt};
 
@@ -281,6 +281,18 @@ impl Backend for Linux {
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         // A parent in vfork and an exec that waits for the other threads sleep so too.
         Ok(process::state(&self.kernel, thread.tid)? == b'D')
+    }
+
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        self.kernel.cpus(thread.map(|thread| thread.tid))
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        self.kernel.set_cpus(thread.map(|thread| thread.tid), cpus)
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        self.kernel.current_cpu()
     }
 
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {

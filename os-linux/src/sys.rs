@@ -2,6 +2,7 @@
 //! with unsafe code. A wrapper is one call, safe for any argument that its types allow.
 
 mod bell;
+mod cpus;
 mod memory;
 mod ptrace;
 mod signal;

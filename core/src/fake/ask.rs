@@ -92,6 +92,15 @@ impl Model {
         }
     }
 
+    /// A thread that has not ended.
+    pub(super) fn living_task(&mut self, thread: Thread) -> Result<&mut Task> {
+        let task = self.tasks.get_mut(&thread.tid).ok_or(Error::Gone)?;
+        match task.state {
+            State::Dead(..) => Err(Error::Gone),
+            _ => Ok(task),
+        }
+    }
+
     pub(super) fn is_held(&self, thread: Thread) -> Result<bool> {
         let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
         match task.state {

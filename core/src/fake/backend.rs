@@ -14,11 +14,11 @@ use crate::backend::{
     NewTask, Patience, RawAttach, RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
     TrapOrigin, Waited, Wake,
 };
-use crate::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
 use super::kernel::{Call, Kernel};
-use super::model::{Model, State};
+use super::model::{Model, State, all_cpus};
 use super::rules::Rules;
 
 /// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
@@ -153,6 +153,8 @@ impl<R: Rules> Backend for Fake<R> {
             let pid = model.add_process(Pid::from_raw(std::process::id() as i32), &program);
             model.trace_all(pid, setup);
             for tid in model.threads(pid) {
+                let cpus = model.tracer_cpus.clone();
+                model.tasks.entry(tid).and_modify(|task| task.cpus = cpus);
                 let former = R::RULES.tells_ids.then_some(tid);
                 model.stop_with(tid, RawReason::Execed { former_tid: former }, None, Some(tid));
             }
@@ -349,6 +351,34 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         self.call("is_held", thread.tid.as_raw(), |model| model.is_held(thread))
+    }
+
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        let id = thread.map_or(0, |thread| thread.tid.as_raw());
+        self.call("cpus", id, |model| match thread {
+            Some(thread) => Ok(model.living_task(thread)?.cpus.clone()),
+            None => Ok(model.tracer_cpus.clone()),
+        })
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        let id = thread.map_or(0, |thread| thread.tid.as_raw());
+        self.call("set_cpus", id, |model| {
+            if !cpus.iter().any(|cpu| all_cpus().contains(cpu)) {
+                let source = std::io::ErrorKind::InvalidInput.into();
+                return Err(Error::Os { request: "set_cpus", id, source });
+            }
+            match thread {
+                Some(thread) => model.living_task(thread)?.cpus.clone_from(cpus),
+                None => model.tracer_cpus.clone_from(cpus),
+            }
+            Ok(())
+        })
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        let own = self.look(|model| model.tracer_cpus.iter().last());
+        Ok(own.unwrap_or(0))
     }
 
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
-use crate::{ExitStatus, Pid, Signal, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
 use super::kernel::{Delivery, Kernel, Swallowed};
 use super::model::State;
@@ -28,6 +28,22 @@ impl<R: Rules> Kernel<R> {
     /// The threads of a process that have not ended.
     pub fn threads(&self, pid: Pid) -> Vec<Tid> {
         self.model().living(pid)
+    }
+
+    /// The CPUs that a thread may run on.
+    pub fn cpus(&self, tid: Tid) -> CpuSet {
+        self.model().tasks.get(&tid).map(|task| task.cpus.clone()).unwrap_or_default()
+    }
+
+    /// Moves a thread to other CPUs.
+    pub fn set_cpus(&self, tid: Tid, cpus: &[u32]) {
+        let cpus = cpus.iter().copied().collect();
+        self.model().tasks.entry(tid).and_modify(|task| task.cpus = cpus);
+    }
+
+    /// The CPUs that the tracer may run on.
+    pub fn tracer_cpus(&self) -> CpuSet {
+        self.model().tracer_cpus.clone()
     }
 
     /// The processes that nobody has waited for, but for init.

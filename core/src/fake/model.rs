@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
-use crate::{ExitStatus, Pid, Signal, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
 use super::arch::FakeRegisters;
 use super::faults::Fault;
@@ -34,7 +34,14 @@ pub(super) struct Model {
     pub(super) fault: Option<Fault>,
     /// Threads whose end the tracer was told.
     pub(super) told: BTreeSet<Tid>,
+    /// Where the tracer may run.
+    pub(super) tracer_cpus: CpuSet,
     pub(super) records: Records,
+}
+
+/// The machine's.
+pub(super) fn all_cpus() -> CpuSet {
+    (0..4).collect()
 }
 
 /// What was noted down.
@@ -127,6 +134,8 @@ pub(super) struct Task {
     pub(super) registers: FakeRegisters,
     /// Floating-point registers and extended state.
     pub(super) fp: Vec<u8>,
+    /// Where it may run.
+    pub(super) cpus: CpuSet,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -176,6 +185,7 @@ impl Model {
             slow_deaths: false,
             fault: None,
             told: BTreeSet::new(),
+            tracer_cpus: all_cpus(),
             records: Records::default(),
         };
         model.add_process(INIT, "init");
@@ -302,6 +312,7 @@ impl Model {
             signals: VecDeque::new(),
             registers: FakeRegisters::default(),
             fp: Vec::new(),
+            cpus: all_cpus(),
         };
         self.tasks.insert(tid, task);
     }

@@ -23,7 +23,8 @@ impl Model {
         process.fatal.clone_from(&maker.fatal);
         process.vfork_parent = (kind == ForkKind::Vfork).then_some(tid);
         let first = process.leader;
-        self.tasks.get_mut(&first)?.registers = task.registers;
+        let born = self.tasks.get_mut(&first)?;
+        (born.registers, born.cpus) = (task.registers, task.cpus.clone());
         if kind == ForkKind::Vfork {
             self.tasks.get_mut(&tid)?.vforked = Some(child);
         }
@@ -60,6 +61,7 @@ impl Model {
         let new = self.add_task(maker.pid);
         let task = self.tasks.get_mut(&new)?;
         task.registers = maker.registers;
+        task.cpus = maker.cpus;
         task.bare = maker.bare;
         task.setup = maker.setup;
         let Some(setup) = maker.setup else { return Some(new) };

@@ -98,7 +98,9 @@ impl<B: Backend> Tracer<B> {
         let index = self.table.add_thread(process, tid, State::Announced);
         // Linux copies the maker's options.
         let applied = maker.and_then(|maker| self.table.slot(maker).applied);
-        self.table.slot_mut(index).applied = applied;
+        let home = maker.and_then(|maker| self.table.slot(maker).home.clone());
+        let slot = self.table.slot_mut(index);
+        (slot.applied, slot.home) = (applied, home);
         match parked {
             Some(RawStop { kind: RawKind::Stop(reason), .. }) => self.stopped(index, reason),
             _ => Ok(()),
@@ -143,9 +145,10 @@ impl<B: Backend> Tracer<B> {
     ) -> Side {
         match (raw.kind, raw.tid) {
             (RawKind::Stop(reason), Some(tid)) => {
+                let home = self.home_under(self.table.process(process).real_parent);
                 let index = self.table.add_thread(process, tid, State::Announced);
                 let slot = self.table.slot_mut(index);
-                slot.applied = applied;
+                (slot.applied, slot.home) = (applied, home);
                 slot.state = State::Queued(StopReason::Started);
                 // A signal that came before the first stop is shown behind it.
                 slot.next = (reason != RawReason::Paused).then_some(reason);

@@ -12,6 +12,7 @@ mod halt;
 mod hardware;
 mod let_go;
 mod parked;
+mod placement;
 mod quiet;
 mod run;
 mod software;
@@ -31,10 +32,12 @@ use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, 
 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
+pub use placement::Placement;
 pub use run::Resume;
 
 use fork::Awaited;
 use parked::{Lost, Parked};
+use placement::Placing;
 use table::{Process, State, Table};
 
 /// Which side of a fork stays traced; the other is let go.
@@ -89,6 +92,7 @@ pub struct Tracer<B: Backend> {
     detached: Vec<std::process::Child>,
     follow: FollowFork,
     flags: EventFlags,
+    placing: Placing,
     half_patience: Duration,
     /// The number of the breakpoint that was inserted last.
     last_breakpoint: u32,
@@ -123,6 +127,7 @@ enum Side {
 pub struct Builder<B> {
     flags: EventFlags,
     follow: FollowFork,
+    placement: Placement,
     half_patience: Duration,
     backend: PhantomData<fn() -> B>,
 }
@@ -132,6 +137,7 @@ impl<B: Backend> Default for Builder<B> {
         Builder {
             flags: EventFlags::default(),
             follow: FollowFork::default(),
+            placement: Placement::default(),
             half_patience: Duration::from_millis(100),
             backend: PhantomData,
         }
@@ -149,6 +155,21 @@ impl<B: Backend> Builder<B> {
     /// Which side of a fork stays traced; default both.
     pub fn follow_fork(mut self, follow: FollowFork) -> Self {
         self.follow = follow;
+        self
+    }
+
+    /// Where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
+    ///
+    /// It holds from the first spawn or attach on, for all tracees and what they make. What is let
+    /// go is put back to the CPUs where it was, or would be, without it, and so is the tracer's
+    /// thread at the tracer's end; not so if the tracer is killed. What moves itself is left
+    /// there. So is a process that was attached to and that the kernel does not let us move
+    /// (Linux: another user's, without `CAP_SYS_NICE`, or one whose cpuset lacks the CPU).
+    ///
+    /// Threads and children that the host makes from the tracer's thread meanwhile inherit its
+    /// CPU.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 
@@ -189,6 +210,7 @@ impl<B: Backend> Builder<B> {
             detached: Vec::new(),
             follow: self.follow,
             flags: self.flags,
+            placing: Placing::new(self.placement),
             half_patience: self.half_patience,
             last_breakpoint: 0,
         }
@@ -247,7 +269,8 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Spawn`] with what `Command::spawn` would have said: there is no such program, it
-    /// cannot be executed, and so on. Then there is no process.
+    /// cannot be executed, and so on. Then there is no process. [`Error::Os`] for a
+    /// [`Placement`] that is not possible.
     pub fn spawn(&mut self, command: Command) -> Result<Spawned> {
         self.spawn_with(command, Ending::Kill)
     }
@@ -258,6 +281,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`spawn`](Tracer::spawn).
     pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
+        self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
         let mut raw = self.backend.spawn(command, setup)?;
         let us = Pid::from_raw(std::process::id() as i32);
@@ -306,6 +330,7 @@ impl<B: Backend> Tracer<B> {
                 advice: "this tracer traces it already".into(),
             });
         }
+        self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
         let raw = self.backend.attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
@@ -319,6 +344,7 @@ impl<B: Backend> Tracer<B> {
             slot.known = true;
             slot.first = first.unwrap_or(slot.first);
         }
+        self.place_attached(process);
         self.take_all(raw.meanwhile);
         Ok(())
     }

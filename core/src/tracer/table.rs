@@ -1,13 +1,13 @@
 //! The tables of threads and processes.
 
 use std::process::Child;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{ExitStatus, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, StopReason, Tid};
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -43,6 +43,8 @@ pub(super) struct Slot {
     pub(super) first: bool,
     /// The user may know of it, so its end is an event.
     pub(super) known: bool,
+    /// Where it would run without us, if that is not where the tracer would.
+    pub(super) home: Option<Rc<CpuSet>>,
 }
 
 /// Where a thread is.
@@ -292,6 +294,7 @@ impl Table {
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
+            home: None,
         };
         let index = match self.free_slots.pop() {
             Some(index) => {

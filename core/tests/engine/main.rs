@@ -18,5 +18,6 @@ mod f2_vfork;
 mod f3_detach;
 mod f4_parents;
 mod f5_endings;
+mod placement;
 mod w1_wakers;
 mod w4_halt;
