@@ -28,6 +28,7 @@ mod namespace;
 mod requests;
 mod signals;
 mod spawn;
+mod timing;
 mod waiting;
 
 fn main() {
@@ -47,6 +48,7 @@ fn main() {
         ("requests", requests::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
+        ("timing", timing::TESTS),
         ("waiting", waiting::TESTS),
     ];
     common::harness::main(&all);

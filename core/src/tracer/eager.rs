@@ -6,7 +6,7 @@
 //! number of times, and lets others run in between.
 //!
 //! That must not starve anybody: after so many stops all that have stopped are taken in before any
-//! of them is resumed. And it must not cost more than it gains: looks that find nothing are left
+//! of them is resumed, and as long as these are many, again and again. And it must not cost more than it gains: looks that find nothing are left
 //! out more and more; and where a yield takes long, for somebody else runs on this CPU, a tracer
 //! that sleeps is woken sooner than one that has given up its turn.
 
@@ -19,6 +19,8 @@ use crate::backend::Thread;
 const ROUND: u32 = 48;
 /// With many threads it is one more stop for so many of them, for to look at all costs more.
 const SHARE: u32 = 8;
+/// Where one of so many threads has stopped, and at least two have, all are taken in again after that: each gets its turn.
+const CROWD: usize = 16;
 /// The same where one thread alone is traced, and only a waker or a tracee that nobody has
 /// announced could wait.
 const ROUND_ALONE: u32 = 1024;
@@ -76,6 +78,8 @@ pub(super) struct Eager {
     yields: Habit,
     /// Stops since all were taken in.
     stops: u32,
+    /// How many stops that brought.
+    crowd: usize,
 }
 
 impl Eager {
@@ -123,6 +127,9 @@ impl Eager {
     /// Whether all that have stopped are to be taken in before the next stop: so many threads are
     /// traced.
     pub(super) fn is_due(&self, threads: usize) -> bool {
+        if self.crowd >= 2.max(threads / CROWD) {
+            return true;
+        }
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let round = if threads > 1 { ROUND.saturating_add(threads / SHARE) } else { ROUND_ALONE };
         self.stops >= round
@@ -133,9 +140,10 @@ impl Eager {
         self.stops = self.stops.saturating_add(1);
     }
 
-    /// All were taken in.
-    pub(super) fn took_all(&mut self) {
+    /// All were taken in, which brought so many stops.
+    pub(super) fn took_all(&mut self, stops: usize) {
         self.stops = 0;
+        self.crowd = stops;
     }
 }
 
@@ -224,8 +232,19 @@ mod tests {
                 stops += 1;
                 assert!(stops <= most);
             }
-            eager.took_all();
+            eager.took_all(0);
             assert!(!eager.is_due(threads));
+        }
+    }
+
+    #[test]
+    fn w3_in_a_crowd_each_gets_its_turn() {
+        let mut eager = Eager::default();
+        for (threads, stops, again) in
+            [(1, 1, false), (64, 3, false), (64, 4, true), (2, 2, true), (4096, 100, false)]
+        {
+            eager.took_all(stops);
+            assert_eq!(eager.is_due(threads), again, "{stops} of {threads}");
         }
     }
 }

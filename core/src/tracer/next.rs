@@ -175,7 +175,6 @@ impl<B: Backend> Tracer<B> {
     /// was anybody. So who stops once waits for no more than one stop of each other thread, though
     /// the kernel would find others first.
     fn take_in_all(&mut self) -> Result<bool> {
-        self.eager.took_all();
         loop {
             match self.backend.wait(Patience::Poll)? {
                 Waited::Stop(raw) => {
@@ -184,6 +183,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Woken => self.woken = true,
                 Waited::Nothing | Waited::NoTracees => {
+                    self.eager.took_all(self.backlog.len());
                     return Ok(self.woken || !self.backlog.is_empty());
                 }
             }
