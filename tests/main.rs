@@ -30,6 +30,7 @@ mod requests;
 mod sharding;
 mod signals;
 mod spawn;
+mod timing;
 mod waiting;
 
 fn main() {
@@ -51,6 +52,7 @@ fn main() {
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
+        ("timing", timing::TESTS),
         ("waiting", waiting::TESTS),
     ];
     common::harness::main(&all);

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
 
@@ -79,8 +80,19 @@ pub trait Backend: Sized {
 
     // Waiting.
 
+    /// How often a wait may yield the CPU and [look](Backend::look) again before it sleeps.
+    const YIELDS: u32;
+
     /// The next stop or end of a tracee.
     fn wait(&mut self, patience: Patience) -> Result<Waited>;
+
+    /// Whether this thread (or, by scope, its process) has stopped or ended: `None` if it has not,
+    /// or not yet. What this takes no wait gives again. It costs the same however many tracees
+    /// there are.
+    ///
+    /// A thread that is dying, or that is not there any more, is `None`; its end comes by a
+    /// [`wait`](Backend::wait).
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>>;
 
     /// Whether there is any tracee at all, also one that the engine has not heard of: a process
     /// whose parent was killed before it could report the fork.
@@ -208,7 +220,8 @@ pub trait Backend: Sized {
     fn forget(&mut self, pid: Pid);
 
     /// How many requests were made of the kernel so far: every `ptrace` and wait call, and every
-    /// call that a question above took.
+    /// call that a question above took; but for [looks](Backend::look) that found nothing, which
+    /// take the place of time asleep.
     fn requests(&self) -> u64;
 }
 
@@ -261,6 +274,8 @@ pub enum Patience {
     /// About a millisecond: the engine expects something, and must look after something else if
     /// it does not come.
     Brief,
+    /// Until something happens, or this moment has come.
+    Until(Instant),
     /// Until something happens.
     Block,
 }

@@ -182,6 +182,13 @@ impl Backend for FreeBsd {
         self.wait_for_any(patience)
     }
 
+    /// A look that finds nothing costs more with many processes, so there are few.
+    const YIELDS: u32 = 2;
+
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.look_at(thread.pid.as_raw())
+    }
+
     fn has_tracees(&mut self) -> Result<bool> {
         Ok(!self.tracees.is_empty() || self.adopt_strays()?)
     }

@@ -42,8 +42,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use trapline_core::backend::{
-    Backend, NewTask, Patience, RawAttach, RawSpawn, Run, Setup, StopScope, Thread, TrapOrigin,
-    Waited, Wake,
+    Backend, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
+    TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -141,6 +141,12 @@ impl Backend for Linux {
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
         self.wait_for(patience)
+    }
+
+    const YIELDS: u32 = 12;
+
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.look_at(thread.tid)
     }
 
     fn has_tracees(&mut self) -> Result<bool> {

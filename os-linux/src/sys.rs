@@ -14,7 +14,7 @@ use std::io;
 
 use trapline_core::Error;
 
-pub(crate) use bell::clone_bell;
+pub(crate) use bell::{Timer, clone_bell};
 pub(crate) use signal::{Mask, PidFd};
 pub(crate) use spawn::{Line, READY, RETURNED, report_before_exec};
 pub(crate) use wait::{Peek, Target};

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    NewTask, Patience, RawAttach, RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
-    TrapOrigin, Waited, Wake,
+    NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop, Run, Setup, StopScope,
+    Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
-use super::kernel::{Call, Kernel};
+use super::kernel::{Call, Kernel, Report};
 use super::model::{Model, State, all_cpus};
 use super::rules::Rules;
 
@@ -27,6 +27,8 @@ use super::rules::Rules;
 pub struct Fake<R: Rules> {
     kernel: Kernel<R>,
     woken: Arc<Flag>,
+    /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
+    chosen: Option<Report>,
 }
 
 /// A waker's word.
@@ -44,7 +46,7 @@ const SPINS: u32 = 20_000;
 
 impl<R: Rules> Fake<R> {
     pub(super) fn new(kernel: Kernel<R>) -> Self {
-        Fake { kernel, woken: Arc::default() }
+        Fake { kernel, woken: Arc::default(), chosen: None }
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
@@ -72,7 +74,7 @@ impl<R: Rules> Fake<R> {
     }
 
     /// Something that is known without a request.
-    fn look<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+    fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
         look(&self.kernel.model())
     }
 
@@ -86,7 +88,10 @@ impl<R: Rules> Fake<R> {
                 }
             }
             let reports = self.kernel.model().reports();
-            let chosen = self.kernel.choose_among(&reports)?;
+            let chosen = match self.chosen.take().filter(|chosen| reports.contains(chosen)) {
+                Some(chosen) => chosen,
+                None => self.kernel.choose_among(&reports)?,
+            };
             let mut model = self.kernel.model();
             model.records.quiet = 0;
             if let Some(raw) = model.report_or_lose(chosen) {
@@ -96,7 +101,7 @@ impl<R: Rules> Fake<R> {
     }
 
     fn traced(&self) -> bool {
-        self.look(|model| model.tasks.values().any(|task| task.setup.is_some()))
+        self.view(|model| model.tasks.values().any(|task| task.setup.is_some()))
     }
 
     fn meanwhile(&mut self) -> Vec<RawStop> {
@@ -205,6 +210,10 @@ impl<R: Rules> Backend for Fake<R> {
         if !self.traced() {
             return Ok(Waited::NoTracees);
         }
+        if let Patience::Until(deadline) = patience {
+            // Nothing happens by itself, so the time passes at once.
+            std::thread::sleep(deadline.saturating_duration_since(std::time::Instant::now()));
+        }
         if patience == Patience::Block {
             // A real one would wait for ever; this one lets the test see that.
             self.kernel.model().records.blocked += 1;
@@ -219,6 +228,43 @@ impl<R: Rules> Backend for Fake<R> {
             return Err(Error::Os { request: "wait", id: -1, source });
         }
         Ok(Waited::Nothing)
+    }
+
+    const YIELDS: u32 = 1;
+
+    /// What is there may be found by the next wait only, as if it had happened in between: so
+    /// what a [chooser](Kernel::choose) has found holds.
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        if self.chosen.is_some() || self.woken.0.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let reports = {
+            let mut model = self.kernel.model();
+            if !model.slow_deaths {
+                model.die_all();
+            }
+            model.reports()
+        };
+        let there = |report: &Report| match R::RULES.scope {
+            StopScope::Thread => report.tid == thread.tid,
+            StopScope::Process => {
+                report.pid == thread.pid && matches!(report.kind, RawKind::Stop(_))
+            }
+        };
+        if !reports.iter().any(there) {
+            return Ok(None);
+        }
+        let Some(chosen) = self.kernel.choose_among(&reports) else { return Ok(None) };
+        self.chosen = Some(chosen);
+        if !there(&chosen) {
+            return Ok(None);
+        }
+        self.call("wait", -1, |_| Ok(()))?;
+        let raw = self.take_report();
+        if let Some(raw) = raw {
+            note(&mut self.kernel.model(), raw, || format!("{raw:?}"));
+        }
+        Ok(raw)
     }
 
     fn has_tracees(&mut self) -> Result<bool> {
@@ -377,7 +423,7 @@ impl<R: Rules> Backend for Fake<R> {
     }
 
     fn current_cpu(&mut self) -> Result<u32> {
-        let own = self.look(|model| model.tracer_cpus.iter().last());
+        let own = self.view(|model| model.tracer_cpus.iter().last());
         Ok(own.unwrap_or(0))
     }
 
@@ -396,7 +442,7 @@ impl<R: Rules> Backend for Fake<R> {
     fn forget(&mut self, _: Pid) {}
 
     fn requests(&self) -> u64 {
-        self.look(|model| model.records.requests)
+        self.view(|model| model.records.requests)
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod ask;
 mod breakpoints;
+mod eager;
 mod ends;
 mod fork;
 mod halt;
 mod hardware;
 mod let_go;
+mod next;
 mod parked;
 mod placement;
 mod quiet;
@@ -35,6 +37,7 @@ pub use halt::{Halted, Next};
 pub use placement::Placement;
 pub use run::Resume;
 
+use eager::Eager;
 use fork::Awaited;
 use parked::{Lost, Parked};
 use placement::Placing;
@@ -69,6 +72,8 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// Whom the next wait looks at first.
+    eager: Eager,
     /// Stops and ends of tasks that nobody has announced yet.
     parked: Vec<Parked>,
     /// Forks whose child has not been seen yet.
@@ -198,6 +203,7 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::new(),
+            eager: Eager::default(),
             parked: Vec::new(),
             awaited: Vec::new(),
             lost: Vec::new(),

@@ -160,6 +160,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         unless_gone(self.backend.resume(thread, run, signal))?;
+        self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
         Ok(())
@@ -196,7 +197,9 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.apply_setup(target)?;
-        unless_gone(self.backend.resume(self.table.slot(target).thread, run, signal))?;
+        let thread = self.table.slot(target).thread;
+        unless_gone(self.backend.resume(thread, run, signal))?;
+        self.eager.resumed(thread);
         for &i in &threads {
             self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
         }

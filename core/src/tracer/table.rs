@@ -212,6 +212,11 @@ impl Table {
         self.processes.iter().enumerate().filter_map(|(i, p)| Some((i as u32, p.as_ref()?)))
     }
 
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.by_tid.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_pid.is_empty()
     }

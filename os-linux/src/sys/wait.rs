@@ -52,6 +52,16 @@ impl Kernel {
         }
     }
 
+    /// What one tracee has to tell, without blocking; a request only if it is something.
+    pub(crate) fn look(&self, tid: Tid) -> io::Result<Option<i32>> {
+        let before = self.requests.get();
+        let taken = self.try_wait(tid);
+        if !matches!(taken, Ok(Some(_))) {
+            self.requests.set(before);
+        }
+        taken
+    }
+
     /// The same for one tracee, without blocking.
     pub(crate) fn try_wait(&self, tid: Tid) -> io::Result<Option<i32>> {
         let taken = self.wait4(tid.as_raw(), TRACEES | libc::WNOHANG)?;
