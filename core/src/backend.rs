@@ -123,6 +123,9 @@ pub trait Backend: Sized {
     /// stopped process only through its resumption.
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()>;
 
+    /// Sends a signal to one thread, running or stopped.
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()>;
+
     /// Sets what a stopped thread (or, by scope, its process) reports, and what becomes of it
     /// when the tracer ends.
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()>;
@@ -215,6 +218,12 @@ pub trait Backend: Sized {
 
     /// The arguments of that program, its name first.
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>>;
+
+    /// The auxiliary vector that the kernel has given the program of a process.
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>>;
+
+    /// What a thread is called: the program gave it the name, or it is the program's.
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString>;
 
     /// A process has ended, has been let go or has exec'ed: what is kept about it is stale.
     fn forget(&mut self, pid: Pid);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -224,6 +225,12 @@ impl Backend for FreeBsd {
         self.kill_process(pid, stopped.is_some())
     }
 
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
+        let result = self.kernel.kill_thread(pid, tid, signal.as_raw());
+        self.checked("thr_kill2", thread, result)
+    }
+
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
         self.set_mask(thread, EventMask::of(setup.flags))
     }
@@ -332,6 +339,17 @@ impl Backend for FreeBsd {
 
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         self.arguments_of(pid)
+    }
+
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        let found = self.kernel.auxiliary_vector(pid.as_raw());
+        self.answered("kern.proc.auxv", pid, pid.as_raw(), found)
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        let found = self.kernel.thread_name(thread.pid.as_raw(), thread.tid.as_raw());
+        let name = self.checked("kern.proc.pid", thread, found)?;
+        name.map(OsString::from_vec).ok_or(Error::Gone)
     }
 
     fn forget(&mut self, _pid: Pid) {

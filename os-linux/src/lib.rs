@@ -188,6 +188,10 @@ impl Backend for Linux {
         self.kernel.kill(pid, Signal::KILL)
     }
 
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        self.kernel.kill_thread(thread, signal)
+    }
+
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
         self.kernel.set_options(thread.tid, decode::options(setup))
     }
@@ -307,6 +311,14 @@ impl Backend for Linux {
 
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         process::arguments(&self.kernel, pid)
+    }
+
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        process::auxiliary_vector(&self.kernel, pid)
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        process::thread_name(&self.kernel, thread)
     }
 
     fn forget(&mut self, pid: Pid) {

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use trapline_core::backend::Thread;
 use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::sys::Kernel;
@@ -146,6 +147,20 @@ pub(crate) fn arguments(kernel: &Kernel, pid: Pid) -> Result<Vec<OsString>> {
         Ok(split_arguments(&line))
     };
     by_any_thread(kernel, pid, arguments)
+}
+
+/// Its auxiliary vector (`getauxval(3)`).
+pub(crate) fn auxiliary_vector(kernel: &Kernel, pid: Pid) -> Result<Vec<u8>> {
+    by_any_thread(kernel, pid, |dir| read_path(kernel, &dir.join("auxv")))
+}
+
+/// The name of a thread (`PR_SET_NAME` in `prctl(2)`).
+pub(crate) fn thread_name(kernel: &Kernel, thread: Thread) -> Result<OsString> {
+    let mut name = read(kernel, thread.tid.as_raw(), "comm")?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Ok(OsString::from_vec(name))
 }
 
 fn split_arguments(line: &[u8]) -> Vec<OsString> {

@@ -301,6 +301,10 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("kill", pid.as_raw(), |model| model.kill_request(pid, stopped))
     }
 
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        self.call("send_signal", thread.tid.as_raw(), |model| model.send(thread, signal))
+    }
+
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
         self.call("set_up", thread.tid.as_raw(), |model| model.set_up(thread, setup))
     }
@@ -436,6 +440,19 @@ impl<R: Rules> Backend for Fake<R> {
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         self.call("arguments", pid.as_raw(), |model| {
             Ok(vec![model.processes.get(&pid).ok_or(Error::Gone)?.program.clone().into()])
+        })
+    }
+
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        self.call("auxiliary_vector", pid.as_raw(), |model| {
+            model.processes.get(&pid).map(|_| vec![0; 16]).ok_or(Error::Gone)
+        })
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        self.call("thread_name", thread.tid.as_raw(), |model| {
+            let process = model.processes.get(&thread.pid).ok_or(Error::Gone)?;
+            Ok(process.program.clone().into())
         })
     }
 

@@ -171,6 +171,9 @@ impl<B: Backend> Tracer<B> {
         if let Some((_, signal)) = slot.deferred {
             return signal;
         }
+        if slot.kept.is_some() {
+            return slot.kept;
+        }
         match (slot.state, slot.next) {
             (State::Queued(StopReason::Signal(signal)), _)
             | (State::Given(StopReason::Signal(signal)), _)

@@ -17,6 +17,7 @@ mod parked;
 mod placement;
 mod quiet;
 mod run;
+mod signals;
 mod software;
 mod table;
 mod trap;

@@ -26,6 +26,12 @@ pub(super) struct Slot {
     pub(super) group_stopped: bool,
     /// At rest because it was told to stay.
     pub(super) stays: bool,
+    /// A signal that it is to get when it next runs: it had to stay with it.
+    pub(super) kept: Option<Signal>,
+    /// The kernel does not have that signal any more.
+    pub(super) resends: bool,
+    /// Signals that the tracer has sent it, for which no stop is reported.
+    pub(super) injected: Vec<Signal>,
     /// How it was last resumed.
     pub(super) run: Run,
     /// Resumed by the user while another token of its process is out, where the kernel runs a
@@ -293,6 +299,9 @@ impl Table {
             deferred: None,
             leaves: false,
             stays: false,
+            kept: None,
+            resends: false,
+            injected: Vec::new(),
             run: Run::Continue,
             applied: None,
             in_syscall: false,

@@ -310,6 +310,9 @@ impl<B: Backend> Tracer<B> {
                 Trap::Programs => {}
             }
         }
+        if self.is_injected(index, signal) {
+            return self.deliver_silently(index, signal);
+        }
         self.queue(index, StopReason::Signal(signal));
         Ok(())
     }
