@@ -74,6 +74,10 @@ pub trait Backend: Sized {
     /// [`Error::Spawn`](crate::Error::Spawn) with what `Command::spawn` says.
     fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn>;
 
+    /// Whether the kernel lays out programs that are started from now on at random, as it does at
+    /// first if it does so at all.
+    fn randomize_addresses(&mut self, random: bool);
+
     /// Traces a running process, with all its threads, and has one of them stop. Threads that are
     /// born meanwhile are traced as well, and may be reported twice or not at all.
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach>;

@@ -22,11 +22,9 @@ pub(crate) const HAS_ORIG_RAX: bool = matches!(std::env::consts::OS.as_bytes(), 
 /// How many registers `X86_64CoreRegs` has: 16 general ones, RIP, EFLAGS, 6 segments, 8 of the
 /// x87 and 8 that control it, 16 XMM and MXCSR.
 pub(crate) const CORE: usize = 57;
-const FS_BASE: usize = CORE;
-const GS_BASE: usize = CORE + 1;
-const ORIG_RAX: usize = CORE + 2;
-/// The first of the upper halves of the YMM registers.
-const YMM_HIGH: usize = if HAS_ORIG_RAX { ORIG_RAX + 1 } else { ORIG_RAX };
+/// The first of the upper halves of the YMM registers; before them are FS_BASE, GS_BASE and, where
+/// there is one, ORIG_RAX.
+const YMM_HIGH: usize = CORE + if HAS_ORIG_RAX { 3 } else { 2 };
 const END: usize = YMM_HIGH + 16;
 /// The length of `X86_64CoreRegs` in a packet.
 const CORE_LEN: usize = 0x218;
@@ -42,9 +40,9 @@ impl Register {
 
     fn len(self) -> Option<usize> {
         match self.0 {
-            ..CORE => X86_64CoreRegId::from_raw_id(self.0)?.1.map(NonZeroUsize::get),
-            ..YMM_HIGH => Some(8),
-            ..END => Some(16),
+            0..CORE => X86_64CoreRegId::from_raw_id(self.0)?.1.map(NonZeroUsize::get),
+            CORE..YMM_HIGH => Some(8),
+            YMM_HIGH..END => Some(16),
             _ => None,
         }
     }

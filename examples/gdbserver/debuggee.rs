@@ -36,6 +36,8 @@ pub(crate) struct Launch {
     /// Variables that are set, or taken out.
     pub(crate) environment: BTreeMap<OsString, Option<OsString>>,
     pub(crate) directory: Option<PathBuf>,
+    /// At addresses that are different each time.
+    pub(crate) random: bool,
 }
 
 /// How the process came here, and so what becomes of it when gdb goes.
@@ -116,6 +118,7 @@ impl Debuggee {
         if let Some(directory) = &self.launch.directory {
             command.current_dir(directory);
         }
+        self.tracer.randomize_addresses(self.launch.random);
         let pid = self.tracer.spawn(command)?.pid;
         self.launch.program = program;
         self.meet(pid, Origin::Started)?;
@@ -192,7 +195,7 @@ impl Debuggee {
     pub(crate) fn vectors(tracer: &mut Tracer, stop: &Stopped) -> Result<Vectors> {
         match tracer.extended_state(stop) {
             Ok(state) => Ok(Vectors::Extended(state)),
-            Err(Error::Unsupported { .. }) => Ok(Vectors::Fp(tracer.fp_registers(stop)?)),
+            Err(Error::Unsupported { .. }) => Ok(Vectors::Fp(Box::new(tracer.fp_registers(stop)?))),
             Err(error) => Err(error),
         }
     }

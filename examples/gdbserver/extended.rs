@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use gdbstub::common::Pid as GdbPid;
 use gdbstub::target::TargetResult;
 use gdbstub::target::ext::extended_mode::{
-    Args, AttachKind, ConfigureEnv, ConfigureEnvOps, ConfigureStartupShell,
-    ConfigureStartupShellOps, ConfigureWorkingDir, ConfigureWorkingDirOps, CurrentActivePid,
-    CurrentActivePidOps, ExtendedMode, ShouldTerminate,
+    Args, AttachKind, ConfigureAslr, ConfigureAslrOps, ConfigureEnv, ConfigureEnvOps,
+    ConfigureStartupShell, ConfigureStartupShellOps, ConfigureWorkingDir, ConfigureWorkingDirOps,
+    CurrentActivePid, CurrentActivePidOps, ExtendedMode, ShouldTerminate,
 };
 use trapline::{Error, Pid, Result};
 
@@ -49,7 +49,7 @@ impl ExtendedMode for Debuggee {
 
     fn kill(&mut self, _: Option<GdbPid>) -> TargetResult<ShouldTerminate, Self> {
         if let Some(inferior) = &self.inferior {
-            super::server::say(format_args!("Killing process(es): {}", inferior.pid));
+            super::say(format_args!("Killing process(es): {}", inferior.pid));
         }
         self.kill().map_err(refused)?;
         Ok(if self.multi { ShouldTerminate::No } else { ShouldTerminate::Yes })
@@ -61,6 +61,10 @@ impl ExtendedMode for Debuggee {
         self.start(program)?;
         self.say_created();
         Ok(())
+    }
+
+    fn support_configure_aslr(&mut self) -> Option<ConfigureAslrOps<'_, Self>> {
+        Some(self)
     }
 
     fn support_configure_env(&mut self) -> Option<ConfigureEnvOps<'_, Self>> {
@@ -84,6 +88,14 @@ impl CurrentActivePid for Debuggee {
     fn current_active_pid(&mut self) -> Result<GdbPid> {
         // Before there is a process this is asked for, too; then the number says nothing.
         Ok(self.inferior.as_ref().map_or(GdbPid::MIN, |inferior| gdb_pid(inferior.pid)))
+    }
+}
+
+impl ConfigureAslr for Debuggee {
+    /// gdbstub passes the number of the packet `QDisableRandomization` as it is.
+    fn cfg_aslr(&mut self, disabled: bool) -> TargetResult<(), Self> {
+        self.launch.random = !disabled;
+        Ok(())
     }
 }
 

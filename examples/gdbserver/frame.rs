@@ -11,14 +11,14 @@ use super::x87;
 pub(crate) enum Vectors {
     Extended(ExtendedState),
     /// On a CPU without XSAVE.
-    Fp(FpRegisters),
+    Fp(Box<FpRegisters>),
 }
 
 impl Vectors {
     fn fp(&self) -> FpRegisters {
         match self {
             Vectors::Extended(state) => state.fp_registers(),
-            Vectors::Fp(fp) => fp.clone(),
+            Vectors::Fp(fp) => FpRegisters::clone(fp),
         }
     }
 
@@ -138,7 +138,7 @@ pub(crate) fn vectors(frame: &Frame, shown: &Frame, before: &Vectors) -> Vectors
         fp.mxcsr = new.mxcsr;
         match &mut after {
             Vectors::Extended(state) => state.set_fp_registers(&fp),
-            Vectors::Fp(to) => *to = fp,
+            Vectors::Fp(to) => **to = fp,
         }
     }
     if let (Vectors::Extended(state), Some(halves)) = (&mut after, frame.ymm_high) {

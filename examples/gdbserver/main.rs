@@ -1,25 +1,12 @@
-//! `gdbserver`: a gdb remote stub over trapline, for gdb on this machine or another.
+//! `gdbserver`: a gdb remote stub over trapline, for gdb on this machine or on another.
 //!
-//! `cargo run --release --example gdbserver -- --help` says how; the loop is in `session.rs`.
+//! `cargo run --release --example gdbserver -- --help` says how. `run.rs` listens, `session.rs`
+//! talks with one gdb, `running.rs` runs the process and waits for it.
 
-mod amd64;
-mod breakpoints;
-mod connection;
-mod debuggee;
-mod description;
-mod extended;
-mod files;
-mod frame;
-mod memory;
-mod objects;
-mod options;
-mod running;
-mod server;
-mod session;
-mod signals;
-mod target;
-mod x87;
+// A `#[path]`, so that a test can include the same file with its modules.
+#[path = "run.rs"]
+mod run;
 
 fn main() {
-    std::process::exit(server::run(std::env::args_os()));
+    std::process::exit(run::run(std::env::args_os()));
 }

@@ -8,7 +8,7 @@ use super::amd64::Register;
 use super::connection::{self, Line, Next};
 use super::debuggee::Debuggee;
 use super::running::{Report, Waited};
-use super::server::say;
+use super::say;
 use super::signals;
 
 /// The longest packet.

@@ -123,7 +123,7 @@ impl MultiThreadBase for Debuggee {
     fn list_active_threads(&mut self, each: &mut dyn FnMut(GdbTid)) -> Result<()> {
         self.name_threads();
         let halted = self.inferior.as_ref().and_then(|inferior| inferior.halted.as_ref());
-        for halted in halted {
+        if let Some(halted) = halted {
             let mut tids: Vec<Tid> = halted.threads.iter().map(|stop| stop.tid()).collect();
             tids.extend(&halted.blocked);
             tids.sort();

@@ -93,6 +93,8 @@ pub struct FreeBsd {
     pub(crate) rung: bool,
     pub(crate) lookout: Option<Lookout>,
     pub(crate) spawner: Option<Spawner>,
+    /// Programs are not laid out at random.
+    pub(crate) fixed_addresses: bool,
     /// The process that made it.
     owner: u32,
     _only: OnlyOne,
@@ -154,6 +156,7 @@ impl Backend for FreeBsd {
             rung: false,
             lookout: None,
             spawner: None,
+            fixed_addresses: false,
             owner: std::process::id(),
             _only: only,
         };
@@ -173,6 +176,10 @@ impl Backend for FreeBsd {
 
     fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn> {
         self.start(command, setup)
+    }
+
+    fn randomize_addresses(&mut self, random: bool) {
+        self.fixed_addresses = !random;
     }
 
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {

@@ -71,6 +71,8 @@ pub struct Linux {
     spawner: Option<Spawner>,
     /// For the next program that is started.
     filter: Option<Vec<BpfInstruction>>,
+    /// Programs are not laid out at random.
+    fixed_addresses: bool,
     bell: Option<Bell>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
@@ -116,6 +118,7 @@ impl Backend for Linux {
             memory: Memory::default(),
             spawner: None,
             filter: None,
+            fixed_addresses: false,
             bell: None,
             last_fork: None,
             owner: std::process::id(),
@@ -133,6 +136,10 @@ impl Backend for Linux {
 
     fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn> {
         self.start(command, setup)
+    }
+
+    fn randomize_addresses(&mut self, random: bool) {
+        self.fixed_addresses = !random;
     }
 
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {

@@ -16,7 +16,7 @@ use trapline_core::Error;
 
 pub(crate) use bell::{Timer, clone_bell};
 pub(crate) use signal::{Mask, PidFd};
-pub(crate) use spawn::{Line, READY, RETURNED, report_before_exec};
+pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
 pub(crate) use wait::{Peek, Target};
 
 /// The kernel, as one tracer sees it: its requests, and how many were made.

@@ -301,6 +301,8 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("kill", pid.as_raw(), |model| model.kill_request(pid, stopped))
     }
 
+    fn randomize_addresses(&mut self, _: bool) {}
+
     fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
         self.call("send_signal", thread.tid.as_raw(), |model| model.send(thread, signal))
     }

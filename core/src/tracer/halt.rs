@@ -330,7 +330,7 @@ impl<B: Backend> Tracer<B> {
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),
-                (signal, _) => deliver = deliver.or(self.to_deliver(index, signal)?),
+                (signal, _) => deliver = deliver.or(self.take_signal(index, signal)?),
             }
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Resting;

@@ -370,6 +370,21 @@ impl<B: Backend> Tracer<B> {
         Ok(Waker(self.backend.waker()?))
     }
 
+    /// Whether programs that are [spawned](Tracer::spawn) from now on have their code, stack and
+    /// libraries at random addresses, as they do at first where the system has it so; if not, a
+    /// debugger finds everything where it was the last time.
+    ///
+    /// # Platform notes
+    ///
+    /// What the program starts inherits it. A spawn fails if the system refuses.
+    ///
+    /// # References
+    ///
+    /// `ADDR_NO_RANDOMIZE` in `personality(2)` (Linux); `PROC_ASLR_CTL` in `procctl(2)` (FreeBSD).
+    pub fn randomize_addresses(&mut self, random: bool) {
+        self.backend.randomize_addresses(random);
+    }
+
     /// Which side of later forks stays traced.
     pub fn set_follow_fork(&mut self, follow: FollowFork) {
         self.follow = follow;

@@ -152,7 +152,7 @@ impl<B: Backend> Tracer<B> {
             return self.start_process(index, run, signal);
         }
         let thread = self.table.slot(index).thread;
-        let signal = self.to_deliver(index, signal)?;
+        let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
@@ -183,10 +183,10 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let (mut target, mut run) = (index, run);
-        let mut signal = self.to_deliver(index, signal)?;
+        let mut signal = self.take_signal(index, signal)?;
         for &i in &threads {
             if !self.table.slot(i).stays {
-                signal = signal.or(self.to_deliver(i, None)?);
+                signal = signal.or(self.take_signal(i, None)?);
             }
             let slot = self.table.slot_mut(i);
             let deferred = slot.deferred.take();

@@ -43,7 +43,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The signal that a thread is to get when it now runs: what was chosen, or what it has kept.
     /// If the kernel does not have it any more, it is sent again.
-    pub(super) fn to_deliver(
+    pub(super) fn take_signal(
         &mut self,
         index: u32,
         chosen: Option<Signal>,

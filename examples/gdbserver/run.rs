@@ -1,12 +1,29 @@
 //! From the command line to the last connection.
 
+mod amd64;
+mod breakpoints;
+mod connection;
+mod debuggee;
+mod description;
+mod extended;
+mod files;
+mod frame;
+mod memory;
+mod objects;
+mod options;
+mod running;
+mod session;
+mod signals;
+mod target;
+mod x87;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::TcpListener;
 
-use super::debuggee::Debuggee;
-use super::options::{self, Options, Refusal, What};
-use super::session::{self, Close};
+use debuggee::{Debuggee, Origin};
+use options::{Options, Refusal, What};
+use session::Close;
 
 /// Says something to whoever has started us. The program has standard output for itself.
 pub(crate) fn say(line: std::fmt::Arguments<'_>) {
@@ -91,12 +108,12 @@ impl Debuggee {
         let Some(inferior) = &self.inferior else { return };
         let pid = inferior.pid;
         match inferior.origin {
-            super::debuggee::Origin::Started => {
+            Origin::Started => {
                 let name = self.launch.program.first();
                 let name = name.map(|name| name.to_string_lossy()).unwrap_or_default();
                 say(format_args!("Process {name} created; pid = {pid}"));
             }
-            super::debuggee::Origin::Attached => say(format_args!("Attached; pid = {pid}")),
+            Origin::Attached => say(format_args!("Attached; pid = {pid}")),
         }
     }
 }
