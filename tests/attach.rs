@@ -10,7 +10,7 @@ use crate::common::*;
 use crate::fixtures::fixture;
 
 /// Starts a fixture that says when it is ready, untraced.
-fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
+pub fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
     let mut child = fixture(name, args).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

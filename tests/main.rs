@@ -25,9 +25,12 @@ mod halt;
 mod kill;
 mod memory;
 mod namespace;
+mod parents;
 mod requests;
 mod signals;
 mod spawn;
+mod threads;
+mod vfork;
 mod waiting;
 
 fn main() {
@@ -44,9 +47,12 @@ fn main() {
         ("kill", kill::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
+        ("parents", parents::TESTS),
         ("requests", requests::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
+        ("threads", threads::TESTS),
+        ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),
     ];
     common::harness::main(&all);

@@ -68,16 +68,21 @@ impl FreeBsd {
         });
         let kept = kept.into_iter().collect();
         let mut found = Found { thread, stepping, reporter, kept };
-        self.end_steps(&mut found)?;
-        self.take_out_reports(&mut found)?;
-        self.take_out_interrupt(&mut found)?;
-        for kept in found.kept {
-            self.send_again(pid, kept);
+        let taken_out = self.take_out_all(&mut found);
+        for &kept in &found.kept {
+            self.send_again(pid, kept); // also if it is not let go: then they come again
         }
+        taken_out?;
         let result = self.kernel.go(Go::Detach, pid, 0);
         self.checked("PT_DETACH", thread, result)?;
         self.disown(pid);
         Ok(())
+    }
+
+    fn take_out_all(&mut self, found: &mut Found) -> Result<()> {
+        self.end_steps(found)?;
+        self.take_out_reports(found)?;
+        self.take_out_interrupt(found)
     }
 
     /// Takes back the steps. One that has entered a system call traps when it leaves it all the
@@ -225,12 +230,12 @@ impl FreeBsd {
                 return Ok(());
             }
             let process = self.kernel.process(pid).ok().flatten();
-            if !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
+            let Some(process) = process.filter(|process| process.pending.has(SIGSTOP)) else {
                 return Ok(());
-            }
+            };
             // A thread that has stopped for a signal goes on to look for the next one before it
-            // runs, and so meets ours.
-            if found.reporter.siginfo.is_none() {
+            // runs, and so meets ours; unless stop signals are held back, as in a vfork child.
+            if found.reporter.siginfo.is_none() || process.in_vfork {
                 break;
             }
             self.suspend_all_but(found.thread, &[found.reporter.tid.as_raw()])?;
