@@ -22,6 +22,7 @@ mod flags;
 mod fork;
 mod golden;
 mod halt;
+mod hosts;
 mod kill;
 mod memory;
 mod namespace;
@@ -44,6 +45,7 @@ fn main() {
         ("fork", fork::TESTS),
         ("golden", golden::TESTS),
         ("halt", halt::TESTS),
+        ("hosts", hosts::TESTS),
         ("kill", kill::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
