@@ -1,16 +1,18 @@
 //! Attaching to running processes, and letting go of them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use trapline::{Error, EventFlags, Pid, Resume, Signal, StopReason};
 
 use crate::common::*;
-use crate::fixtures::fixture;
+use crate::fixtures::{fixture, realtime};
 
 /// Starts a fixture that says when it is ready, untraced.
-fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
+pub fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
     let mut child = fixture(name, args).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -130,6 +132,55 @@ crate::tests! {
         }
         signal(pid, libc::SIGTERM);
         assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
+    }
+
+    fn f3_no_signal_is_lost_or_doubled_by_attaching() {
+        for threads in ["1", "5"] {
+            let (mut child, pid) = ready("echo", &[threads]);
+            let mut answers = child.stdout.take().unwrap();
+            let done = Arc::new(AtomicBool::new(false));
+            // Few at a time: what a full queue does is the kernel's affair.
+            let sender = std::thread::spawn({
+                let done = done.clone();
+                move || {
+                    let (mut sent, mut handled) = (0, 0);
+                    while !done.load(Ordering::SeqCst) || handled < sent {
+                        while sent < handled + 8 && !done.load(Ordering::SeqCst) {
+                            let value = libc::sigval { sival_ptr: std::ptr::null_mut() };
+                            // SAFETY: queues a signal to a process of this test.
+                            let result =
+                                unsafe { libc::sigqueue(pid.as_raw(), realtime(), value) };
+                            assert_eq!(result, 0);
+                            sent += 1;
+                        }
+                        handled += answers.read(&mut [0; 64]).unwrap();
+                    }
+                    (sent, handled, answers)
+                }
+            });
+            for round in 0..60 {
+                let mut tracer = tracer(EventFlags::PROCESS);
+                tracer.attach(pid).unwrap();
+                for _ in 0..round % 7 {
+                    let event = tracer.wait().unwrap().unwrap();
+                    tracer.resume(event, Resume::Continue).unwrap();
+                }
+                match round % 3 {
+                    0 => tracer.detach_process(pid).unwrap(),
+                    1 => drop(tracer),
+                    _ => {
+                        let event = tracer.wait().unwrap().unwrap();
+                        tracer.detach(event).unwrap();
+                    }
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+            let (sent, handled, mut answers) = sender.join().unwrap();
+            assert_eq!(sent, handled, "{threads} threads");
+            signal(pid, libc::SIGTERM);
+            assert_eq!(child.wait().unwrap().code(), Some(0));
+            assert_eq!(answers.read(&mut [0; 64]).unwrap(), 0, "and no more");
+        }
     }
 
     fn f5_a_dropped_tracer_lets_go_of_what_it_attached_to() {

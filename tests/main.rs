@@ -22,15 +22,19 @@ mod flags;
 mod fork;
 mod golden;
 mod halt;
+mod hosts;
 mod kill;
 mod memory;
 mod namespace;
+mod parents;
 mod placement;
 mod requests;
 mod sharding;
 mod signals;
 mod spawn;
+mod threads;
 mod timing;
+mod vfork;
 mod waiting;
 
 fn main() {
@@ -44,15 +48,19 @@ fn main() {
         ("fork", fork::TESTS),
         ("golden", golden::TESTS),
         ("halt", halt::TESTS),
+        ("hosts", hosts::TESTS),
         ("kill", kill::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
+        ("parents", parents::TESTS),
         ("requests", requests::TESTS),
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
         ("timing", timing::TESTS),
+        ("threads", threads::TESTS),
+        ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),
     ];
     common::harness::main(&all);

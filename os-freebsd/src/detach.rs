@@ -68,15 +68,27 @@ impl FreeBsd {
         });
         let kept = kept.into_iter().collect();
         let mut found = Found { thread, stepping, reporter, kept };
-        self.end_steps(&mut found)?;
-        self.take_out_reports(&mut found)?;
-        self.take_out_interrupt(&mut found)?;
-        for kept in found.kept {
-            self.send_again(pid, kept);
+        let taken_out = self.take_out_all(&mut found);
+        for &kept in &found.kept {
+            self.send_again(pid, kept); // also if it is not let go: then they come again
         }
+        taken_out?;
         let result = self.kernel.go(Go::Detach, pid, 0);
         self.checked("PT_DETACH", thread, result)?;
         self.disown(pid);
+        Ok(())
+    }
+
+    fn take_out_all(&mut self, found: &mut Found) -> Result<()> {
+        self.end_steps(found)?;
+        for _ in 0..ROUNDS {
+            self.take_out_reports(found)?;
+            // Whenever the process runs, others of its threads may come to report: a suspended one
+            // looks for signals before it heeds that.
+            if !self.take_out_interrupt(found)? {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -217,31 +229,30 @@ impl FreeBsd {
     }
 
     /// Takes out the SIGSTOP of an interrupt, if it is still to come: it would stop the process
-    /// for good.
-    fn take_out_interrupt(&mut self, found: &mut Found) -> Result<()> {
+    /// for good. Says whether the process had to be run for that.
+    fn take_out_interrupt(&mut self, found: &mut Found) -> Result<bool> {
         let pid = found.thread.pid.as_raw();
-        for _ in 0..ROUNDS {
-            if self.tracees.get(&pid).is_none_or(|tracee| tracee.expected.due == 0) {
-                return Ok(());
-            }
-            let process = self.kernel.process(pid).ok().flatten();
-            if !process.is_some_and(|process| process.pending.has(SIGSTOP)) {
-                return Ok(());
-            }
-            // A thread that has stopped for a signal goes on to look for the next one before it
-            // runs, and so meets ours.
-            if found.reporter.siginfo.is_none() {
-                break;
-            }
+        if self.tracees.get(&pid).is_none_or(|tracee| tracee.expected.due == 0) {
+            return Ok(false);
+        }
+        let process = self.kernel.process(pid).ok().flatten();
+        let Some(process) = process.filter(|process| process.pending.has(SIGSTOP)) else {
+            return Ok(false);
+        };
+        // A thread that has stopped for a signal goes on to look for the next one before it runs,
+        // and so meets ours; unless stop signals are held back, as in a vfork child.
+        if found.reporter.siginfo.is_some() && !process.in_vfork {
             self.suspend_all_but(found.thread, &[found.reporter.tid.as_raw()])?;
             let result = self.kernel.go(Go::Continue, pid, 0);
             self.checked("PT_CONTINUE", found.thread, result)?;
             self.one_more(found)?;
+            return Ok(true);
         }
         // One that stands elsewhere may be asleep, or run on; a SIGCONT takes the SIGSTOP out too,
         // and does nothing else but in a program that handles it.
         let result = self.kernel.kill(pid, Signal::CONT.as_raw());
-        self.checked("kill", found.thread, result)
+        self.checked("kill", found.thread, result)?;
+        Ok(false)
     }
 
     /// Sends a signal as it was sent. A fault needs no sending: the instruction is run again, and

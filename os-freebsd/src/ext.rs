@@ -192,9 +192,8 @@ impl FreeBsd {
 
     /// What a system call left, at its exit: `PT_GET_SC_RET`.
     pub fn syscall_return(&mut self, thread: Thread) -> Result<SyscallReturn> {
-        let result = self.kernel.syscall_return(thread.tid.as_raw());
-        let result = self.checked("PT_GET_SC_RET", thread, result)?;
-        Ok(SyscallReturn { error: result.sr_error, values: result.sr_retval })
+        let info = self.info(thread)?;
+        self.left_by_call(thread, info)
     }
 
     /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.

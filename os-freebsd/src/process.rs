@@ -9,6 +9,7 @@ use trapline_core::{Error, Pid, Result, Syscall};
 
 use crate::backend::FreeBsd;
 use crate::decode::{self, LwpFlags, LwpInfo};
+use crate::ext::SyscallReturn;
 use crate::sys::{self, Errno, Process};
 
 impl FreeBsd {
@@ -99,18 +100,27 @@ impl FreeBsd {
         let tid = thread.tid.as_raw();
         let result = self.kernel.syscall_args(tid);
         let args = self.checked("PT_GET_SC_ARGS", thread, result)?;
-        let result = if info.flags.contains(LwpFlags::SCX) {
-            let result = self.kernel.syscall_return(tid);
-            let result = self.checked("PT_GET_SC_RET", thread, result)?;
-            Some(decode::syscall_result(result.sr_error, result.sr_retval[0]))
-        } else if info.flags.contains(LwpFlags::SCE) {
-            None
+        let result = if info.flags.intersects(LwpFlags::SCX | LwpFlags::VFORK_DONE) {
+            let left = self.left_by_call(thread, info)?;
+            Some(decode::syscall_result(left.error, left.values[0]))
         } else {
-            // After the end of a vfork, where the registers have the result and the kernel no
-            // longer does.
-            Some(self.returned(thread)?)
+            None
         };
         let [a, b, c, d, e, f, ..] = args;
         Ok(Syscall { number: info.syscall.into(), args: [a, b, c, d, e, f], result })
+    }
+
+    /// What a call left, at its exit. After the end of a vfork the registers have it, and the
+    /// kernel no longer does.
+    pub(crate) fn left_by_call(&mut self, thread: Thread, info: LwpInfo) -> Result<SyscallReturn> {
+        if info.flags.contains(LwpFlags::VFORK_DONE) {
+            return Ok(match self.returned(thread)? {
+                Ok(value) => SyscallReturn { error: 0, values: [value, 0] },
+                Err(error) => SyscallReturn { error, values: [0; 2] },
+            });
+        }
+        let result = self.kernel.syscall_return(thread.tid.as_raw());
+        let result = self.checked("PT_GET_SC_RET", thread, result)?;
+        Ok(SyscallReturn { error: result.sr_error, values: result.sr_retval })
     }
 }

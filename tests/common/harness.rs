@@ -71,8 +71,8 @@ const ALL: i32 = libc::__WALL;
 #[cfg(not(target_os = "linux"))]
 const ALL: i32 = 0;
 
-/// Orphans of the test become its children, so that none gets lost.
-fn become_reaper() {
+/// Orphans of this process's descendants become its children, so that none gets lost.
+pub fn become_reaper() {
     #[cfg(target_os = "linux")]
     // SAFETY: sets an attribute of this process; no pointers.
     let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };

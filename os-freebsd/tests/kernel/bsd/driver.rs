@@ -7,7 +7,9 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use trapline_core::backend::{
     Ending, NewTask, Patience, RawKind, RawReason, RawStop, Run, Setup, Thread, Waited,
 };
-use trapline_core::{Backend, EventFlags, ExitStatus, Pid, Signal, Tid};
+use trapline_core::{
+    Backend, Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopReason, Stopped, Tid, Tracer,
+};
 use trapline_os_freebsd::FreeBsd;
 
 pub(crate) fn setup(flags: EventFlags) -> Setup {
@@ -179,4 +181,49 @@ pub(crate) fn run_out(b: &mut FreeBsd) -> ExitStatus {
             RawKind::Stop(_) => go(b, &stop),
         }
     }
+}
+
+/// The engine over this back end, for what takes both to show.
+pub(crate) fn tracer(flags: EventFlags) -> Tracer<FreeBsd> {
+    Tracer::builder().events(flags).build().expect("a tracer")
+}
+
+/// Starts a program, and gives its exec stop.
+pub(crate) fn spawned(tracer: &mut Tracer<FreeBsd>, command: Command) -> Stopped {
+    let pid = tracer.spawn(command).expect("a spawn").pid;
+    let stop = next_stop(tracer);
+    assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Execed { former_tid: None }));
+    stop
+}
+
+/// The next event, a stop.
+pub(crate) fn next_stop(tracer: &mut Tracer<FreeBsd>) -> Stopped {
+    match tracer.wait().expect("a wait") {
+        Some(Event::Stopped(stop)) => stop,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn resume(tracer: &mut Tracer<FreeBsd>, event: impl Into<Event>) {
+    tracer.resume(event, Resume::Continue).expect("a resume");
+}
+
+/// Runs everything to its end, and gives the last one's.
+pub(crate) fn finish(tracer: &mut Tracer<FreeBsd>) -> ExitStatus {
+    let mut last = None;
+    while let Some(event) = tracer.wait().expect("a wait") {
+        if let Event::Exited { status, .. } = &event {
+            last = Some(*status);
+        }
+        resume(tracer, event);
+    }
+    last.expect("an end")
+}
+
+/// Orphans of this process's descendants become its children.
+pub(crate) fn become_reaper() {
+    // SAFETY: an attribute of this process; the command takes no data.
+    let result =
+        unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
+    assert_eq!(result, 0);
 }

@@ -268,6 +268,32 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             unsafe { libc::close(12345) };
             0
         }
+        // Handles SIGUSR1, with SIGUSR2 blocked and pending.
+        "blocked" => {
+            handle(libc::SIGUSR1);
+            // SAFETY: the set is initialised before it is used; the signals are sent to this thread.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigemptyset(&mut set);
+                libc::sigaddset(&mut set, libc::SIGUSR2);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+                libc::raise(libc::SIGUSR2);
+                libc::raise(libc::SIGUSR1);
+            }
+            HANDLED.load(Ordering::SeqCst) as u8
+        }
+        "calls" => calls(),
+        // Forbids others to trace it.
+        "untraceable" => {
+            let mut forbid = libc::PROC_TRACE_CTL_DISABLE;
+            let forbid = std::ptr::from_mut(&mut forbid).cast();
+            // SAFETY: the command reads one int.
+            let done = unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_TRACE_CTL, forbid) };
+            assert_eq!(done, 0);
+            say("ready");
+            until_stdin_closes();
+            0
+        }
         "registers" => registers(),
         "memory" => memory(),
         mode => panic!("no fixture {mode:?}"),
@@ -294,6 +320,19 @@ fn vfork_and_exit() -> i32 {
         );
     }
     i32::try_from(pid).unwrap_or(-1)
+}
+
+/// Calls whose arguments and results are known.
+fn calls() -> u8 {
+    let none = std::ptr::null_mut();
+    // SAFETY: there are no such descriptors.
+    unsafe {
+        assert_eq!(libc::sendfile(-1, -1, 3, 4, none, none.cast(), 7), -1);
+        // pipe(2) as it was once: it leaves both descriptors in registers.
+        assert_ne!(libc::syscall(42), -1);
+        assert_eq!(libc::close(12345), -1);
+    }
+    wait_for(vfork_and_exit())
 }
 
 unsafe extern "C" {

@@ -1,4 +1,4 @@
-//! Questions, portable and not.
+//! Questions, portable and not, to the back end; `tracer_ext.rs` asks a tracer.
 
 use trapline_core::{Backend, EventFlags, ExitStatus, Pid};
 use trapline_os_freebsd::{FreeBsd, Protection, TraceStatus};

@@ -1,0 +1,131 @@
+//! Many threads at once: E2, E4, E8, and F3 in the middle of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trapline::{Event, EventFlags, Half, Pid, Resume, Signal, StopReason, Tid};
+
+use crate::attach::ready;
+use crate::common::*;
+use crate::fixtures::fixture;
+
+/// What was born and what has ended since an attach, told to the thread.
+struct Living(BTreeSet<Tid>);
+
+impl Living {
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Stopped(stop) if stop.reason() == StopReason::ThreadStarted => {
+                assert!(self.0.insert(stop.tid()), "{} is born twice", stop.tid());
+            }
+            Event::ThreadExited { tid, .. } => {
+                assert!(self.0.remove(tid), "{tid} ended and was never there");
+            }
+            Event::Stopped(stop) => {
+                assert!(self.0.contains(&stop.tid()), "{stop:?} by a stranger");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+crate::tests! {
+    // Each child has the stack pointer that the very thread had that made it.
+    fn e2_forks_of_several_threads_are_paired_right() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("forks-at-once", &["8", "10"])).unwrap();
+        let mut makers: BTreeMap<Tid, usize> = BTreeMap::new();
+        let log = run_with(&mut tracer, |tracer, event| {
+            if let Event::Forked(fork) = &event {
+                let (Half::Stopped(parent), Half::Stopped(child)) = (&fork.parent, &fork.child)
+                else {
+                    panic!("{fork:?}");
+                };
+                assert_eq!(fork.parent_tid, Some(parent.tid()));
+                let stacks = [parent, child].map(|half| tracer.registers(half).unwrap().rsp);
+                assert_eq!(stacks[0], stacks[1]);
+                *makers.entry(parent.tid()).or_default() += 1;
+            }
+            Some(event)
+        });
+        assert_eq!(makers.into_values().collect::<Vec<_>>(), [10; 8]);
+        assert_eq!(log.count("exit 0"), 81);
+    }
+
+    // Whatever an attach meets: each thread is there from the start or is born, and ends once.
+    fn e4_threads_born_and_ended_around_an_attach() {
+        let (mut child, pid) = ready("thread-churn", &["4"]);
+        for round in 0..20 {
+            let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
+            tracer.attach(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Started);
+            let mut living = Living(tracer.process(pid).unwrap().threads.into_iter().collect());
+            assert!(living.0.contains(&stop.tid()), "round {round}");
+            tracer.resume(stop, Resume::Continue).unwrap();
+            for _ in 0..40 {
+                let event = tracer.wait().unwrap().unwrap();
+                living.hear(&event);
+                tracer.resume(event, Resume::Continue).unwrap();
+            }
+            tracer.detach_process(pid).unwrap();
+            assert!(tracer.is_empty());
+        }
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    // With events of all kinds unreported in several threads.
+    fn f3_let_go_in_the_middle_of_events() {
+        let (mut child, pid) = ready("thread-churn", &["4"]);
+        let threads = EventFlags::THREAD | EventFlags::EXIT;
+        for round in 0..40 {
+            let flags = match round % 3 {
+                0 => threads,
+                1 => EventFlags::SYSCALL,
+                _ => threads | EventFlags::SYSCALL,
+            };
+            let mut tracer = tracer(flags);
+            tracer.attach(pid).unwrap();
+            for _ in 0..round {
+                let event = tracer.wait().unwrap().unwrap();
+                tracer.resume(event, Resume::Continue).unwrap();
+            }
+            if round % 2 == 0 {
+                tracer.detach_process(pid).unwrap();
+            } else {
+                let event = tracer.wait().unwrap().unwrap();
+                tracer.detach(event).unwrap();
+                tracer.detach_process(pid).unwrap(); // if that event had no token
+            }
+            // Ends of threads that had been taken in may be left.
+            while let Some(event) = tracer.wait().unwrap() {
+                assert!(matches!(event, Event::ThreadExited { .. }), "round {round}: {event:?}");
+            }
+            drop(tracer);
+            std::thread::sleep(std::time::Duration::from_millis(3));
+            assert!(child.try_wait().unwrap().is_none(), "round {round}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    // Each is reported once, by the thread that it was sent to, which gets it.
+    fn e8_signals_of_several_threads_at_once() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("raise-at-once", &["8", "10"])).unwrap();
+        let mut stops: BTreeMap<Tid, usize> = BTreeMap::new();
+        let log = run_with(&mut tracer, |tracer, event| {
+            if let Event::Stopped(stop) = &event {
+                if stop.reason() == StopReason::Signal(Signal::USR1) {
+                    *stops.entry(stop.tid()).or_default() += 1;
+                    let sender = tracer.signal_info(stop).unwrap().sender;
+                    assert_eq!(sender, Some(Pid::from_raw(stop.pid().as_raw())));
+                }
+            }
+            Some(event)
+        });
+        assert_eq!(stops.into_values().collect::<Vec<_>>(), [10; 8]);
+        assert_eq!(log.lines.last().unwrap().1, "exit 0 of us");
+    }
+}
