@@ -19,6 +19,7 @@ mod endings;
 mod exec;
 mod exits;
 mod flags;
+mod follow;
 mod fork;
 mod golden;
 mod halt;
@@ -41,6 +42,7 @@ fn main() {
         ("exec", exec::TESTS),
         ("exits", exits::TESTS),
         ("flags", flags::TESTS),
+        ("follow", follow::TESTS),
         ("fork", fork::TESTS),
         ("golden", golden::TESTS),
         ("halt", halt::TESTS),
