@@ -26,6 +26,7 @@ mod halt;
 mod kill;
 mod memory;
 mod namespace;
+mod parents;
 mod placement;
 mod requests;
 mod sharding;
@@ -50,6 +51,7 @@ fn main() {
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
+        ("parents", parents::TESTS),
         ("requests", requests::TESTS),
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
