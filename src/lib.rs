@@ -40,9 +40,9 @@ pub use trapline_arch_x86_64 as x86_64;
 pub use trapline_core::backend;
 pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, CpuSet, Ending, Error, Event,
-    EventFlags, ExitStatus, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint,
-    HardwareKind, Next, Pid, Placement, ProcessInfo, Result, Resume, Signal, SignalInfo,
-    SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
+    EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
+    HardwareBreakpoint, HardwareKind, Next, Pid, Placement, ProcessInfo, Result, Resume, Signal,
+    SignalInfo, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

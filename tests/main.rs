@@ -19,6 +19,7 @@ mod endings;
 mod exec;
 mod exits;
 mod flags;
+mod follow;
 mod fork;
 mod golden;
 mod halt;
@@ -28,6 +29,7 @@ mod memory;
 mod namespace;
 mod parents;
 mod placement;
+mod real_parents;
 mod requests;
 mod sharding;
 mod signals;
@@ -45,6 +47,7 @@ fn main() {
         ("exec", exec::TESTS),
         ("exits", exits::TESTS),
         ("flags", flags::TESTS),
+        ("follow", follow::TESTS),
         ("fork", fork::TESTS),
         ("golden", golden::TESTS),
         ("halt", halt::TESTS),
@@ -54,6 +57,7 @@ fn main() {
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
         ("parents", parents::TESTS),
+        ("real_parents", real_parents::TESTS),
         ("requests", requests::TESTS),
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),

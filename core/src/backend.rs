@@ -200,6 +200,14 @@ pub trait Backend: Sized {
     /// `known` is the one that it had before, which may itself have ended, unwaited for.
     fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
 
+    /// All processes that can be seen and have not ended. One that exists as long as this takes is
+    /// among them.
+    fn processes(&mut self) -> Result<Vec<Listed>>;
+
+    /// Whether this tracer traces a process by the kernel's word, be it that the engine has not
+    /// heard of it yet.
+    fn is_traced(&mut self, pid: Pid) -> Result<bool>;
+
     /// The threads of a process.
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>>;
 
@@ -464,6 +472,18 @@ pub struct RawAttach {
     pub real_parent: Option<Pid>,
     /// Stops that were waited for meanwhile.
     pub meanwhile: Vec<RawStop>,
+}
+
+/// A process in a list of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Listed {
+    /// The process.
+    pub pid: Pid,
+    /// Its real parent, whoever traces it.
+    pub parent: Pid,
+    /// A number that it shares with those that were forked from it, until an exec, and that
+    /// others have only by chance; `None` where the kernel does not tell.
+    pub image: Option<u64>,
 }
 
 /// Ends a blocked wait.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin,
-    Waited, Wake,
+    Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
+    TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -314,6 +314,14 @@ impl Backend for FreeBsd {
     fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
         // A zombie that is handed on to its real parent can still be asked.
         Ok(self.real_parent(pid).unwrap_or(known))
+    }
+
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        self.listed()
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        Ok(u32::try_from(self.known(pid.as_raw())?.tracer) == Ok(std::process::id()))
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

@@ -42,8 +42,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use trapline_core::backend::{
-    Backend, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
-    TrapOrigin, Waited, Wake,
+    Backend, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope,
+    Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -52,7 +52,7 @@ pub use ext::{Abi, BpfInstruction, TracerExt};
 use memory::Memory;
 use regs::Cpu;
 use spawn::Spawner;
-use sys::Kernel;
+use sys::{Kernel, own_tid};
 use waker::Bell;
 
 thread_local! {
@@ -289,6 +289,14 @@ impl Backend for Linux {
 
     fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
         process::parent_at_end(&self.kernel, pid, known)
+    }
+
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        process::all(&self.kernel)
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        Ok(process::status(&self.kernel, pid.as_raw())?.tracer == own_tid())
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

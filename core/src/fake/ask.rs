@@ -1,9 +1,9 @@
 //! Questions.
 
-use crate::backend::{NewTask, RawReason, Thread, TrapOrigin};
+use crate::backend::{Listed, NewTask, RawReason, Thread, TrapOrigin};
 use crate::{Error, Pid, Result, SignalInfo, Syscall, Tid};
 
-use super::model::{Held, Model, State, Stop, Task};
+use super::model::{Held, Model, Process, State, Stop, Task};
 
 impl Model {
     /// The stop that a question is about.
@@ -83,6 +83,23 @@ impl Model {
 
     pub(super) fn real_parent(&self, pid: Pid) -> Result<Pid> {
         Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
+    }
+
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        let living = self.processes.iter().filter(|(_, process)| process.over.is_none());
+        let listed = |(&pid, process): (&Pid, &Process)| Listed {
+            pid,
+            parent: process.parent,
+            image: Some(process.image.into()),
+        };
+        living.map(listed).collect()
+    }
+
+    pub(super) fn is_listed_traced(&self, pid: Pid) -> Result<bool> {
+        if !self.processes.contains_key(&pid) {
+            return Err(Error::Gone);
+        }
+        Ok(self.is_traced(pid))
     }
 
     pub(super) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop, Run, Setup, StopScope,
-    Thread, TrapOrigin, Waited, Wake,
+    Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop, Run, Setup,
+    StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -395,6 +395,14 @@ impl<R: Rules> Backend for Fake<R> {
             let end = ends.find(|(_, child, _)| *child == pid);
             Ok(end.map_or(known, |&(parent, _, _)| parent))
         })
+    }
+
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        self.call("processes", -1, |model| Ok(model.listed()))
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        self.call("is_traced", pid.as_raw(), |model| model.is_listed_traced(pid))
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {

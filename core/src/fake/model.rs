@@ -87,6 +87,8 @@ pub(super) struct Process {
     pub(super) leader: Tid,
     pub(super) program: String,
     pub(super) memory: u32,
+    /// Which exec it runs the program of; its children's until they exec.
+    pub(super) image: u32,
     /// Signals that kill it when they are delivered.
     pub(super) fatal: BTreeSet<Signal>,
     /// Stopped by job control.
@@ -252,12 +254,14 @@ impl Model {
 
     pub(super) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
         let pid = Pid::from_raw(self.number());
+        let memory = self.memory.fresh();
         let process = Process {
             parent,
             subreaper: false,
             leader: Tid::from_raw(0),
             program: program.to_string(),
-            memory: self.memory.fresh(),
+            memory,
+            image: memory,
             fatal: BTreeSet::new(),
             group_stop: None,
             ending: None,

@@ -20,6 +20,7 @@ impl Model {
         };
         let process = self.processes.get_mut(&child)?;
         process.memory = memory;
+        process.image = maker.image;
         process.fatal.clone_from(&maker.fatal);
         process.vfork_parent = (kind == ForkKind::Vfork).then_some(tid);
         let first = process.leader;
@@ -160,6 +161,7 @@ impl Model {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.execing = None;
         process.memory = fresh;
+        process.image = fresh;
         let old = process.leader;
         let tid = if self.rules.led_by_pid { old } else { caller };
         process.leader = tid;

@@ -52,8 +52,7 @@ impl<B: Backend> Tracer<B> {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.early.iter().any(|e| e.0 == child) => {
-                self.early.retain(|&(pid, _)| pid != child);
+            NewTask::Process { pid: child, .. } if self.take_early(child, thread.pid) => {
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
@@ -78,6 +77,18 @@ impl<B: Backend> Tracer<B> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether the child of a fork was shown before its maker told of it.
+    fn take_early(&mut self, child: Pid, maker: Pid) -> bool {
+        let early = |(pid, makers): &(Pid, Vec<Pid>)| *pid == child && makers.contains(&maker);
+        match self.early.iter().position(early) {
+            Some(at) => {
+                self.early.remove(at);
+                true
+            }
+            None => false,
         }
     }
 

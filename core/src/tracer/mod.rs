@@ -21,6 +21,7 @@ mod signals;
 mod software;
 mod table;
 mod trap;
+mod tree;
 mod wait;
 
 use std::collections::VecDeque;
@@ -56,6 +57,21 @@ pub enum FollowFork {
     Both,
 }
 
+/// Whether a process stays traced over an exec.
+///
+/// Who decides program by program leaves it at [`Stay`](FollowExec::Stay), and detaches the token
+/// of the [`StopReason::Execed`](crate::StopReason::Execed) of a program that is not wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FollowExec {
+    /// It does: the tracer stays with the process.
+    #[default]
+    Stay,
+    /// It is let go at its next exec, before the new program's first instruction, and
+    /// [`Event::LetGo`](crate::Event::LetGo) says so. The exec that starts a spawned program does
+    /// not count.
+    LetGo,
+}
+
 /// A tracer: the processes that it traces, and their events.
 ///
 /// A tracer belongs to the thread that made it, for so do its tracees on Linux.
@@ -82,8 +98,8 @@ pub struct Tracer<B: Backend> {
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
     /// Children that were shown while their maker's half may still have been on the way, with
-    /// their parents.
-    early: Vec<(Pid, Pid)>,
+    /// those that may have made them.
+    early: Vec<(Pid, Vec<Pid>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that were halted.
@@ -97,6 +113,7 @@ pub struct Tracer<B: Backend> {
     /// Spawned and then detached.
     detached: Vec<std::process::Child>,
     follow: FollowFork,
+    follow_exec: FollowExec,
     flags: EventFlags,
     placing: Placing,
     half_patience: Duration,
@@ -111,6 +128,7 @@ enum Ready {
     ThreadExited { pid: Pid, tid: Tid },
     Exited { process: u32 },
     Reparented { pid: Pid, from: Pid, to: Pid },
+    LetGo { pid: Pid },
 }
 
 struct ForkPair {
@@ -134,6 +152,7 @@ pub struct Builder<B> {
     flags: EventFlags,
     follow: FollowFork,
     placement: Placement,
+    follow_exec: FollowExec,
     half_patience: Duration,
     backend: PhantomData<fn() -> B>,
 }
@@ -144,6 +163,7 @@ impl<B: Backend> Default for Builder<B> {
             flags: EventFlags::default(),
             follow: FollowFork::default(),
             placement: Placement::default(),
+            follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
             backend: PhantomData,
         }
@@ -176,6 +196,12 @@ impl<B: Backend> Builder<B> {
     /// CPU.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Whether a process stays traced over an exec; default yes.
+    pub fn follow_exec(mut self, follow: FollowExec) -> Self {
+        self.follow_exec = follow;
         self
     }
 
@@ -216,6 +242,7 @@ impl<B: Backend> Builder<B> {
             woken: false,
             detached: Vec::new(),
             follow: self.follow,
+            follow_exec: self.follow_exec,
             flags: self.flags,
             placing: Placing::new(self.placement),
             half_patience: self.half_patience,
@@ -331,7 +358,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`attach`](Tracer::attach).
     pub fn attach_with(&mut self, pid: Pid, ending: Ending) -> Result<()> {
-        if self.table.find_process(pid).is_some() {
+        // It may be the child of a fork that is not reported yet.
+        if self.table.find_process(pid).is_some() || self.backend.is_traced(pid)? {
             return Err(Error::NotPermitted {
                 pid: pid.as_raw(),
                 advice: "this tracer traces it already".into(),
@@ -385,15 +413,25 @@ impl<B: Backend> Tracer<B> {
         self.backend.randomize_addresses(random);
     }
 
-    /// Which side of later forks stays traced.
+    /// Which side of later forks stays traced; may change at any time.
     pub fn set_follow_fork(&mut self, follow: FollowFork) {
         self.follow = follow;
+    }
+
+    /// Whether processes stay traced over later execs; may change at any time.
+    pub fn set_follow_exec(&mut self, follow: FollowExec) {
+        self.follow_exec = follow;
     }
 
     /// Whether no process is traced and no event is left.
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
-        self.table.processes().all(|(process, _)| given(process)) && self.ready.is_empty()
+        // The stop of a thread that was let go since is none.
+        let stale = |ready: &Ready| match ready {
+            Ready::Stop(place) => self.table.at(*place).is_none(),
+            _ => false,
+        };
+        self.table.processes().all(|(process, _)| given(process)) && self.ready.iter().all(stale)
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.

@@ -49,7 +49,8 @@ impl Event {
             Event::Forked(forked) => forked.parent_pid,
             Event::ThreadExited { pid, .. }
             | Event::Exited { pid, .. }
-            | Event::Reparented { pid, .. } => Some(*pid),
+            | Event::Reparented { pid, .. }
+            | Event::LetGo { pid } => Some(*pid),
             Event::Woken => None,
         }
     }

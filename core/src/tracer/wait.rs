@@ -101,6 +101,7 @@ impl<B: Backend> Tracer<B> {
                 Ready::Reparented { pid, from, to } => {
                     return Some(Event::Reparented { pid, from, to });
                 }
+                Ready::LetGo { pid } => return Some(Event::LetGo { pid }),
             }
         }
         None

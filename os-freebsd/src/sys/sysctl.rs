@@ -54,6 +54,11 @@ impl Kernel {
         self.sysctl(&[libc::KERN_PROC_PATHNAME, pid], libc::PATH_MAX as usize)
     }
 
+    /// The address of a process's `struct ps_strings`.
+    pub(crate) fn ps_strings(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl(&[libc::KERN_PROC_PS_STRINGS, pid], size_of::<u64>())
+    }
+
     /// The arguments of a process, each with a final zero.
     pub(crate) fn arguments(&mut self, pid: i32) -> Result<Vec<u8>> {
         self.sysctl(&[libc::KERN_PROC_ARGS, pid], 4096)
