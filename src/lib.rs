@@ -41,7 +41,7 @@ pub use trapline_core::backend;
 pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, CpuSet, Ending, Error, Event,
     EventFlags, ExitStatus, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint,
-    HardwareKind, Next, Pid, Placement, ProcessInfo, Result, Resume, Signal, SignalInfo,
+    HardwareKind, Next, Pid, Placement, ProcessInfo, Readiness, Result, Resume, Signal, SignalInfo,
     SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 

@@ -16,6 +16,7 @@ mod next;
 mod parked;
 mod placement;
 mod quiet;
+mod readiness;
 mod run;
 mod software;
 mod table;
@@ -35,6 +36,7 @@ use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
 pub use placement::Placement;
+pub use readiness::Readiness;
 pub use run::Resume;
 
 use eager::Eager;
@@ -72,6 +74,8 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// For the event loop of the host, if it has asked for that.
+    readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
     eager: Eager,
     /// Stops and ends of tasks that nobody has announced yet.
@@ -203,6 +207,7 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::new(),
+            readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),
             awaited: Vec::new(),
