@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut events = Events::new();
     let mut tick = Instant::now() + Duration::from_secs(1);
     let mut open = true;
-    while !(tracer.is_empty() && !open) {
+    loop {
         while let Some(event) = tracer.try_wait()? {
             tell(&event);
             tracer.resume(event, Resume::Continue)?;

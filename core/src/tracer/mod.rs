@@ -371,7 +371,9 @@ impl<B: Backend> Tracer<B> {
     /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
     /// one that no ordinary wait finds; on FreeBSD a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
-        Ok(Waker(self.backend.waker()?))
+        let waker = self.backend.waker()?;
+        self.eager.expects_wakes();
+        Ok(Waker(waker))
     }
 
     /// Which side of later forks stays traced.
