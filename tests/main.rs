@@ -16,6 +16,7 @@ mod trace;
 
 mod attach;
 mod endings;
+mod event_loop;
 mod exec;
 mod exits;
 mod flags;
@@ -44,6 +45,7 @@ fn main() {
     let all = [
         ("attach", attach::TESTS),
         ("endings", endings::TESTS),
+        ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),
         ("exits", exits::TESTS),
         ("flags", flags::TESTS),

@@ -130,7 +130,7 @@ crate::tests! {
     }
 
     fn w1_a_waker_that_is_fired_at_random_moments() {
-        let wakes = times("TRAPLINE_WAKES", 2_000);
+        let wakes = times("TRAPLINE_WAKES", if cfg!(target_os = "linux") { 2_000 } else { 300 });
         let mut tracer = tracer(EventFlags::PROCESS);
         let stop = spawned(&mut tracer, fixture("ticks", &["1000000000", "200"]));
         let pid = stop.pid();
@@ -210,7 +210,9 @@ crate::tests! {
         assert!(tracer.wait_timeout(Duration::from_secs(seconds)).unwrap().is_none());
         let used = cpu_time() - before;
         println!("{used:?} in {seconds} s");
-        assert!(used < Duration::from_millis(seconds), "{used:?}");
+        // FreeBSD's sleep ends ten times a second; in an emulator each of those takes its time.
+        let most = if cfg!(target_os = "freebsd") { 50 } else { 1 };
+        assert!(used < most * Duration::from_millis(seconds), "{used:?}");
         for pid in pids {
             tracer.kill(pid).unwrap();
         }

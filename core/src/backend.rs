@@ -5,10 +5,11 @@
 //! once.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
 
@@ -104,6 +105,15 @@ pub trait Backend: Sized {
 
     /// A way to end a blocked [`wait`](Backend::wait) from any thread and any signal handler.
     fn waker(&mut self) -> Result<Arc<dyn Wake>>;
+
+    /// A descriptor that is readable when a [`wait`](Backend::wait) may find something, from the
+    /// next [`watch`](Backend::watch) on. It is asked for once.
+    fn readiness(&mut self) -> Result<OwnedFd>;
+
+    /// After a wait that found nothing: the [readiness](Backend::readiness) is not readable any
+    /// more, until there is something that this wait has not found, or the time is over, and then
+    /// at once.
+    fn watch(&mut self, time: Option<Duration>) -> Result<()>;
 
     // Running. The thread is at a stop that was waited for.
 

@@ -32,6 +32,6 @@ pub use id::{Pid, Tid};
 pub use signal::Signal;
 pub use stopped::Stopped;
 pub use tracer::{
-    Builder, FollowExec, FollowFork, Halted, Next, Placement, ProcessInfo, Resume, Spawned, Tracer,
-    Waker,
+    Builder, FollowExec, FollowFork, Halted, Next, Placement, ProcessInfo, Readiness, Resume,
+    Spawned, Tracer, Waker,
 };

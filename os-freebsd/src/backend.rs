@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
@@ -203,6 +205,14 @@ impl Backend for FreeBsd {
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
         self.bell().map(|bell| bell as Arc<dyn Wake>)
+    }
+
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        self.queue_to_watch()
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        self.watch_for(time)
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {

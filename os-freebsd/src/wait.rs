@@ -208,7 +208,7 @@ impl FreeBsd {
         for event in found.drain(..) {
             match event {
                 Event::Ended(pid, status) => self.ended(pid, status)?,
-                Event::Child => {}
+                Event::Child | Event::Tick => {}
                 Event::Bell => {
                     if let Some(lookout) = &mut self.lookout {
                         lookout.hear();

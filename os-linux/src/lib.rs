@@ -12,8 +12,9 @@
 //!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
-//! - A *doorbell* exists once a [waker](Backend::waker) was asked for: a process that sleeps, shares
+//! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process that sleeps, shares
 //!   the host's memory and nothing else, and is killed with the tracer. It is a tracee like others.
+//! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
 //! - A thread may exist for as long as an attach takes.
 
 #![cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ mod ext;
 mod ffi;
 mod memory;
 mod process;
+mod readiness;
 mod refused;
 mod regs;
 mod spawn;
@@ -37,9 +39,12 @@ mod waker;
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
     Backend, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope,
@@ -50,6 +55,7 @@ use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalIn
 pub use ext::{Abi, BpfInstruction, TracerExt};
 
 use memory::Memory;
+use readiness::Lookout;
 use regs::Cpu;
 use spawn::Spawner;
 use sys::{Kernel, own_tid};
@@ -74,6 +80,7 @@ pub struct Linux {
     /// Programs are not laid out at random.
     fixed_addresses: bool,
     bell: Option<Bell>,
+    lookout: Option<Lookout>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
     last_fork: Option<(Tid, ForkKind)>,
@@ -89,6 +96,10 @@ impl Drop for Linux {
         let _ = IN_USE.try_with(|in_use| in_use.set(false));
         if self.owner != std::process::id() {
             return;
+        }
+        readiness::TRACERS.fetch_sub(1, Ordering::Relaxed);
+        if let Some(lookout) = self.lookout.take() {
+            lookout.end(|| self.bell.as_ref().is_some_and(Bell::ring));
         }
         if let Some(bell) = self.bell.take() {
             bell.end(&self.kernel);
@@ -113,6 +124,7 @@ impl Backend for Linux {
                 on: Self::SYSTEM,
             });
         }
+        readiness::TRACERS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             kernel: Kernel::default(),
             memory: Memory::default(),
@@ -120,6 +132,7 @@ impl Backend for Linux {
             filter: None,
             fixed_addresses: false,
             bell: None,
+            lookout: None,
             last_fork: None,
             owner: std::process::id(),
             not_send: PhantomData,
@@ -161,11 +174,30 @@ impl Backend for Linux {
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
-        let bell = match self.bell.take() {
-            Some(bell) => bell,
-            None => Bell::new(&self.kernel)?,
+        Ok(self.bell()?.waker())
+    }
+
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        self.bell()?; // so that the lookout always has something to wait for
+        let lookout = match self.lookout.take() {
+            Some(lookout) => lookout,
+            None => Lookout::new(&self.kernel)?,
         };
-        Ok(self.bell.insert(bell).waker())
+        self.lookout.insert(lookout).readiness()
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        if let Some(time) = time {
+            let deadline = Instant::now() + time;
+            self.bell()?;
+            if let Some(bell) = &mut self.bell {
+                bell.stop_by(&self.kernel, deadline)?;
+            }
+        }
+        if let Some(lookout) = &self.lookout {
+            lookout.look();
+        }
+        Ok(())
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod bell;
 mod cpus;
+mod event;
 mod memory;
 mod ptrace;
 mod signal;
@@ -15,6 +16,7 @@ use std::io;
 use trapline_core::Error;
 
 pub(crate) use bell::{Timer, clone_bell};
+pub(crate) use event::EventFd;
 pub(crate) use signal::{Mask, PidFd};
 pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
 pub(crate) use wait::{Peek, Target};

@@ -64,11 +64,10 @@ impl Linux {
                 if Instant::now() >= deadline {
                     return Ok(Waited::Nothing);
                 }
-                let bell = match self.bell.take() {
-                    Some(bell) => bell,
-                    None => Bell::new(&self.kernel)?,
-                };
-                self.bell.insert(bell).stop_by(&self.kernel, deadline)?;
+                self.bell()?;
+                if let Some(bell) = &mut self.bell {
+                    bell.stop_by(&self.kernel, deadline)?;
+                }
             }
             match self.kernel.wait_any(true) {
                 Ok(Some((tid, status))) => {
@@ -125,6 +124,15 @@ impl Linux {
             bell.ring_again();
         }
         any
+    }
+
+    /// The doorbell, which is made if there is none.
+    pub(crate) fn bell(&mut self) -> Result<&Bell> {
+        let bell = match self.bell.take() {
+            Some(bell) => bell,
+            None => Bell::new(&self.kernel)?,
+        };
+        Ok(self.bell.insert(bell))
     }
 
     /// Whether the doorbell's stop or end was a wake.

@@ -129,6 +129,11 @@ impl Bell {
         }
     }
 
+    /// Has it stop, for whoever looks; says whether it is there to do so.
+    pub(crate) fn ring(&self) -> bool {
+        self.rope.bell.send(libc::SIGCONT)
+    }
+
     /// Ends it. Wakers may live on, and ring nothing.
     pub(crate) fn end(self, kernel: &Kernel) {
         // If it may not be killed, for the host has become another user, it ends with the tracer's

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustc_hash::FxHasher;
 
@@ -29,6 +32,8 @@ pub struct Fake<R: Rules> {
     woken: Arc<Flag>,
     /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
     chosen: Option<Report>,
+    /// The other end of what an event loop has.
+    kept_open: Option<UnixStream>,
 }
 
 /// A waker's word.
@@ -46,7 +51,7 @@ const SPINS: u32 = 20_000;
 
 impl<R: Rules> Fake<R> {
     pub(super) fn new(kernel: Kernel<R>) -> Self {
-        Fake { kernel, woken: Arc::default(), chosen: None }
+        Fake { kernel, woken: Arc::default(), chosen: None, kept_open: None }
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
@@ -275,6 +280,21 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
         Ok(Arc::clone(&self.woken) as Arc<dyn Wake>)
+    }
+
+    /// A descriptor that is never readable: a test asks what was [watched
+    /// for](Kernel::watches) instead.
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        let pair = UnixStream::pair();
+        let (ours, theirs) =
+            pair.map_err(|source| Error::Os { request: "readiness", id: -1, source })?;
+        self.kept_open = Some(ours);
+        Ok(theirs.into())
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        self.kernel.model().records.watches.push(time);
+        Ok(())
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {

@@ -117,6 +117,12 @@ impl<R: Rules> Kernel<R> {
         self.model().records.blocked
     }
 
+    /// What an engine in an event loop has said each time that a wait found nothing: how soon to
+    /// look again, if nothing happens.
+    pub fn watches(&self) -> Vec<Option<std::time::Duration>> {
+        self.model().records.watches.clone()
+    }
+
     /// Threads that were still traced when the back end was dropped.
     pub fn left_traced(&self) -> Vec<Tid> {
         self.model().records.left.clone()

@@ -61,6 +61,8 @@ pub(super) struct Records {
     pub(super) quiet: u32,
     /// How many waits would have blocked for ever.
     pub(super) blocked: u32,
+    /// What a tracer in an event loop has said when it found nothing: how soon to look again.
+    pub(super) watches: Vec<Option<std::time::Duration>>,
     /// Threads that were still traced when the tracer ended.
     pub(super) left: Vec<Tid>,
 }

@@ -21,8 +21,8 @@ const ROUND: u32 = 48;
 const SHARE: u32 = 8;
 /// Where one of so many threads has stopped, and at least two have, all are taken in again after that: each gets its turn.
 const CROWD: usize = 16;
-/// The same where one thread alone is traced, and only a waker or a tracee that nobody has
-/// announced could wait.
+/// The same where one thread alone is traced, and only a tracee that nobody has announced could
+/// wait.
 const ROUND_ALONE: u32 = 1024;
 /// A round of yields that lasts longer has not run the tracee alone.
 const LONG: Duration = Duration::from_micros(200);
@@ -80,6 +80,8 @@ pub(super) struct Eager {
     stops: u32,
     /// How many stops that brought.
     crowd: usize,
+    /// There is a waker, which a look does not see.
+    wakes: bool,
 }
 
 impl Eager {
@@ -131,8 +133,17 @@ impl Eager {
             return true;
         }
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-        let round = if threads > 1 { ROUND.saturating_add(threads / SHARE) } else { ROUND_ALONE };
+        let round = if threads > 1 || self.wakes {
+            ROUND.saturating_add(threads / SHARE)
+        } else {
+            ROUND_ALONE
+        };
         self.stops >= round
+    }
+
+    /// There is a waker from now on.
+    pub(super) fn expects_wakes(&mut self) {
+        self.wakes = true;
     }
 
     /// A stop was taken.
@@ -235,6 +246,14 @@ mod tests {
             eager.took_all(0);
             assert!(!eager.is_due(threads));
         }
+    }
+
+    #[test]
+    fn w1_with_a_waker_a_lone_thread_does_not_run_long_either() {
+        let mut eager = Eager::default();
+        eager.expects_wakes();
+        (0..64).for_each(|_| eager.stopped());
+        assert!(eager.is_due(1));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod next;
 mod parked;
 mod placement;
 mod quiet;
+mod readiness;
 mod run;
 mod signals;
 mod software;
@@ -37,6 +38,7 @@ use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
 pub use placement::Placement;
+pub use readiness::Readiness;
 pub use run::Resume;
 
 use eager::Eager;
@@ -89,6 +91,8 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// For the event loop of the host, if it has asked for that.
+    readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
     eager: Eager,
     /// Stops and ends of tasks that nobody has announced yet.
@@ -230,6 +234,7 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::new(),
+            readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),
             awaited: Vec::new(),
@@ -395,7 +400,9 @@ impl<B: Backend> Tracer<B> {
     /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
     /// one that no ordinary wait finds; on FreeBSD a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
-        Ok(Waker(self.backend.waker()?))
+        let waker = self.backend.waker()?;
+        self.eager.expects_wakes();
+        Ok(Waker(waker))
     }
 
     /// Whether programs that are [spawned](Tracer::spawn) from now on have their code, stack and

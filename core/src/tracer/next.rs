@@ -74,6 +74,14 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn next(&mut self, until: Until) -> Result<Option<Event>> {
+        let event = self.find_next(until)?;
+        if event.is_none() {
+            self.set_readiness()?;
+        }
+        Ok(event)
+    }
+
+    fn find_next(&mut self, until: Until) -> Result<Option<Event>> {
         if let Some(process) = self.departed.take() {
             self.table.remove_process(process);
         }
@@ -90,14 +98,16 @@ impl<B: Backend> Tracer<B> {
             if let Some(event) = self.give_next() {
                 return Ok(Some(event));
             }
-            if self.table.is_empty() && !self.expects_an_unknown()? {
+            let over = self.table.is_empty() && !self.expects_an_unknown()?;
+            if over && self.readiness.is_none() {
                 return Ok(None);
             }
             if self.eager.is_due(self.table.threads()) && self.take_in_all()? {
                 continue;
             }
-            let brief = self.table.is_empty() || self.expects_a_half();
-            let patience = match (until, brief) {
+            let patience = match (until, self.expects_something()) {
+                // Only a waker may have something to say, which must not stay readable.
+                _ if over => Patience::Poll,
                 (Until::Now, _) => Patience::Poll,
                 (_, true) => Patience::Brief,
                 (Until::Then(deadline), false) => Patience::Until(deadline),
@@ -114,7 +124,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {
-                    if !self.settle_parked()? && until.is_over() {
+                    if !self.settle_parked()? && (over || until.is_over()) {
                         return Ok(None);
                     }
                 }
@@ -125,6 +135,11 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
+    }
+
+    /// Whether something is on its way that nothing announces, so that the time has to be watched.
+    pub(super) fn expects_something(&self) -> bool {
+        self.expects_a_half() || (self.table.is_empty() && self.may_have_unknown())
     }
 
     /// Waits: first for the threads that were just resumed, then for everybody.

@@ -176,6 +176,11 @@ impl<B: Backend> Tracer<B> {
             || self.lost.iter().any(|lost| lost.forked.is_some())
     }
 
+    /// Whether there may be a process that nobody has announced.
+    pub(super) fn may_have_unknown(&self) -> bool {
+        !self.parked.is_empty() || !self.strays.is_empty() || !self.lost.is_empty()
+    }
+
     /// With no process left in the table: whether there may be one that nobody has announced.
     pub(super) fn expects_an_unknown(&mut self) -> Result<bool> {
         if !self.parked.is_empty() || !self.strays.is_empty() {
