@@ -15,6 +15,8 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod debug_inherit;
+mod debug_registers;
 mod endings;
 mod event_loop;
 mod exec;
@@ -39,11 +41,14 @@ mod threads;
 mod timing;
 mod vfork;
 mod waiting;
+mod watch;
 
 fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("debug_inherit", debug_inherit::TESTS),
+        ("debug_registers", debug_registers::TESTS),
         ("endings", endings::TESTS),
         ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),
@@ -68,6 +73,7 @@ fn main() {
         ("threads", threads::TESTS),
         ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),
+        ("watch", watch::TESTS),
     ];
     common::harness::main(&all);
 }

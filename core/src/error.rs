@@ -58,6 +58,13 @@ pub enum Error {
         addr: u64,
     },
 
+    /// No process can have such a breakpoint.
+    #[error("there is no such breakpoint: {why}")]
+    BadBreakpoint {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
     /// The program could not be started: what `std::process::Command::spawn` would have said.
     #[error("{0}")]
     Spawn(#[source] io::Error),

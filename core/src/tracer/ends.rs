@@ -62,6 +62,7 @@ impl<B: Backend> Tracer<B> {
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
         }
+        self.execed_hardware(index)?;
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);

@@ -33,7 +33,9 @@ use std::time::Duration;
 
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
-use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, Tid};
+use crate::{
+    Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
+};
 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
@@ -123,6 +125,10 @@ pub struct Tracer<B: Backend> {
     half_patience: Duration,
     /// The number of the breakpoint that was inserted last.
     last_breakpoint: u32,
+    /// Who inherits hardware breakpoints of processes that will be spawned or attached to.
+    inherit: InheritDebug,
+    /// There was a hardware breakpoint once.
+    watches: bool,
 }
 
 /// An event in the making.
@@ -158,6 +164,7 @@ pub struct Builder<B> {
     placement: Placement,
     follow_exec: FollowExec,
     half_patience: Duration,
+    inherit: InheritDebug,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -169,6 +176,7 @@ impl<B: Backend> Default for Builder<B> {
             placement: Placement::default(),
             follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
+            inherit: InheritDebug::default(),
             backend: PhantomData,
         }
     }
@@ -206,6 +214,13 @@ impl<B: Backend> Builder<B> {
     /// Whether a process stays traced over an exec; default yes.
     pub fn follow_exec(mut self, follow: FollowExec) -> Self {
         self.follow_exec = follow;
+        self
+    }
+
+    /// Who inherits the hardware breakpoints of a process: threads share them in any case, and by
+    /// default children and new images start clear.
+    pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
+        self.inherit = inherit;
         self
     }
 
@@ -252,6 +267,8 @@ impl<B: Backend> Builder<B> {
             placing: Placing::new(self.placement),
             half_patience: self.half_patience,
             last_breakpoint: 0,
+            inherit: self.inherit,
+            watches: false,
         }
     }
 }
@@ -333,6 +350,7 @@ impl<B: Backend> Tracer<B> {
         };
         process.child = raw.child;
         process.spawning = true;
+        process.inherit = self.inherit;
         let process = self.table.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
         if let Some(tid) = tid {
@@ -375,6 +393,7 @@ impl<B: Backend> Tracer<B> {
         let raw = self.backend.attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
+        process.inherit = self.inherit;
         let process = self.table.add_process(process);
         for tid in raw.threads {
             let slot = self.table.add_thread(process, tid, State::Running);

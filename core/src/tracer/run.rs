@@ -155,6 +155,8 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
+        self.keep_watch(index)?;
+        let signal = self.with_owed(index, signal);
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
             unless_gone(self.backend.listen(thread))?;
@@ -204,6 +206,10 @@ impl<B: Backend> Tracer<B> {
         }
         self.apply_setup(target)?;
         let thread = self.table.slot(target).thread;
+        for &i in &threads {
+            self.keep_watch(i)?;
+            signal = self.with_owed(i, signal);
+        }
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.eager.resumed(thread);
         for &i in &threads {
@@ -220,7 +226,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
-        let wanted = self.table.process_of(index).setup;
+        let wanted = self.told_setup(self.table.slot(index).process);
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
         }

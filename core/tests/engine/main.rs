@@ -3,6 +3,8 @@
 mod common;
 
 mod cost;
+mod d_edges;
+mod d_registers;
 mod e2_forks;
 mod e2_races;
 mod e3_execs;
