@@ -42,8 +42,8 @@ pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CpuSet, Ending, Error, Event,
     EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
     HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Pid, Placement, ProcessInfo,
-    Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason, Stopped,
-    Syscall, Tid, TrapCauses, Waker,
+    Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
+    Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

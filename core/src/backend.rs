@@ -217,7 +217,12 @@ pub trait Backend: Sized {
     /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot) where somebody else holds the CPU's
     /// registers; [`Error::BadAddress`](crate::Error::BadAddress) for an address that this kernel
     /// does not allow.
-    fn watch(&mut self, thread: Thread, from: Option<&DebugSlots>, to: &DebugSlots) -> Result<()>;
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()>;
 
     /// Why the CPU says that a thread has trapped, since that was asked last; the kernel is asked
     /// once, and once more to clear what was found.

@@ -47,8 +47,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup,
-    StopScope, Thread, TrapOrigin, Waited, Wake,
+    Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run,
+    Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -311,7 +311,12 @@ impl Backend for Linux {
 
     const PASSES_BREAKPOINTS: bool = true;
 
-    fn watch(&mut self, thread: Thread, from: Option<&DebugSlots>, to: &DebugSlots) -> Result<()> {
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
         regs::debug::watch(&self.kernel, thread.tid, from, to)
     }
 

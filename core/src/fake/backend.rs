@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop,
-    Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn,
+    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -403,8 +403,13 @@ impl<R: Rules> Backend for Fake<R> {
 
     const PASSES_BREAKPOINTS: bool = R::RULES.passes_breakpoints;
 
-    fn watch(&mut self, thread: Thread, from: Option<&DebugSlots>, to: &DebugSlots) -> Result<()> {
-        self.call("watch", thread.tid.as_raw(), |model| model.watch(thread, from, to))
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        self.call("set_watched", thread.tid.as_raw(), |model| model.watch(thread, from, to))
     }
 
     fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {

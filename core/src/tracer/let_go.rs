@@ -382,7 +382,7 @@ impl<B: Backend> Tracer<B> {
         self.put_back(Thread { pid, tid });
         if self.watches {
             // Old kernels copy debug registers to it.
-            unless_gone(self.backend.watch(Thread { pid, tid }, None, &NO_SLOTS))?;
+            unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
             self.strays.push(pid); // killed: its end comes

@@ -369,7 +369,7 @@ both! {
             world.go(stop);
         }
         let log = world.kernel.log().split_off(from);
-        assert!(!log.iter().any(|line| line.starts_with("watch ")), "{log:?}");
+        assert!(!log.iter().any(|line| line.starts_with("set_watched ")), "{log:?}");
     }
 
     fn d2_insert_in_a_halted_process_holds_for_all<R>() {

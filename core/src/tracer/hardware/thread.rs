@@ -87,7 +87,7 @@ impl<B: Backend> Tracer<B> {
             debug.change(changes);
             debug.stale |= leaves;
         }
-        unless_gone(self.backend.watch(thread, from.as_ref(), to))?;
+        unless_gone(self.backend.set_watched(thread, from.as_ref(), to))?;
         let debug = self
             .table
             .slot_mut(index)

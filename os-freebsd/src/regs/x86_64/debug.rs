@@ -16,7 +16,7 @@ const HITS: u64 = 0xf;
 const UCODE: u64 = 0x43;
 
 impl FreeBsd {
-    /// See `Backend::watch`. All at once: a set that the kernel refuses changes nothing.
+    /// See `Backend::set_watched`. All at once: a set that the kernel refuses changes nothing.
     ///
     /// What is known to be there is read first, for DR6 must not be lost: a trap of this LWP may
     /// wait for its turn to be reported.

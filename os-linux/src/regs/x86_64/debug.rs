@@ -13,7 +13,7 @@ use crate::sys::{Kernel, error};
 const DR6: usize = 6;
 const DR7: usize = 7;
 
-/// Has a thread watch `to`; see `Backend::watch`.
+/// Has a thread watch `to`; see `Backend::set_watched`.
 ///
 /// Each address is checked against the length that stands in DR7 at that moment, and what is
 /// enabled before it has its address is armed at address 0. So: disable what changes, set the
