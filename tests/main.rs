@@ -33,6 +33,7 @@ mod namespace;
 mod parents;
 mod placement;
 mod real_parents;
+mod own_children;
 mod requests;
 mod sharding;
 mod signals;
@@ -65,6 +66,7 @@ fn main() {
         ("placement", placement::TESTS),
         ("parents", parents::TESTS),
         ("real_parents", real_parents::TESTS),
+        ("own_children", own_children::TESTS),
         ("requests", requests::TESTS),
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),

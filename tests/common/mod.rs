@@ -1,10 +1,12 @@
 //! What the tests share.
 
+pub mod allocations;
 pub mod events;
 pub mod group;
 pub mod harness;
 pub mod watched;
 
+pub use allocations::allocations;
 pub use events::*;
 pub use group::living_in;
 pub use harness::skip;

@@ -263,17 +263,22 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The kernel has no tracee left. What the table still has of living processes has ended
-    /// unseen: somebody else in this host has waited for it. Says whether an event is left.
+    /// unseen: somebody else in this host has waited for it, which is an error, once. Says whether an
+    /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
         self.settle_dead_halves()?;
         self.awaited.clear();
         self.lost.clear();
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
+        let mut taken = None;
         for process in vanished {
-            self.table.remove_process(process);
+            taken = self.table.remove_process(process).map(|process| process.pid).or(taken);
         }
         self.queue_held_exits();
-        Ok(!self.ready.is_empty())
+        match taken {
+            Some(pid) => Err(Error::Taken { pid: pid.as_raw() }),
+            None => Ok(!self.ready.is_empty()),
+        }
     }
 }

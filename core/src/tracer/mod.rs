@@ -93,6 +93,8 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// Empty; its memory is used again.
+    list: Vec<u32>,
     /// For the event loop of the host, if it has asked for that.
     readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
@@ -248,7 +250,8 @@ impl<B: Backend> Builder<B> {
             table: Table::default(),
             ready: VecDeque::new(),
             returned: Returned::default(),
-            backlog: VecDeque::new(),
+            backlog: VecDeque::with_capacity(64),
+            list: Vec::new(),
             readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),

@@ -172,7 +172,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Makes the kernel run a process, once no other thread of it has an event or a token out.
     fn start_process(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
-        let threads = self.table.process_of(index).threads.clone();
+        // A list that is kept, so that no stop allocates one.
+        let mut threads = std::mem::take(&mut self.list);
+        threads.clear();
+        threads.extend_from_slice(&self.table.process_of(index).threads);
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
             i != index && !slot.dead && (slot.is_held() || slot.state == State::Forking)
@@ -183,6 +186,7 @@ impl<B: Backend> Tracer<B> {
             slot.state = State::Resting;
             let kept = slot.deferred.and_then(|(_, signal)| signal);
             slot.deferred = Some((run, signal.or(kept)));
+            self.list = threads;
             return Ok(());
         }
         let (mut target, mut run) = (index, run);
@@ -216,11 +220,12 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
         }
         self.ran(index, State::Running);
-        for i in threads {
+        for &i in &threads {
             if self.table.slot(i).leaves && !self.table.slot(i).is_stopped() {
                 self.thread_ended(i);
             }
         }
+        self.list = threads;
         Ok(())
     }
 

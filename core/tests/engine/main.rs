@@ -24,4 +24,5 @@ mod f4_trees;
 mod f5_endings;
 mod placement;
 mod w1_wakers;
+mod w3_waits;
 mod w4_halt;
