@@ -121,7 +121,10 @@ crate::tests! {
                 tracer.resume(stop, how).unwrap();
                 stop = next_stop(&mut tracer);
             }
-            assert_eq!(allocations() - before, 0, "in 1000 stops of {flags:?}, {how:?}");
+            // A sleep of FreeBSD's that finds nothing for long asks what became of a tracee.
+            let most = if cfg!(target_os = "linux") { 0 } else { 20 };
+            let made = allocations() - before;
+            assert!(made <= most, "{made} in 1000 stops of {flags:?}, {how:?}");
             drop(stop);
             tracer.kill(pid).unwrap();
             run(&mut tracer);
