@@ -3,11 +3,13 @@
 pub mod events;
 pub mod group;
 pub mod harness;
+pub mod probes;
 pub mod watched;
 
 pub use events::*;
 pub use group::living_in;
 pub use harness::skip;
+pub use probes::*;
 pub use watched::Watched;
 
 /// Defines tests, and the list of them that `main` runs.
