@@ -20,7 +20,7 @@ fn byte<R: Rules>(world: &World<R>, pid: Pid) -> u8 {
 both! {
     fn a_forks_child_has_them_under_the_same_ids<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
         let fork = world.forked();
         let listed: Vec<_> = world.tracer().breakpoints(child).unwrap().collect();
@@ -29,7 +29,7 @@ both! {
         assert_eq!((byte(&world, pid), byte(&world, child)), (0x90, 0xcc));
         world.go(fork);
         world.kernel.jump(world.main(child), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         assert_eq!(stop.pid(), child);
         world.go(stop);
         world.idle();
@@ -39,7 +39,7 @@ both! {
     fn a_copy_from_before_an_insertion_or_a_removal<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let main = world.main(pid);
-        let gone = world.insert(pid, CODE);
+        let gone = world.put(pid, CODE);
         // The fork is under way, and not reported, while one is removed and another one inserted.
         let child = world.kernel.fork(main, ForkKind::Fork);
         world.kernel.hold(main);
@@ -50,7 +50,7 @@ both! {
         world.kernel.release(world.main(child));
         let fork = world.forked();
         world.tracer().remove(pid, gone).unwrap();
-        let new = world.insert(pid, CODE + 1);
+        let new = world.put(pid, CODE + 1);
         assert_eq!(world.kernel.memory(child, CODE, 2), [0xcc, 0x90]);
         assert!(!world.tracer().remove(child, new).unwrap());
         world.go(fork);
@@ -59,7 +59,7 @@ both! {
 
     fn a_child_let_go_has_none<R>() {
         let (mut world, pid) = following::<R>(FollowFork::Parent);
-        world.insert(pid, CODE);
+        world.put(pid, CODE);
         let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
         let fork = world.forked();
         assert!(matches!(fork.child, Half::LetGo));
@@ -73,14 +73,14 @@ both! {
 
     fn a_parent_let_go_has_none<R>() {
         let (mut world, pid) = following::<R>(FollowFork::Child);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
         let fork = world.forked();
         assert_eq!((byte(&world, pid), byte(&world, child)), (0x90, 0xcc));
         world.go(fork);
         world.kernel.jump(world.main(pid), CODE);
         world.kernel.jump(world.main(child), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         assert_eq!(stop.pid(), child);
         world.go(stop);
         world.idle();
@@ -88,7 +88,7 @@ both! {
 
     fn a_vfork_child_passes_its_parents_in_silence<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS | EventFlags::VFORK_DONE);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
         let fork = world.forked();
         assert_eq!(world.tracer().breakpoints(child).unwrap().count(), 0);
@@ -100,7 +100,7 @@ both! {
         world.kernel.exit(world.main(child), 0);
         assert_eq!(world.run_all().len(), 2);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
         world.idle();
     }
@@ -108,7 +108,7 @@ both! {
     fn a_vfork_child_let_go_meets_none_and_the_parent_has_them_again<R>() {
         let (mut world, pid) = following::<R>(FollowFork::Parent);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
         let fork = world.forked();
         assert!(matches!(fork.child, Half::LetGo));
@@ -117,15 +117,15 @@ both! {
         world.kernel.jump(world.main(child), CODE);
         assert_eq!(world.kernel.fate(child), None);
         // One that is inserted meanwhile waits as well.
-        let late = world.insert(pid, CODE + 1);
+        let late = world.put(pid, CODE + 1);
         assert_eq!(world.kernel.memory(pid, CODE, 2), [0x90, 0x90]);
         world.kernel.exec(world.main(child), "other");
         world.run_all();
         assert_eq!(world.kernel.memory(pid, CODE, 2), [0xcc, 0xcc]);
         world.kernel.jump(other, CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
-        let stop = world.hit(late, CODE + 1);
+        let stop = world.hits(late, CODE + 1);
         world.go(stop);
         world.idle();
     }
@@ -135,11 +135,11 @@ both! {
             let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
             let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
             let fork = world.forked();
-            let id = world.insert(child, CODE);
+            let id = world.put(child, CODE);
             world.go(fork);
             assert_eq!(byte(&world, pid), 0xcc, "they share it");
             world.kernel.jump(world.main(child), CODE);
-            let stop = world.hit(id, CODE);
+            let stop = world.hits(id, CODE);
             assert_eq!(stop.pid(), child);
             world.go(stop);
             world.idle();
@@ -159,7 +159,7 @@ both! {
 
     fn an_exec_forgets_them<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.exec(world.main(pid), "other");
         world.kernel.map(pid, CODE, &[0x90]);
         let stop = world.stop_for(StopReason::Execed { former_tid: None });
@@ -174,7 +174,7 @@ both! {
         for stopped in [false, true] {
             let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
             let others = [world.new_thread(pid), world.new_thread(pid), world.new_thread(pid)];
-            world.insert(pid, CODE);
+            world.put(pid, CODE);
             for tid in others {
                 world.kernel.run_into(tid, CODE);
             }
@@ -198,9 +198,9 @@ both! {
 
     fn let_go_at_a_breakpoint<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.tracer().detach(stop).unwrap();
         assert_eq!(world.kernel.executed(pid, CODE), 1);
         assert_eq!(world.kernel.fate(pid), None);
@@ -210,7 +210,7 @@ both! {
     fn the_child_of_a_fork_that_nobody_was_told_of<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        world.insert(pid, CODE);
+        world.put(pid, CODE);
         let child = world.kernel.fork(other, ForkKind::Fork);
         world.tracer().detach_process(pid).unwrap();
         assert!(!world.kernel.is_traced(pid) && !world.kernel.is_traced(child));
@@ -223,7 +223,7 @@ both! {
     fn a_vfork_child_killed_as_it_passes<R>() {
         for at in 1..20 {
             let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-            let id = world.insert(pid, CODE);
+            let id = world.put(pid, CODE);
             let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
             let fork = world.forked();
             world.go(fork);
@@ -241,7 +241,7 @@ both! {
             }
             assert_eq!(byte(&world, pid), 0xcc, "request {at}");
             world.kernel.jump(world.main(pid), CODE);
-            let stop = world.hit(id, CODE);
+            let stop = world.hits(id, CODE);
             world.go(stop);
             world.idle();
         }
@@ -250,7 +250,7 @@ both! {
     fn dropped_in_the_middle<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.run_into(other, CODE);
         world.kernel.jump(world.main(pid), CODE);
         let stop = world.stop();
@@ -265,9 +265,9 @@ both! {
     fn a_step_that_an_interrupt_comes_before<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.jump(other, CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.tracer().resume(stop, Resume::Step).unwrap();
         let stop = world.stop();
         assert_eq!(software(&stop), None);

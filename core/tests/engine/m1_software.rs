@@ -22,12 +22,12 @@ pub(crate) fn with_code<R: Rules>(flags: EventFlags) -> (World<R>, Pid) {
 }
 
 impl<R: Rules> World<R> {
-    pub(crate) fn insert(&mut self, pid: Pid, addr: u64) -> BreakpointId {
+    pub(crate) fn put(&mut self, pid: Pid, addr: u64) -> BreakpointId {
         self.tracer().insert(pid, SoftwareBreakpoint { addr }).unwrap()
     }
 
     /// The next event, a hit.
-    pub(crate) fn hit(&mut self, id: BreakpointId, addr: u64) -> Stopped {
+    pub(crate) fn hits(&mut self, id: BreakpointId, addr: u64) -> Stopped {
         let stop = self.stop();
         assert_eq!(software(&stop), Some(id), "{stop:?}");
         assert_eq!(self.tracer().registers(&stop).unwrap().pc, addr);
@@ -65,11 +65,11 @@ both! {
     fn a_hit_is_reported_once_at_its_address<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let main = world.main(pid);
-        let id = world.insert(pid, CODE + 1);
+        let id = world.put(pid, CODE + 1);
         assert_eq!(world.kernel.memory(pid, CODE, 3), [0x90, 0xcc, 0x90]);
         for round in 1..=3 {
             world.kernel.jump(main, CODE);
-            let stop = world.hit(id, CODE + 1);
+            let stop = world.hits(id, CODE + 1);
             assert_eq!(world.kernel.executed(pid, CODE + 1), round - 1);
             world.go(stop);
             assert_eq!(world.kernel.executed(pid, CODE + 1), round);
@@ -82,9 +82,9 @@ both! {
 
     fn inserted_twice_is_removed_twice<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
-        assert_eq!(world.insert(pid, CODE), id);
-        assert_ne!(world.insert(pid, CODE + 1), id);
+        let id = world.put(pid, CODE);
+        assert_eq!(world.put(pid, CODE), id);
+        assert_ne!(world.put(pid, CODE + 1), id);
         let listed: Vec<_> = world.tracer().breakpoints(pid).unwrap().collect();
         assert_eq!(listed.len(), 2);
         assert_eq!(listed[0], (id, SoftwareBreakpoint { addr: CODE }.into()));
@@ -106,15 +106,15 @@ both! {
 
     fn steps_from_and_onto<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let (first, second) = (world.insert(pid, CODE), world.insert(pid, CODE + 1));
+        let (first, second) = (world.put(pid, CODE), world.put(pid, CODE + 1));
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(first, CODE);
+        let stop = world.hits(first, CODE);
         world.step(stop);
         let stop = world.stop();
         assert!(is_step(&stop), "{stop:?}");
         assert_eq!(world.tracer().registers(&stop).unwrap().pc, CODE + 1);
         world.step(stop);
-        let stop = world.hit(second, CODE + 1);
+        let stop = world.hits(second, CODE + 1);
         world.step(stop);
         let stop = world.stop();
         assert!(is_step(&stop), "{stop:?}");
@@ -125,9 +125,9 @@ both! {
 
     fn one_that_repeats_is_one_arrival<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, REPEAT);
+        let id = world.put(pid, REPEAT);
         world.kernel.jump(world.main(pid), REPEAT);
-        let stop = world.hit(id, REPEAT);
+        let stop = world.hits(id, REPEAT);
         let mut registers = world.tracer().registers(&stop).unwrap();
         registers.value = 5;
         world.tracer().set_registers(&stop, &registers).unwrap();
@@ -144,25 +144,25 @@ both! {
 
     fn moved_away_and_back_is_a_new_arrival<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         let at = world.tracer().registers(&stop).unwrap();
         let mut away = at;
         away.pc = CODE + 1;
         world.tracer().set_registers(&stop, &away).unwrap();
         world.tracer().set_registers(&stop, &at).unwrap();
         world.go(stop);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
         world.idle();
     }
 
     fn memory_is_shown_without_them<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE + 1);
+        let id = world.put(pid, CODE + 1);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE + 1);
+        let stop = world.hits(id, CODE + 1);
         let mut read = [0; 3];
         world.tracer().read_memory(&stop, CODE, &mut read).unwrap();
         assert_eq!(read, [0x90; 3]);
@@ -179,13 +179,13 @@ both! {
     fn the_programs_own_is_its_signal<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         world.kernel.map(pid, CODE + 1, &[0xcc]);
-        let id = world.insert(pid, CODE);
-        let own = world.insert(pid, CODE + 1);
+        let id = world.put(pid, CODE);
+        let own = world.put(pid, CODE + 1);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
         // On its address there is one of ours as well.
-        let stop = world.hit(own, CODE + 1);
+        let stop = world.hits(own, CODE + 1);
         world.go(stop);
         let mut stop = world.stop_for(StopReason::Signal(Signal::TRAP));
         assert_eq!(world.tracer().registers(&stop).unwrap().pc, CODE + 2);
@@ -197,14 +197,14 @@ both! {
     fn each_thread_has_its_own_stop<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let others = [world.new_thread(pid), world.new_thread(pid)];
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         watch(&world.kernel, pid, CODE);
         for tid in [world.main(pid), others[0], others[1]] {
             world.kernel.run_into(tid, CODE);
         }
         let mut seen = Vec::new();
         for _ in 0..3 {
-            let stop = world.hit(id, CODE);
+            let stop = world.hits(id, CODE);
             seen.push(stop.tid());
             world.go(stop);
         }
@@ -218,10 +218,10 @@ both! {
     fn nobody_runs_past_one_that_is_lifted<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         watch(&world.kernel, pid, CODE);
         world.kernel.jump(world.main(pid), CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
         assert!(world.kernel.acts(other));
         assert_eq!(world.kernel.memory(pid, CODE, 1), [0xcc]);
@@ -231,7 +231,7 @@ both! {
     fn what_is_on_its_way_when_it_is_removed_harms_nobody<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.run_into(other, CODE);
         assert!(world.tracer().remove(pid, id).unwrap());
         world.idle();
@@ -243,10 +243,10 @@ both! {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let main = world.main(pid);
         let (one, two) = (world.new_thread(pid), world.new_thread(pid));
-        let (call, code) = (world.insert(pid, CALL), world.insert(pid, CODE));
+        let (call, code) = (world.put(pid, CALL), world.put(pid, CODE));
         for tid in [one, two] {
             world.kernel.jump(tid, CALL);
-            let stop = world.hit(call, CALL);
+            let stop = world.hits(call, CALL);
             world.go(stop);
             assert!(world.kernel.is_in_call(tid));
         }
@@ -254,9 +254,9 @@ both! {
         // nobody.
         for _ in 0..3 {
             world.kernel.jump(main, CODE);
-            let stop = world.hit(code, CODE);
+            let stop = world.hits(code, CODE);
             world.go(stop);
-            let stop = world.hit(call, CALL);
+            let stop = world.hits(call, CALL);
             world.go(stop);
             world.idle();
             assert!(world.kernel.is_in_call(one) && world.kernel.is_in_call(two));
@@ -272,9 +272,9 @@ both! {
     fn a_signal_at_a_breakpoint_is_no_new_arrival<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let main = world.main(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.jump(main, CODE);
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.kernel.signal_thread(main, Signal::USR1);
         world.go(stop);
         let stop = world.stop_for(StopReason::Signal(Signal::USR1));
@@ -289,16 +289,16 @@ both! {
     fn a_halted_process_has_them_too<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.run_into(other, CODE);
         world.kernel.signal_thread(world.main(pid), Signal::USR1);
         let stop = world.stop_for(StopReason::Signal(Signal::USR1));
         let halted = world.tracer().halt(stop).unwrap();
-        let next = world.insert(pid, CODE + 1);
+        let next = world.put(pid, CODE + 1);
         world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
-        let stop = world.hit(id, CODE);
+        let stop = world.hits(id, CODE);
         world.go(stop);
-        let stop = world.hit(next, CODE + 1);
+        let stop = world.hits(next, CODE + 1);
         world.go(stop);
         world.idle();
         assert_eq!(world.kernel.executed(pid, CODE + 1), 1);
@@ -341,7 +341,7 @@ both! {
 
     fn what_a_hit_costs<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let id = world.insert(pid, CODE);
+        let id = world.put(pid, CODE);
         world.kernel.jump(world.main(pid), CODE);
         let before = world.tracer().requests();
         let stop = world.stop();
