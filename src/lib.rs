@@ -47,7 +47,7 @@ pub use trapline_core::backend;
 pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CpuSet, Ending, Error, Event,
     EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
-    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Pid, Placement, ProcessInfo,
+    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing, Pid, Placement, ProcessInfo,
     Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
     Stopped, Syscall, Tid, TrapCauses, Waker,
 };

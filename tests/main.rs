@@ -15,6 +15,9 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod breakpoints;
+mod breakpoints_follow;
+mod breakpoints_threads;
 mod debug_inherit;
 mod debug_registers;
 mod endings;
@@ -48,6 +51,9 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("breakpoints", breakpoints::TESTS),
+        ("breakpoints_follow", breakpoints_follow::TESTS),
+        ("breakpoints_threads", breakpoints_threads::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
         ("endings", endings::TESTS),

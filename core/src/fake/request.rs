@@ -1,6 +1,6 @@
 //! Requests that run, stop and let go.
 
-use crate::backend::{NewTask, RawReason, Run, Setup, Thread};
+use crate::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
 use crate::{Error, Pid, Result, Signal, Tid};
 
 use super::kernel::Swallowed;
@@ -233,11 +233,16 @@ impl Model {
     /// What a thread has yet to report will not be: a signal reaches it later, and a new process
     /// is let go, unless the tracer has heard of it and can do so itself.
     fn take_out(&mut self, tid: Tid) {
+        self.take_out_trap(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let State::Stopped(stop) = &task.state else { return };
         match (stop.reason, stop.made) {
             // The trap of a debug register, which is clear by now.
             (RawReason::Signal { signal: Signal::TRAP, .. }, _) if task.debug.has_hits() => {}
+            (RawReason::Signal { .. }, _) if stop.origin == TrapOrigin::Breakpoint => {
+                task.trapped = true;
+                self.take_out_trap(tid);
+            }
             (RawReason::Signal { signal, .. }, _) => task.signals.push_front(signal),
             (_, Some(NewTask::Process { pid, .. })) => {
                 for child in self.living(pid) {

@@ -49,6 +49,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(thread.pid);
+        self.leave_image(process);
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         slot.state = State::Running;
@@ -56,6 +57,7 @@ impl<B: Backend> Tracer<B> {
         slot.dead = false;
         slot.first = true;
         slot.interrupt = Interrupt::None;
+        slot.soft = super::software::Soft::default();
         // The call is not over: under SYSCALL its exit follows.
         slot.in_syscall = true;
         // What the kernel was told of this thread may be what it was told of another one.
@@ -66,7 +68,7 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);
-        if process.letting_go {
+        if process.is_let_go() {
             return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
         }
         if !first_stop && self.follow_exec == FollowExec::LetGo {
@@ -192,6 +194,7 @@ impl<B: Backend> Tracer<B> {
                 self.table.remove_thread(index);
             }
         }
+        self.leave_image(process);
         let orphans = self.table.process(process).children > 0;
         self.table.release_pid(process);
         self.queue_exit(process);

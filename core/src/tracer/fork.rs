@@ -9,6 +9,7 @@ use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
 use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
+use super::software::image::Shared;
 use super::table::{Process, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
@@ -22,6 +23,8 @@ pub(super) struct Awaited {
     parent: Option<Place>,
     real_parent: Option<Pid>,
     setup: Setup,
+    /// The parent's breakpoints in memory.
+    image: Option<Shared>,
 }
 
 impl<B: Backend> Tracer<B> {
@@ -49,16 +52,26 @@ impl<B: Backend> Tracer<B> {
         };
         match task {
             NewTask::Thread(tid) => {
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, None);
+                }
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, .. } if self.take_early(child, thread.pid) => {
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, Some(child));
+                }
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
                 let parent = self.table.process_of(index);
                 let real_parent = if sibling { parent.real_parent } else { Some(parent.pid) };
                 let parent_setup = parent.setup;
+                let image = parent.image.clone();
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, Some(child));
+                }
                 self.table.slot_mut(index).state = State::Forking;
                 let awaited = Awaited {
                     kind,
@@ -68,6 +81,7 @@ impl<B: Backend> Tracer<B> {
                     parent: Some(self.table.place(index)),
                     real_parent,
                     setup: parent_setup,
+                    image,
                 };
                 match self.unpark(Some(child), B::first_thread(child)) {
                     Some(raw) => self.pair(awaited, raw),
@@ -126,6 +140,7 @@ impl<B: Backend> Tracer<B> {
             None => fork.setup,
         };
         let applied = parent.and_then(|place| self.table.slot(place.index).applied);
+        let maker = parent;
         let parent = match parent {
             Some(place) => Side::Stopped(place),
             None => Side::Gone,
@@ -133,6 +148,8 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
         self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
+        let image = fork.image.map(|image| (fork.parent_pid, image));
+        self.inherit(fork.kind, image, maker, process, &side)?;
         let pair = ForkPair {
             kind: fork.kind,
             parent_pid: Some(fork.parent_pid),

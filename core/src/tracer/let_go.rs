@@ -136,6 +136,17 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
+        if self.table.process(process).image.is_some() {
+            let place = self.table.place(index);
+            self.table.slot_mut(index).state = State::Resting;
+            self.strip(process)?;
+            if self.traced(pid).ok() != Some(process) {
+                return self.await_strays();
+            }
+            if self.table.at(place).is_none() {
+                return self.let_go_running(process); // its thread is gone, or has stopped again
+            }
+        }
         // It has no token any more, so its end, should it come now, need not wait for one.
         self.table.slot_mut(index).state = State::Resting;
         let place = self.table.place(index);
@@ -384,6 +395,7 @@ impl<B: Backend> Tracer<B> {
             // Old kernels copy debug registers to it.
             unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
+        self.clean_stray(Thread { pid, tid })?;
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
             self.strays.push(pid); // killed: its end comes
         }
@@ -442,6 +454,10 @@ impl<B: Backend> Tracer<B> {
     /// Lets a process go that may be running altogether.
     fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
+        self.strip(process)?;
+        if self.traced(pid).ok() != Some(process) {
+            return self.await_strays();
+        }
         let threads = self.table.process(process).threads.clone();
         let stopped =
             threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);

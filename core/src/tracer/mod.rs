@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
 use crate::{
-    Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
+    Arch, Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
 };
 
 pub use ask::ProcessInfo;
@@ -47,6 +47,7 @@ use eager::Eager;
 use fork::Awaited;
 use parked::{Lost, Parked};
 use placement::Placing;
+use software::Software;
 use table::{Process, State, Table};
 
 /// Which side of a fork stays traced; the other is let go.
@@ -131,6 +132,7 @@ pub struct Tracer<B: Backend> {
     inherit: InheritDebug,
     /// There was a hardware breakpoint once.
     watches: bool,
+    software: Software<<B::Arch as Arch>::Registers>,
 }
 
 /// An event in the making.
@@ -272,6 +274,7 @@ impl<B: Backend> Builder<B> {
             last_breakpoint: 0,
             inherit: self.inherit,
             watches: false,
+            software: Software::default(),
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::{CpuSet, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
 
 use super::hardware::{ProcessDebug, ThreadDebug};
 
+use super::software::Soft;
+use super::software::image::Shared;
+
 /// What the engine knows of a thread.
 pub(super) struct Slot {
     pub(super) generation: u32,
@@ -55,6 +58,8 @@ pub(super) struct Slot {
     pub(super) home: Option<Rc<CpuSet>>,
     /// Its debug registers, if they were ever used.
     pub(super) debug: Option<Box<ThreadDebug>>,
+    /// What it has to do with breakpoints in memory.
+    pub(super) soft: Soft,
 }
 
 /// Where a thread is.
@@ -135,6 +140,10 @@ pub(super) struct Process {
     pub(super) debug: Option<Box<ProcessDebug>>,
     /// Who inherits those.
     pub(super) inherit: InheritDebug,
+    /// The breakpoints in its memory; `None` if there never were any.
+    pub(super) image: Option<Shared>,
+    /// They were taken out, for it is let go.
+    pub(super) stripped: bool,
 }
 
 impl Process {
@@ -159,11 +168,23 @@ impl Process {
             child: None,
             debug: None,
             inherit: InheritDebug::default(),
+            image: None,
+            stripped: false,
         }
     }
 
     pub(super) fn is_halted(&self) -> bool {
-        self.quiet > 0 || self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
+        self.quiet > 0 || self.is_kept()
+    }
+
+    /// Whether whatever stops is let go; not while what has to happen before is on the way.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.letting_go && self.quiet == 0
+    }
+
+    /// Whether a `Halted` is out.
+    pub(super) fn is_kept(&self) -> bool {
+        self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
     }
 }
 
@@ -320,6 +341,7 @@ impl Table {
             known: false,
             home: None,
             debug: None,
+            soft: Soft::default(),
         };
         let index = match self.free_slots.pop() {
             Some(index) => {
@@ -359,6 +381,7 @@ impl Table {
         slot.generation = slot.generation.wrapping_add(1);
         slot.state = State::Running;
         slot.dead = true;
+        slot.soft = Soft::default();
         self.free_slots.push(index);
     }
 

@@ -210,11 +210,24 @@ impl<B: Backend> Tracer<B> {
         };
         slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
         slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
+        slot.soft.interrupted = matches!(
+            reason,
+            RawReason::Paused | RawReason::GroupStop(_) | RawReason::Signal { .. }
+        );
+        if slot.run == Run::Step && slot.soft.interrupted {
+            slot.soft.stray_step = !matches!(reason, RawReason::Signal { .. });
+        }
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
-        if self.table.process(process).letting_go {
+        if reason == RawReason::VforkDone {
+            self.vfork_is_over(index)?;
+        }
+        if self.table.process(process).is_let_go() {
             return self.let_go_at(index, reason);
+        }
+        if !matches!(reason, RawReason::Signal { .. }) && self.pass_met(index, reason)? {
+            return Ok(());
         }
         if self.table.process(process).starting {
             self.table.process_mut(process).starting = false;
@@ -304,13 +317,16 @@ impl<B: Backend> Tracer<B> {
         if signal == Signal::TRAP {
             match self.explain_trap(index, trap)? {
                 Trap::Ours(causes) => {
-                    self.queue(index, StopReason::Trap(causes));
+                    if let Some(causes) = self.passed(index, causes)? {
+                        self.queue(index, StopReason::Trap(causes));
+                    }
                     return Ok(());
                 }
                 Trap::Unseen => return self.run_silently(index),
                 Trap::Programs => {}
             }
         }
+        self.pass_met(index, RawReason::Signal { signal, trap })?;
         if self.is_injected(index, signal) {
             return self.deliver_silently(index, signal);
         }
