@@ -15,6 +15,7 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod debug_exact;
 mod debug_inherit;
 mod debug_registers;
 mod endings;
@@ -48,6 +49,7 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
         ("endings", endings::TESTS),
