@@ -40,6 +40,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod debug_registers;
 pub mod os;
 
 pub use trapline_arch_x86_64 as x86_64;

@@ -18,6 +18,7 @@ mod attach;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_threads;
+mod debug_exact;
 mod debug_inherit;
 mod debug_registers;
 mod endings;
@@ -54,6 +55,7 @@ fn main() {
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
+        ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
         ("endings", endings::TESTS),
