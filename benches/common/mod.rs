@@ -5,10 +5,12 @@
 
 pub mod bare;
 pub mod cpu;
+pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod peer;
 pub mod traced;
 pub mod tracee;
+pub mod worker;
 
 use std::time::Duration;
 

@@ -31,6 +31,9 @@ impl Pete {
         let pinned = Pinned::new(cpu);
         let mut tracer = Ptracer::new();
         *tracer.poll_delay_mut() = Duration::from_nanos(1);
+        // After an exit stop it forgets the process, whose end then nobody waits for, so that a
+        // program that forks and waits hangs.
+        tracer.default_options_mut().remove(pete::ptracer::Options::PTRACE_O_TRACEEXIT);
         let mut command = command(kind.program());
         command.process_group(0);
         let child = tracer.spawn(command).ok()?;
