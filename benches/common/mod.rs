@@ -11,6 +11,7 @@ pub mod peer;
 pub mod traced;
 pub mod tracee;
 pub mod worker;
+pub mod workload;
 
 use std::time::Duration;
 

@@ -18,6 +18,9 @@ mod common;
 mod counting;
 mod pairs;
 mod rows;
+/// The example whose cost is measured.
+#[path = "../../examples/trace/run.rs"]
+mod trace;
 
 use std::fs;
 
@@ -65,6 +68,7 @@ struct Line<'a> {
 
 fn main() {
     common::tracee::run_if_asked();
+    common::workload::trace_if_asked(trace::run);
     let options = Options::parse();
     let length = pairs::Length {
         pairs: if options.short { 2 } else { options.pairs },

@@ -9,6 +9,7 @@ use crate::common::bare::Bare;
 use crate::common::idle::Busy;
 use crate::common::traced::Traced;
 use crate::common::worker::Worker;
+use crate::common::workload::{Tool, Workload};
 use crate::common::{Kind, Loop, cpu, idle};
 use crate::pairs::{Bound, Length, Row, each, pairs};
 use crate::{busy, counting};
@@ -33,6 +34,9 @@ pub const ALL: &[(&str, Measure)] = &[
     ("worst_wait_of_64_busy_stops", worst_wait),
     ("memory_per_idle_tracee_bytes", memory),
     ("idle_5s_cpu", idle_cpu),
+    ("build_300_files_trace", |name, length| build(name, Tool::Trace, 1.10, length)),
+    #[cfg(target_os = "linux")]
+    ("build_300_files_bare", |name, length| build(name, Tool::Bare, f64::INFINITY, length)),
     #[cfg(target_os = "linux")]
     ("stop_after_3s_silence", after_silence),
     #[cfg(target_os = "linux")]
@@ -200,4 +204,30 @@ fn silence_costs(name: &'static str, length: Length) -> Result<Row, String> {
 fn silence_costs_bare(name: &'static str, length: Length) -> Result<Row, String> {
     let what = "the same for a loop by hand: what silence costs the machine";
     Ok(Row::new(name, &silence(length)?.bare, Bound::None, what))
+}
+
+/// The wall time of a build of many C files, under a tracer and untraced.
+fn build(name: &'static str, tool: Tool, bound: f64, length: Length) -> Result<Row, String> {
+    let workload = Workload::new(if length.short { 10 } else { 300 });
+    let workload = workload.map_err(|error| error.to_string())?;
+    let limit = Duration::from_secs(600);
+    let nanos = |tool| workload.run(tool, limit).map(|taken| taken.as_nanos() as f64);
+    nanos(Tool::Untraced)?; // the compiler is in the cache now
+    nanos(tool)?;
+    let mut failed = None;
+    let mut block = |tool| {
+        nanos(tool).unwrap_or_else(|error| {
+            failed = Some(error);
+            f64::NAN
+        })
+    };
+    let mut measured = Vec::new();
+    for pair in 0..length.pairs {
+        let first = block(if pair % 2 == 0 { Tool::Untraced } else { tool });
+        let second = block(if pair % 2 == 0 { tool } else { Tool::Untraced });
+        measured.push(if pair % 2 == 0 { (first, second) } else { (second, first) });
+    }
+    let bound = if bound.is_finite() { Bound::AtMost(bound) } else { Bound::None };
+    let what = "make -j2, about five processes for each file; traced / untraced";
+    failed.map_or_else(|| Ok(Row::new(name, &measured, bound, what)), Err)
 }

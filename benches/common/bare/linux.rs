@@ -65,7 +65,7 @@ impl Tracees {
             let (_, status) = wait(pid);
             assert!(libc::WIFSTOPPED(status), "{status:#x}");
         }
-        child.stdin.take().expect("piped").write_all(&[0]).expect("the tracee waits for it");
+        child.stdin.take().expect("piped").write_all(b"\n").expect("the tracee waits for it");
         Tracees { child, pid, _pinned: pinned }
     }
 }

@@ -10,6 +10,10 @@ pub mod crowd;
 mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+#[path = "tree_linux.rs"]
+pub mod tree;
+
 #[cfg_attr(target_os = "linux", path = "memory_linux.rs")]
 #[cfg_attr(target_os = "freebsd", path = "memory_freebsd.rs")]
 pub mod memory;
