@@ -56,7 +56,7 @@ crate::tests! {
         // gdb hears of the children from its own server alone.
         let ours = session.run(Server::Ours);
         assert!(ours.transcript.contains("Breakpoint 1, called ()"), "{}", ours.transcript);
-        assert!(ours.transcript.contains("exited with code 01]"), "{}", ours.transcript);
+        assert!(ours.transcript.contains("exited with code 02]"), "{}", ours.transcript);
         assert_eq!(ours.program, session.run(Server::Gdbs).program);
         assert_eq!(ours.program, "forked: 500\nvforked: 600\n");
     }
@@ -72,9 +72,9 @@ crate::tests! {
     }
 
     fn the_environment_and_the_arguments_of_a_program_that_gdb_runs() {
-        let path = format!("set remote exec-file /bin/sh");
+        needs(&["gdb"]);
         let program = std::path::Path::new("/bin/sh");
-        let commands = [path.as_str(), "set environment WHO=gdb", "set cwd /",
+        let commands = ["set remote exec-file /bin/sh", "set environment WHO=gdb", "set cwd /",
             "set args -c 'pwd; echo $WHO; exit 3'", "run"];
         let session = Session { multi: true, ..Session::new(program, &commands) };
         let ours = session.run(Server::Ours);

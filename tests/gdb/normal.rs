@@ -28,7 +28,7 @@ pub fn transcript(text: &str) -> String {
         if line.starts_with("Reading ") && line.ends_with(" from remote target...") {
             continue;
         }
-        out += &named(line, &mut names);
+        out += &named(&unnamed(line), &mut names);
         out.push('\n');
     }
     out
@@ -43,6 +43,16 @@ fn named(line: &str, names: &mut Names) -> String {
             if hex.len() >= 6 {
                 out += &names.name('A', hex.trim_start_matches('0'));
                 rest = &rest[2 + hex.len()..];
+                continue;
+            }
+        }
+        // What the first thread waits for in pthread_join is the other one's id.
+        if let Some(behind) = rest.strip_prefix("expected=") {
+            let tid = digits(behind, 10);
+            if !tid.is_empty() {
+                out += "expected=";
+                out += &names.name('T', tid);
+                rest = &behind[tid.len()..];
                 continue;
             }
         }
@@ -64,6 +74,19 @@ fn named(line: &str, names: &mut Names) -> String {
         rest = &rest[first.len_utf8()..];
     }
     out
+}
+
+/// `Thread NUMBER "NAME" hit` without the name, which gdb does not have from the stub.
+fn unnamed(line: &str) -> String {
+    let (Some(behind), true) = (line.strip_prefix("Thread "), line.contains('"')) else {
+        return line.to_string();
+    };
+    let number = digits(behind, 10);
+    let name = behind[number.len()..].strip_prefix(" \"").and_then(|rest| rest.split_once('"'));
+    match name {
+        Some((_, rest)) => format!("Thread {number}{rest}"),
+        None => line.to_string(),
+    }
 }
 
 /// `Thread PID.TID`, and the name behind it: gdb has it in quotation marks where the stub has a
