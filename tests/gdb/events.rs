@@ -3,12 +3,11 @@
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
-use crate::program::{Server, compile, needs};
+use crate::program::{Server, compile, needs_gdb};
 use crate::session::{Guard, Session, end_of, listen};
 
 /// A session with both servers attached to a process of ours that sleeps; the transcripts.
 fn attached(commands: &[&str]) -> Vec<String> {
-    needs(&["gdb", "gdbserver"]);
     let program = compile("sleeper");
     [Server::Gdbs, Server::Ours]
         .into_iter()
@@ -52,7 +51,6 @@ crate::tests! {
         let program = compile("forks");
         let commands = ["break called", "continue", "bt", "continue"];
         let session = Session::new(&program, &commands);
-        needs(&["gdb", "gdbserver"]);
         // gdb hears of the children from its own server alone.
         let ours = session.run(Server::Ours);
         assert!(ours.transcript.contains("Breakpoint 1, called ()"), "{}", ours.transcript);
@@ -72,7 +70,7 @@ crate::tests! {
     }
 
     fn the_environment_and_the_arguments_of_a_program_that_gdb_runs() {
-        needs(&["gdb"]);
+        needs_gdb();
         let program = std::path::Path::new("/bin/sh");
         let commands = ["set remote exec-file /bin/sh", "set environment WHO=gdb", "set cwd /",
             "set args -c 'pwd; echo $WHO; exit 3'", "run"];

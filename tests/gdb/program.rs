@@ -43,7 +43,7 @@ impl Server {
 }
 
 /// Ends the test if a tool is not here.
-pub fn needs(tools: &[&str]) {
+fn needs(tools: &[&str]) {
     for tool in tools {
         if !Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()) {
             skip(&format!("there is no {tool} here"));
@@ -51,9 +51,14 @@ pub fn needs(tools: &[&str]) {
     }
 }
 
+/// Ends the test where there is no gdb, no server of gdb's own, or no compiler.
+pub fn needs_gdb() {
+    needs(&["gdb", "gdbserver", "gcc"]);
+}
+
 /// Compiles one of the programs in `programs`, and returns the path of it.
 pub fn compile(name: &str) -> PathBuf {
-    needs(&["gcc"]);
+    needs_gdb();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gdb/programs");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gdb");
     std::fs::create_dir_all(&dir).unwrap();

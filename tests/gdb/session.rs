@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::normal;
-use crate::program::{self, Server};
+use crate::program::Server;
 
 /// How long something may take that takes no time.
 const SOON: Duration = Duration::from_secs(60);
@@ -119,7 +119,6 @@ impl<'a> Session<'a> {
 
     /// The same session with both servers: what came of it must be the same. The transcript.
     pub fn compare(&self) -> String {
-        program::needs(&["gdb", "gdbserver"]);
         let theirs = self.run(Server::Gdbs);
         let ours = self.run(Server::Ours);
         assert!(

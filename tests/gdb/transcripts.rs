@@ -1,6 +1,6 @@
 //! What a user types, with gdb's own gdbserver and with the example: the same answers.
 
-use crate::program::{Server, compile, needs};
+use crate::program::{Server, compile};
 use crate::session::Session;
 
 /// A session with both servers; the transcript must have all of this.
@@ -221,7 +221,6 @@ crate::tests! {
 
     // gdbserver cannot write them under every kernel.
     fn vector_registers_are_written() {
-        needs(&["gdb"]);
         let program = compile("vectors");
         let commands = ["break here", "continue", "set variable $xmm3.v4_float[1] = 9.5",
             "p $xmm3.v4_float", "set variable $ymm5.v4_double[3] = 6.5", "p $ymm5.v4_double",
