@@ -34,6 +34,14 @@ crate::tests! {
         );
     }
 
+    fn steps_from_the_first_instruction() {
+        same(
+            "basic",
+            &["x/2i $pc", "stepi", "stepi", "x/i $pc", "stepi 10", "info threads", "kill"],
+            &["_start+3"],
+        );
+    }
+
     fn watch_a_local_and_a_global() {
         same(
             "basic",

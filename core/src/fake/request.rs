@@ -1,7 +1,7 @@
 //! Requests that run, stop and let go.
 
 use crate::backend::{NewTask, RawReason, Run, Setup, Thread};
-use crate::{Error, Pid, Result, Signal, Tid};
+use crate::{Error, EventFlags, Pid, Result, Signal, Tid};
 
 use super::kernel::Swallowed;
 use super::model::{Model, State, Task};
@@ -89,8 +89,12 @@ impl Model {
         if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
             self.go_on(tid);
         }
-        // The way out of the call, which no instruction of the program belongs to.
-        let runs = |task: &Task| matches!(&task.state, State::Runs) && task.held.is_none();
+        // The way out of the call, which no instruction of the program belongs to. Where calls are
+        // traced, the test says which there are.
+        let runs = |task: &Task| {
+            let traced = task.setup.is_some_and(|setup| setup.flags.contains(EventFlags::SYSCALL));
+            matches!(&task.state, State::Runs) && task.held.is_none() && !traced
+        };
         if ends_call && run == Run::Syscall && self.tasks.get(&tid).is_some_and(runs) {
             self.stop(tid, RawReason::Syscall);
         }
