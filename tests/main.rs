@@ -17,6 +17,7 @@ mod trace;
 mod attach;
 mod debug_inherit;
 mod debug_registers;
+mod debugger;
 mod endings;
 mod event_loop;
 mod exec;
@@ -50,6 +51,7 @@ fn main() {
         ("attach", attach::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
+        ("debugger", debugger::TESTS),
         ("endings", endings::TESTS),
         ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),
