@@ -28,7 +28,12 @@ pub fn transcript(text: &str) -> String {
         if line.starts_with("Reading ") && line.ends_with(" from remote target...") {
             continue;
         }
-        out += &named(&unnamed(line), &mut names);
+        let line = named(&unnamed(line), &mut names);
+        // The columns of a table are as wide as the ids.
+        match line.contains("Target Id") || line.contains("    Thread P") {
+            true => out += &line.split_whitespace().collect::<Vec<_>>().join(" "),
+            false => out += &line,
+        }
         out.push('\n');
     }
     out
