@@ -21,6 +21,7 @@ mod breakpoints_threads;
 mod debug_exact;
 mod debug_inherit;
 mod debug_registers;
+mod debugger;
 mod endings;
 mod event_loop;
 mod exec;
@@ -58,6 +59,7 @@ fn main() {
         ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
+        ("debugger", debugger::TESTS),
         ("endings", endings::TESTS),
         ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),

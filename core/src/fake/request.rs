@@ -1,7 +1,7 @@
 //! Requests that run, stop and let go.
 
 use crate::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
-use crate::{Error, Pid, Result, Signal, Tid};
+use crate::{Error, EventFlags, Pid, Result, Signal, Tid};
 
 use super::kernel::Swallowed;
 use super::model::{Model, State, Task};
@@ -55,9 +55,15 @@ impl Model {
     fn resume_thread(&mut self, Thread { pid, tid }: Thread, run: Run, mut signal: Option<Signal>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.run = run;
+        let mut ends_call = false;
         if let State::Stopped(stop) = &task.state {
             let reason = stop.reason;
             let reported = stop.reported;
+            ends_call = reported
+                && matches!(
+                    reason,
+                    RawReason::Execed { .. } | RawReason::Forked { .. } | RawReason::VforkDone
+                );
             if !reported {
                 // The kernel does not mind that nobody has seen this stop.
                 self.records.swallowed.push(Swallowed { pid, tid, reason });
@@ -82,6 +88,15 @@ impl Model {
         }
         if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
             self.go_on(tid);
+        }
+        // The way out of the call, which no instruction of the program belongs to. Where calls are
+        // traced, the test says which there are.
+        let runs = |task: &Task| {
+            let traced = task.setup.is_some_and(|setup| setup.flags.contains(EventFlags::SYSCALL));
+            matches!(&task.state, State::Runs) && task.held.is_none() && !traced
+        };
+        if ends_call && run == Run::Syscall && self.tasks.get(&tid).is_some_and(runs) {
+            self.stop(tid, RawReason::Syscall);
         }
     }
 

@@ -60,6 +60,8 @@ impl<B: Backend> Tracer<B> {
         slot.soft = super::software::Soft::default();
         // The call is not over: under SYSCALL its exit follows.
         slot.in_syscall = true;
+        slot.ends_call = B::STOP_SCOPE == StopScope::Thread;
+        slot.steps_out = false;
         // What the kernel was told of this thread may be what it was told of another one.
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;

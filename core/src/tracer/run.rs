@@ -132,7 +132,12 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }
+        let steps = how == Resume::Step;
+        let slot = self.table.slot_mut(index);
+        slot.steps_out = steps && slot.ends_call;
         let run = match how {
+            // The system call is to be left first: the kernel would take its end for the step.
+            Resume::Step if self.table.slot(index).ends_call => Run::Syscall,
             Resume::Step => Run::Step,
             Resume::Continue if self.stops_at_syscalls(index) => Run::Syscall,
             Resume::Continue => Run::Continue,

@@ -48,6 +48,11 @@ pub(super) struct Slot {
     pub(super) applied: Option<Setup>,
     /// Its last stop was inside a system call, so that the next system-call stop is the exit.
     pub(super) in_syscall: bool,
+    /// Its stop is near the end of a system call that has done its work: a fork, an exec. Where a
+    /// stop stops one thread, the kernel takes the way out of it for a step.
+    pub(super) ends_call: bool,
+    /// It leaves such a call, to make a step then.
+    pub(super) steps_out: bool,
     /// It runs to the exit of a system call, which is an event whatever its process reports.
     pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
@@ -336,6 +341,8 @@ impl Table {
             run: Run::Continue,
             applied: None,
             in_syscall: false,
+            ends_call: false,
+            steps_out: false,
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,

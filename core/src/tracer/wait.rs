@@ -208,6 +208,9 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
+        slot.ends_call = B::STOP_SCOPE == StopScope::Thread
+            && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
+        let steps_out = std::mem::take(&mut slot.steps_out);
         slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
         slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
         slot.soft.interrupted = matches!(
@@ -278,6 +281,11 @@ impl<B: Backend> Tracer<B> {
             RawReason::SyscallFiltered => {
                 self.queue(index, StopReason::SyscallEntry);
                 Ok(())
+            }
+            RawReason::Syscall | RawReason::SyscallExit if steps_out => {
+                // Out of the call; now for the instruction.
+                self.table.slot_mut(index).run = Run::Step;
+                self.run_silently(index)
             }
             RawReason::Syscall | RawReason::SyscallExit if self.table.slot(index).to_exit => {
                 self.queue(index, StopReason::SyscallExit);
