@@ -41,7 +41,8 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(other);
             let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
             if !first && known {
-                self.queue_thread_exit(flags, thread.pid, tid);
+                let told = self.table.process(process).told();
+                self.queue_thread_exit(told, thread.pid, tid);
             }
             if other != index {
                 self.lose(other, None);
@@ -152,7 +153,7 @@ impl<B: Backend> Tracer<B> {
         }
         entry.ended = Some(status);
         entry.halted = None;
-        let (pid, flags) = (entry.pid, entry.setup.flags);
+        let (pid, flags) = (entry.pid, entry.told());
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
