@@ -48,6 +48,7 @@ struct Owed {
 #[derive(Default)]
 pub(crate) struct Model {
     processes: BTreeMap<Pid, Process>,
+    killed_early: BTreeSet<Pid>,
     owed: Vec<Owed>,
     pub(crate) counts: Counts,
 }
@@ -63,7 +64,8 @@ impl Model {
         self.begins(pid, Process { maker, starting: true, ..Process::default() });
     }
 
-    fn begins(&mut self, pid: Pid, process: Process) {
+    fn begins(&mut self, pid: Pid, mut process: Process) {
+        process.killed |= self.killed_early.remove(&pid);
         self.counts.processes += 1;
         match self.processes.insert(pid, process) {
             Some(old) if !old.let_go => self.deviates(format!("{pid} begins twice")),
@@ -72,9 +74,13 @@ impl Model {
     }
 
     pub(crate) fn kills(&mut self, pid: Pid) {
-        if let Some(process) = self.processes.get_mut(&pid) {
-            self.counts.killed += u64::from(!process.killed);
-            process.killed = true;
+        match self.processes.get_mut(&pid) {
+            Some(process) if !process.let_go => {
+                self.counts.killed += u64::from(!process.killed);
+                process.killed = true;
+            }
+            // The tracer knows of it, and its first event is in the queue.
+            _ => drop(self.killed_early.insert(pid)),
         }
     }
 
@@ -125,8 +131,8 @@ impl Model {
                         self.deviates(format!("{event:?}, and nobody has killed the parent"));
                     }
                 }
-                if matches!(fork.child, Half::Gone) {
-                    // Only the tracer kills, and it cannot have known this one.
+                let early = self.killed_early.contains(&fork.child_pid);
+                if matches!(fork.child, Half::Gone) && !early {
                     self.deviates(format!("{event:?}, and nobody has killed the child"));
                 }
                 let maker = fork.parent_pid;

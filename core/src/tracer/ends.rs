@@ -214,7 +214,7 @@ impl<B: Backend> Tracer<B> {
             let Ok(to) = self.backend.real_parent(pid) else { continue };
             self.table.set_real_parent(child, Some(to));
             if to != dead {
-                self.queue_reparented(self.table.process(child).setup.flags, pid, dead, to);
+                self.queue_reparented(self.table.process(child).told(), pid, dead, to);
             }
         }
     }
