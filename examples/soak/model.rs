@@ -139,7 +139,10 @@ impl Model {
                 let starting = fork.kind == ForkKind::Vfork;
                 // A maker that was killed may not have said how.
                 let perhaps_vforked = matches!(fork.parent, Half::Gone);
-                let new = Process { maker, starting, perhaps_vforked, ..Process::default() };
+                // The tracer knew of it before this was told.
+                let let_go = matches!(fork.child, Half::LetGo);
+                let new =
+                    Process { maker, starting, perhaps_vforked, let_go, ..Process::default() };
                 self.begins(fork.child_pid, new);
             }
             Event::ThreadExited { pid, tid } => {

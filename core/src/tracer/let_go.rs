@@ -89,6 +89,17 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         let older = self.ready.iter().rposition(of_older).map_or(0, |at| at + 1);
+        for ready in &mut self.ready {
+            // Its making is still to be told of.
+            match ready {
+                Ready::Fork(pair) if pair.child_pid == pid => {
+                    if let Side::Stopped(_) = pair.child {
+                        pair.child = Side::LetGo;
+                    }
+                }
+                _ => {}
+            }
+        }
         let mut at = 0;
         self.ready.retain(|ready| {
             at += 1;

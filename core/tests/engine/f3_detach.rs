@@ -1,7 +1,7 @@
 //! F3: who is let go runs on as if it had never been traced.
 
 use trapline_core::fake::{LinuxRules, Rules};
-use trapline_core::{Event, EventFlags, ForkKind, Pid, Signal, StopReason};
+use trapline_core::{Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason};
 
 use crate::common::*;
 
@@ -176,5 +176,24 @@ both! {
         world.tracer().detach_process(pid).unwrap();
         world.over();
         assert!(!world.kernel.is_traced(pid));
+    }
+}
+
+both! {
+    fn a_child_whose_fork_is_in_the_queue<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        // Both halves come while another process is attached to.
+        world.kernel.meanwhile(2);
+        let other = world.kernel.start();
+        world.tracer().attach(other).unwrap();
+        assert!(world.tracer().processes().any(|known| known == child));
+        world.tracer().detach_process(child).unwrap();
+        let fork = world.forked();
+        assert!(matches!(fork.child, Half::LetGo), "{fork:?}");
+        world.go(fork);
+        world.run_all();
+        assert!(!world.kernel.is_traced(child) && world.kernel.acts(world.main(child)));
+        world.idle();
     }
 }
