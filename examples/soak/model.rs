@@ -35,6 +35,8 @@ struct Process {
     starting: bool,
     killed: bool,
     let_go: bool,
+    /// What came of it, for a message.
+    history: Vec<String>,
 }
 
 /// An end that must come, within so many events.
@@ -107,6 +109,15 @@ impl Model {
         if let Some(at) = self.owed.iter().position(|owed| owed.events == 0) {
             let Owed { why, .. } = self.owed.swap_remove(at);
             self.deviates(why);
+        }
+        let forked = match event {
+            Event::Forked(fork) => Some(fork.child_pid),
+            _ => None,
+        };
+        for pid in event.pid().into_iter().chain(forked) {
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.history.push(format!("{event:?}"));
+            }
         }
         match event {
             Event::Stopped(stop) => self.stops(stop, event),
@@ -213,9 +224,10 @@ impl Model {
                 if code != of(process.execs) && code != of(other) {
                     let (forks, execs) = (process.forks, process.execs);
                     self.deviates(format!(
-                        "{pid} says {} forks and {} execs; {forks} and {execs} came",
+                        "{pid} says {} forks and {} execs; {forks} and {execs} came: {:#?}",
                         code % FORKS,
-                        code / FORKS
+                        code / FORKS,
+                        process.history
                     ));
                 }
                 if process.vforks_done != process.vforks && !process.killed {

@@ -166,7 +166,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.backend.forget(pid);
         for (_, makers) in &mut self.early {
-            makers.retain(|&maker| maker != pid);
+            makers.retain(|maker| maker.pid != pid);
         }
         self.early.retain(|(_, makers)| !makers.is_empty());
         // Who was killed, or ended with others, may have been in a fork.
