@@ -60,6 +60,7 @@ fn main() {
         random: Random::new(options.seed),
         model: Model::default(),
         roots: BTreeSet::new(),
+        leaving: Vec::new(),
         detached: Vec::new(),
         events: 0,
     };
@@ -92,7 +93,9 @@ struct Soak {
     model: Model,
     /// The programs that this has started, and that are traced.
     roots: BTreeSet<Pid>,
-    /// Those that were let go.
+    /// Those that were let go, and whose children are still to be taken.
+    leaving: Vec<Pid>,
+    /// The same, as ordinary children.
     detached: Vec<Child>,
     events: u64,
 }
@@ -124,6 +127,7 @@ impl Soak {
             }
             let Some(event) = tracer.wait()? else { break };
             if matches!(event, Event::Woken) {
+                self.takes_children(&mut tracer);
                 if last.elapsed() > QUIET {
                     let left: Vec<Pid> = tracer.processes().collect();
                     self.model.deviates(format!("nothing comes any more of {left:?}"));
@@ -139,6 +143,7 @@ impl Soak {
             }
             self.answers(&mut tracer, event)?;
         }
+        self.takes_children(&mut tracer);
         ended.store(true, Ordering::SeqCst);
         let _ = clock.join();
         Ok(())
@@ -175,7 +180,6 @@ impl Soak {
                     self.leaves(pid);
                     tracer.resume(event, Resume::Continue)?;
                     tracer.detach_process(pid)?;
-                    self.takes_child(tracer, pid);
                     return Ok(());
                 }
             }
@@ -211,20 +215,26 @@ impl Soak {
         for &pid in &pids {
             self.leaves(pid);
         }
-        tracer.detach(event)?;
-        for pid in pids {
-            self.takes_child(tracer, pid);
-        }
-        Ok(())
+        tracer.detach(event)
     }
 
     fn leaves(&mut self, pid: Pid) {
         self.model.lets_go(pid);
-        self.roots.remove(&pid);
+        if self.roots.remove(&pid) {
+            self.leaving.push(pid);
+        }
     }
 
-    fn takes_child(&mut self, tracer: &mut Tracer, pid: Pid) {
-        self.detached.extend(tracer.take_child(pid));
+    /// What the kernel holds is let go by a later wait, and its child is there then.
+    fn takes_children(&mut self, tracer: &mut Tracer) {
+        let detached = &mut self.detached;
+        self.leaving.retain(|&pid| match tracer.take_child(pid) {
+            Some(child) => {
+                detached.push(child);
+                false
+            }
+            None => true,
+        });
     }
 
     /// All that was let go ends by itself; nobody is left stopped, and no zombie of ours.
