@@ -100,6 +100,15 @@ crate::tests! {
     }
 
     fn f4_no_zombies_wanted() {
+        if cfg!(target_os = "freebsd") {
+            // The kernel hands a traced child to its real parent without asking what that one
+            // wants (`proc_reap` in `kern_exit.c`): no tracer can change it.
+            for name in ["nocldwait", "ignored"] {
+                assert!(untraced(name).contains("None"));
+                assert!(traced(name, How::Whole).contains("signal 15"));
+            }
+            return;
+        }
         same("nocldwait");
         same("ignored");
     }

@@ -41,7 +41,8 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(other);
             let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
             if !first && known {
-                self.queue_thread_exit(flags, thread.pid, tid);
+                let told = self.table.process(process).told();
+                self.queue_thread_exit(told, thread.pid, tid);
             }
             if other != index {
                 self.lose(other, None);
@@ -156,7 +157,7 @@ impl<B: Backend> Tracer<B> {
         }
         entry.ended = Some(status);
         entry.halted = None;
-        let (pid, flags) = (entry.pid, entry.setup.flags);
+        let (pid, flags) = (entry.pid, entry.told());
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
@@ -169,7 +170,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.backend.forget(pid);
         for (_, makers) in &mut self.early {
-            makers.retain(|&maker| maker != pid);
+            makers.retain(|maker| maker.pid != pid);
         }
         self.early.retain(|(_, makers)| !makers.is_empty());
         // Who was killed, or ended with others, may have been in a fork.
@@ -218,7 +219,7 @@ impl<B: Backend> Tracer<B> {
             let Ok(to) = self.backend.real_parent(pid) else { continue };
             self.table.set_real_parent(child, Some(to));
             if to != dead {
-                self.queue_reparented(self.table.process(child).setup.flags, pid, dead, to);
+                self.queue_reparented(self.table.process(child).told(), pid, dead, to);
             }
         }
     }

@@ -44,6 +44,7 @@ impl<B: Backend> Tracer<B> {
             if let Some(process) = process {
                 // All at once, for while one is let go, an exec can take the token of another.
                 self.table.process_mut(process).letting_go = true;
+                self.silence(stop.pid);
             }
             stops.push((stop, process));
         }
@@ -72,9 +73,40 @@ impl<B: Backend> Tracer<B> {
     /// As [`detach`](Tracer::detach).
     pub fn detach_process(&mut self, pid: Pid) -> Result<()> {
         match self.traced(pid) {
-            Ok(process) => self.let_go_running(process),
+            Ok(process) => {
+                self.silence(pid);
+                self.let_go_running(process)
+            }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Takes back what is queued of a process that is let go, but for its stops and forks, which
+    /// go their own ways. One that had this id before, and whose end is in the queue, is told of.
+    fn silence(&mut self, pid: Pid) {
+        let of_older = |ready: &Ready| match ready {
+            Ready::Exited { process } => self.table.process(*process).pid == pid,
+            _ => false,
+        };
+        let older = self.ready.iter().rposition(of_older).map_or(0, |at| at + 1);
+        for ready in &mut self.ready {
+            // Its making is still to be told of.
+            match ready {
+                Ready::Fork(pair) if pair.child_pid == pid => {
+                    if let Side::Stopped(_) = pair.child {
+                        pair.child = Side::LetGo;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut at = 0;
+        self.ready.retain(|ready| {
+            at += 1;
+            let of_it = matches!(ready, Ready::ThreadExited { pid: of, .. }
+                | Ready::Reparented { pid: of, .. } if *of == pid);
+            at <= older || !of_it
+        });
     }
 
     /// Lets a halted process go; see [`detach`](Tracer::detach).

@@ -109,8 +109,8 @@ pub struct Tracer<B: Backend> {
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
     /// Children that were shown while their maker's half may still have been on the way, with
-    /// those that may have made them.
-    early: Vec<(Pid, Vec<Pid>)>,
+    /// the threads that may have made them and have said nothing since.
+    early: Vec<(Pid, Vec<Thread>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that were halted.

@@ -14,7 +14,7 @@ use crate::{Backend, Ending, ExitStatus, ForkKind, Pid, Result, Tid};
 
 use super::fork::Awaited;
 use super::software::image::Shared;
-use super::table::Process;
+use super::table::{Process, Slot};
 use super::{ForkPair, Side, Tracer};
 
 /// A stop or an end of a task that nobody has announced yet.
@@ -151,11 +151,14 @@ impl<B: Backend> Tracer<B> {
         Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
     }
 
-    /// The living processes that may have made a child of this parent.
-    fn makers(&self, parent: Pid) -> Vec<Pid> {
+    /// The threads that may have made a child of this parent, and have yet to say so.
+    fn makers(&self, parent: Pid) -> Vec<Thread> {
         let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == Some(parent);
-        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
-        living.map(|(_, p)| p).filter(|p| p.pid == parent || sibling(p)).map(|p| p.pid).collect()
+        let living = self.table.processes().map(|(_, p)| p).filter(|p| p.ended.is_none());
+        let makers = living.filter(|p| p.pid == parent || sibling(p));
+        let slots = makers.flat_map(|p| &p.threads).map(|&index| self.table.slot(index));
+        let silent = |slot: &&Slot| !Self::MAKES_SIBLINGS || !slot.is_stopped();
+        slots.filter(silent).map(|slot| slot.thread).collect()
     }
 
     /// Whether a process can make a sibling: only where a thread is a process of a kind.

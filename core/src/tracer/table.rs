@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{CpuSet, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, EventFlags, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
 
 use super::hardware::{ProcessDebug, ThreadDebug};
 
@@ -176,6 +176,11 @@ impl Process {
             image: None,
             stripped: false,
         }
+    }
+
+    /// The events that the user is told: of one that is being let go its end alone.
+    pub(super) fn told(&self) -> EventFlags {
+        if self.letting_go { EventFlags::empty() } else { self.setup.flags }
     }
 
     pub(super) fn is_halted(&self) -> bool {
