@@ -59,6 +59,10 @@ impl<R> Default for Software<R> {
     }
 }
 
+/// How many times to look for a thread that the kernel does not hold, as it does for a moment in a
+/// page fault on a busy machine.
+const HELD_TRIES: u32 = 20;
+
 impl<B: Backend> Tracer<B> {
     pub(super) fn insert_software(
         &mut self,
@@ -143,15 +147,27 @@ impl<B: Backend> Tracer<B> {
             return request(self, thread);
         }
         let pid = self.table.process(process).pid;
-        self.at_rest(process, |tracer| {
-            if tracer.traced(pid)? != process {
-                return Err(Error::Gone);
+        let mut request = Some(request);
+        let mut tries = 0;
+        loop {
+            let result = self.at_rest(process, |tracer| {
+                if tracer.traced(pid)? != process {
+                    return Err(Error::Gone);
+                }
+                match (tracer.stopped_in_family(process), request.take()) {
+                    (Some(thread), Some(request)) => request(tracer, thread),
+                    (_, kept) => {
+                        request = kept;
+                        Err(Error::NotStopped)
+                    }
+                }
+            });
+            tries += 1;
+            let held = request.is_some() && matches!(result, Err(Error::NotStopped));
+            if !held || tries == HELD_TRIES || self.traced(pid).ok() != Some(process) {
+                return result;
             }
-            match tracer.stopped_in_family(process) {
-                Some(thread) => request(tracer, thread),
-                None => Err(Error::NotStopped),
-            }
-        })
+        }
     }
 
     /// The image of a process, made if it has none yet: it may be that of another one.

@@ -157,6 +157,30 @@ both! {
         }
     }
 
+    fn what_a_vfork_child_inserts_after_its_exec_stays<R>() {
+        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+        world.put(pid, CODE);
+        let main = world.main(pid);
+        let child = world.kernel.fork(main, ForkKind::Vfork);
+        let fork = world.forked();
+        world.go(fork);
+        // The exec is reported before the end of the parent's wait.
+        world.kernel.hold(main);
+        world.kernel.exec(world.main(child), "other");
+        world.kernel.map(child, CODE, &[0x90]);
+        let stop = world.stop_for(StopReason::Execed { former_tid: None });
+        let id = world.put(child, CODE);
+        world.kernel.release(main);
+        world.go(stop);
+        world.run_all();
+        assert_eq!(world.tracer().breakpoints(child).unwrap().count(), 1);
+        world.kernel.jump(world.main(child), CODE);
+        let stop = world.hits(id, CODE);
+        assert_eq!(stop.pid(), child);
+        world.go(stop);
+        world.idle();
+    }
+
     fn an_exec_forgets_them<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let id = world.put(pid, CODE);

@@ -157,11 +157,13 @@ impl<B: Backend> Tracer<B> {
         slot.soft.in_vfork = false;
         slot.soft.lends = false;
         let child = slot.soft.vfork_child.take();
-        if let Some(child) = child.and_then(|child| self.table.find_process(child)) {
-            // Its exec or its end may be reported only after this.
+        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        let child = child.and_then(|child| self.table.find_process(child));
+        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
+        if let Some(child) = child.filter(|&child| same(&self.table.process(child).image)) {
+            // Its exec or its end is reported only after this.
             self.leave_image(child);
         }
-        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
         let family = self.family(process);
         let mut threads = family.iter().flat_map(|&p| &self.table.process(p).threads);
         let lent = threads.any(|&i| self.table.slot(i).soft.lends);
