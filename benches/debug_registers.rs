@@ -9,9 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use trapline::{
-    Event, EventFlags, Halted, HardwareBreakpoint, HardwareKind, Pid, Resume, Tracer,
-};
+use trapline::{Event, EventFlags, Halted, HardwareBreakpoint, HardwareKind, Pid, Resume, Tracer};
 
 use common::traced::tracer;
 use common::tracee::command_with;
@@ -70,8 +68,7 @@ impl Crowd {
     /// The time that this many armings and disarmings take, each by itself.
     fn run(&mut self, n: u64) -> (Duration, Duration) {
         let (mut arming, mut disarming) = (Duration::ZERO, Duration::ZERO);
-        let breakpoint =
-            HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
+        let breakpoint = HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
         for _ in 0..n {
             let start = Instant::now();
             let id = self.tracer.insert(self.pid, breakpoint).expect("insert");
@@ -85,8 +82,7 @@ impl Crowd {
 
     /// How many requests each takes.
     fn requests(&mut self) -> (u64, u64) {
-        let breakpoint =
-            HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
+        let breakpoint = HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
         let before = self.tracer.requests();
         let id = self.tracer.insert(self.pid, breakpoint).expect("insert");
         let armed = self.tracer.requests();

@@ -172,8 +172,7 @@ impl SelfTest {
             builder = builder.placement(Placement::ShareCpu);
         }
         let mut tracer = builder.build()?;
-        let mut report =
-            Report { execute: Hits::default(), write: Hits::default(), free_slots: 0 };
+        let mut report = Report { execute: Hits::default(), write: Hits::default(), free_slots: 0 };
         let mut probes = BTreeMap::new();
         let mut stops = Vec::new();
         for _ in 0..self.programs.max(1) {
@@ -223,12 +222,12 @@ impl SelfTest {
         tracer.write_memory(stop, probe.at, Probe::code())?;
         probe.start(&mut registers, self.rounds);
         tracer.set_registers(stop, &registers)?;
-        let mut insert = |addr, len, kind| {
-            match tracer.insert(stop.pid(), HardwareBreakpoint { addr, len, kind }) {
-                Ok(id) => Ok(Some(id)),
-                Err(Error::NoFreeSlot { .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
+        let mut insert = |addr, len, kind| match tracer
+            .insert(stop.pid(), HardwareBreakpoint { addr, len, kind })
+        {
+            Ok(id) => Ok(Some(id)),
+            Err(Error::NoFreeSlot { .. }) => Ok(None),
+            Err(error) => Err(error),
         };
         Ok(Probed {
             execute: insert(probe.function(), 1, HardwareKind::Execute)?,

@@ -31,8 +31,7 @@ struct Session<'a> {
 pub(crate) fn run(options: &Options) -> Result<i32, Failure> {
     let follow = if options.follow { FollowFork::Both } else { FollowFork::Parent };
     // A child has the variable at the same address; what an exec starts is looked at anew.
-    let inherit =
-        InheritDebug { fork: Inherit::Copy, vfork: Inherit::Copy, exec: Inherit::Clear };
+    let inherit = InheritDebug { fork: Inherit::Copy, vfork: Inherit::Copy, exec: Inherit::Clear };
     let mut tracer = Tracer::builder()
         .events(EventFlags::PROCESS)
         .follow_fork(follow)

@@ -10,7 +10,7 @@ use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
 use super::software::image::Shared;
-use super::table::{Process, State};
+use super::table::{Interrupt, Process, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
 /// A fork that the parent reported, and the child has not.
@@ -229,6 +229,9 @@ impl<B: Backend> Tracer<B> {
         }
         // First, for it may be killed while it is let go, and that is told later.
         if flags.contains(flag) {
+            if let Side::Stopped(place) = pair.parent {
+                self.table.slot_mut(place.index).interrupt = Interrupt::None;
+            }
             self.ready.push_back(Ready::Fork(pair));
         } else {
             for side in [pair.child, pair.parent] {

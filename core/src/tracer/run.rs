@@ -284,6 +284,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Runs a thread on whose stop nobody wants to hear of; in a halted process it rests instead.
     pub(super) fn run_silently(&mut self, index: u32) -> Result<()> {
+        if self.table.slot(index).interrupt == Interrupt::Asked {
+            self.queue(index, StopReason::Interrupted);
+            return Ok(());
+        }
         if self.table.process_of(index).is_halted() {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());

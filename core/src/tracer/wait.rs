@@ -242,6 +242,10 @@ impl<B: Backend> Tracer<B> {
             self.queue(index, StopReason::Started);
             return Ok(());
         }
+        if interrupt == Interrupt::Asked {
+            // Any stop has answered the kernel's request; the user's, one that is shown.
+            self.table.slot_mut(index).interrupt = interrupt;
+        }
         match reason {
             RawReason::Paused if announced => self.thread_started(index),
             RawReason::Paused if interrupt == Interrupt::Asked => {
@@ -362,7 +366,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     pub(super) fn queue(&mut self, index: u32, reason: StopReason) {
-        self.table.slot_mut(index).state = State::Queued(reason);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Queued(reason);
+        slot.interrupt = Interrupt::None;
         self.ready.push_back(Ready::Stop(self.table.place(index)));
     }
 

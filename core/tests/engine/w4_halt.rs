@@ -282,6 +282,18 @@ both! {
         world.idle();
     }
 
+    fn a_stop_that_is_not_shown_answers_no_interrupt<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        world.kernel.thread(main); // on Linux it stops before the interrupt can stop it
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        assert_eq!(stop.pid(), pid);
+        world.go(stop);
+        world.idle();
+        assert!(world.kernel.acts(main));
+    }
+
     fn another_event_answers_an_interrupt<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         world.kernel.signal(pid, Signal::USR1);
