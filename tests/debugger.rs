@@ -107,7 +107,7 @@ crate::tests! {
         let stop = spawned(&mut tracer, fixture("thread-churn", &["4"]));
         let pid = stop.pid();
         tracer.resume(stop, Resume::Continue).unwrap();
-        for round in 0..100 {
+        for round in 0..40 {
             tracer.interrupt(pid).unwrap();
             let stop = next_stop(&mut tracer);
             let halted = tracer.halt(stop).unwrap();

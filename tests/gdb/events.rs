@@ -59,6 +59,18 @@ crate::tests! {
         assert_eq!(ours.program, "forked: 500\nvforked: 600\n");
     }
 
+    // gdbstub has no word for an exec, so gdb sees a SIGTRAP at the first instruction.
+    fn an_exec_stops_and_forgets_the_breakpoints() {
+        let program = compile("execs");
+        let commands = ["break main", "continue", "p argc", "continue", "continue", "p argc",
+            "delete", "continue"];
+        let ours = Session::new(&program, &commands).run(Server::Ours).transcript;
+        for expected in ["$1 = 1", "Program received signal SIGTRAP", "$2 = 2", "code 05]"] {
+            assert!(ours.contains(expected), "no {expected:?} in:\n{ours}");
+        }
+        assert!(ours.ends_with("-- errors:\n"), "{ours}");
+    }
+
     fn a_server_that_stays_runs_one_program_after_the_other() {
         let program = compile("basic");
         let path = format!("set remote exec-file {}", program.display());

@@ -60,20 +60,19 @@ pub fn needs_gdb() {
 pub fn compile(name: &str) -> PathBuf {
     needs_gdb();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gdb/programs");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gdb");
+    // Tests run side by side, and gdb minds if a program changes.
+    let test = std::env::var(crate::harness::TEST).unwrap_or_default().replace("::", ".");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gdb").join(test);
     std::fs::create_dir_all(&dir).unwrap();
-    // Tests run side by side: each compiles for itself, and the last one to be done stays.
-    let mine = dir.join(format!("{name}.{}", std::process::id()));
+    let program = dir.join(name);
     let status = Command::new("gcc")
         .args(["-g", "-O0", "-pthread", "-fno-omit-frame-pointer", "-o"])
-        .arg(&mine)
+        .arg(&program)
         .arg(source.join(format!("{name}.c")))
         .status()
         .unwrap();
     assert!(status.success(), "gcc of {name}.c");
-    let path = dir.join(name);
-    std::fs::rename(mine, &path).unwrap();
-    path
+    program
 }
 
 /// Makes this binary a program to debug.
