@@ -24,6 +24,7 @@ mod golden;
 mod halt;
 mod hosts;
 mod kill;
+mod kinds;
 mod memory;
 mod namespace;
 mod parents;
@@ -47,6 +48,7 @@ fn main() {
         ("halt", halt::TESTS),
         ("hosts", hosts::TESTS),
         ("kill", kill::TESTS),
+        ("kinds", kinds::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("parents", parents::TESTS),
