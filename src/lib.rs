@@ -39,10 +39,11 @@ pub mod os;
 pub use trapline_arch_x86_64 as x86_64;
 pub use trapline_core::backend;
 pub use trapline_core::{
-    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Ending, Error, Event, EventFlags,
-    ExitStatus, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind, Next,
-    Pid, ProcessInfo, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
-    Stopped, Syscall, Tid, TrapCauses, Waker,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, CpuSet, Ending, Error, Event,
+    EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
+    HardwareBreakpoint, HardwareKind, Next, Pid, Placement, ProcessInfo, Readiness, Result, Resume,
+    Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses,
+    Waker,
 };
 
 cfg_if::cfg_if! {

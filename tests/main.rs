@@ -16,9 +16,11 @@ mod trace;
 
 mod attach;
 mod endings;
+mod event_loop;
 mod exec;
 mod exits;
 mod flags;
+mod follow;
 mod fork;
 mod golden;
 mod halt;
@@ -28,10 +30,14 @@ mod kinds;
 mod memory;
 mod namespace;
 mod parents;
+mod placement;
+mod real_parents;
 mod requests;
+mod sharding;
 mod signals;
 mod spawn;
 mod threads;
+mod timing;
 mod vfork;
 mod waiting;
 
@@ -40,9 +46,11 @@ fn main() {
     let all = [
         ("attach", attach::TESTS),
         ("endings", endings::TESTS),
+        ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),
         ("exits", exits::TESTS),
         ("flags", flags::TESTS),
+        ("follow", follow::TESTS),
         ("fork", fork::TESTS),
         ("golden", golden::TESTS),
         ("halt", halt::TESTS),
@@ -51,10 +59,14 @@ fn main() {
         ("kinds", kinds::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
+        ("placement", placement::TESTS),
         ("parents", parents::TESTS),
+        ("real_parents", real_parents::TESTS),
         ("requests", requests::TESTS),
+        ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
+        ("timing", timing::TESTS),
         ("threads", threads::TESTS),
         ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),

@@ -1,127 +1,133 @@
-//! F4: real parents, those too that nobody traces, and what they see.
+//! F4: a parent sees of its children what it sees without a tracer: each program runs untraced and
+//! traced, and says the same.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use trapline::{Event, EventFlags, ExitStatus, Pid, Resume, StopReason, Tracer};
+use trapline::{Event, EventFlags, FollowFork, Half, Resume, Tracer};
 
-use crate::common::*;
 use crate::fixtures::fixture;
 
-/// Starts a fixture, untraced, that says some pids.
-fn family(name: &str, args: &[&str]) -> (Child, Vec<Pid>) {
-    let mut child = fixture(name, args).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let pids = line.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
-    let pids = pids.collect();
-    (child, pids)
+/// How a program is traced.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// With all its children, and all events.
+    Whole,
+    /// With all its children, and no event but the ends.
+    Quietly,
+    /// Its children are let go at their forks.
+    Alone,
+    /// It is let go at its first fork, and its child is traced: the tracer is no ancestor's tracer.
+    Children,
+    /// As [`Whole`](How::Whole), and each parent runs before its child.
+    ParentsFirst,
 }
 
-fn of(child: &Child) -> Pid {
-    Pid::from_raw(child.id() as i32)
+/// What a program says that nobody traces.
+fn untraced(name: &str) -> String {
+    let output = fixture("family", &[name]).stderr(Stdio::inherit()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{name}: {} after {said}", output.status);
+    said
 }
 
-fn signal(pid: Pid, signal: i32) {
-    // SAFETY: sends a signal to a process of this test.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
+/// What it says under a tracer.
+fn traced(name: &str, how: How) -> String {
+    let flags = match how {
+        How::Quietly => EventFlags::empty(),
+        _ => EventFlags::all().difference(EventFlags::SYSCALL),
+    };
+    let follow = match how {
+        How::Alone => FollowFork::Parent,
+        How::Children => FollowFork::Child,
+        _ => FollowFork::Both,
+    };
+    let mut tracer = Tracer::builder().events(flags).follow_fork(follow).build().unwrap();
+    let mut command = fixture("family", &[name]);
+    command.stdout(Stdio::piped());
+    let mut spawned = tracer.spawn(command).unwrap();
+    let mut stdout = spawned.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut stdout, &mut said).unwrap();
+        said
+    });
+    let mut ended = None;
+    while let Some(event) = tracer.wait().unwrap() {
+        match event {
+            Event::Exited { pid, status, .. } if pid == spawned.pid => ended = Some(status),
+            Event::Forked(fork) if matches!(how, How::ParentsFirst) => {
+                for half in [fork.parent, fork.child] {
+                    if let Half::Stopped(stop) = half {
+                        tracer.resume(stop, Resume::Continue).unwrap();
+                    }
+                }
+            }
+            other => tracer.resume(other, Resume::Continue).unwrap(),
+        }
+    }
+    let said = reader.join().unwrap();
+    match ended {
+        Some(status) => assert_eq!(status, trapline::ExitStatus::Code(0), "{name}: {said}"),
+        None => {
+            let mut child = tracer.take_child(spawned.pid).expect("let go");
+            assert!(child.wait().unwrap().success(), "{name}: {said}");
+        }
+    }
+    said
 }
 
-/// Attaches, and runs the process on.
-fn attached(pid: Pid) -> Tracer {
-    let mut tracer = tracer(EventFlags::PROCESS);
-    tracer.attach(pid).unwrap();
-    let stop = next_stop(&mut tracer);
-    assert_eq!(stop.reason(), StopReason::Started);
-    tracer.resume(stop, Resume::Continue).unwrap();
-    tracer
+/// A program says the same however it is traced.
+fn same(name: &str) {
+    let expected = untraced(name);
+    assert!(expected.lines().count() > 1, "{name} says too little: {expected}");
+    for how in [How::Whole, How::Quietly, How::Alone, How::Children, How::ParentsFirst] {
+        let said = traced(name, how);
+        assert_eq!(said, expected, "{name}, {how:?}");
+    }
 }
 
 crate::tests! {
-    // The real parent sees no stops of the tracer's; it gets the end after the tracer, and a
-    // SIGCHLD.
-    fn f4_the_real_parent_waits_as_ever() {
-        let (mut guardian, pids) = family("guardian", &[]);
-        let child = pids[0];
-        let mut tracer = attached(child);
-        assert_eq!(tracer.process(child).unwrap().real_parent, Some(of(&guardian)));
-        for _ in 0..5 {
-            tracer.interrupt(child).unwrap();
-            let stop = next_stop(&mut tracer);
-            assert_eq!(stop.reason(), StopReason::Interrupted);
-            std::thread::sleep(Duration::from_millis(5));
-            tracer.resume(stop, Resume::Continue).unwrap();
-        }
-        signal(child, libc::SIGTERM);
-        let stop = next_stop(&mut tracer);
-        tracer.resume(stop, Resume::Continue).unwrap();
-        std::thread::sleep(Duration::from_millis(150));
-        assert!(guardian.try_wait().unwrap().is_none(), "the tracer has not waited yet");
-        match tracer.wait().unwrap() {
-            Some(Event::Exited { pid, status, real_parent }) => {
-                assert_eq!((pid, status), (child, ExitStatus::Code(9)));
-                assert_eq!(real_parent, Some(of(&guardian)));
-            }
-            other => panic!("{other:?}"),
-        }
-        assert!(tracer.wait().unwrap().is_none());
-        assert_eq!(guardian.wait().unwrap().code(), Some(9));
+    fn f4_statuses_by_wait() {
+        same("wait");
     }
 
-    // One that is let go, stopped or running, is its parent's as before.
-    fn f4_the_real_parent_of_one_let_go() {
-        for stopped in [true, false] {
-            let (mut guardian, pids) = family("guardian", &[]);
-            let mut tracer = attached(pids[0]);
-            if stopped {
-                tracer.interrupt(pids[0]).unwrap();
-                let stop = next_stop(&mut tracer);
-                tracer.detach(stop).unwrap();
-            } else {
-                tracer.detach_process(pids[0]).unwrap();
-            }
-            signal(pids[0], libc::SIGTERM);
-            let code = guardian.wait().unwrap().code();
-            // Once nobody traces it, its parent may be told that it goes on.
-            let told = cfg!(target_os = "freebsd") && code == Some(109);
-            assert!(code == Some(9) || told, "{code:?}");
-        }
+    fn f4_statuses_by_waitid_and_a_look_before() {
+        same("waitid");
     }
 
-    fn f4_orphans_go_to_their_reaper() {
-        let log = trace(EventFlags::PROCESS | EventFlags::REPARENT, fixture("reaper", &[]));
-        let map = log.by_process();
-        let of = |p: &str| -> Vec<String> {
-            map[p].iter().filter(|e| !e.starts_with("signal")).map(|e| e.to_string()).collect()
-        };
-        assert_eq!(of("P1"), ["exec", "fork P2", "exit 0 of us"]);
-        assert_eq!(of("P2"), ["fork P3", "exit 4 of P1"]);
-        assert_eq!(of("P3"), ["reparented P2 to P1", "exit 6 of P1"]);
+    fn f4_sigchld_handlers_and_siginfo() {
+        same("sigchld");
     }
 
-    // Nobody tells the tracer of the death of a parent that is not traced; it asks.
-    fn f4_an_untraced_parent_dies() {
-        let (mut reaper, pids) = family("reaper", &["held"]);
-        let (parent, child) = (pids[0], pids[1]);
-        let mut tracer = attached(child);
-        assert_eq!(tracer.process(child).unwrap().real_parent, Some(parent));
-        signal(parent, libc::SIGKILL);
-        let mut looks = 0;
-        while tracer.process(child).unwrap().real_parent != Some(of(&reaper)) {
-            looks += 1;
-            assert!(looks < 500, "{:?}", tracer.process(child).unwrap().real_parent);
-            std::thread::sleep(Duration::from_millis(10));
+    fn f4_no_zombies_wanted() {
+        same("nocldwait");
+        same("ignored");
+    }
+
+    fn f4_descriptors_of_processes() {
+        same("descriptor");
+    }
+
+    fn f4_siblings_by_clone_parent() {
+        if cfg!(target_os = "freebsd") {
+            return; // there is no such thing
         }
-        signal(child, libc::SIGTERM);
-        let mut ended = None;
-        while let Some(event) = tracer.wait().unwrap() {
-            if let Event::Exited { status, real_parent, .. } = &event {
-                ended = Some((*status, *real_parent));
-            }
-            tracer.resume(event, Resume::Continue).unwrap();
-        }
-        assert_eq!(ended, Some((ExitStatus::Code(6), Some(of(&reaper)))));
-        assert_eq!(reaper.wait().unwrap().code(), Some(0), "it has got the status, too");
+        same("clone-parent");
+    }
+
+    fn f4_reapers_get_the_orphans() {
+        same("reaper");
+    }
+
+    fn f4_daemons() {
+        same("daemon");
+    }
+
+    fn f4_a_parent_that_dies_first() {
+        same("dies-first");
+    }
+
+    fn f4_many_at_once_each_once() {
+        same("many");
     }
 }

@@ -5,11 +5,13 @@
 //! once.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::{Arch, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
+use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
 
 /// The requests of one kernel.
 ///
@@ -73,14 +75,29 @@ pub trait Backend: Sized {
     /// [`Error::Spawn`](crate::Error::Spawn) with what `Command::spawn` says.
     fn spawn(&mut self, command: Command, setup: Setup) -> Result<RawSpawn>;
 
+    /// Whether the kernel lays out programs that are started from now on at random, as it does at
+    /// first if it does so at all.
+    fn randomize_addresses(&mut self, random: bool);
+
     /// Traces a running process, with all its threads, and has one of them stop. Threads that are
     /// born meanwhile are traced as well, and may be reported twice or not at all.
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach>;
 
     // Waiting.
 
+    /// How often a wait may yield the CPU and [look](Backend::look) again before it sleeps.
+    const YIELDS: u32;
+
     /// The next stop or end of a tracee.
     fn wait(&mut self, patience: Patience) -> Result<Waited>;
+
+    /// Whether this thread (or, by scope, its process) has stopped or ended: `None` if it has not,
+    /// or not yet. What this takes no wait gives again. It costs the same however many tracees
+    /// there are.
+    ///
+    /// A thread that is dying, or that is not there any more, is `None`; its end comes by a
+    /// [`wait`](Backend::wait).
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>>;
 
     /// Whether there is any tracee at all, also one that the engine has not heard of: a process
     /// whose parent was killed before it could report the fork.
@@ -88,6 +105,15 @@ pub trait Backend: Sized {
 
     /// A way to end a blocked [`wait`](Backend::wait) from any thread and any signal handler.
     fn waker(&mut self) -> Result<Arc<dyn Wake>>;
+
+    /// A descriptor that is readable when a [`wait`](Backend::wait) may find something, from the
+    /// next [`watch`](Backend::watch) on. It is asked for once.
+    fn readiness(&mut self) -> Result<OwnedFd>;
+
+    /// After a wait that found nothing: the [readiness](Backend::readiness) is not readable any
+    /// more, until there is something that this wait has not found, or the time is over, and then
+    /// at once.
+    fn watch(&mut self, time: Option<Duration>) -> Result<()>;
 
     // Running. The thread is at a stop that was waited for.
 
@@ -110,6 +136,9 @@ pub trait Backend: Sized {
     /// Kills a process. `stopped` names a thread of it that is stopped, for kernels that kill a
     /// stopped process only through its resumption.
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()>;
+
+    /// Sends a signal to one thread, running or stopped.
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()>;
 
     /// Sets what a stopped thread (or, by scope, its process) reports, and what becomes of it
     /// when the tracer ends.
@@ -181,6 +210,14 @@ pub trait Backend: Sized {
     /// `known` is the one that it had before, which may itself have ended, unwaited for.
     fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
 
+    /// All processes that can be seen and have not ended. One that exists as long as this takes is
+    /// among them.
+    fn processes(&mut self) -> Result<Vec<Listed>>;
+
+    /// Whether this tracer traces a process by the kernel's word, be it that the engine has not
+    /// heard of it yet.
+    fn is_traced(&mut self, pid: Pid) -> Result<bool>;
+
     /// The threads of a process.
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>>;
 
@@ -188,17 +225,34 @@ pub trait Backend: Sized {
     /// that waits for the other threads, in an uninterruptible sleep.
     fn is_held(&mut self, thread: Thread) -> Result<bool>;
 
+    /// The CPUs that a thread may run on, stopped or not; without one, the calling thread.
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet>;
+
+    /// Sets the CPUs that a thread may run on, stopped or not, and with it those of the threads
+    /// and processes that it makes from then on.
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()>;
+
+    /// The CPU that the calling thread runs on just now.
+    fn current_cpu(&mut self) -> Result<u32>;
+
     /// The program that a process runs.
     fn executable(&mut self, pid: Pid) -> Result<PathBuf>;
 
     /// The arguments of that program, its name first.
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>>;
 
+    /// The auxiliary vector that the kernel has given the program of a process.
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>>;
+
+    /// What a thread is called: the program gave it the name, or it is the program's.
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString>;
+
     /// A process has ended, has been let go or has exec'ed: what is kept about it is stale.
     fn forget(&mut self, pid: Pid);
 
     /// How many requests were made of the kernel so far: every `ptrace` and wait call, and every
-    /// call that a question above took.
+    /// call that a question above took; but for [looks](Backend::look) that found nothing, which
+    /// take the place of time asleep.
     fn requests(&self) -> u64;
 }
 
@@ -251,6 +305,8 @@ pub enum Patience {
     /// About a millisecond: the engine expects something, and must look after something else if
     /// it does not come.
     Brief,
+    /// Until something happens, or this moment has come.
+    Until(Instant),
     /// Until something happens.
     Block,
 }
@@ -426,6 +482,18 @@ pub struct RawAttach {
     pub real_parent: Option<Pid>,
     /// Stops that were waited for meanwhile.
     pub meanwhile: Vec<RawStop>,
+}
+
+/// A process in a list of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Listed {
+    /// The process.
+    pub pid: Pid,
+    /// Its real parent, whoever traces it.
+    pub parent: Pid,
+    /// A number that it shares with those that were forked from it, until an exec, and that
+    /// others have only by chance; `None` where the kernel does not tell.
+    pub image: Option<u64>,
 }
 
 /// Ends a blocked wait.

@@ -47,6 +47,14 @@ pub enum Event {
         /// Its parent from now on: a subreaper, a reaper or init.
         to: Pid,
     },
+    /// A process has exec'ed, and is traced no more, by
+    /// [`FollowExec::LetGo`](crate::FollowExec::LetGo) (under
+    /// [`EventFlags::EXEC`](crate::EventFlags::EXEC)). It is the last event of the process, unless
+    /// that was killed before it could be let go.
+    LetGo {
+        /// The process.
+        pid: Pid,
+    },
     /// A [`Waker`](crate::Waker) ended the wait.
     Woken,
 }

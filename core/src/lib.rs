@@ -8,6 +8,7 @@
 mod arch;
 pub mod backend;
 mod breakpoint;
+mod cpus;
 mod error;
 mod event;
 #[cfg(any(test, feature = "fake"))]
@@ -23,10 +24,14 @@ pub use backend::{Backend, Ending, SignalInfo, Syscall};
 pub use breakpoint::{
     Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
 };
+pub use cpus::CpuSet;
 pub use error::{Error, Result};
 pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
 pub use flags::EventFlags;
 pub use id::{Pid, Tid};
 pub use signal::Signal;
 pub use stopped::Stopped;
-pub use tracer::{Builder, FollowFork, Halted, Next, ProcessInfo, Resume, Spawned, Tracer, Waker};
+pub use tracer::{
+    Builder, FollowExec, FollowFork, Halted, Next, Placement, ProcessInfo, Readiness, Resume,
+    Spawned, Tracer, Waker,
+};

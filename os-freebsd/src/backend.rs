@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin,
-    Waited, Wake,
+    Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
+    TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use crate::decode::{EventMask, Expected};
 use crate::spawn::Spawner;
@@ -92,6 +95,8 @@ pub struct FreeBsd {
     pub(crate) rung: bool,
     pub(crate) lookout: Option<Lookout>,
     pub(crate) spawner: Option<Spawner>,
+    /// Programs are not laid out at random.
+    pub(crate) fixed_addresses: bool,
     /// The process that made it.
     owner: u32,
     _only: OnlyOne,
@@ -153,6 +158,7 @@ impl Backend for FreeBsd {
             rung: false,
             lookout: None,
             spawner: None,
+            fixed_addresses: false,
             owner: std::process::id(),
             _only: only,
         };
@@ -174,6 +180,10 @@ impl Backend for FreeBsd {
         self.start(command, setup)
     }
 
+    fn randomize_addresses(&mut self, random: bool) {
+        self.fixed_addresses = !random;
+    }
+
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         self.attach_to(pid, setup)
     }
@@ -182,12 +192,27 @@ impl Backend for FreeBsd {
         self.wait_for_any(patience)
     }
 
+    /// A look that finds nothing costs more with many processes, so there are few.
+    const YIELDS: u32 = 2;
+
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.look_at(thread.pid.as_raw())
+    }
+
     fn has_tracees(&mut self) -> Result<bool> {
         Ok(!self.tracees.is_empty() || self.adopt_strays()?)
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
         self.bell().map(|bell| bell as Arc<dyn Wake>)
+    }
+
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        self.queue_to_watch()
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        self.watch_for(time)
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
@@ -215,6 +240,12 @@ impl Backend for FreeBsd {
 
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
         self.kill_process(pid, stopped.is_some())
+    }
+
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
+        let result = self.kernel.kill_thread(pid, tid, signal.as_raw());
+        self.checked("thr_kill2", thread, result)
     }
 
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
@@ -295,6 +326,14 @@ impl Backend for FreeBsd {
         Ok(self.real_parent(pid).unwrap_or(known))
     }
 
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        self.listed()
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        Ok(u32::try_from(self.known(pid.as_raw())?.tracer) == Ok(std::process::id()))
+    }
+
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
         Ok(self.threads_of(pid)?.iter().map(|thread| Tid::from_raw(thread.tid)).collect())
     }
@@ -305,12 +344,37 @@ impl Backend for FreeBsd {
         Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))
     }
 
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        let result = self.kernel.cpus(thread.map(|thread| thread.tid.as_raw()));
+        placed("cpuset_getaffinity", thread, result)
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        let result = self.kernel.set_cpus(thread.map(|thread| thread.tid.as_raw()), cpus);
+        placed("cpuset_setaffinity", thread, result)
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        placed("sched_getcpu", None, self.kernel.current_cpu())
+    }
+
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
         self.executable_of(pid)
     }
 
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         self.arguments_of(pid)
+    }
+
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        let found = self.kernel.auxiliary_vector(pid.as_raw());
+        self.answered("kern.proc.auxv", pid, pid.as_raw(), found)
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        let found = self.kernel.thread_name(thread.pid.as_raw(), thread.tid.as_raw());
+        let name = self.checked("kern.proc.pid", thread, found)?;
+        name.map(OsString::from_vec).ok_or(Error::Gone)
     }
 
     fn forget(&mut self, _pid: Pid) {
@@ -321,4 +385,15 @@ impl Backend for FreeBsd {
     fn requests(&self) -> u64 {
         self.kernel.requests
     }
+}
+
+/// What an answer about CPUs means: these questions need no stopped thread.
+fn placed<T>(request: &'static str, thread: Option<Thread>, result: sys::Result<T>) -> Result<T> {
+    result.map_err(|errno| match thread {
+        Some(_) if errno == sys::Errno::SRCH => Error::Gone,
+        _ => {
+            let id = thread.map_or(0, |thread| thread.tid.as_raw());
+            Error::Os { request, id, source: errno.into() }
+        }
+    })
 }

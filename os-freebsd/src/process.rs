@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use trapline_core::backend::Thread;
+use trapline_core::backend::{Listed, Thread};
 use trapline_core::{Error, Pid, Result, Syscall};
 
 use crate::backend::FreeBsd;
@@ -71,6 +71,32 @@ impl FreeBsd {
             return Err(Error::Gone);
         }
         Ok(threads)
+    }
+
+    /// All processes that have not ended.
+    pub(crate) fn listed(&mut self) -> Result<Vec<Listed>> {
+        let found = self.kernel.all_processes();
+        let all = found.map_err(|errno| Error::Os {
+            request: "kern.proc.proc",
+            id: -1,
+            source: errno.into(),
+        })?;
+        let mut listed = Vec::new();
+        for process in all.iter().filter(|process| !process.zombie) {
+            listed.push(Listed {
+                pid: Pid::from_raw(process.pid),
+                parent: Pid::from_raw(process.parent),
+                image: self.image_of(process.pid),
+            });
+        }
+        Ok(listed)
+    }
+
+    /// Where the kernel has put `struct ps_strings`, at the end of the stack: random at each exec,
+    /// unless address space layout randomisation is off, and copied by a fork.
+    fn image_of(&mut self, pid: i32) -> Option<u64> {
+        let address = self.kernel.ps_strings(pid).ok()?;
+        address.try_into().ok().map(u64::from_ne_bytes)
     }
 
     pub(crate) fn executable_of(&mut self, pid: Pid) -> Result<PathBuf> {

@@ -71,6 +71,9 @@ struct Newborn {
 impl FreeBsd {
     /// Starts a program.
     pub(crate) fn start(&mut self, mut command: Command, setup: Setup) -> Result<RawSpawn> {
+        if self.fixed_addresses {
+            sys::fix_addresses(&mut command);
+        }
         sys::trace_me_on_exec(&mut command);
         let spawner = match self.spawner.take() {
             Some(spawner) => spawner,

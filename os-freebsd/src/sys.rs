@@ -1,6 +1,7 @@
 //! System calls, made safe: each takes and gives plain values, counts itself, and fails with the
 //! plain error number. What an error number means is said in `process.rs`.
 
+mod cpus;
 mod ptrace;
 mod queue;
 mod signal;
@@ -9,7 +10,7 @@ mod x86_64;
 
 use std::io;
 
-pub(crate) use ptrace::{Go, Io, MapRequest, trace_me_on_exec};
+pub(crate) use ptrace::{Go, Io, MapRequest, fix_addresses, trace_me_on_exec};
 pub(crate) use queue::{Event, Queue};
 pub(crate) use signal::{Mask, Pipe, child_stops_untold, ring};
 pub(crate) use sysctl::Process;

@@ -122,7 +122,11 @@ impl Halves {
 impl FreeBsd {
     /// The next stop or end.
     pub(crate) fn wait_for_any(&mut self, patience: Patience) -> Result<Waited> {
-        let deadline = (patience == Patience::Brief).then(|| Instant::now() + BRIEF);
+        let deadline = match patience {
+            Patience::Brief => Some(Instant::now() + BRIEF),
+            Patience::Until(deadline) => Some(deadline),
+            Patience::Poll | Patience::Block => None,
+        };
         loop {
             if let Some(stop) = self.ready.pop_front() {
                 return Ok(Waited::Stop(stop));
@@ -144,11 +148,11 @@ impl FreeBsd {
             let timeout = match (patience, deadline) {
                 _ if full => Duration::ZERO,
                 (Patience::Poll, _) => Duration::ZERO,
-                (_, Some(deadline)) => deadline.saturating_duration_since(Instant::now()),
+                (_, Some(deadline)) => deadline.saturating_duration_since(Instant::now()).min(NET),
                 _ => NET,
             };
             let woken = self.sleep(timeout)?;
-            self.turn.netted = !woken && patience == Patience::Block;
+            self.turn.netted = !woken && timeout == NET;
             if !woken {
                 self.wake_the_killed();
             }
@@ -156,14 +160,38 @@ impl FreeBsd {
                 self.rung = false;
                 return Ok(Waited::Woken);
             }
-            let over = match patience {
-                Patience::Poll => true,
-                Patience::Brief => !woken,
-                Patience::Block => false,
+            // What has woken it may be a stop that came after the look, and that nothing else
+            // will tell of.
+            let over = match (patience, deadline) {
+                (Patience::Poll, _) => !woken,
+                (_, Some(deadline)) => !woken && Instant::now() >= deadline,
+                (_, None) => false,
             };
             if over && !full && self.ready.is_empty() {
                 return Ok(Waited::Nothing);
             }
+        }
+    }
+
+    /// A stop of one process, if there is one now.
+    pub(crate) fn look_at(&mut self, pid: i32) -> Result<Option<RawStop>> {
+        if let Some(stop) = self.ready.pop_front() {
+            return Ok(Some(stop));
+        }
+        let Some(tracee) = self.tracees.get(&pid) else { return Ok(None) };
+        let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+        let requests = self.kernel.requests;
+        match self.kernel.wait_stop_of(pid, how) {
+            Ok(Some(status)) => {
+                self.turn.streak += 1;
+                self.take(pid, status)
+            }
+            // It has ended, which the kqueue will say.
+            Ok(None) | Err(Errno::CHILD) => {
+                self.kernel.requests = requests;
+                Ok(None)
+            }
+            Err(errno) => Err(Error::Os { request: "wait6", id: pid, source: errno.into() }),
         }
     }
 
@@ -180,7 +208,7 @@ impl FreeBsd {
         for event in found.drain(..) {
             match event {
                 Event::Ended(pid, status) => self.ended(pid, status)?,
-                Event::Child => {}
+                Event::Child | Event::Tick => {}
                 Event::Bell => {
                     if let Some(lookout) = &mut self.lookout {
                         lookout.hear();

@@ -1,6 +1,6 @@
 //! What ends a sleep: the bell that others ring, and the lookout.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use trapline_core::{Error, Result};
 
 use crate::backend::FreeBsd;
 use crate::sys::{self, Mask, Pipe, Queue};
+use crate::wait::NET;
 
 /// A pipe to ourselves. Whoever holds it keeps both ends open, so that to ring it late is
 /// harmless.
@@ -41,6 +42,26 @@ impl FreeBsd {
             source: errno.into(),
         })?;
         Ok(Arc::clone(self.bell.insert(Arc::new(Bell(pipe)))))
+    }
+
+    /// The queue itself, for another one to watch. What a sleep would be woken by makes it readable:
+    /// all that came since the last look at it. It ticks as a sleep does, for what only a look
+    /// finds.
+    pub(crate) fn queue_to_watch(&mut self) -> Result<OwnedFd> {
+        let failed = |source| Error::Os { request: "kevent", id: -1, source };
+        self.queue.tick(NET).map_err(|errno| failed(errno.into()))?;
+        self.queue.copy().map_err(|source| Error::Os { request: "fcntl", id: -1, source })
+    }
+
+    /// A wait that found nothing has left nothing in the queue.
+    pub(crate) fn watch_for(&mut self, time: Option<Duration>) -> Result<()> {
+        if let Some(lookout) = &mut self.lookout {
+            lookout.look();
+        }
+        match time.map(|time| self.queue.tick_once(time)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(errno)) => Err(Error::Os { request: "kevent", id: -1, source: errno.into() }),
+        }
     }
 
     /// From now on a lookout looks for stops.

@@ -158,6 +158,11 @@ pub(crate) fn change(info: &Siginfo) -> Option<Change> {
     }
 }
 
+/// Whom `waitid` has found, if anybody.
+pub(crate) fn changed(info: &Siginfo) -> Option<Tid> {
+    Some(int(info, 16)).filter(|&tid| tid != 0).map(Tid::from_raw)
+}
+
 /// The 32-bit number at an offset, which is a constant of this file.
 fn int(info: &Siginfo, at: usize) -> i32 {
     i32::from_ne_bytes(std::array::from_fn(|i| info.0[at + i]))

@@ -12,8 +12,9 @@
 //!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
-//! - A *doorbell* exists once a [waker](Backend::waker) was asked for: a process that sleeps, shares
+//! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process that sleeps, shares
 //!   the host's memory and nothing else, and is killed with the tracer. It is a tracee like others.
+//! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
 //! - A thread may exist for as long as an attach takes.
 
 #![cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ mod ext;
 mod ffi;
 mod memory;
 mod process;
+mod readiness;
 mod refused;
 mod regs;
 mod spawn;
@@ -37,22 +39,26 @@ mod waker;
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Backend, NewTask, Patience, RawAttach, RawSpawn, Run, Setup, StopScope, Thread, TrapOrigin,
-    Waited, Wake,
+    Backend, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope,
+    Thread, TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Arch, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 pub use ext::{Abi, BpfInstruction, TracerExt};
 
 use memory::Memory;
+use readiness::Lookout;
 use regs::Cpu;
 use spawn::Spawner;
-use sys::Kernel;
+use sys::{Kernel, own_tid};
 use waker::Bell;
 
 thread_local! {
@@ -71,7 +77,10 @@ pub struct Linux {
     spawner: Option<Spawner>,
     /// For the next program that is started.
     filter: Option<Vec<BpfInstruction>>,
+    /// Programs are not laid out at random.
+    fixed_addresses: bool,
     bell: Option<Bell>,
+    lookout: Option<Lookout>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
     last_fork: Option<(Tid, ForkKind)>,
@@ -87,6 +96,10 @@ impl Drop for Linux {
         let _ = IN_USE.try_with(|in_use| in_use.set(false));
         if self.owner != std::process::id() {
             return;
+        }
+        readiness::TRACERS.fetch_sub(1, Ordering::Relaxed);
+        if let Some(lookout) = self.lookout.take() {
+            lookout.end(|| self.bell.as_ref().is_some_and(Bell::ring));
         }
         if let Some(bell) = self.bell.take() {
             bell.end(&self.kernel);
@@ -111,12 +124,15 @@ impl Backend for Linux {
                 on: Self::SYSTEM,
             });
         }
+        readiness::TRACERS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             kernel: Kernel::default(),
             memory: Memory::default(),
             spawner: None,
             filter: None,
+            fixed_addresses: false,
             bell: None,
+            lookout: None,
             last_fork: None,
             owner: std::process::id(),
             not_send: PhantomData,
@@ -135,6 +151,10 @@ impl Backend for Linux {
         self.start(command, setup)
     }
 
+    fn randomize_addresses(&mut self, random: bool) {
+        self.fixed_addresses = !random;
+    }
+
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         self.trace(pid, setup)
     }
@@ -143,16 +163,41 @@ impl Backend for Linux {
         self.wait_for(patience)
     }
 
+    const YIELDS: u32 = 12;
+
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.look_at(thread.tid)
+    }
+
     fn has_tracees(&mut self) -> Result<bool> {
         self.any_tracees()
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
-        let bell = match self.bell.take() {
-            Some(bell) => bell,
-            None => Bell::new(&self.kernel)?,
+        Ok(self.bell()?.waker())
+    }
+
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        self.bell()?; // so that the lookout always has something to wait for
+        let lookout = match self.lookout.take() {
+            Some(lookout) => lookout,
+            None => Lookout::new(&self.kernel)?,
         };
-        Ok(self.bell.insert(bell).waker())
+        self.lookout.insert(lookout).readiness()
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        if let Some(time) = time {
+            let deadline = Instant::now() + time;
+            self.bell()?;
+            if let Some(bell) = &mut self.bell {
+                bell.stop_by(&self.kernel, deadline)?;
+            }
+        }
+        if let Some(lookout) = &self.lookout {
+            lookout.look();
+        }
+        Ok(())
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
@@ -180,6 +225,10 @@ impl Backend for Linux {
 
     fn kill(&mut self, pid: Pid, _: Option<Tid>) -> Result<()> {
         self.kernel.kill(pid, Signal::KILL)
+    }
+
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        self.kernel.kill_thread(thread, signal)
     }
 
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
@@ -274,6 +323,14 @@ impl Backend for Linux {
         process::parent_at_end(&self.kernel, pid, known)
     }
 
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        process::all(&self.kernel)
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        Ok(process::status(&self.kernel, pid.as_raw())?.tracer == own_tid())
+    }
+
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
         process::threads(&self.kernel, pid)
     }
@@ -283,12 +340,32 @@ impl Backend for Linux {
         Ok(process::state(&self.kernel, thread.tid)? == b'D')
     }
 
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        self.kernel.cpus(thread.map(|thread| thread.tid))
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        self.kernel.set_cpus(thread.map(|thread| thread.tid), cpus)
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        self.kernel.current_cpu()
+    }
+
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
         process::executable(&self.kernel, pid)
     }
 
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         process::arguments(&self.kernel, pid)
+    }
+
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        process::auxiliary_vector(&self.kernel, pid)
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        process::thread_name(&self.kernel, thread)
     }
 
     fn forget(&mut self, pid: Pid) {

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use trapline_core::backend::{Listed, Thread};
 use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::sys::Kernel;
@@ -65,6 +67,45 @@ pub(crate) fn state(kernel: &Kernel, tid: Tid) -> Result<u8> {
     let text = read(kernel, tid.as_raw(), "stat")?;
     let fields = after_name(&text).and_then(|fields| fields.first().copied());
     fields.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))
+}
+
+/// All processes that have not ended, but for those whose parent is in another namespace and for
+/// the kernel's own.
+pub(crate) fn all(kernel: &Kernel) -> Result<Vec<Listed>> {
+    let failed = |source| Error::Os { request: "/proc", id: -1, source };
+    (0..3).for_each(|_| kernel.count());
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(text) = read(kernel, pid, "stat") else { continue };
+        if let Some(parent) = parent_in(&text) {
+            let (pid, parent) = (Pid::from_raw(pid), Pid::from_raw(parent));
+            all.push(Listed { pid, parent, image: image(&text) });
+        }
+    }
+    Ok(all)
+}
+
+/// The real parent in a `stat` of a process that has not ended.
+fn parent_in(stat: &[u8]) -> Option<i32> {
+    let fields = std::str::from_utf8(after_name(stat)?).ok()?;
+    let (state, fields) = fields.split_once(' ')?;
+    let parent: i32 = fields.split(' ').next()?.parse().ok()?;
+    (!matches!(state, "Z" | "X" | "x") && parent > 0).then_some(parent)
+}
+
+/// Where the kernel has put program, heap and stack (`startcode`, `startstack`, `start_brk` and
+/// `arg_start` in `proc_pid_stat(5)`): random at each exec, and copied by a fork. `None` where the
+/// kernel does not tell us, and has zeros or ones.
+fn image(stat: &[u8]) -> Option<u64> {
+    let fields = std::str::from_utf8(after_name(stat)?).ok()?;
+    // The first field here is the third one of the file.
+    let field = |number: usize| fields.split(' ').nth(number - 3)?.trim().parse::<u64>().ok();
+    let layout = [field(26)?, field(28)?, field(47)?, field(48)?];
+    let mut hasher = DefaultHasher::new();
+    layout.hash(&mut hasher);
+    (layout[1] > 1).then(|| hasher.finish())
 }
 
 /// Whether it is a thread of the kernel's own (`PF_KTHREAD` in `include/linux/sched.h`).
@@ -146,6 +187,20 @@ pub(crate) fn arguments(kernel: &Kernel, pid: Pid) -> Result<Vec<OsString>> {
         Ok(split_arguments(&line))
     };
     by_any_thread(kernel, pid, arguments)
+}
+
+/// Its auxiliary vector (`getauxval(3)`).
+pub(crate) fn auxiliary_vector(kernel: &Kernel, pid: Pid) -> Result<Vec<u8>> {
+    by_any_thread(kernel, pid, |dir| read_path(kernel, &dir.join("auxv")))
+}
+
+/// The name of a thread (`PR_SET_NAME` in `prctl(2)`).
+pub(crate) fn thread_name(kernel: &Kernel, thread: Thread) -> Result<OsString> {
+    let mut name = read(kernel, thread.tid.as_raw(), "comm")?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Ok(OsString::from_vec(name))
 }
 
 fn split_arguments(line: &[u8]) -> Vec<OsString> {
@@ -271,6 +326,26 @@ mod tests {
         assert_eq!(after_name(b"7 (a) R (b) S 1 2"), Some(&b"S 1 2"[..]));
         assert_eq!(after_name(b"7 (a"), None);
         assert_eq!(after_name(b"7 (a)"), None);
+    }
+
+    #[test]
+    fn processes_are_listed_with_their_parents_and_images() {
+        let kernel = Kernel::default();
+        let own = std::process::id() as i32;
+        let parent = std::os::unix::process::parent_id() as i32;
+        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
+        let all = all(&kernel).unwrap();
+        let find = |pid| all.iter().find(|process| process.pid.as_raw() == pid).unwrap();
+        let (ours, theirs) = (find(own), find(child.id() as i32));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((ours.parent.as_raw(), theirs.parent.as_raw()), (parent, own));
+        assert!(ours.image.is_some() && theirs.image.is_some());
+        assert!(ours.image != theirs.image, "it has exec'ed");
+        assert_eq!(parent_in(b"7 (a) b) Z 3 4"), None, "it has ended");
+        assert_eq!(parent_in(b"7 (a) b) S 0 4"), None, "somewhere else");
+        assert_eq!(parent_in(b"7 (a) b) S 3 4"), Some(3));
+        assert_eq!(image(b"7 (a) S 1 2"), None);
     }
 
     #[test]

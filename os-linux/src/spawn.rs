@@ -28,7 +28,8 @@ use crate::Linux;
 use crate::attach::refusal;
 use crate::decode::{self, Change};
 use crate::sys::{
-    Kernel, Line, Mask, Peek, PidFd, READY, RETURNED, Target, error, own_tid, report_before_exec,
+    Kernel, Line, Mask, Peek, PidFd, READY, RETURNED, Target, error, fix_addresses, own_tid,
+    report_before_exec,
 };
 
 /// How often to look whether the child was stopped before it could say that it is there. Rarely is
@@ -114,6 +115,9 @@ impl Linux {
         let spawner = self.spawner.insert(spawner);
         let (tracer, child) = Line::pair(LOOK)?;
         let child = Arc::new(child);
+        if self.fixed_addresses {
+            fix_addresses(&mut command);
+        }
         report_before_exec(&mut command, &tracer, child.clone(), self.filter.take());
         let (answer, spawned) = channel();
         let seized = Arc::new(OnceLock::new());

@@ -2,6 +2,8 @@
 //! with unsafe code. A wrapper is one call, safe for any argument that its types allow.
 
 mod bell;
+mod cpus;
+mod event;
 mod memory;
 mod ptrace;
 mod signal;
@@ -13,9 +15,10 @@ use std::io;
 
 use trapline_core::Error;
 
-pub(crate) use bell::clone_bell;
+pub(crate) use bell::{Timer, clone_bell};
+pub(crate) use event::EventFd;
 pub(crate) use signal::{Mask, PidFd};
-pub(crate) use spawn::{Line, READY, RETURNED, report_before_exec};
+pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
 pub(crate) use wait::{Peek, Target};
 
 /// The kernel, as one tracer sees it: its requests, and how many were made.

@@ -1,12 +1,13 @@
 //! Waiting for tracees.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use trapline_core::Result;
-use trapline_core::backend::{Patience, RawKind, RawReason, Waited};
+use trapline_core::backend::{Patience, RawKind, RawReason, RawStop, Waited};
+use trapline_core::{Result, Tid};
 
 use crate::sys::error;
+use crate::waker::Bell;
 use crate::{Linux, decode};
 
 /// Between the looks of a brief wait: at first another thread may run, then the time doubles, to
@@ -22,41 +23,90 @@ const PAUSES: [Duration; 5] = [
 impl Linux {
     pub(crate) fn wait_for(&mut self, patience: Patience) -> Result<Waited> {
         match patience {
-            Patience::Block => self.look(true),
-            Patience::Poll => self.look(false),
+            Patience::Block => self.sleep(None),
+            Patience::Until(deadline) => match self.poll()? {
+                Waited::Nothing => self.sleep(Some(deadline)),
+                found => Ok(found),
+            },
+            Patience::Poll => self.poll(),
             Patience::Brief => {
                 for pause in PAUSES {
-                    match self.look(false)? {
+                    match self.poll()? {
                         Waited::Nothing if pause.is_zero() => thread::yield_now(),
                         Waited::Nothing => thread::sleep(pause),
                         found => return Ok(found),
                     }
                 }
-                self.look(false)
+                self.poll()
             }
         }
     }
 
-    fn look(&mut self, block: bool) -> Result<Waited> {
+    /// What there is now.
+    fn poll(&mut self) -> Result<Waited> {
         loop {
-            let (tid, status) = match self.kernel.wait_any(block) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(Waited::Nothing),
-                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Ok(Waited::NoTracees),
-                Err(e) => return Err(error("wait4", -1, e)),
-            };
-            let stop = decode::stop(tid, status);
-            if self.bell.as_ref().is_some_and(|bell| bell.is(tid)) {
-                if self.answer_bell(stop.kind)? {
-                    return Ok(Waited::Woken);
+            match self.kernel.wait_any(false) {
+                Ok(Some((tid, status))) => {
+                    if let Some(found) = self.told(tid, status)? {
+                        return Ok(found);
+                    }
                 }
-                continue;
+                Ok(None) => return Ok(Waited::Nothing),
+                Err(e) => return nobody(e),
             }
-            if let RawKind::Stop(RawReason::Forked { kind, .. }) = stop.kind {
-                self.last_fork = Some((tid, kind));
-            }
-            return Ok(Waited::Stop(stop));
         }
+    }
+
+    /// What there is, or will be. At the deadline the doorbell stops.
+    fn sleep(&mut self, deadline: Option<Instant>) -> Result<Waited> {
+        loop {
+            if let Some(deadline) = deadline {
+                if Instant::now() >= deadline {
+                    return Ok(Waited::Nothing);
+                }
+                self.bell()?;
+                if let Some(bell) = &mut self.bell {
+                    bell.stop_by(&self.kernel, deadline)?;
+                }
+            }
+            match self.kernel.wait_any(true) {
+                Ok(Some((tid, status))) => {
+                    if let Some(found) = self.told(tid, status)? {
+                        return Ok(found);
+                    }
+                }
+                Ok(None) => {} // does not happen to a wait that blocks
+                Err(e) => return nobody(e),
+            }
+        }
+    }
+
+    /// What a wait status says; `None` for a stop of the doorbell that is no wake.
+    fn told(&mut self, tid: Tid, status: i32) -> Result<Option<Waited>> {
+        let stop = self.heard(tid, status);
+        if self.bell.as_ref().is_some_and(|bell| bell.is(tid)) {
+            return Ok(self.answer_bell(stop.kind)?.then_some(Waited::Woken));
+        }
+        Ok(Some(Waited::Stop(stop)))
+    }
+
+    /// A stop or an end of one thread, if the kernel has it ready. One that is dying may not be;
+    /// one whose id an exec has taken away is not found at all. Neither is told here.
+    pub(crate) fn look_at(&mut self, tid: Tid) -> Result<Option<RawStop>> {
+        match self.kernel.look(tid) {
+            Ok(Some(status)) => Ok(Some(self.heard(tid, status))),
+            Ok(None) => Ok(None),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            Err(e) => Err(error("wait4", tid.as_raw(), e)),
+        }
+    }
+
+    fn heard(&mut self, tid: Tid, status: i32) -> RawStop {
+        let stop = decode::stop(tid, status);
+        if let RawKind::Stop(RawReason::Forked { kind, .. }) = stop.kind {
+            self.last_fork = Some((tid, kind));
+        }
+        stop
     }
 
     /// Whether this thread traces anything but the doorbell, which is taken down meanwhile: the
@@ -76,6 +126,15 @@ impl Linux {
         any
     }
 
+    /// The doorbell, which is made if there is none.
+    pub(crate) fn bell(&mut self) -> Result<&Bell> {
+        let bell = match self.bell.take() {
+            Some(bell) => bell,
+            None => Bell::new(&self.kernel)?,
+        };
+        Ok(self.bell.insert(bell))
+    }
+
     /// Whether the doorbell's stop or end was a wake.
     fn answer_bell(&mut self, kind: RawKind) -> Result<bool> {
         let Some(bell) = &mut self.bell else {
@@ -92,5 +151,13 @@ impl Linux {
             }
         }
         Ok(bell.was_rung())
+    }
+}
+
+/// What a wait that failed says: there are no tracees, or it is an error.
+fn nobody(e: std::io::Error) -> Result<Waited> {
+    match e.raw_os_error() {
+        Some(libc::ECHILD) => Ok(Waited::NoTracees),
+        _ => Err(error("wait4", -1, e)),
     }
 }

@@ -9,21 +9,29 @@
 //! `ptrace_trap_notify` in `kernel/signal.c`), and one that comes while the thread is stopped is
 //! told as soon as it is resumed. And it may be sent to a process of the same session even by a
 //! host that has given up its privileges since.
+//!
+//! It sleeps in a read of a `timerfd`, and traps when that returns: so a wait ends at a deadline,
+//! for one request that sets the timer. A timer whose wait ended before is left to expire: a stop
+//! too many, now and then, costs less than to stop the timer each time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use trapline_core::backend::{Run, Wake};
 use trapline_core::{Error, ExitStatus, Result, Tid};
 
 use crate::attach::refusal;
-use crate::sys::{Kernel, PidFd, clone_bell, error};
+use crate::sys::{Kernel, PidFd, Timer, clone_bell, error};
 
 /// The doorbell, on the tracer's side.
 #[derive(Debug)]
 pub(crate) struct Bell {
     tid: Tid,
     rope: Arc<Rope>,
+    timer: Timer,
+    /// When the timer expires, unless it has.
+    set_to: Option<Instant>,
 }
 
 /// What wakers hold. It outlives the doorbell.
@@ -47,10 +55,22 @@ impl Wake for Rope {
 impl Bell {
     /// Makes one, and has the calling thread trace it.
     pub(crate) fn new(kernel: &Kernel) -> Result<Self> {
-        let (tid, bell) = hang(kernel)?;
+        let timer = Timer::new(kernel)?;
+        let (tid, bell) = hang(kernel, &timer)?;
         let rung = AtomicBool::new(false);
         let rope = Arc::new(Rope { rung, bell });
-        Ok(Self { tid, rope })
+        Ok(Self { tid, rope, timer, set_to: None })
+    }
+
+    /// Has it stop at this moment, or some time before.
+    pub(crate) fn stop_by(&mut self, kernel: &Kernel, deadline: Instant) -> Result<()> {
+        let now = Instant::now();
+        if self.set_to.is_some_and(|set_to| set_to > now && set_to <= deadline) {
+            return Ok(());
+        }
+        self.timer.set(kernel, deadline.saturating_duration_since(now))?;
+        self.set_to = Some(deadline);
+        Ok(())
     }
 
     pub(crate) fn waker(&self) -> Arc<dyn Wake> {
@@ -80,7 +100,7 @@ impl Bell {
         if let ExitStatus::Code(_) = ended {
             // It cannot sleep here (a system call filter of the host?), and another could not.
             return Err(Error::Unsupported {
-                what: "a waker, for pause(2) is refused,",
+                what: "a waker, for read(2) is refused,",
                 on: "this Linux",
             });
         }
@@ -96,8 +116,9 @@ impl Bell {
 
     /// Makes another one, which old wakers ring as well.
     pub(crate) fn hang_again(&mut self, kernel: &Kernel) -> Result<()> {
-        let (tid, bell) = hang(kernel)?;
+        let (tid, bell) = hang(kernel, &self.timer)?;
         self.tid = tid;
+        self.set_to = None; // what it was set to may have passed, unheard
         self.rope.bell.replace_by(bell)
     }
 
@@ -106,6 +127,11 @@ impl Bell {
         if self.rope.rung.load(Ordering::Acquire) {
             self.rope.bell.send(libc::SIGCONT);
         }
+    }
+
+    /// Has it stop, for whoever looks; says whether it is there to do so.
+    pub(crate) fn ring(&self) -> bool {
+        self.rope.bell.send(libc::SIGCONT)
     }
 
     /// Ends it. Wakers may live on, and ring nothing.
@@ -118,9 +144,9 @@ impl Bell {
     }
 }
 
-fn hang(kernel: &Kernel) -> Result<(Tid, PidFd)> {
+fn hang(kernel: &Kernel, timer: &Timer) -> Result<(Tid, PidFd)> {
     kernel.count();
-    let tid = clone_bell().map_err(|e| error("clone", -1, e))?;
+    let tid = clone_bell(timer).map_err(|e| error("clone", -1, e))?;
     let fd = match PidFd::open(kernel, tid.as_raw()) {
         Ok(fd) => fd,
         Err(e) => {

@@ -73,6 +73,7 @@ impl Log {
                 let to = if *to == us { "us".into() } else { self.names.pid(*to) };
                 (name, format!("reparented {from} to {to}"))
             }
+            Event::LetGo { pid } => (self.names.pid(*pid), "let go".into()),
             Event::Woken => (String::new(), "woken".into()),
             _ => (String::new(), "?".into()),
         };

@@ -1,9 +1,11 @@
 //! What the tests share.
 
 pub mod events;
+pub mod group;
 pub mod harness;
 
 pub use events::*;
+pub use group::living_in;
 pub use harness::skip;
 
 /// Defines tests, and the list of them that `main` runs.

@@ -1,9 +1,9 @@
 //! Questions.
 
-use crate::backend::{NewTask, RawReason, Thread, TrapOrigin};
+use crate::backend::{Listed, NewTask, RawReason, Thread, TrapOrigin};
 use crate::{Error, Pid, Result, SignalInfo, Syscall, Tid};
 
-use super::model::{Held, Model, State, Stop, Task};
+use super::model::{Held, Model, Process, State, Stop, Task};
 
 impl Model {
     /// The stop that a question is about.
@@ -85,10 +85,36 @@ impl Model {
         Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
     }
 
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        let living = self.processes.iter().filter(|(_, process)| process.over.is_none());
+        let listed = |(&pid, process): (&Pid, &Process)| Listed {
+            pid,
+            parent: process.parent,
+            image: Some(process.image.into()),
+        };
+        living.map(listed).collect()
+    }
+
+    pub(super) fn is_listed_traced(&self, pid: Pid) -> Result<bool> {
+        if !self.processes.contains_key(&pid) {
+            return Err(Error::Gone);
+        }
+        Ok(self.is_traced(pid))
+    }
+
     pub(super) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {
         match self.living(pid) {
             threads if threads.is_empty() => Err(Error::Gone),
             threads => Ok(threads),
+        }
+    }
+
+    /// A thread that has not ended.
+    pub(super) fn living_task(&mut self, thread: Thread) -> Result<&mut Task> {
+        let task = self.tasks.get_mut(&thread.tid).ok_or(Error::Gone)?;
+        match task.state {
+            State::Dead(..) => Err(Error::Gone),
+            _ => Ok(task),
         }
     }
 

@@ -3,22 +3,25 @@
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    NewTask, Patience, RawAttach, RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
-    TrapOrigin, Waited, Wake,
+    Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop, Run, Setup,
+    StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use crate::{Backend, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
-use super::kernel::{Call, Kernel};
-use super::model::{Model, State};
+use super::kernel::{Call, Kernel, Report};
+use super::model::{Model, State, all_cpus};
 use super::rules::Rules;
 
 /// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
@@ -27,6 +30,10 @@ use super::rules::Rules;
 pub struct Fake<R: Rules> {
     kernel: Kernel<R>,
     woken: Arc<Flag>,
+    /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
+    chosen: Option<Report>,
+    /// The other end of what an event loop has.
+    kept_open: Option<UnixStream>,
 }
 
 /// A waker's word.
@@ -44,7 +51,7 @@ const SPINS: u32 = 20_000;
 
 impl<R: Rules> Fake<R> {
     pub(super) fn new(kernel: Kernel<R>) -> Self {
-        Fake { kernel, woken: Arc::default() }
+        Fake { kernel, woken: Arc::default(), chosen: None, kept_open: None }
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
@@ -72,7 +79,7 @@ impl<R: Rules> Fake<R> {
     }
 
     /// Something that is known without a request.
-    fn look<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+    fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
         look(&self.kernel.model())
     }
 
@@ -86,7 +93,10 @@ impl<R: Rules> Fake<R> {
                 }
             }
             let reports = self.kernel.model().reports();
-            let chosen = self.kernel.choose_among(&reports)?;
+            let chosen = match self.chosen.take().filter(|chosen| reports.contains(chosen)) {
+                Some(chosen) => chosen,
+                None => self.kernel.choose_among(&reports)?,
+            };
             let mut model = self.kernel.model();
             model.records.quiet = 0;
             if let Some(raw) = model.report_or_lose(chosen) {
@@ -96,7 +106,7 @@ impl<R: Rules> Fake<R> {
     }
 
     fn traced(&self) -> bool {
-        self.look(|model| model.tasks.values().any(|task| task.setup.is_some()))
+        self.view(|model| model.tasks.values().any(|task| task.setup.is_some()))
     }
 
     fn meanwhile(&mut self) -> Vec<RawStop> {
@@ -153,6 +163,8 @@ impl<R: Rules> Backend for Fake<R> {
             let pid = model.add_process(Pid::from_raw(std::process::id() as i32), &program);
             model.trace_all(pid, setup);
             for tid in model.threads(pid) {
+                let cpus = model.tracer_cpus.clone();
+                model.tasks.entry(tid).and_modify(|task| task.cpus = cpus);
                 let former = R::RULES.tells_ids.then_some(tid);
                 model.stop_with(tid, RawReason::Execed { former_tid: former }, None, Some(tid));
             }
@@ -203,6 +215,10 @@ impl<R: Rules> Backend for Fake<R> {
         if !self.traced() {
             return Ok(Waited::NoTracees);
         }
+        if let Patience::Until(deadline) = patience {
+            // Nothing happens by itself, so the time passes at once.
+            std::thread::sleep(deadline.saturating_duration_since(std::time::Instant::now()));
+        }
         if patience == Patience::Block {
             // A real one would wait for ever; this one lets the test see that.
             self.kernel.model().records.blocked += 1;
@@ -219,6 +235,43 @@ impl<R: Rules> Backend for Fake<R> {
         Ok(Waited::Nothing)
     }
 
+    const YIELDS: u32 = 1;
+
+    /// What is there may be found by the next wait only, as if it had happened in between: so
+    /// what a [chooser](Kernel::choose) has found holds.
+    fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        if self.chosen.is_some() || self.woken.0.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let reports = {
+            let mut model = self.kernel.model();
+            if !model.slow_deaths {
+                model.die_all();
+            }
+            model.reports()
+        };
+        let there = |report: &Report| match R::RULES.scope {
+            StopScope::Thread => report.tid == thread.tid,
+            StopScope::Process => {
+                report.pid == thread.pid && matches!(report.kind, RawKind::Stop(_))
+            }
+        };
+        if !reports.iter().any(there) {
+            return Ok(None);
+        }
+        let Some(chosen) = self.kernel.choose_among(&reports) else { return Ok(None) };
+        self.chosen = Some(chosen);
+        if !there(&chosen) {
+            return Ok(None);
+        }
+        self.call("wait", -1, |_| Ok(()))?;
+        let raw = self.take_report();
+        if let Some(raw) = raw {
+            note(&mut self.kernel.model(), raw, || format!("{raw:?}"));
+        }
+        Ok(raw)
+    }
+
     fn has_tracees(&mut self) -> Result<bool> {
         self.call("has_tracees", -1, |model| {
             Ok(model.tasks.values().any(|task| task.setup.is_some()))
@@ -227,6 +280,21 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
         Ok(Arc::clone(&self.woken) as Arc<dyn Wake>)
+    }
+
+    /// A descriptor that is never readable: a test asks what was [watched
+    /// for](Kernel::watches) instead.
+    fn readiness(&mut self) -> Result<OwnedFd> {
+        let pair = UnixStream::pair();
+        let (ours, theirs) =
+            pair.map_err(|source| Error::Os { request: "readiness", id: -1, source })?;
+        self.kept_open = Some(ours);
+        Ok(theirs.into())
+    }
+
+    fn watch(&mut self, time: Option<Duration>) -> Result<()> {
+        self.kernel.model().records.watches.push(time);
+        Ok(())
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
@@ -251,6 +319,12 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
         self.call("kill", pid.as_raw(), |model| model.kill_request(pid, stopped))
+    }
+
+    fn randomize_addresses(&mut self, _: bool) {}
+
+    fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        self.call("send_signal", thread.tid.as_raw(), |model| model.send(thread, signal))
     }
 
     fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
@@ -343,12 +417,48 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
+    fn processes(&mut self) -> Result<Vec<Listed>> {
+        self.call("processes", -1, |model| Ok(model.listed()))
+    }
+
+    fn is_traced(&mut self, pid: Pid) -> Result<bool> {
+        self.call("is_traced", pid.as_raw(), |model| model.is_listed_traced(pid))
+    }
+
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
         self.call("threads", pid.as_raw(), |model| model.threads_of(pid))
     }
 
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         self.call("is_held", thread.tid.as_raw(), |model| model.is_held(thread))
+    }
+
+    fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
+        let id = thread.map_or(0, |thread| thread.tid.as_raw());
+        self.call("cpus", id, |model| match thread {
+            Some(thread) => Ok(model.living_task(thread)?.cpus.clone()),
+            None => Ok(model.tracer_cpus.clone()),
+        })
+    }
+
+    fn set_cpus(&mut self, thread: Option<Thread>, cpus: &CpuSet) -> Result<()> {
+        let id = thread.map_or(0, |thread| thread.tid.as_raw());
+        self.call("set_cpus", id, |model| {
+            if !cpus.iter().any(|cpu| all_cpus().contains(cpu)) {
+                let source = std::io::ErrorKind::InvalidInput.into();
+                return Err(Error::Os { request: "set_cpus", id, source });
+            }
+            match thread {
+                Some(thread) => model.living_task(thread)?.cpus.clone_from(cpus),
+                None => model.tracer_cpus.clone_from(cpus),
+            }
+            Ok(())
+        })
+    }
+
+    fn current_cpu(&mut self) -> Result<u32> {
+        let own = self.view(|model| model.tracer_cpus.iter().last());
+        Ok(own.unwrap_or(0))
     }
 
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
@@ -363,10 +473,23 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
+    fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        self.call("auxiliary_vector", pid.as_raw(), |model| {
+            model.processes.get(&pid).map(|_| vec![0; 16]).ok_or(Error::Gone)
+        })
+    }
+
+    fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
+        self.call("thread_name", thread.tid.as_raw(), |model| {
+            let process = model.processes.get(&thread.pid).ok_or(Error::Gone)?;
+            Ok(process.program.clone().into())
+        })
+    }
+
     fn forget(&mut self, _: Pid) {}
 
     fn requests(&self) -> u64 {
-        self.look(|model| model.records.requests)
+        self.view(|model| model.records.requests)
     }
 }
 

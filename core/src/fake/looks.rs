@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
-use crate::{ExitStatus, Pid, Signal, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
 use super::kernel::{Delivery, Kernel, Swallowed};
 use super::model::State;
@@ -28,6 +28,22 @@ impl<R: Rules> Kernel<R> {
     /// The threads of a process that have not ended.
     pub fn threads(&self, pid: Pid) -> Vec<Tid> {
         self.model().living(pid)
+    }
+
+    /// The CPUs that a thread may run on.
+    pub fn cpus(&self, tid: Tid) -> CpuSet {
+        self.model().tasks.get(&tid).map(|task| task.cpus.clone()).unwrap_or_default()
+    }
+
+    /// Moves a thread to other CPUs.
+    pub fn set_cpus(&self, tid: Tid, cpus: &[u32]) {
+        let cpus = cpus.iter().copied().collect();
+        self.model().tasks.entry(tid).and_modify(|task| task.cpus = cpus);
+    }
+
+    /// The CPUs that the tracer may run on.
+    pub fn tracer_cpus(&self) -> CpuSet {
+        self.model().tracer_cpus.clone()
     }
 
     /// The processes that nobody has waited for, but for init.
@@ -99,6 +115,12 @@ impl<R: Rules> Kernel<R> {
     /// How many waits would have blocked for ever; each was ended as by a waker.
     pub fn blocked_waits(&self) -> u32 {
         self.model().records.blocked
+    }
+
+    /// What an engine in an event loop has said each time that a wait found nothing: how soon to
+    /// look again, if nothing happens.
+    pub fn watches(&self) -> Vec<Option<std::time::Duration>> {
+        self.model().records.watches.clone()
     }
 
     /// Threads that were still traced when the back end was dropped.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
-use crate::{ExitStatus, Pid, Signal, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
 use super::arch::FakeRegisters;
 use super::faults::Fault;
@@ -34,7 +34,14 @@ pub(super) struct Model {
     pub(super) fault: Option<Fault>,
     /// Threads whose end the tracer was told.
     pub(super) told: BTreeSet<Tid>,
+    /// Where the tracer may run.
+    pub(super) tracer_cpus: CpuSet,
     pub(super) records: Records,
+}
+
+/// The machine's.
+pub(super) fn all_cpus() -> CpuSet {
+    (0..4).collect()
 }
 
 /// What was noted down.
@@ -54,6 +61,8 @@ pub(super) struct Records {
     pub(super) quiet: u32,
     /// How many waits would have blocked for ever.
     pub(super) blocked: u32,
+    /// What a tracer in an event loop has said when it found nothing: how soon to look again.
+    pub(super) watches: Vec<Option<std::time::Duration>>,
     /// Threads that were still traced when the tracer ended.
     pub(super) left: Vec<Tid>,
 }
@@ -80,6 +89,8 @@ pub(super) struct Process {
     pub(super) leader: Tid,
     pub(super) program: String,
     pub(super) memory: u32,
+    /// Which exec it runs the program of; its children's until they exec.
+    pub(super) image: u32,
     /// Signals that kill it when they are delivered.
     pub(super) fatal: BTreeSet<Signal>,
     /// Stopped by job control.
@@ -127,6 +138,8 @@ pub(super) struct Task {
     pub(super) registers: FakeRegisters,
     /// Floating-point registers and extended state.
     pub(super) fp: Vec<u8>,
+    /// Where it may run.
+    pub(super) cpus: CpuSet,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -176,6 +189,7 @@ impl Model {
             slow_deaths: false,
             fault: None,
             told: BTreeSet::new(),
+            tracer_cpus: all_cpus(),
             records: Records::default(),
         };
         model.add_process(INIT, "init");
@@ -242,12 +256,14 @@ impl Model {
 
     pub(super) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
         let pid = Pid::from_raw(self.number());
+        let memory = self.memory.fresh();
         let process = Process {
             parent,
             subreaper: false,
             leader: Tid::from_raw(0),
             program: program.to_string(),
-            memory: self.memory.fresh(),
+            memory,
+            image: memory,
             fatal: BTreeSet::new(),
             group_stop: None,
             ending: None,
@@ -302,6 +318,7 @@ impl Model {
             signals: VecDeque::new(),
             registers: FakeRegisters::default(),
             fp: Vec::new(),
+            cpus: all_cpus(),
         };
         self.tasks.insert(tid, task);
     }

@@ -20,10 +20,12 @@ impl Model {
         };
         let process = self.processes.get_mut(&child)?;
         process.memory = memory;
+        process.image = maker.image;
         process.fatal.clone_from(&maker.fatal);
         process.vfork_parent = (kind == ForkKind::Vfork).then_some(tid);
         let first = process.leader;
-        self.tasks.get_mut(&first)?.registers = task.registers;
+        let born = self.tasks.get_mut(&first)?;
+        (born.registers, born.cpus) = (task.registers, task.cpus.clone());
         if kind == ForkKind::Vfork {
             self.tasks.get_mut(&tid)?.vforked = Some(child);
         }
@@ -60,6 +62,7 @@ impl Model {
         let new = self.add_task(maker.pid);
         let task = self.tasks.get_mut(&new)?;
         task.registers = maker.registers;
+        task.cpus = maker.cpus;
         task.bare = maker.bare;
         task.setup = maker.setup;
         let Some(setup) = maker.setup else { return Some(new) };
@@ -158,6 +161,7 @@ impl Model {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.execing = None;
         process.memory = fresh;
+        process.image = fresh;
         let old = process.leader;
         let tid = if self.rules.led_by_pid { old } else { caller };
         process.leader = tid;

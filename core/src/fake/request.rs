@@ -281,6 +281,14 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn send(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+        if self.tasks.get(&thread.tid).is_none_or(|task| task.pid != thread.pid) {
+            return Err(Error::Gone);
+        }
+        self.signal(thread.tid, signal);
+        Ok(())
+    }
+
     pub(super) fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
         self.stopped(thread, "set_up")?;
         let all = self.by_process();

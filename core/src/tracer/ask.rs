@@ -174,6 +174,38 @@ impl<B: Backend> Tracer<B> {
         self.backend.write_memory(thread, addr, data)
     }
 
+    /// What a thread is called. A program can name its threads; if it does not, they have its own
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the thread was killed.
+    ///
+    /// # Platform notes
+    ///
+    /// At most 15 bytes on Linux (`PR_SET_NAME` in `prctl(2)`), 19 on FreeBSD
+    /// (`thr_set_name(2)`).
+    pub fn thread_name(&mut self, stop: &Stopped) -> Result<OsString> {
+        let thread = self.asked(stop)?;
+        self.backend.thread_name(thread)
+    }
+
+    /// The auxiliary vector of a process: what the kernel has told its program at the start, as
+    /// bytes in the program's own format.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced, or was killed.
+    ///
+    /// # References
+    ///
+    /// `getauxval(3)`, `/proc/pid/auxv` in `proc(5)` (Linux); `elf_aux_info(3)`,
+    /// `KERN_PROC_AUXV` in `sysctl(3)` (FreeBSD).
+    pub fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+        self.traced(pid)?;
+        self.backend.auxiliary_vector(pid)
+    }
+
     /// Which events a process reports.
     ///
     /// # Errors

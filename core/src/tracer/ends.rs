@@ -4,7 +4,7 @@ use crate::backend::{RawStop, StopScope};
 use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
 
 use super::table::{Interrupt, Process, State};
-use super::{Ready, Tracer};
+use super::{FollowExec, Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
     /// A thread has exec'ed: it is the only one of its process now, and on Linux has the
@@ -67,6 +67,13 @@ impl<B: Backend> Tracer<B> {
         let starting = std::mem::take(&mut process.starting);
         if process.letting_go {
             return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
+        }
+        if !first_stop && self.follow_exec == FollowExec::LetGo {
+            // First, for it may be killed while it is let go, and that is told later.
+            if flags.contains(EventFlags::EXEC) {
+                self.ready.push_back(Ready::LetGo { pid: thread.pid });
+            }
+            return self.let_go(index, None);
         }
         if first_stop || flags.contains(EventFlags::EXEC) {
             self.queue(index, StopReason::Execed { former_tid });
@@ -156,7 +163,10 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(pid);
-        self.early.retain(|&(_, parent)| parent != pid);
+        for (_, makers) in &mut self.early {
+            makers.retain(|&maker| maker != pid);
+        }
+        self.early.retain(|(_, makers)| !makers.is_empty());
         // Who was killed, or ended with others, may have been in a fork.
         let crowd = self.table.process(process).threads.len() > 1;
         let killed = matches!(status, ExitStatus::Killed { .. });

@@ -52,8 +52,7 @@ impl<B: Backend> Tracer<B> {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.early.iter().any(|e| e.0 == child) => {
-                self.early.retain(|&(pid, _)| pid != child);
+            NewTask::Process { pid: child, .. } if self.take_early(child, thread.pid) => {
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
@@ -81,6 +80,18 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Whether the child of a fork was shown before its maker told of it.
+    fn take_early(&mut self, child: Pid, maker: Pid) -> bool {
+        let early = |(pid, makers): &(Pid, Vec<Pid>)| *pid == child && makers.contains(&maker);
+        match self.early.iter().position(early) {
+            Some(at) => {
+                self.early.remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A thread is known to exist, by the event of its maker.
     pub(super) fn announce_thread(
         &mut self,
@@ -98,7 +109,9 @@ impl<B: Backend> Tracer<B> {
         let index = self.table.add_thread(process, tid, State::Announced);
         // Linux copies the maker's options.
         let applied = maker.and_then(|maker| self.table.slot(maker).applied);
-        self.table.slot_mut(index).applied = applied;
+        let home = maker.and_then(|maker| self.table.slot(maker).home.clone());
+        let slot = self.table.slot_mut(index);
+        (slot.applied, slot.home) = (applied, home);
         match parked {
             Some(RawStop { kind: RawKind::Stop(reason), .. }) => self.stopped(index, reason),
             _ => Ok(()),
@@ -143,9 +156,10 @@ impl<B: Backend> Tracer<B> {
     ) -> Side {
         match (raw.kind, raw.tid) {
             (RawKind::Stop(reason), Some(tid)) => {
+                let home = self.home_under(self.table.process(process).real_parent);
                 let index = self.table.add_thread(process, tid, State::Announced);
                 let slot = self.table.slot_mut(index);
-                slot.applied = applied;
+                (slot.applied, slot.home) = (applied, home);
                 slot.state = State::Queued(StopReason::Started);
                 // A signal that came before the first stop is shown behind it.
                 slot.next = (reason != RawReason::Paused).then_some(reason);

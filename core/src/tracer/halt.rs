@@ -36,7 +36,8 @@ pub enum Next {
     Continue,
     /// Runs one instruction.
     Step,
-    /// Stays at rest, until a later halt gives its token again.
+    /// Stays at rest, until a later halt gives its token again. A stop for a signal that stays is
+    /// then one for the same signal; any other one says [`StopReason::AtRest`].
     Stay,
 }
 
@@ -84,7 +85,9 @@ impl<B: Backend> Tracer<B> {
             let tid = slot.thread.tid;
             match slot.state {
                 State::Resting => {
-                    let token = self.token(index, StopReason::AtRest);
+                    let kept = self.table.slot_mut(index).kept.take();
+                    let reason = kept.map_or(StopReason::AtRest, StopReason::Signal);
+                    let token = self.token(index, reason);
                     halted.threads.push(token);
                 }
                 // Its own event is in the queue, or waits for the other half of a fork; until
@@ -238,8 +241,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Keeps a thread at rest without a token. A stop that is for a signal keeps that signal, and
-    /// is given again by the next wait: it would be lost otherwise.
+    /// Keeps a thread at rest without a token, with the signal that it has yet to get.
     fn stay(&mut self, stop: Stopped) {
         let kept = match self.table.at(stop.place) {
             Some(slot) => matches!(slot.state, State::Given(_)) && !slot.dead,
@@ -251,21 +253,22 @@ impl<B: Backend> Tracer<B> {
         }
         let (place, signal) = stop.consume();
         let slot = self.table.slot_mut(place.index);
-        match (signal, slot.next) {
-            (None, None) => {
-                slot.state = State::Resting;
-                slot.stays = true;
-                self.table.revoke(place.index);
-            }
-            (signal, _) => {
-                let reason = match (signal, slot.state) {
-                    (Some(signal), _) => StopReason::Signal(signal),
-                    (None, State::Given(reason)) => reason,
-                    (None, _) => StopReason::AtRest,
-                };
-                self.queue(place.index, reason);
-            }
+        if slot.next.is_some() {
+            // It was killed, and what came behind its stop is still to be shown.
+            let reason = match (signal, slot.state) {
+                (Some(signal), _) => StopReason::Signal(signal),
+                (None, State::Given(reason)) => reason,
+                (None, _) => StopReason::AtRest,
+            };
+            self.queue(place.index, reason);
+            return;
         }
+        slot.state = State::Resting;
+        slot.stays = true;
+        if signal.is_some() {
+            slot.kept = signal;
+        }
+        self.table.revoke(place.index);
     }
 
     /// Runs what came to rest after the halt, since the kernel had held it before.
@@ -324,8 +327,11 @@ impl<B: Backend> Tracer<B> {
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
             let (_, signal) = stop.consume();
-            // The signal is that of the thread that reported, and reaches it when it runs.
-            deliver = deliver.or(signal);
+            // The kernel knows one signal, that of the thread that has reported.
+            match (signal, next) {
+                (Some(signal), Next::Stay) => self.keep(index, signal, true),
+                (signal, _) => deliver = deliver.or(self.take_signal(index, signal)?),
+            }
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Resting;
             self.table.slot_mut(index).stays = next == Next::Stay;

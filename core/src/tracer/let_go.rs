@@ -171,6 +171,9 @@ impl<B: Backend> Tracer<B> {
         if let Some((_, signal)) = slot.deferred {
             return signal;
         }
+        if slot.kept.is_some() {
+            return slot.kept;
+        }
         match (slot.state, slot.next) {
             (State::Queued(StopReason::Signal(signal)), _)
             | (State::Given(StopReason::Signal(signal)), _)
@@ -244,7 +247,7 @@ impl<B: Backend> Tracer<B> {
                     None => unless_gone(self.backend.new_task(thread, setup))?,
                 };
                 match task {
-                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid)?,
+                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid)?,
                     Some(NewTask::Thread(tid)) => {
                         let process = self.table.slot(index).process;
                         self.announce_thread(process, tid, Some(index))?;
@@ -266,6 +269,7 @@ impl<B: Backend> Tracer<B> {
         let (thread, process) = (slot.thread, slot.process);
         let threads = self.table.process(process).threads.iter();
         let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
+        self.put_back(thread);
         if unless_gone(self.backend.detach(thread, signal))?.is_some() {
             self.forget_process(process);
         }
@@ -277,6 +281,7 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         let signal = signal.or(self.kept_signal(index));
+        self.put_back(thread);
         if unless_gone(self.backend.detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
             self.table.revoke(index);
@@ -295,7 +300,7 @@ impl<B: Backend> Tracer<B> {
     /// Lets the children of a process go of whose forks the user was not told.
     fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
         for child in self.take_awaited(parent) {
-            self.let_go_child(child)?;
+            self.let_go_child(child, parent)?;
         }
         let mut seen = Vec::new();
         let untold = |ready: &Ready, seen: &[Pid]| match ready {
@@ -334,7 +339,8 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Lets a child go at its first stop, which may have come already.
-    fn let_go_child(&mut self, child: Pid) -> Result<()> {
+    fn let_go_child(&mut self, child: Pid, parent: Pid) -> Result<()> {
+        self.keep_home(child, parent);
         match self.unpark(Some(child), B::first_thread(child)) {
             Some(raw) => match raw.tid {
                 Some(tid) => self.let_go_stray(child, tid, raw.kind),
@@ -354,6 +360,7 @@ impl<B: Backend> Tracer<B> {
             RawKind::Stop(_) => None,
             RawKind::Ended(_) => return Ok(()),
         };
+        self.put_back(Thread { pid, tid });
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
             self.strays.push(pid); // killed: its end comes
         }
@@ -461,6 +468,7 @@ impl<B: Backend> Tracer<B> {
 impl<B: Backend> Drop for Tracer<B> {
     fn drop(&mut self) {
         self.end();
+        self.put_back_tracer();
     }
 }
 

@@ -6,17 +6,23 @@
 
 mod ask;
 mod breakpoints;
+mod eager;
 mod ends;
 mod fork;
 mod halt;
 mod hardware;
 mod let_go;
+mod next;
 mod parked;
+mod placement;
 mod quiet;
+mod readiness;
 mod run;
+mod signals;
 mod software;
 mod table;
 mod trap;
+mod tree;
 mod wait;
 
 use std::collections::VecDeque;
@@ -31,10 +37,14 @@ use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, 
 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
+pub use placement::Placement;
+pub use readiness::Readiness;
 pub use run::Resume;
 
+use eager::Eager;
 use fork::Awaited;
 use parked::{Lost, Parked};
+use placement::Placing;
 use table::{Process, State, Table};
 
 /// Which side of a fork stays traced; the other is let go.
@@ -47,6 +57,21 @@ pub enum FollowFork {
     /// Both, which also is how a caller takes both tokens and decides itself.
     #[default]
     Both,
+}
+
+/// Whether a process stays traced over an exec.
+///
+/// Who decides program by program leaves it at [`Stay`](FollowExec::Stay), and detaches the token
+/// of the [`StopReason::Execed`](crate::StopReason::Execed) of a program that is not wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FollowExec {
+    /// It does: the tracer stays with the process.
+    #[default]
+    Stay,
+    /// It is let go at its next exec, before the new program's first instruction, and
+    /// [`Event::LetGo`](crate::Event::LetGo) says so. The exec that starts a spawned program does
+    /// not count.
+    LetGo,
 }
 
 /// A tracer: the processes that it traces, and their events.
@@ -66,6 +91,10 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// For the event loop of the host, if it has asked for that.
+    readiness: Option<Readiness>,
+    /// Whom the next wait looks at first.
+    eager: Eager,
     /// Stops and ends of tasks that nobody has announced yet.
     parked: Vec<Parked>,
     /// Forks whose child has not been seen yet.
@@ -73,8 +102,8 @@ pub struct Tracer<B: Backend> {
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
     /// Children that were shown while their maker's half may still have been on the way, with
-    /// their parents.
-    early: Vec<(Pid, Pid)>,
+    /// those that may have made them.
+    early: Vec<(Pid, Vec<Pid>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that were halted.
@@ -88,7 +117,9 @@ pub struct Tracer<B: Backend> {
     /// Spawned and then detached.
     detached: Vec<std::process::Child>,
     follow: FollowFork,
+    follow_exec: FollowExec,
     flags: EventFlags,
+    placing: Placing,
     half_patience: Duration,
     /// The number of the breakpoint that was inserted last.
     last_breakpoint: u32,
@@ -101,6 +132,7 @@ enum Ready {
     ThreadExited { pid: Pid, tid: Tid },
     Exited { process: u32 },
     Reparented { pid: Pid, from: Pid, to: Pid },
+    LetGo { pid: Pid },
 }
 
 struct ForkPair {
@@ -123,6 +155,8 @@ enum Side {
 pub struct Builder<B> {
     flags: EventFlags,
     follow: FollowFork,
+    placement: Placement,
+    follow_exec: FollowExec,
     half_patience: Duration,
     backend: PhantomData<fn() -> B>,
 }
@@ -132,6 +166,8 @@ impl<B: Backend> Default for Builder<B> {
         Builder {
             flags: EventFlags::default(),
             follow: FollowFork::default(),
+            placement: Placement::default(),
+            follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
             backend: PhantomData,
         }
@@ -149,6 +185,27 @@ impl<B: Backend> Builder<B> {
     /// Which side of a fork stays traced; default both.
     pub fn follow_fork(mut self, follow: FollowFork) -> Self {
         self.follow = follow;
+        self
+    }
+
+    /// Where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
+    ///
+    /// It holds from the first spawn or attach on, for all tracees and what they make. What is let
+    /// go is put back to the CPUs where it was, or would be, without it, and so is the tracer's
+    /// thread at the tracer's end; not so if the tracer is killed. What moves itself is left
+    /// there. So is a process that was attached to and that the kernel does not let us move
+    /// (Linux: another user's, without `CAP_SYS_NICE`, or one whose cpuset lacks the CPU).
+    ///
+    /// Threads and children that the host makes from the tracer's thread meanwhile inherit its
+    /// CPU.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Whether a process stays traced over an exec; default yes.
+    pub fn follow_exec(mut self, follow: FollowExec) -> Self {
+        self.follow_exec = follow;
         self
     }
 
@@ -177,6 +234,8 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::new(),
+            readiness: None,
+            eager: Eager::default(),
             parked: Vec::new(),
             awaited: Vec::new(),
             lost: Vec::new(),
@@ -188,7 +247,9 @@ impl<B: Backend> Builder<B> {
             woken: false,
             detached: Vec::new(),
             follow: self.follow,
+            follow_exec: self.follow_exec,
             flags: self.flags,
+            placing: Placing::new(self.placement),
             half_patience: self.half_patience,
             last_breakpoint: 0,
         }
@@ -247,7 +308,8 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Spawn`] with what `Command::spawn` would have said: there is no such program, it
-    /// cannot be executed, and so on. Then there is no process.
+    /// cannot be executed, and so on. Then there is no process. [`Error::Os`] for a
+    /// [`Placement`] that is not possible.
     pub fn spawn(&mut self, command: Command) -> Result<Spawned> {
         self.spawn_with(command, Ending::Kill)
     }
@@ -258,6 +320,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`spawn`](Tracer::spawn).
     pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
+        self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
         let mut raw = self.backend.spawn(command, setup)?;
         let us = Pid::from_raw(std::process::id() as i32);
@@ -300,12 +363,14 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`attach`](Tracer::attach).
     pub fn attach_with(&mut self, pid: Pid, ending: Ending) -> Result<()> {
-        if self.table.find_process(pid).is_some() {
+        // It may be the child of a fork that is not reported yet.
+        if self.table.find_process(pid).is_some() || self.backend.is_traced(pid)? {
             return Err(Error::NotPermitted {
                 pid: pid.as_raw(),
                 advice: "this tracer traces it already".into(),
             });
         }
+        self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
         let raw = self.backend.attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
@@ -319,6 +384,7 @@ impl<B: Backend> Tracer<B> {
             slot.known = true;
             slot.first = first.unwrap_or(slot.first);
         }
+        self.place_attached(process);
         self.take_all(raw.meanwhile);
         Ok(())
     }
@@ -334,18 +400,45 @@ impl<B: Backend> Tracer<B> {
     /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
     /// one that no ordinary wait finds; on FreeBSD a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
-        Ok(Waker(self.backend.waker()?))
+        let waker = self.backend.waker()?;
+        self.eager.expects_wakes();
+        Ok(Waker(waker))
     }
 
-    /// Which side of later forks stays traced.
+    /// Whether programs that are [spawned](Tracer::spawn) from now on have their code, stack and
+    /// libraries at random addresses, as they do at first where the system has it so; if not, a
+    /// debugger finds everything where it was the last time.
+    ///
+    /// # Platform notes
+    ///
+    /// What the program starts inherits it. A spawn fails if the system refuses.
+    ///
+    /// # References
+    ///
+    /// `ADDR_NO_RANDOMIZE` in `personality(2)` (Linux); `PROC_ASLR_CTL` in `procctl(2)` (FreeBSD).
+    pub fn randomize_addresses(&mut self, random: bool) {
+        self.backend.randomize_addresses(random);
+    }
+
+    /// Which side of later forks stays traced; may change at any time.
     pub fn set_follow_fork(&mut self, follow: FollowFork) {
         self.follow = follow;
+    }
+
+    /// Whether processes stay traced over later execs; may change at any time.
+    pub fn set_follow_exec(&mut self, follow: FollowExec) {
+        self.follow_exec = follow;
     }
 
     /// Whether no process is traced and no event is left.
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
-        self.table.processes().all(|(process, _)| given(process)) && self.ready.is_empty()
+        // The stop of a thread that was let go since is none.
+        let stale = |ready: &Ready| match ready {
+            Ready::Stop(place) => self.table.at(*place).is_none(),
+            _ => false,
+        };
+        self.table.processes().all(|(process, _)| given(process)) && self.ready.iter().all(stale)
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.

@@ -143,6 +143,13 @@ impl<B: Backend> Tracer<B> {
         Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
     }
 
+    /// The living processes that may have made a child of this parent.
+    fn makers(&self, parent: Pid) -> Vec<Pid> {
+        let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == Some(parent);
+        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        living.map(|(_, p)| p).filter(|p| p.pid == parent || sibling(p)).map(|p| p.pid).collect()
+    }
+
     /// Whether a process can make a sibling: only where a thread is a process of a kind.
     const MAKES_SIBLINGS: bool = matches!(B::STOP_SCOPE, StopScope::Thread);
 
@@ -167,6 +174,11 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn expects_a_half(&self) -> bool {
         self.parked.iter().any(|parked| !parked.waits)
             || self.lost.iter().any(|lost| lost.forked.is_some())
+    }
+
+    /// Whether there may be a process that nobody has announced.
+    pub(super) fn may_have_unknown(&self) -> bool {
+        !self.parked.is_empty() || !self.strays.is_empty() || !self.lost.is_empty()
     }
 
     /// With no process left in the table: whether there may be one that nobody has announced.
@@ -275,7 +287,7 @@ impl<B: Backend> Tracer<B> {
         self.parked.swap_remove(at);
         if awaited {
             self.early.truncate(LOST_MOST);
-            self.early.insert(0, (pid, real_parent));
+            self.early.insert(0, (pid, self.makers(real_parent)));
         }
         let mut suspects = self.lost.clone();
         let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == Some(real_parent);

@@ -49,7 +49,8 @@ impl Event {
             Event::Forked(forked) => forked.parent_pid,
             Event::ThreadExited { pid, .. }
             | Event::Exited { pid, .. }
-            | Event::Reparented { pid, .. } => Some(*pid),
+            | Event::Reparented { pid, .. }
+            | Event::LetGo { pid } => Some(*pid),
             Event::Woken => None,
         }
     }
@@ -152,6 +153,7 @@ impl<B: Backend> Tracer<B> {
             return self.start_process(index, run, signal);
         }
         let thread = self.table.slot(index).thread;
+        let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
@@ -160,6 +162,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         unless_gone(self.backend.resume(thread, run, signal))?;
+        self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
         Ok(())
@@ -180,8 +183,12 @@ impl<B: Backend> Tracer<B> {
             slot.deferred = Some((run, signal.or(kept)));
             return Ok(());
         }
-        let (mut target, mut run, mut signal) = (index, run, signal);
+        let (mut target, mut run) = (index, run);
+        let mut signal = self.take_signal(index, signal)?;
         for &i in &threads {
+            if !self.table.slot(i).stays {
+                signal = signal.or(self.take_signal(i, None)?);
+            }
             let slot = self.table.slot_mut(i);
             let deferred = slot.deferred.take();
             if (i == index || deferred.is_some()) && std::mem::take(&mut slot.stays) {
@@ -196,7 +203,9 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.apply_setup(target)?;
-        unless_gone(self.backend.resume(self.table.slot(target).thread, run, signal))?;
+        let thread = self.table.slot(target).thread;
+        unless_gone(self.backend.resume(thread, run, signal))?;
+        self.eager.resumed(thread);
         for &i in &threads {
             self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
         }
@@ -246,21 +255,22 @@ impl<B: Backend> Tracer<B> {
 
     /// Runs a thread on whose stop nobody wants to hear of; in a halted process it rests instead.
     pub(super) fn run_silently(&mut self, index: u32) -> Result<()> {
-        let slot = self.table.slot(index);
-        let run = slot.run;
-        if self.table.process(slot.process).is_halted() {
+        if self.table.process_of(index).is_halted() {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());
         }
-        // A step that something else came before is still wanted; whether system calls are
-        // reported may have changed.
-        let syscalls = self.stops_at_syscalls(index);
-        let run = match run {
-            Run::Step => Run::Step,
-            Run::Continue | Run::Syscall if syscalls => Run::Syscall,
-            Run::Continue | Run::Syscall => Run::Continue,
-        };
+        let run = self.run_as_before(index);
         self.start(index, run, None)
+    }
+
+    /// How a thread goes on after a stop that is not shown. A step that something else came before
+    /// is still wanted; whether system calls are reported may have changed.
+    pub(super) fn run_as_before(&self, index: u32) -> Run {
+        match self.table.slot(index).run {
+            Run::Step => Run::Step,
+            Run::Continue | Run::Syscall if self.stops_at_syscalls(index) => Run::Syscall,
+            Run::Continue | Run::Syscall => Run::Continue,
+        }
     }
 
     /// Asks for an event of a process: [`StopReason::Interrupted`] of one of its threads, unless

@@ -1,13 +1,13 @@
 //! The tables of threads and processes.
 
 use std::process::Child;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{ExitStatus, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, ExitStatus, Pid, Signal, StopReason, Tid};
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -26,6 +26,12 @@ pub(super) struct Slot {
     pub(super) group_stopped: bool,
     /// At rest because it was told to stay.
     pub(super) stays: bool,
+    /// A signal that it is to get when it next runs: it had to stay with it.
+    pub(super) kept: Option<Signal>,
+    /// The kernel does not have that signal any more.
+    pub(super) resends: bool,
+    /// Signals that the tracer has sent it, for which no stop is reported.
+    pub(super) injected: Vec<Signal>,
     /// How it was last resumed.
     pub(super) run: Run,
     /// Resumed by the user while another token of its process is out, where the kernel runs a
@@ -43,6 +49,8 @@ pub(super) struct Slot {
     pub(super) first: bool,
     /// The user may know of it, so its end is an event.
     pub(super) known: bool,
+    /// Where it would run without us, if that is not where the tracer would.
+    pub(super) home: Option<Rc<CpuSet>>,
 }
 
 /// Where a thread is.
@@ -210,6 +218,11 @@ impl Table {
         self.processes.iter().enumerate().filter_map(|(i, p)| Some((i as u32, p.as_ref()?)))
     }
 
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.by_tid.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_pid.is_empty()
     }
@@ -286,12 +299,16 @@ impl Table {
             deferred: None,
             leaves: false,
             stays: false,
+            kept: None,
+            resends: false,
+            injected: Vec::new(),
             run: Run::Continue,
             applied: None,
             in_syscall: false,
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
+            home: None,
         };
         let index = match self.free_slots.pop() {
             Some(index) => {

@@ -1,6 +1,6 @@
 //! From raw stops to events.
 
-use crate::backend::{Patience, RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin, Waited};
+use crate::backend::{RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin};
 use crate::stopped::Place;
 use crate::{Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped};
 
@@ -9,85 +9,9 @@ use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
 
 impl<B: Backend> Tracer<B> {
-    /// The next event; `None` once no process is traced.
-    ///
-    /// If every traced thread is stopped and its token is in the caller's hands, this blocks until
-    /// one of them is killed or a waker wakes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] for an answer of the kernel that is not expected; no stop is lost by it.
-    ///
-    /// # Platform notes
-    ///
-    /// Only tracees of this tracer are waited for, never another child of this process. The host
-    /// must not wait for a tracee itself, nor for "any child": `waitpid(-1)` there may take stops
-    /// and ends of tracees (on Linux only of those that this process has spawned).
-    pub fn wait(&mut self) -> Result<Option<Event>> {
-        self.next(true)
-    }
-
-    /// The next event, if there is one now.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Tracer::wait).
-    pub fn try_wait(&mut self) -> Result<Option<Event>> {
-        self.next(false)
-    }
-
-    fn next(&mut self, block: bool) -> Result<Option<Event>> {
-        if let Some(process) = self.departed.take() {
-            self.table.remove_process(process);
-        }
-        self.take_back();
-        self.end_halts()?;
-        loop {
-            while let Some(raw) = self.backlog.pop_front() {
-                self.take(raw)?;
-            }
-            self.queue_held_exits();
-            if let Some(event) = self.give_next() {
-                return Ok(Some(event));
-            }
-            if std::mem::take(&mut self.woken) {
-                return Ok(Some(Event::Woken));
-            }
-            if self.table.is_empty() && !self.expects_an_unknown()? {
-                return Ok(None);
-            }
-            let brief = self.table.is_empty() || self.expects_a_half();
-            let patience = match (block, brief) {
-                (false, _) => Patience::Poll,
-                (true, false) => Patience::Block,
-                (true, true) => Patience::Brief,
-            };
-            match self.backend.wait(patience)? {
-                Waited::Stop(raw) => {
-                    let overdue = self.pass_parked();
-                    self.take(raw)?;
-                    if overdue {
-                        self.settle_parked()?;
-                    }
-                }
-                Waited::Woken => return Ok(Some(Event::Woken)),
-                Waited::Nothing => {
-                    if !self.settle_parked()? && !block {
-                        return Ok(None);
-                    }
-                }
-                Waited::NoTracees => {
-                    if !self.settle_vanished()? {
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-    }
-
     /// Queues again what was dropped. Both halves of a fork, if both were dropped, are one event
     /// again.
-    fn take_back(&mut self) {
+    pub(super) fn take_back(&mut self) {
         if self.returned.borrow().is_empty() {
             return;
         }
@@ -143,7 +67,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The first event of the queue that still is one.
-    fn give_next(&mut self) -> Option<Event> {
+    pub(super) fn give_next(&mut self) -> Option<Event> {
         while let Some(ready) = self.ready.pop_front() {
             match ready {
                 Ready::Stop(place) => {
@@ -177,6 +101,7 @@ impl<B: Backend> Tracer<B> {
                 Ready::Reparented { pid, from, to } => {
                     return Some(Event::Reparented { pid, from, to });
                 }
+                Ready::LetGo { pid } => return Some(Event::LetGo { pid }),
             }
         }
         None
@@ -385,6 +310,9 @@ impl<B: Backend> Tracer<B> {
                 Trap::Unseen => return self.run_silently(index),
                 Trap::Programs => {}
             }
+        }
+        if self.is_injected(index, signal) {
+            return self.deliver_silently(index, signal);
         }
         self.queue(index, StopReason::Signal(signal));
         Ok(())

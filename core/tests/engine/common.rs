@@ -60,7 +60,7 @@ impl<R: Rules> World<R> {
         Self::built(|builder| builder.events(flags).half_patience(Duration::from_secs(3600)))
     }
 
-    fn built(settings: impl FnOnce(Builder<Fake<R>>) -> Builder<Fake<R>>) -> Self {
+    pub(crate) fn built(settings: impl FnOnce(Builder<Fake<R>>) -> Builder<Fake<R>>) -> Self {
         let kernel = Kernel::new();
         kernel.keep_log();
         // What no wait finds does not come any more, in a world without time.

@@ -241,3 +241,38 @@ fn an_early_signal_is_kept() {
     assert_eq!(world.kernel.delivered(child, Signal::USR1), 1);
     world.idle();
 }
+
+#[test]
+fn the_number_of_a_child_that_was_shown_early() {
+    // It was shown without its maker, who was killed; so nothing is left to be taken for old news.
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let pid = world.attach();
+    let other = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let fork = world.forked();
+    world.go(fork);
+    let main = world.main(pid);
+    world.kernel.hold(main);
+    let sibling = world.kernel.fork_sibling(main);
+    let fork = world.forked();
+    assert_eq!(fork.child_pid, sibling);
+    world.go(fork);
+    world.kernel.kill(pid);
+    world.kernel.release(main);
+    world.run_all();
+    world.kernel.exit(world.main(sibling), 0);
+    assert_eq!(world.exited().0, sibling);
+    // Its number is another one's, whose maker has the same parent by now.
+    assert!(world.kernel.reuse(sibling.as_raw()));
+    let maker = world.main(other);
+    let child = world.kernel.fork(maker, ForkKind::Fork);
+    assert_eq!(child, sibling);
+    let new = world.main(child);
+    world.kernel.hold(new);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    world.kernel.release(new);
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (Some(other), child));
+    assert!(matches!(fork.parent, Half::Stopped(_)), "{fork:?}");
+    world.go(fork);
+    world.idle();
+}

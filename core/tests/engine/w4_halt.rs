@@ -137,14 +137,84 @@ both! {
         let (mut world, pid, all, stop) = three::<R>();
         let halted = world.tracer().halt(stop).unwrap();
         world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
-        let stop = world.stop_for(USR1);
+        assert!(world.tracer().try_wait().unwrap().is_none(), "it was given once");
         assert_eq!(world.kernel.delivered(pid, Signal::USR1), 0);
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
         let halted = world.tracer().halt(stop).unwrap();
         assert_eq!(tids(&halted), all);
         world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
         assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
         assert!(all_act(&world, all));
         world.idle();
+    }
+
+    fn a_signal_stays_with_its_thread_while_others_run<R>() {
+        for wanted in [true, false] {
+            let (mut world, pid, all, stop) = three::<R>();
+            let halted = world.tracer().halt(stop).unwrap();
+            let step_two = |stop: &Stopped| match stop.tid() == all[1] {
+                true => Next::Step,
+                false => Next::Stay,
+            };
+            world.tracer().resume_halted(halted, step_two).unwrap();
+            let stop = world.stop();
+            assert_eq!(stop.tid(), all[1]);
+            assert_eq!(world.kernel.delivered(pid, Signal::USR1), 0);
+            let mut halted = world.tracer().halt(stop).unwrap();
+            let first = halted.threads.iter_mut().find(|stop| stop.tid() == all[0]).unwrap();
+            assert_eq!((first.reason(), first.signal()), (USR1, Some(Signal::USR1)));
+            if !wanted {
+                first.set_signal(None).unwrap();
+            }
+            world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+            world.idle();
+            assert_eq!(world.kernel.delivered(pid, Signal::USR1), usize::from(wanted));
+            assert!(all_act(&world, all));
+        }
+    }
+
+    fn a_signal_that_stays_is_delivered_by_a_detach<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        let step_two = |stop: &Stopped| match stop.tid() == all[1] {
+            true => Next::Step,
+            false => Next::Stay,
+        };
+        world.tracer().resume_halted(halted, step_two).unwrap();
+        let stop = world.stop();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().detach_halted(halted).unwrap();
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        world.over();
+    }
+
+    fn an_injected_signal_is_delivered_without_a_stop<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        world.tracer().inject(&stop, Signal::USR2).unwrap();
+        world.go(stop);
+        world.idle();
+        assert_eq!(world.kernel.delivered(pid, Signal::USR2), 1);
+        // One that somebody else sends is reported as ever.
+        world.kernel.signal(pid, Signal::USR2);
+        let stop = world.stop_for(StopReason::Signal(Signal::USR2));
+        world.go(stop);
+        assert_eq!(world.kernel.delivered(pid, Signal::USR2), 2);
+        world.idle();
+    }
+
+    fn an_injected_signal_in_a_halted_process<R>() {
+        let (mut world, pid, all, mut stop) = three::<R>();
+        stop.set_signal(None).unwrap();
+        let halted = world.tracer().halt(stop).unwrap();
+        let second = halted.threads.iter().find(|stop| stop.tid() == all[1]).unwrap();
+        world.tracer().inject(second, Signal::USR2).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        world.idle();
+        assert_eq!(world.kernel.delivered(pid, Signal::USR2), 1);
+        assert!(all_act(&world, all));
     }
 
     fn a_dropped_halt_is_given_again<R>() {

@@ -62,6 +62,20 @@ pub(crate) fn trace_me_on_exec(command: &mut Command) {
     unsafe { command.pre_exec(trace_me) };
 }
 
+/// Has the child of the command not be laid out at random when it execs: `PROC_ASLR_CTL`.
+pub(crate) fn fix_addresses(command: &mut Command) {
+    let fix = || {
+        let mut off = libc::PROC_ASLR_FORCE_DISABLE;
+        let data = (&raw mut off).cast();
+        // SAFETY: this command reads an int; 0 is the process itself.
+        check(unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_ASLR_CTL, data) })
+            .map(|_| ())
+            .map_err(io::Error::from)
+    };
+    // SAFETY: the closure makes one system call, and touches no memory but its own and errno.
+    unsafe { command.pre_exec(fix) };
+}
+
 impl Kernel {
     /// # Safety
     ///

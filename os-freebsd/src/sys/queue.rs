@@ -8,6 +8,9 @@ use super::{Errno, Kernel, Result, check};
 
 /// The one `EVFILT_USER` event, for the helper threads.
 const BELL: usize = 1;
+/// The timers.
+const TICKS: usize = 1;
+const ONCE: usize = 2;
 
 /// Something that a queue reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(crate) enum Event {
     Bell,
     /// A watched pipe can be read.
     Readable,
+    /// A timer.
+    Tick,
 }
 
 /// A kernel queue. Children do not inherit it (kqueue(2)).
@@ -50,11 +55,35 @@ impl Queue {
         self.change(BELL, libc::EVFILT_USER, 0, libc::NOTE_TRIGGER)
     }
 
+    /// Another descriptor of the same queue.
+    pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+
+    /// Reports a [`Event::Tick`] each time that so much has passed, in milliseconds.
+    pub(crate) fn tick(&self, every: Duration) -> Result<()> {
+        self.set_timer(TICKS, every, libc::EV_ADD)
+    }
+
+    /// Reports one after so long.
+    pub(crate) fn tick_once(&self, time: Duration) -> Result<()> {
+        self.set_timer(ONCE, time, libc::EV_ADD | libc::EV_ONESHOT)
+    }
+
+    fn set_timer(&self, ident: usize, time: Duration, flags: u16) -> Result<()> {
+        let mut change = event(ident, libc::EVFILT_TIMER, flags, 0);
+        change.data = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
+        self.apply(&change)
+    }
+
     fn change(&self, ident: usize, filter: i16, flags: u16, fflags: u32) -> Result<()> {
-        let change = event(ident, filter, flags, fflags);
+        self.apply(&event(ident, filter, flags, fflags))
+    }
+
+    fn apply(&self, change: &libc::kevent) -> Result<()> {
         // SAFETY: one change is read; no events are asked for.
         check(unsafe {
-            libc::kevent(self.0.as_raw_fd(), &change, 1, std::ptr::null_mut(), 0, std::ptr::null())
+            libc::kevent(self.0.as_raw_fd(), change, 1, std::ptr::null_mut(), 0, std::ptr::null())
         })?;
         Ok(())
     }
@@ -107,6 +136,7 @@ impl Kernel {
             libc::EVFILT_SIGNAL => Some(Event::Child),
             libc::EVFILT_USER => Some(Event::Bell),
             libc::EVFILT_READ => Some(Event::Readable),
+            libc::EVFILT_TIMER => Some(Event::Tick),
             _ => None,
         }));
         Ok(())

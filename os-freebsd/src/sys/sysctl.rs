@@ -54,9 +54,26 @@ impl Kernel {
         self.sysctl(&[libc::KERN_PROC_PATHNAME, pid], libc::PATH_MAX as usize)
     }
 
+    /// The address of a process's `struct ps_strings`.
+    pub(crate) fn ps_strings(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl(&[libc::KERN_PROC_PS_STRINGS, pid], size_of::<u64>())
+    }
+
     /// The arguments of a process, each with a final zero.
     pub(crate) fn arguments(&mut self, pid: i32) -> Result<Vec<u8>> {
         self.sysctl(&[libc::KERN_PROC_ARGS, pid], 4096)
+    }
+
+    /// The auxiliary vector of a process.
+    pub(crate) fn auxiliary_vector(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl(&[libc::KERN_PROC_AUXV, pid], 4096)
+    }
+
+    /// The name of a thread, without its final zero; `None` if there is no such thread.
+    pub(crate) fn thread_name(&mut self, pid: i32, tid: i32) -> Result<Option<Vec<u8>>> {
+        let name = [libc::KERN_PROC_PID | libc::KERN_PROC_INC_THREAD, pid];
+        let bytes = self.sysctl(&name, 16 * SIZE)?;
+        Ok(bytes.chunks_exact(SIZE).find(|entry| process(entry).tid == tid).map(name_of))
     }
 
     fn processes(&mut self, name: &[c_int], guess: usize) -> Result<Vec<Process>> {
@@ -146,4 +163,14 @@ fn process(bytes: &[u8]) -> Process {
         uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
         pending: super::ptrace::signals(&info.ki_siglist),
     }
+}
+
+/// The name of the thread of an entry: what does not fit into the first field is in a second one.
+fn name_of(bytes: &[u8]) -> Vec<u8> {
+    // SAFETY: as above.
+    let info: kinfo_proc = unsafe { bytes.as_ptr().cast::<kinfo_proc>().read_unaligned() };
+    let bytes = |field: &[libc::c_char]| -> Vec<u8> {
+        field.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect()
+    };
+    [bytes(&info.ki_tdname), bytes(&info.ki_moretdname)].concat()
 }

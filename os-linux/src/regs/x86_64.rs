@@ -197,21 +197,30 @@ pub(crate) fn syscall_from_registers(
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
 /// new process's id, or a negative error number.
 ///
-/// The new process leaves the file table it was born with, moves to the directory `$directory`,
-/// takes the name `$name` and sleeps in `pause(2)`, which only a signal with a handler ends; it
-/// ends if that returns. Needs an `unsafe` block: all signals must be blocked.
+/// The new process leaves the file table it was born with and keeps of it `$timer` alone, a
+/// `timerfd` that is neither 0 nor the last number; moves to the directory `$directory`, takes the
+/// name `$name` and sleeps in `read(2)` of that timer, into the 8 bytes at `$ticks`. Each time that
+/// returns it traps; if it fails, it ends. Needs an `unsafe` block: all signals must be blocked.
 macro_rules! clone_sleeper {
-    ($flags:expr, $directory:expr, $name:expr) => {{
+    ($flags:expr, $directory:expr, $name:expr, $timer:expr, $ticks:expr) => {{
         let returned: isize;
         std::arch::asm!(
             "syscall",
             "test rax, rax",
             "jnz 2f",
             "xor edi, edi",
-            "mov esi, -1",
+            "lea esi, [r14 - 1]",
             "mov edx, {unshare}",
             "mov eax, {close_range}",
             "syscall",
+            "test rax, rax",
+            "jnz 5f",
+            "lea edi, [r14 + 1]",
+            "mov esi, -1",
+            "xor edx, edx",
+            "mov eax, {close_range}",
+            "syscall",
+            "5:",
             "mov rdi, r12",
             "mov eax, {chdir}",
             "syscall",
@@ -219,8 +228,19 @@ macro_rules! clone_sleeper {
             "mov rsi, r13",
             "mov eax, {prctl}",
             "syscall",
-            "mov eax, {pause}",
+            "3:",
+            "mov edi, r14d",
+            "mov rsi, r15",
+            "mov edx, 8",
+            "mov eax, {read}",
             "syscall",
+            "cmp rax, {interrupted}",
+            "je 3b",
+            "cmp rax, 8",
+            "jne 4f",
+            "int3",
+            "jmp 3b",
+            "4:",
             "xor edi, edi",
             "mov eax, {exit}",
             "syscall",
@@ -231,7 +251,8 @@ macro_rules! clone_sleeper {
             chdir = const libc::SYS_chdir,
             set_name = const libc::PR_SET_NAME,
             prctl = const libc::SYS_prctl,
-            pause = const libc::SYS_pause,
+            read = const libc::SYS_read,
+            interrupted = const -libc::EINTR,
             exit = const libc::SYS_exit,
             inlateout("rax") libc::SYS_clone as isize => returned,
             in("rdi") $flags,
@@ -241,6 +262,8 @@ macro_rules! clone_sleeper {
             in("r8") 0_usize,
             in("r12") $directory,
             in("r13") $name,
+            in("r14") $timer,
+            in("r15") $ticks,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

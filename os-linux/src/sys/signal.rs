@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use trapline_core::backend::Thread;
 use trapline_core::{Pid, Result, Signal, Tid};
 
 use super::{Kernel, check, last_error};
@@ -16,6 +17,17 @@ impl Kernel {
             Ok(())
         } else {
             Err(last_error("kill", pid.as_raw()))
+        }
+    }
+
+    /// `tgkill(2)`
+    pub(crate) fn kill_thread(&self, thread: Thread, signal: Signal) -> Result<()> {
+        self.count();
+        let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
+        // SAFETY: takes numbers.
+        match unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal.as_raw()) } {
+            0 => Ok(()),
+            _ => Err(last_error("tgkill", tid)),
         }
     }
 

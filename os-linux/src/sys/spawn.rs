@@ -134,6 +134,19 @@ pub(crate) fn report_before_exec(
     };
 }
 
+/// Has the child of `command` not be laid out at random when it execs.
+pub(crate) fn fix_addresses(command: &mut Command) {
+    let fix = || {
+        // SAFETY: takes a number; this one asks what is set.
+        let now = check(unsafe { libc::personality(0xffff_ffff) }.into())?;
+        let wanted = now | libc::c_long::from(libc::ADDR_NO_RANDOMIZE);
+        // SAFETY: as above.
+        check(unsafe { libc::personality(wanted as libc::c_ulong) }.into()).map(drop)
+    };
+    // SAFETY: the closure makes two system calls and touches no memory but errno.
+    unsafe { command.pre_exec(fix) };
+}
+
 /// Runs in the child. Async-signal-safe.
 fn install(filter: &[BpfInstruction]) -> io::Result<()> {
     let program = libc::sock_fprog {

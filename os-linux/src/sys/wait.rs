@@ -42,6 +42,23 @@ impl Kernel {
         self.wait4(-1, TRACEES | no_hang(block))
     }
 
+    /// Sleeps until a tracee of any thread of this process has something to tell, leaves that, and
+    /// names the tracee; `None` if there is none.
+    pub(crate) fn sleep_until_change(&self) -> Option<Tid> {
+        let mut info = Siginfo::default();
+        let raw: *mut Siginfo = &mut info;
+        let options = libc::__WCLONE | libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
+        loop {
+            // SAFETY: as in `waitid`.
+            if unsafe { libc::waitid(libc::P_ALL, 0, raw.cast(), options) } == 0 {
+                return decode::changed(&info);
+            }
+            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return None;
+            }
+        }
+    }
+
     /// Whether there are tracees of the calling thread.
     pub(crate) fn any_tracees(&self) -> Result<bool> {
         let options = TRACEES | libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
@@ -50,6 +67,16 @@ impl Kernel {
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(false),
             Err(e) => Err(error("waitid", -1, e)),
         }
+    }
+
+    /// What one tracee has to tell, without blocking; a request only if it is something.
+    pub(crate) fn look(&self, tid: Tid) -> io::Result<Option<i32>> {
+        let before = self.requests.get();
+        let taken = self.try_wait(tid);
+        if !matches!(taken, Ok(Some(_))) {
+            self.requests.set(before);
+        }
+        taken
     }
 
     /// The same for one tracee, without blocking.

@@ -1,0 +1,92 @@
+//! The same with the crate `pete`.
+//!
+//! It polls: when no tracee has stopped it sleeps for a time, by default 100 ms. Here for as short
+//! a time as there is, which was the best of what was tried (not to sleep at all is far worse on a
+//! shared CPU).
+
+use std::os::unix::process::CommandExt;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use pete::{Ptracer, Restart, Stop, Tracee};
+
+use super::cpu::Pinned;
+use super::tracee::command;
+use super::{Kind, Loop};
+
+pub struct Pete {
+    tracer: Ptracer,
+    tracee: Option<Tracee>,
+    child: Child,
+    kind: Kind,
+    _pinned: Pinned,
+}
+
+impl Pete {
+    /// `None` for what it does not do.
+    pub fn new(kind: Kind, cpu: Option<u32>) -> Option<Self> {
+        if matches!(kind, Kind::Hardware | Kind::Watch) {
+            return None; // its registers are there, and nothing that decodes them
+        }
+        let pinned = Pinned::new(cpu);
+        let mut tracer = Ptracer::new();
+        *tracer.poll_delay_mut() = Duration::from_nanos(1);
+        let mut command = command(kind.program());
+        command.process_group(0);
+        let child = tracer.spawn(command).ok()?;
+        let tracee = tracer.wait().ok()??;
+        let mut pete = Pete { tracer, tracee: Some(tracee), child, kind, _pinned: pinned };
+        pete.run(1);
+        Some(pete)
+    }
+
+    fn counts(kind: Kind, tracee: &Tracee) -> bool {
+        match (kind, tracee.stop) {
+            (Kind::Int3 | Kind::Step | Kind::Signal, Stop::SignalDelivery { .. }) => true,
+            (Kind::Syscall, Stop::SyscallEnter | Stop::SyscallExit) => true,
+            // Of the two halves the one that both report.
+            (Kind::Fork, Stop::Fork { .. }) | (Kind::Vfork, Stop::Vfork { .. }) => true,
+            (Kind::Exec, Stop::Exec { .. }) => true,
+            (Kind::Thread, Stop::Clone { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Loop for Pete {
+    fn run(&mut self, n: u64) -> Duration {
+        let (kind, tracer) = (self.kind, &mut self.tracer);
+        let how = match kind {
+            Kind::Step => Restart::Step,
+            Kind::Syscall => Restart::Syscall,
+            _ => Restart::Continue,
+        };
+        let mut tracee = self.tracee.take().expect("the last stop");
+        let start = Instant::now();
+        for _ in 0..n {
+            loop {
+                if matches!(kind, Kind::Int3 | Kind::Step | Kind::Signal) {
+                    tracee.suppress();
+                }
+                tracer.restart(tracee, how).expect("restart");
+                tracee = tracer.wait().expect("wait").expect("a tracee");
+                if Self::counts(kind, &tracee) {
+                    break;
+                }
+            }
+        }
+        let taken = start.elapsed();
+        self.tracee = Some(tracee);
+        taken
+    }
+}
+
+impl Drop for Pete {
+    fn drop(&mut self) {
+        // SAFETY: a signal for the group that was made for it.
+        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        while let Ok(Some(tracee)) = self.tracer.wait() {
+            let _ = self.tracer.restart(tracee, Restart::Continue);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The programs that are traced: modes of the bench's own binary, chosen by the environment.
+//!
+//! A tracee waits for a byte on its standard input before it begins, so that a loop by hand can
+//! seize it first. The unsafe code of this file is system calls of a program with one thread.
+
+use std::arch::asm;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+const PROGRAM: &str = "TRAPLINE_BENCH_PROGRAM";
+const AMOUNT: &str = "TRAPLINE_BENCH_AMOUNT";
+
+/// Where the program `touch` has its code, and the word that it writes.
+pub const CODE: u64 = 0x1000_0000;
+pub const WORD: u64 = CODE + 0x1000;
+
+/// Becomes the tracee, if this process is one.
+pub fn run_if_asked() {
+    let Ok(program) = std::env::var(PROGRAM) else { return };
+    if program != "exec" || std::env::var(AMOUNT).is_err() {
+        let _ = std::io::stdin().read(&mut [0]);
+    }
+    match program.as_str() {
+        "int3" => int3(),
+        "count" => count(),
+        "call" => call(),
+        "raise" => raise(),
+        "touch" => touch(),
+        "fork" => fork(),
+        "vfork" => vfork(),
+        "exec" => exec(),
+        "thread" => loop {
+            let _ = std::thread::spawn(|| {}).join();
+        },
+        "idle" => sleep(),
+        "idle-processes" => idle_processes(amount()),
+        "idle-threads" => idle_threads(amount()),
+        "busy-processes" => busy_processes(amount()),
+        "late" => late(amount()),
+        "memory" => memory(amount()),
+        other => panic!("no program {other}"),
+    }
+}
+
+/// The command that runs a program.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command.env(PROGRAM, program).env_remove(AMOUNT).stdin(Stdio::null());
+    command
+}
+
+/// The same, with how many or how much.
+pub fn command_with(program: &str, amount: u64) -> Command {
+    let mut command = command(program);
+    command.env(AMOUNT, amount.to_string());
+    command
+}
+
+fn amount() -> u64 {
+    std::env::var(AMOUNT).ok().and_then(|amount| amount.parse().ok()).expect("an amount")
+}
+
+fn int3() -> ! {
+    loop {
+        // SAFETY: a trap, which the tracer takes away.
+        unsafe { asm!("int3") }
+    }
+}
+
+fn count() -> ! {
+    // SAFETY: counts in a register.
+    unsafe { asm!("2: add {0}, 1", "jmp 2b", in(reg) 0_u64, options(noreturn)) }
+}
+
+fn call() -> ! {
+    loop {
+        // SAFETY: no arguments.
+        unsafe { std::hint::black_box(libc::getppid()) };
+    }
+}
+
+fn raise() -> ! {
+    // SAFETY: no arguments.
+    let us = unsafe { libc::getpid() };
+    loop {
+        // SAFETY: a signal for this process, which has one thread; the tracer takes it away.
+        unsafe { libc::kill(us, libc::SIGUSR1) };
+    }
+}
+
+/// Goes through `CODE` and writes `WORD`, for ever, at addresses that a tracer knows.
+fn touch() -> ! {
+    // nop; inc qword [rip + (WORD - the next instruction)]; jmp CODE
+    let mut code = vec![0x90, 0x48, 0xff, 0x05];
+    code.extend(((WORD - CODE - 8) as u32).to_le_bytes());
+    code.extend([0xeb, 0xf6]);
+    map_low(0x2000);
+    // SAFETY: the two pages have just been mapped; the code changes WORD alone.
+    unsafe {
+        std::ptr::copy_nonoverlapping(code.as_ptr(), CODE as *mut u8, code.len());
+        asm!("jmp {0}", in(reg) CODE, options(noreturn))
+    }
+}
+
+fn reap(pid: i32) {
+    // SAFETY: the status is not asked for.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+}
+
+fn fork() -> ! {
+    loop {
+        // SAFETY: there is one thread, and the child only ends.
+        match unsafe { libc::fork() } {
+            // SAFETY: as above.
+            0 => unsafe { libc::_exit(0) },
+            child => reap(child),
+        }
+    }
+}
+
+fn vfork() -> ! {
+    unsafe extern "C" {
+        fn vfork() -> libc::pid_t;
+    }
+    loop {
+        // SAFETY: the child ends, and changes nothing of its parent's.
+        let child = unsafe {
+            let child = vfork();
+            if child == 0 {
+                libc::_exit(0);
+            }
+            child
+        };
+        reap(child);
+    }
+}
+
+/// Execs itself; the amount says that it has begun.
+fn exec() -> ! {
+    use std::os::unix::process::CommandExt;
+    let error = command_with("exec", 0).exec();
+    panic!("{error}");
+}
+
+fn sleep() -> ! {
+    loop {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Many processes that sleep, each the child of the first one, which tells once they are there.
+fn idle_processes(n: u64) -> ! {
+    for _ in 1..n {
+        // SAFETY: there is one thread, and the child only sleeps.
+        if unsafe { libc::fork() } == 0 {
+            sleep();
+        }
+    }
+    raise_once();
+    sleep()
+}
+
+/// Threads that sleep.
+fn idle_threads(n: u64) -> ! {
+    for _ in 1..n {
+        std::thread::Builder::new().stack_size(16 << 10).spawn(|| sleep()).expect("a thread");
+    }
+    println!("ready");
+    sleep()
+}
+
+/// Many processes that each raise signals for ever; the first one tells once they are there. Each
+/// writes to its standard output, a file that its tracer has mapped, how many stops the tracer has
+/// handled, as it says at the file's beginning, just before it raises.
+fn busy_processes(n: u64) -> ! {
+    let size = 8 * (n as usize + 1);
+    // SAFETY: a new mapping of a file that has this length.
+    let words = unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, 1, 0)
+    };
+    assert_ne!(words, libc::MAP_FAILED);
+    let words = words.cast::<std::sync::atomic::AtomicU64>();
+    let mut place = 1;
+    for other in 2..=n {
+        // SAFETY: there is one thread.
+        if unsafe { libc::fork() } == 0 {
+            place = other;
+            break;
+        }
+    }
+    // SAFETY: the mapping has n + 1 words, aligned to a page.
+    let (now, mine) = unsafe { (&*words, &*words.add(place as usize)) };
+    // SAFETY: no arguments.
+    let us = unsafe { libc::getpid() };
+    loop {
+        mine.store(now.load(std::sync::atomic::Ordering::SeqCst), std::sync::atomic::Ordering::SeqCst);
+        // SAFETY: as in `raise`.
+        unsafe { libc::kill(us, libc::SIGUSR1) };
+    }
+}
+
+/// Sleeps for so many microseconds, writes down the time, and raises a signal; for ever.
+fn late(micros: u64) -> ! {
+    // SAFETY: as in `busy_processes`, with one word.
+    let word = unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(std::ptr::null_mut(), 8, protection, libc::MAP_SHARED, 1, 0)
+    };
+    assert_ne!(word, libc::MAP_FAILED);
+    // SAFETY: the mapping is one word.
+    let word = unsafe { &*word.cast::<std::sync::atomic::AtomicU64>() };
+    loop {
+        std::thread::sleep(std::time::Duration::from_micros(micros));
+        word.store(nanos(), std::sync::atomic::Ordering::SeqCst);
+        raise_once();
+    }
+}
+
+/// The monotonic time, which is the same in all processes.
+pub fn nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes `time`.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn raise_once() {
+    // SAFETY: a signal for this process, which its tracer takes away.
+    unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+}
+
+/// Has so many bytes of memory at `CODE`, and tells once it has.
+fn memory(n: u64) -> ! {
+    map_low(n as usize);
+    // SAFETY: just mapped.
+    unsafe { std::slice::from_raw_parts_mut(CODE as *mut u8, n as usize).fill(0x5a) };
+    raise_once();
+    sleep()
+}
+
+/// Maps memory at `CODE`.
+fn map_low(size: usize) {
+    let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED;
+    // SAFETY: nothing else is mapped so low in a position-independent program.
+    let at = unsafe { libc::mmap(CODE as *mut _, size, protection, flags, -1, 0) };
+    assert_eq!(at as u64, CODE);
+}

@@ -1,0 +1,269 @@
+//! Whom a wait asks for first.
+//!
+//! A wait for everybody costs the kernel a look at each tracee, and puts the tracer to sleep. What
+//! was just resumed is likely to stop again at once, and a look at one thread costs the same
+//! however many there are. So a wait first looks at the threads that were just resumed, a bounded
+//! number of times, and lets others run in between.
+//!
+//! That must not starve anybody: after so many stops all that have stopped are taken in before any
+//! of them is resumed, and as long as these are many, again and again. And it must not cost more than it gains: looks that find nothing are left
+//! out more and more; and where a yield takes long, for somebody else runs on this CPU, a tracer
+//! that sleeps is woken sooner than one that has given up its turn.
+
+use std::time::Duration;
+
+use crate::backend::Thread;
+
+/// Stops that are taken one by one before all are taken in, with few threads: with N of them none
+/// waits for more than this and N stops of others.
+const ROUND: u32 = 48;
+/// With many threads it is one more stop for so many of them, for to look at all costs more.
+const SHARE: u32 = 8;
+/// Where one of so many threads has stopped, and at least two have, all are taken in again after that: each gets its turn.
+const CROWD: usize = 16;
+/// The same where one thread alone is traced, and only a tracee that nobody has announced could
+/// wait.
+const ROUND_ALONE: u32 = 1024;
+/// A round of yields that lasts longer has not run the tracee alone.
+const LONG: Duration = Duration::from_micros(200);
+/// Failures in a row that cost nothing yet.
+const PATIENT: u32 = 4;
+/// Waits that are made without looks (or yields) after a failure, at most.
+const PAUSE_MOST: u32 = 64;
+
+/// Leaves something out the longer, the oftener it fails.
+#[derive(Debug, Default)]
+struct Habit {
+    failures: u32,
+    pause: u32,
+}
+
+impl Habit {
+    /// Whether to do it this time.
+    fn again(&mut self) -> bool {
+        match self.pause.checked_sub(1) {
+            Some(left) => {
+                self.pause = left;
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let doublings = self.failures.saturating_sub(PATIENT).min(16);
+        self.pause = if doublings == 0 { 0 } else { (1 << doublings).min(PAUSE_MOST) };
+    }
+
+    fn harmed(&mut self) {
+        self.failures = self.failures.max(PATIENT) + 1;
+        self.pause = PAUSE_MOST;
+    }
+}
+
+/// How many threads are looked at: a fork's two.
+const MOST: usize = 2;
+
+/// Whom to look at, and how often.
+#[derive(Debug, Default)]
+pub(super) struct Eager {
+    /// The threads that were resumed since the last wait, the last one first.
+    resumed: [Option<Thread>; MOST],
+    looks: Habit,
+    yields: Habit,
+    /// Stops since all were taken in.
+    stops: u32,
+    /// How many stops that brought.
+    crowd: usize,
+    /// There is a waker, which a look does not see.
+    wakes: bool,
+}
+
+impl Eager {
+    /// A thread was resumed.
+    pub(super) fn resumed(&mut self, thread: Thread) {
+        self.resumed = [Some(thread), self.resumed[0]];
+    }
+
+    /// Those to look at in this wait; they are not looked at in later ones.
+    pub(super) fn take(&mut self) -> [Option<Thread>; MOST] {
+        let resumed = std::mem::take(&mut self.resumed);
+        if resumed[0].is_some() && self.looks.again() { resumed } else { [None; MOST] }
+    }
+
+    /// Whether to yield and look again, after a look that found nothing.
+    pub(super) fn yields(&mut self) -> bool {
+        self.yields.again()
+    }
+
+    /// A look found something; for one after yields, how long those took.
+    pub(super) fn found(&mut self, after: Option<Duration>) {
+        self.looks.succeeded();
+        match after {
+            None => {}
+            Some(took) if took > LONG => self.yields.harmed(),
+            Some(_) => self.yields.succeeded(),
+        }
+    }
+
+    /// No look found anything; how long the yields took, if there were any.
+    pub(super) fn missed(&mut self, after: Option<Duration>) {
+        self.looks.failed();
+        match after {
+            None => {}
+            Some(took) if took > LONG => self.yields.harmed(),
+            Some(_) => self.yields.failed(),
+        }
+    }
+
+    /// Whether yields have lasted so long that more would make things worse.
+    pub(super) fn is_long(took: Duration) -> bool {
+        took > LONG
+    }
+
+    /// Whether all that have stopped are to be taken in before the next stop: so many threads are
+    /// traced.
+    pub(super) fn is_due(&self, threads: usize) -> bool {
+        if self.crowd >= 2.max(threads / CROWD) {
+            return true;
+        }
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let round = if threads > 1 || self.wakes {
+            ROUND.saturating_add(threads / SHARE)
+        } else {
+            ROUND_ALONE
+        };
+        self.stops >= round
+    }
+
+    /// There is a waker from now on.
+    pub(super) fn expects_wakes(&mut self) {
+        self.wakes = true;
+    }
+
+    /// A stop was taken.
+    pub(super) fn stopped(&mut self) {
+        self.stops = self.stops.saturating_add(1);
+    }
+
+    /// All were taken in, which brought so many stops.
+    pub(super) fn took_all(&mut self, stops: usize) {
+        self.stops = 0;
+        self.crowd = stops;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Pid, Tid};
+
+    const SHORT: Option<Duration> = Some(Duration::from_micros(5));
+
+    fn thread(id: i32) -> Thread {
+        Thread { pid: Pid::from_raw(id), tid: Tid::from_raw(id) }
+    }
+
+    fn looks(eager: &mut Eager) -> bool {
+        eager.resumed(thread(1));
+        eager.take()[0].is_some()
+    }
+
+    #[test]
+    fn w3_what_was_resumed_is_looked_at_once() {
+        let mut eager = Eager::default();
+        assert_eq!(eager.take(), [None; MOST]);
+        eager.resumed(thread(1));
+        eager.resumed(thread(2));
+        assert_eq!(eager.take(), [Some(thread(2)), Some(thread(1))]);
+        assert_eq!(eager.take(), [None; MOST], "nothing was resumed lately");
+    }
+
+    #[test]
+    fn w3_looks_that_find_nothing_are_left_out_and_tried_again() {
+        let mut eager = Eager::default();
+        let mut made = 0;
+        for _ in 0..10_000 {
+            if looks(&mut eager) {
+                made += 1;
+                eager.missed(None);
+            }
+        }
+        assert!((100..250).contains(&made), "{made}");
+        // And are made again as soon as they pay.
+        for _ in 0..=PAUSE_MOST {
+            if looks(&mut eager) {
+                eager.found(None);
+            }
+        }
+        assert!((0..100).all(|_| {
+            let looks = looks(&mut eager);
+            eager.found(None);
+            looks
+        }));
+    }
+
+    #[test]
+    fn w3_yields_that_take_long_are_left_out() {
+        let mut eager = Eager::default();
+        let mut made = 0;
+        for _ in 0..10_000 {
+            looks(&mut eager);
+            if eager.yields() {
+                made += 1;
+                eager.found(Some(Duration::from_millis(3)));
+            } else {
+                eager.missed(None);
+            }
+        }
+        assert!(made < 200, "{made}");
+    }
+
+    #[test]
+    fn w3_yields_that_pay_go_on() {
+        let mut eager = Eager::default();
+        for _ in 0..1000 {
+            assert!(looks(&mut eager) && eager.yields());
+            eager.found(SHORT);
+        }
+    }
+
+    #[test]
+    fn w3_all_are_taken_in_after_a_bounded_number_of_stops() {
+        for (threads, most) in [(1, 1024), (2, 64), (64, 64), (4096, 600)] {
+            let mut eager = Eager::default();
+            let mut stops = 0;
+            while !eager.is_due(threads) {
+                eager.stopped();
+                stops += 1;
+                assert!(stops <= most);
+            }
+            eager.took_all(0);
+            assert!(!eager.is_due(threads));
+        }
+    }
+
+    #[test]
+    fn w1_with_a_waker_a_lone_thread_does_not_run_long_either() {
+        let mut eager = Eager::default();
+        eager.expects_wakes();
+        (0..64).for_each(|_| eager.stopped());
+        assert!(eager.is_due(1));
+    }
+
+    #[test]
+    fn w3_in_a_crowd_each_gets_its_turn() {
+        let mut eager = Eager::default();
+        for (threads, stops, again) in
+            [(1, 1, false), (64, 3, false), (64, 4, true), (2, 2, true), (4096, 100, false)]
+        {
+            eager.took_all(stops);
+            assert_eq!(eager.is_due(threads), again, "{stops} of {threads}");
+        }
+    }
+}

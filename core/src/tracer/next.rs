@@ -1,0 +1,207 @@
+//! The waits.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{Patience, RawStop, Thread, Waited};
+use crate::{Backend, Event, Result};
+
+use super::Tracer;
+use super::eager::Eager;
+
+/// How long a wait goes on.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    Now,
+    Then(Instant),
+    Ever,
+}
+
+impl Until {
+    fn is_over(self) -> bool {
+        match self {
+            Until::Now => true,
+            Until::Then(deadline) => Instant::now() >= deadline,
+            Until::Ever => false,
+        }
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// The next event; `None` once no process is traced.
+    ///
+    /// If every traced thread is stopped and its token is in the caller's hands, this blocks until
+    /// one of them is killed or a waker wakes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] for an answer of the kernel that is not expected; no stop is lost by it.
+    ///
+    /// # Platform notes
+    ///
+    /// Only tracees of this tracer are waited for, never another child of this process. The host
+    /// must not wait for a tracee itself, nor for "any child": `waitpid(-1)` there may take stops
+    /// and ends of tracees (on Linux only of those that this process has spawned).
+    pub fn wait(&mut self) -> Result<Option<Event>> {
+        self.next(Until::Ever)
+    }
+
+    /// The next event, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Tracer::wait).
+    pub fn try_wait(&mut self) -> Result<Option<Event>> {
+        self.next(Until::Now)
+    }
+
+    /// The next event, if there is one within so long; `None` too once no process is traced, which
+    /// [`is_empty`](Tracer::is_empty) tells. It sleeps as [`wait`](Tracer::wait) does, and answers
+    /// a stop as fast.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Tracer::wait), and as [`waker`](Tracer::waker).
+    ///
+    /// # Platform notes
+    ///
+    /// On Linux the first one that has to sleep makes the hidden helper that a waker needs
+    /// (see there), with a `timerfd`.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.next(Until::Then(deadline)),
+            None => self.next(Until::Ever),
+        }
+    }
+
+    fn next(&mut self, until: Until) -> Result<Option<Event>> {
+        let event = self.find_next(until)?;
+        if event.is_none() {
+            self.set_readiness()?;
+        }
+        Ok(event)
+    }
+
+    fn find_next(&mut self, until: Until) -> Result<Option<Event>> {
+        if let Some(process) = self.departed.take() {
+            self.table.remove_process(process);
+        }
+        self.take_back();
+        self.end_halts()?;
+        loop {
+            while let Some(raw) = self.backlog.pop_front() {
+                self.take(raw)?;
+            }
+            self.queue_held_exits();
+            if std::mem::take(&mut self.woken) {
+                return Ok(Some(Event::Woken));
+            }
+            if let Some(event) = self.give_next() {
+                return Ok(Some(event));
+            }
+            let over = self.table.is_empty() && !self.expects_an_unknown()?;
+            if over && self.readiness.is_none() {
+                return Ok(None);
+            }
+            if self.eager.is_due(self.table.threads()) && self.take_in_all()? {
+                continue;
+            }
+            let patience = match (until, self.expects_something()) {
+                // Only a waker may have something to say, which must not stay readable.
+                _ if over => Patience::Poll,
+                (Until::Now, _) => Patience::Poll,
+                (_, true) => Patience::Brief,
+                (Until::Then(deadline), false) => Patience::Until(deadline),
+                (Until::Ever, false) => Patience::Block,
+            };
+            match self.ask(patience)? {
+                Waited::Stop(raw) => {
+                    self.eager.stopped();
+                    let overdue = self.pass_parked();
+                    self.take(raw)?;
+                    if overdue {
+                        self.settle_parked()?;
+                    }
+                }
+                Waited::Woken => return Ok(Some(Event::Woken)),
+                Waited::Nothing => {
+                    if !self.settle_parked()? && (over || until.is_over()) {
+                        return Ok(None);
+                    }
+                }
+                Waited::NoTracees => {
+                    if !self.settle_vanished()? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether something is on its way that nothing announces, so that the time has to be watched.
+    pub(super) fn expects_something(&self) -> bool {
+        self.expects_a_half() || (self.table.is_empty() && self.may_have_unknown())
+    }
+
+    /// Waits: first for the threads that were just resumed, then for everybody.
+    fn ask(&mut self, patience: Patience) -> Result<Waited> {
+        let resumed = self.eager.take();
+        if resumed[0].is_none() {
+            return self.backend.wait(patience);
+        }
+        if let Some(raw) = self.look(resumed)? {
+            self.eager.found(None);
+            return Ok(Waited::Stop(raw));
+        }
+        if patience == Patience::Poll || !self.eager.yields() {
+            self.eager.missed(None);
+            return self.backend.wait(patience);
+        }
+        let start = Instant::now();
+        let mut took = Duration::ZERO;
+        for _ in 0..B::YIELDS {
+            std::thread::yield_now();
+            took = start.elapsed();
+            if let Some(raw) = self.look(resumed)? {
+                self.eager.found(Some(took));
+                return Ok(Waited::Stop(raw));
+            }
+            if Eager::is_long(took) {
+                break;
+            }
+        }
+        self.eager.missed(Some(took));
+        self.backend.wait(patience)
+    }
+
+    /// A stop or an end of one of these.
+    fn look(
+        &mut self,
+        threads: impl IntoIterator<Item = Option<Thread>>,
+    ) -> Result<Option<RawStop>> {
+        for thread in threads.into_iter().flatten() {
+            if let Some(raw) = self.backend.look(thread)? {
+                return Ok(Some(raw));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes in all that have stopped by now, before any of them is resumed; says whether there
+    /// was anybody. So who stops once waits for no more than one stop of each other thread, though
+    /// the kernel would find others first.
+    fn take_in_all(&mut self) -> Result<bool> {
+        loop {
+            match self.backend.wait(Patience::Poll)? {
+                Waited::Stop(raw) => {
+                    self.pass_parked();
+                    self.backlog.push_back(raw);
+                }
+                Waited::Woken => self.woken = true,
+                Waited::Nothing | Waited::NoTracees => {
+                    self.eager.took_all(self.backlog.len());
+                    return Ok(self.woken || !self.backlog.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! On which CPUs a tracer and its tracees run.
+//!
+//! What is placed remembers nothing itself: a new thread or process starts where its maker was
+//! put, by the kernel's own rule. So all that is kept is where each would be without us, its
+//! *home*: for what this tracer has spawned that is the tracer's own, for what was attached to it
+//! was asked, and it is handed on to what that makes.
+
+use std::rc::Rc;
+
+use crate::backend::{StopScope, Thread};
+use crate::error::unless_gone;
+use crate::{Backend, CpuSet, Pid, Result, Tid};
+
+use super::Tracer;
+
+/// Where the tracer's thread and its tracees run; chosen by
+/// [`Builder::placement`](crate::Builder::placement).
+///
+/// A stop is two switches between tracee and tracer. On one CPU each is a plain context switch.
+/// Across CPUs it is an interrupt that wakes the other CPU, which may be asleep, so that a stop
+/// costs several times as much, and how much is up to the scheduler.
+///
+/// | | [`LeaveAlone`](Placement::LeaveAlone) | [`ShareCpu`](Placement::ShareCpu) |
+/// |---|---|---|
+/// | one thread that stops often: stepping, system calls, breakpoints | slower, and varies | best: half the time of a stop or less |
+/// | many tracees that mostly run, such as a build | best: they have all CPUs | slower: all of them share one |
+/// | a tracer that computes long at each stop while others could run | best | slower |
+///
+/// `benches/README.md` in the repository has the figures.
+///
+/// # Platform notes
+///
+/// `sched_setaffinity(2)` on Linux, `cpuset_setaffinity(2)` with `CPU_WHICH_TID` on FreeBSD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Placement {
+    /// Wherever the scheduler likes.
+    #[default]
+    LeaveAlone,
+    /// All on one CPU: that which the tracer's thread runs on at its first spawn or attach.
+    ShareCpu,
+    /// All on the CPU of this number; for several tracers in one program, each on another one.
+    ShareCpuOf(u32),
+}
+
+/// What a tracer knows of where things run.
+#[derive(Debug, Default)]
+pub(super) struct Placing {
+    placement: Placement,
+    placed: Option<Placed>,
+}
+
+/// The tracer's thread was put on a CPU.
+#[derive(Debug)]
+struct Placed {
+    shared: CpuSet,
+    /// Where the tracer's thread was before, and what it spawns would be.
+    own: Rc<CpuSet>,
+    /// Homes of children that are to be let go at their first stop.
+    strays: Vec<(Pid, Rc<CpuSet>)>,
+}
+
+impl Placing {
+    pub(super) fn new(placement: Placement) -> Self {
+        Placing { placement, placed: None }
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Puts the tracer's thread on its CPU, before there is a tracee: what it spawns, and the
+    /// threads that a back end makes for itself, start there.
+    pub(super) fn place_tracer(&mut self) -> Result<()> {
+        if self.placing.placement == Placement::LeaveAlone || self.placing.placed.is_some() {
+            return Ok(());
+        }
+        let own = self.backend.cpus(None)?;
+        let cpu = match self.placing.placement {
+            Placement::ShareCpuOf(cpu) => cpu,
+            _ => self.backend.current_cpu()?,
+        };
+        let shared = CpuSet::one(cpu);
+        self.backend.set_cpus(None, &shared)?;
+        self.placing.placed = Some(Placed { shared, own: Rc::new(own), strays: Vec::new() });
+        Ok(())
+    }
+
+    /// Puts a process on the CPU that was attached to. One that the kernel does not let us move,
+    /// for lack of privileges or because its cpuset is another, stays where it is.
+    pub(super) fn place_attached(&mut self, process: u32) {
+        let Some(Placed { shared, own, .. }) = &self.placing.placed else { return };
+        let (shared, mut last) = (shared.clone(), Rc::clone(own));
+        let pid = self.table.process(process).pid;
+        let mut done: Vec<Tid> = Vec::new();
+        // A thread that another one makes meanwhile starts where that one was. (One that is being
+        // made at the very moment can still be missed; it runs elsewhere, and is not harmed.)
+        while let Ok(threads) = self.backend.threads(pid) {
+            let new: Vec<Tid> = threads.into_iter().filter(|tid| !done.contains(tid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for tid in new {
+                done.push(tid);
+                let thread = Thread { pid, tid };
+                let Ok(home) = self.backend.cpus(Some(thread)) else { continue };
+                if home == shared || self.backend.set_cpus(Some(thread), &shared).is_err() {
+                    continue;
+                }
+                if home != *last {
+                    last = Rc::new(home);
+                }
+                if let Some(index) = self.table.find_thread_of(pid, tid) {
+                    self.table.slot_mut(index).home = Some(Rc::clone(&last));
+                }
+            }
+        }
+    }
+
+    /// The home of a process: that of any thread of it that has one.
+    pub(super) fn home_of(&self, process: u32) -> Option<Rc<CpuSet>> {
+        self.placing.placed.as_ref()?;
+        let threads = &self.table.process(process).threads;
+        threads.iter().find_map(|&i| self.table.slot(i).home.clone())
+    }
+
+    /// The home of what a process makes.
+    pub(super) fn home_under(&self, parent: Option<Pid>) -> Option<Rc<CpuSet>> {
+        self.placing.placed.as_ref()?;
+        self.home_of(self.table.find_process(parent?)?)
+    }
+
+    /// A child is to be let go, and its parent perhaps before it.
+    pub(super) fn keep_home(&mut self, child: Pid, parent: Pid) {
+        let home = self.home_under(Some(parent));
+        if let (Some(placed), Some(home)) = (&mut self.placing.placed, home) {
+            placed.strays.push((child, home));
+        }
+    }
+
+    /// Puts a process back to where it would be without us, which is about to be let go: on Linux
+    /// one thread of it. What has moved itself meanwhile stays there.
+    pub(super) fn put_back(&mut self, thread: Thread) {
+        let Some(Placed { shared, own, strays }) = &mut self.placing.placed else { return };
+        let (shared, own) = (shared.clone(), Rc::clone(own));
+        let stray = strays.iter().position(|&(pid, _)| pid == thread.pid);
+        let stray = stray.map(|at| strays.swap_remove(at).1);
+        let process = self.table.find_process(thread.pid);
+        let default = stray.or_else(|| self.home_of(process?)).unwrap_or(own);
+        let threads = match B::STOP_SCOPE {
+            StopScope::Thread => vec![thread.tid],
+            StopScope::Process => self.backend.threads(thread.pid).unwrap_or_default(),
+        };
+        for tid in threads {
+            let thread = Thread { pid: thread.pid, tid };
+            let slot = self.table.find_thread_of(thread.pid, tid);
+            let home = slot.and_then(|index| self.table.slot(index).home.clone());
+            let home = home.unwrap_or_else(|| Rc::clone(&default));
+            if self.backend.cpus(Some(thread)).is_ok_and(|cpus| cpus == shared) {
+                // Gone, or not to be moved any more: nothing that the user could do about it.
+                let _ = unless_gone(self.backend.set_cpus(Some(thread), &home));
+            }
+        }
+    }
+
+    /// Puts the tracer's thread back, unless the host has moved it meanwhile.
+    pub(super) fn put_back_tracer(&mut self) {
+        let Some(placed) = self.placing.placed.take() else { return };
+        if self.backend.cpus(None).is_ok_and(|cpus| cpus == placed.shared) {
+            let _ = self.backend.set_cpus(None, &placed.own);
+        }
+    }
+}

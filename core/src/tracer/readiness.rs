@@ -1,0 +1,76 @@
+//! A way into an event loop of the host's.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Backend, Result};
+
+use super::Tracer;
+
+/// When to look again after something that is on its way and that nothing announces.
+const SOON: Duration = Duration::from_millis(1);
+
+/// A descriptor that becomes readable when a tracer may have an event: for `poll(2)`, `epoll(7)`,
+/// `kevent(2)`, and what is built on them. Made by [`Tracer::readiness`]; cheap to clone.
+///
+/// Only wait for it to be readable; what can be read from it means nothing, and is not the host's
+/// to read.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<OwnedFd>);
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Readiness {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// A descriptor for an event loop, which becomes readable when a tracee stops or ends, and
+    /// when a [waker](Tracer::waker) wakes.
+    ///
+    /// The loop has one rule: call [`try_wait`](Tracer::try_wait) until it gives `None`, after
+    /// the descriptor was readable and after anything else that was done with the tracer; then
+    /// sleep. That `None` is what sets the descriptor: from there on it becomes readable, and
+    /// stays so, as soon as there may be something, also if that came just before. Then no event
+    /// is lost, whether the loop watches for levels or edges. Now and then it is readable and there
+    /// is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](crate::Error::Os) if the kernel is out of descriptors, threads or processes.
+    ///
+    /// # Platform notes
+    ///
+    /// What it costs: on Linux a thread, which looks for stops while the host sleeps, with all
+    /// signals blocked, and the helper of a [waker](Tracer::waker); each time that it becomes
+    /// readable, two switches to that thread and a few requests, where a blocking
+    /// [`wait`](Tracer::wait) takes none. The thread sees what the tracers of other threads of this
+    /// process have not taken yet; then the descriptor is readable for nothing, up to a thousand
+    /// times a second. On FreeBSD it is the kqueue that a wait sleeps on, which becomes readable
+    /// for other children of the host too, and ten times a second.
+    ///
+    /// It ends with the tracer. A copy that is kept is not readable any more, or for ever.
+    pub fn readiness(&mut self) -> Result<Readiness> {
+        if let Some(readiness) = &self.readiness {
+            return Ok(readiness.clone());
+        }
+        let fd = self.backend.readiness()?;
+        Ok(self.readiness.insert(Readiness(Arc::new(fd))).clone())
+    }
+
+    /// A wait ends without an event: has the descriptor, if there is one, tell of the next.
+    pub(super) fn set_readiness(&mut self) -> Result<()> {
+        if self.readiness.is_none() {
+            return Ok(());
+        }
+        let soon = self.expects_something();
+        self.backend.watch(soon.then_some(SOON))
+    }
+}

@@ -1,0 +1,78 @@
+//! Signals that a thread gets later, or from the tracer.
+
+use crate::{Backend, Result, Signal, Stopped};
+
+use super::Tracer;
+use super::table::State;
+
+impl<B: Backend> Tracer<B> {
+    /// Has a stopped thread get a signal when it is resumed, whatever it is stopped for. No stop
+    /// is reported for it. At a stop for a signal, [`Stopped::set_signal`] changes *that* one.
+    ///
+    /// The signal is sent to the thread, so it waits where the thread has it blocked, and its
+    /// `siginfo_t` says that the tracer has sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](crate::Error::Gone) if the thread was killed;
+    /// [`Error::Os`](crate::Error::Os) if this user may not send it signals.
+    ///
+    /// # References
+    ///
+    /// `tgkill(2)` (Linux), `thr_kill2(2)` (FreeBSD).
+    pub fn inject(&mut self, stop: &Stopped, signal: Signal) -> Result<()> {
+        let thread = self.asked(stop)?;
+        self.send(stop.place.index, thread, signal)
+    }
+
+    fn send(&mut self, index: u32, thread: crate::backend::Thread, signal: Signal) -> Result<()> {
+        self.backend.send_signal(thread, signal)?;
+        let slot = self.table.slot_mut(index);
+        if signal != Signal::KILL && !slot.injected.contains(&signal) {
+            slot.injected.push(signal);
+        }
+        Ok(())
+    }
+
+    /// Whether a stop for a signal is for one that the tracer has sent.
+    pub(super) fn is_injected(&mut self, index: u32, signal: Signal) -> bool {
+        let injected = &mut self.table.slot_mut(index).injected;
+        let at = injected.iter().position(|&other| other == signal);
+        at.map(|at| injected.swap_remove(at)).is_some()
+    }
+
+    /// The signal that a thread is to get when it now runs: what was chosen, or what it has kept.
+    /// If the kernel does not have it any more, it is sent again.
+    pub(super) fn take_signal(
+        &mut self,
+        index: u32,
+        chosen: Option<Signal>,
+    ) -> Result<Option<Signal>> {
+        let slot = self.table.slot_mut(index);
+        let signal = chosen.or(slot.kept.take());
+        let Some(signal) = signal.filter(|_| std::mem::take(&mut slot.resends)) else {
+            return Ok(signal);
+        };
+        let thread = slot.thread;
+        crate::error::unless_gone(self.send(index, thread, signal))?;
+        Ok(None)
+    }
+
+    /// Keeps a signal for when the thread runs. `gone` says that the kernel lets go of it.
+    pub(super) fn keep(&mut self, index: u32, signal: Signal, gone: bool) {
+        let slot = self.table.slot_mut(index);
+        slot.kept = Some(signal);
+        slot.resends |= gone;
+    }
+
+    /// Delivers a signal that nobody is to hear of; in a halted process once it runs again.
+    pub(super) fn deliver_silently(&mut self, index: u32, signal: Signal) -> Result<()> {
+        if self.table.process_of(index).is_halted() {
+            self.keep(index, signal, false);
+            self.table.slot_mut(index).state = State::Resting;
+            return Ok(());
+        }
+        let run = self.run_as_before(index);
+        self.start(index, run, Some(signal))
+    }
+}

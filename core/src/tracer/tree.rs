@@ -1,0 +1,227 @@
+//! Attaching to a process and all its descendants.
+//!
+//! From the moment that a process is traced, so is whatever it makes. What is left to find are
+//! those that its descendants made before, while more are being made and their makers end; so
+//! the list of all processes is read again until it shows nothing new.
+
+use rustc_hash::FxHashSet;
+
+use crate::backend::{Listed, Patience, Waited};
+use crate::error::unless_gone;
+use crate::{Backend, Ending, Pid, Result};
+
+use super::Tracer;
+
+/// How many brief waits the first stop of a process may take.
+const START_WAITS: u32 = 1000;
+/// How many brief waits in a row a process may be held by the kernel before it is not waited for.
+const HELD_FOR: u32 = 20;
+
+/// What an attach to a tree has found so far.
+struct Tree {
+    root: Pid,
+    ending: Ending,
+    /// Those that this call has attached to.
+    attached: Vec<Pid>,
+    /// Those that were there before it, and are no descendants.
+    strangers: FxHashSet<Pid>,
+    /// The images of the descendants.
+    images: FxHashSet<u64>,
+}
+
+impl Tree {
+    fn note_images(&mut self, listed: &[Listed], members: &[Pid]) {
+        for process in listed {
+            if process.pid == self.root || members.contains(&process.pid) {
+                self.images.extend(process.image);
+            }
+        }
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Traces a running process and all its descendants, with all their threads; they are let go
+    /// if the tracer ends first. Returns those that were attached to; those that are traced
+    /// already are no error, and stay as they are.
+    ///
+    /// Each of them has the first event that [`attach`](Tracer::attach) tells of.
+    ///
+    /// # What is guaranteed
+    ///
+    /// When this returns, every process is traced whose line of real parents leads to `root`, and
+    /// whatever these make from then on is too. Programs may fork, exec and end while this goes
+    /// on:
+    ///
+    /// - A process made by one that is traced already comes as
+    ///   [`Event::Forked`](crate::Event::Forked), as ever, and is not among those returned.
+    /// - One that ends before it could be attached to is left out; its children are not.
+    /// - A daemon, whose parent has ended, is found if it was seen before that, or if it still has
+    ///   the memory layout of a descendant, which a fork copies and each exec draws anew. So one
+    ///   that gets away was made by a descendant that was not traced yet and has ended since, and
+    ///   one of the two has exec'ed, all that within this call. Daemons from before the call are
+    ///   no descendants any more.
+    ///
+    /// This process itself, if it is a descendant, is left out, with its own children.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Tracer::attach), for `root` and for any descendant that has not ended; then
+    /// all that this call has attached to are let go again.
+    ///
+    /// # Platform notes
+    ///
+    /// The memory layout is known on Linux from `/proc/<pid>/stat` (`proc_pid_stat(5)`), on
+    /// FreeBSD from the `kern.proc.ps_strings` sysctl. With address space layout randomisation off
+    /// it tells nobody apart, and daemons are found only if they were seen before.
+    pub fn attach_tree(&mut self, root: Pid) -> Result<Vec<Pid>> {
+        self.attach_tree_with(root, Ending::Detach)
+    }
+
+    /// As [`attach_tree`](Tracer::attach_tree), choosing what becomes of the processes when the
+    /// tracer ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`attach_tree`](Tracer::attach_tree).
+    pub fn attach_tree_with(&mut self, root: Pid, ending: Ending) -> Result<Vec<Pid>> {
+        let mut tree = Tree {
+            root,
+            ending,
+            attached: Vec::new(),
+            strangers: FxHashSet::default(),
+            images: FxHashSet::default(),
+        };
+        match self.attach_all(&mut tree) {
+            Ok(()) => Ok(tree.attached),
+            Err(error) => {
+                for pid in tree.attached {
+                    // What went wrong first is what the caller has to know.
+                    let _ = self.detach_process(pid);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn attach_all(&mut self, tree: &mut Tree) -> Result<()> {
+        let mut listed = self.backend.processes()?;
+        let mut members = descendants(&[tree.root], &listed);
+        tree.strangers.extend(listed.iter().map(|process| process.pid));
+        tree.strangers.retain(|pid| *pid != tree.root && !members.contains(pid));
+        tree.note_images(&listed, &members);
+        if self.table.find_process(tree.root).is_none() {
+            self.attach_new(tree, tree.root)?;
+        }
+        let mut stale = true;
+        loop {
+            let mut news = false;
+            for pid in members {
+                news |= self.attach_member(tree, pid)?;
+            }
+            if !news && !stale {
+                for pid in self.orphans(tree, &listed) {
+                    news |= self.attach_member(tree, pid)?;
+                }
+                if !news {
+                    return Ok(());
+                }
+            }
+            // A fork that was under way is done once its maker has stopped, and can be seen.
+            self.await_starts(&tree.attached)?;
+            listed = self.backend.processes()?;
+            stale = false;
+            let mut known: Vec<Pid> = tree.attached.iter().copied().chain([tree.root]).collect();
+            known.retain(|&pid| self.table.find_process(pid).is_some());
+            members = descendants(&known, &listed);
+            tree.note_images(&listed, &members);
+            tree.note_images(&listed, &known);
+        }
+    }
+
+    /// Attaches to a descendant; says whether it was new.
+    fn attach_member(&mut self, tree: &mut Tree, pid: Pid) -> Result<bool> {
+        if self.table.find_process(pid).is_some() {
+            return Ok(false);
+        }
+        match unless_gone(self.backend.is_traced(pid))? {
+            Some(false) => {}
+            // Its parent's report is on the way.
+            Some(true) => return Ok(false),
+            None => return Ok(true),
+        }
+        unless_gone(self.attach_new(tree, pid))?;
+        Ok(true)
+    }
+
+    fn attach_new(&mut self, tree: &mut Tree, pid: Pid) -> Result<()> {
+        self.attach_with(pid, tree.ending)?;
+        tree.attached.push(pid);
+        Ok(())
+    }
+
+    /// New processes that have the image of a descendant, and whose line to it is broken.
+    fn orphans(&self, tree: &Tree, listed: &[Listed]) -> Vec<Pid> {
+        let is_strangers = |image| {
+            let mut strangers = listed.iter().filter(|p| tree.strangers.contains(&p.pid));
+            strangers.any(|stranger| stranger.image == Some(image))
+        };
+        let orphan = |process: &&Listed| {
+            let pid = process.pid;
+            let known = tree.strangers.contains(&pid) || self.table.find_process(pid).is_some();
+            let image = process.image.filter(|image| tree.images.contains(image));
+            !known && image.is_some_and(|image| !is_strangers(image))
+        };
+        listed.iter().filter(orphan).map(|process| process.pid).collect()
+    }
+
+    /// Waits for the first stops of processes that were attached to, but not for what the kernel
+    /// holds.
+    fn await_starts(&mut self, attached: &[Pid]) -> Result<()> {
+        let mut held_for = 0;
+        for _ in 0..START_WAITS {
+            let processes = attached.iter().filter_map(|&pid| self.table.find_process(pid));
+            let starting: Vec<u32> =
+                processes.filter(|&process| self.table.process(process).starting).collect();
+            if starting.is_empty() || held_for >= HELD_FOR {
+                break;
+            }
+            match self.backend.wait(Patience::Brief)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => self.woken = true,
+                Waited::NoTracees => break,
+                Waited::Nothing => {
+                    let mut held = true;
+                    let running = starting.into_iter().flat_map(|process| self.running(process));
+                    for index in running.collect::<Vec<u32>>() {
+                        let thread = self.table.slot(index).thread;
+                        held &= unless_gone(self.backend.is_held(thread))? != Some(false);
+                    }
+                    held_for = if held { held_for + 1 } else { 0 };
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// This process, which cannot trace itself.
+fn own_pid() -> Pid {
+    Pid::from_raw(std::process::id() as i32)
+}
+
+/// The processes of a list whose parents lead to one of these, parents before their children.
+fn descendants(of: &[Pid], listed: &[Listed]) -> Vec<Pid> {
+    let mut known: FxHashSet<Pid> = of.iter().copied().collect();
+    let mut found = Vec::new();
+    loop {
+        let before = found.len();
+        for &Listed { pid, parent, .. } in listed {
+            if known.contains(&parent) && pid != own_pid() && known.insert(pid) {
+                found.push(pid);
+            }
+        }
+        if found.len() == before {
+            return found;
+        }
+    }
+}
