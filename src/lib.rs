@@ -30,7 +30,13 @@
 //!
 //! The tracer takes no child, no signal and no thread of the program that it is embedded in. In
 //! return the host does not wait for a tracee itself, nor for "any child" (`waitpid(-1)`) while it
-//! traces: a wait of the host may take what the tracer waits for.
+//! traces, on any thread: a wait of the host may take what the tracer waits for. Where that can be
+//! noticed it is [`Error::Taken`]: when no tracee is left (Linux). `std::process::Child` waits for
+//! its own process alone, so it is safe to use for the host's own children.
+//!
+//! A host with an event loop of its own watches [`Tracer::readiness`](trapline_core::Tracer::readiness);
+//! one with other threads has them wake a wait with a [`Waker`], or waits with a
+//! [time limit](trapline_core::Tracer::wait_timeout).
 
 #![forbid(unsafe_code)]
 
@@ -39,11 +45,11 @@ pub mod os;
 pub use trapline_arch_x86_64 as x86_64;
 pub use trapline_core::backend;
 pub use trapline_core::{
-    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, CpuSet, Ending, Error, Event,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CpuSet, Ending, Error, Event,
     EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
-    HardwareBreakpoint, HardwareKind, Next, Pid, Placement, ProcessInfo, Readiness, Result, Resume,
-    Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses,
-    Waker,
+    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Pid, Placement, ProcessInfo,
+    Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
+    Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

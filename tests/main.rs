@@ -15,6 +15,8 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod debug_inherit;
+mod debug_registers;
 mod endings;
 mod event_loop;
 mod exec;
@@ -29,6 +31,7 @@ mod kill;
 mod kinds;
 mod memory;
 mod namespace;
+mod own_children;
 mod parents;
 mod placement;
 mod real_parents;
@@ -40,11 +43,14 @@ mod threads;
 mod timing;
 mod vfork;
 mod waiting;
+mod watch;
 
 fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("debug_inherit", debug_inherit::TESTS),
+        ("debug_registers", debug_registers::TESTS),
         ("endings", endings::TESTS),
         ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),
@@ -62,6 +68,7 @@ fn main() {
         ("placement", placement::TESTS),
         ("parents", parents::TESTS),
         ("real_parents", real_parents::TESTS),
+        ("own_children", own_children::TESTS),
         ("requests", requests::TESTS),
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
@@ -70,6 +77,7 @@ fn main() {
         ("threads", threads::TESTS),
         ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),
+        ("watch", watch::TESTS),
     ];
     common::harness::main(&all);
 }

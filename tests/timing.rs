@@ -256,8 +256,8 @@ crate::tests! {
         kill_all(&mut tracer);
         assert_eq!(counts.len(), BUSY);
         // Who has not run since has not stopped either; on a loaded machine that is most of it.
-        assert!(long <= stops / 100, "{long} of {stops} waited longer, {worst} at worst");
-        assert!(least >= rounds / 10, "{least} to {most}");
+        assert!(long <= stops / 10, "{long} of {stops} waited longer, {worst} at worst");
+        assert!(least >= rounds / 4, "{least} to {most}");
     }
 
     fn w3_a_waker_is_heard_among_busy_tracees() {

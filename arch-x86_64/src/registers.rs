@@ -4,6 +4,7 @@ use std::fmt;
 
 use trapline_core::Arch;
 
+use crate::debug::{SLOTS, USER_END};
 use crate::{ExtendedState, FpRegisters, RFlags};
 
 /// The x86-64 CPU, as [`Arch`] has it.
@@ -40,6 +41,26 @@ impl Arch for X86_64 {
 
     fn sp(registers: &Registers) -> u64 {
         registers.rsp
+    }
+
+    const DEBUG_SLOTS: usize = SLOTS;
+
+    const DEBUG_LENGTHS: &'static [u8] = &[1, 2, 4, 8];
+
+    /// Below [`USER_END`]: with four-level page tables, which is what programs get unless they ask
+    /// for more.
+    fn can_watch(addr: u64) -> bool {
+        addr < USER_END
+    }
+
+    /// Sets RF.
+    fn pass_breakpoint(registers: &mut Registers) {
+        registers.rflags |= RFlags::RF.bits();
+    }
+
+    /// Whether TF is set.
+    fn steps_itself(registers: &Registers) -> bool {
+        registers.flags().contains(RFlags::TF)
     }
 }
 

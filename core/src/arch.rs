@@ -23,4 +23,21 @@ pub trait Arch {
 
     /// The stack pointer.
     fn sp(registers: &Self::Registers) -> u64;
+
+    /// How many addresses the debug registers can watch, at most
+    /// [`DEBUG_SLOTS`](crate::backend::DEBUG_SLOTS).
+    const DEBUG_SLOTS: usize;
+
+    /// How many bytes one of them can watch, at a multiple of that number: powers of two, the
+    /// smallest, which is 1, first.
+    const DEBUG_LENGTHS: &'static [u8];
+
+    /// Whether this is the address of a byte that can be a program's.
+    fn can_watch(addr: u64) -> bool;
+
+    /// Has the next instruction not hit an execute breakpoint (on x86 by the resume flag).
+    fn pass_breakpoint(registers: &mut Self::Registers);
+
+    /// Whether the program has itself trapped after each instruction (on x86 by the trap flag).
+    fn steps_itself(registers: &Self::Registers) -> bool;
 }

@@ -11,6 +11,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::debug::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
 use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal, Tid};
 
 /// The requests of one kernel.
@@ -197,6 +198,43 @@ pub trait Backend: Sized {
 
     /// Writes memory, read-only text too; a short write says how much was written.
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;
+
+    // Debug registers. The thread is at a stop that was waited for.
+
+    /// Whether the kernel lets a thread pass the execute breakpoint that it has stopped at (x86:
+    /// sets its resume flag); if not, the engine does.
+    const PASSES_BREAKPOINTS: bool;
+
+    /// Has the debug registers of a thread watch `to`. `from` is what they were told last; `None`
+    /// is whatever a kernel or somebody else has left there, and then the status is cleared as
+    /// well. If it is known, what has happened before is kept in the status.
+    ///
+    /// What differs is written, in the order disable, addresses, enable. On an error the registers
+    /// are as they were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot) where somebody else holds the CPU's
+    /// registers; [`Error::BadAddress`](crate::Error::BadAddress) for an address that this kernel
+    /// does not allow.
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()>;
+
+    /// Why the CPU says that a thread has trapped, since that was asked last; the kernel is asked
+    /// once, and once more to clear what was found.
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus>;
+
+    /// Whether a trap of a thread is on its way to being reported, behind the stop that it is at
+    /// now. Where a stop stops a process, [`detach`](Backend::detach) sees to those by itself, and
+    /// this is `false`.
+    fn has_pending_trap(&mut self, thread: Thread) -> Result<bool>;
+
+    /// Whether a thread runs in the CPU's full width: not a 32-bit program on a 64-bit CPU.
+    fn is_native(&mut self, thread: Thread) -> Result<bool>;
 
     // Asking about a process, stopped or not, traced or not.
 

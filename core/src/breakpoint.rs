@@ -27,13 +27,15 @@ pub struct SoftwareBreakpoint {
 pub struct HardwareBreakpoint {
     /// The first byte.
     pub addr: u64,
-    /// How many bytes; 1 for [`HardwareKind::Execute`].
+    /// How many bytes; 1 for [`HardwareKind::Execute`]. One debug register watches 1, 2, 4 or 8
+    /// bytes at a multiple of that; other ranges take several.
     pub len: u64,
     /// What to stop at.
     pub kind: HardwareKind,
 }
 
-/// What a debug register stops at.
+/// What a debug register stops at: what the program itself does. What the kernel reads and writes
+/// for it, say in `read(2)`, does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HardwareKind {
     /// The instruction at the address is about to be executed.
@@ -42,6 +44,10 @@ pub enum HardwareKind {
     Write,
     /// One of the bytes was read or written; the instruction is done.
     ReadWrite,
+    /// The bytes were written, and are not what they were when a stop last showed them (or at
+    /// first, when it was inserted): [`Tracer::changes`](crate::Tracer::changes) tells. Other
+    /// writes are not reported, though each stops the thread for a moment.
+    Change,
 }
 
 impl From<SoftwareBreakpoint> for Breakpoint {
@@ -86,8 +92,9 @@ pub struct BreakpointSet {
 }
 
 impl BreakpointSet {
-    /// How many there can be: four debug registers can serve ten ranges made of neighbours.
-    pub const MOST: usize = 10;
+    /// How many there can be: four debug registers can serve ten ranges made of neighbours, each
+    /// for all writes and for changes.
+    pub const MOST: usize = 20;
 
     /// Whether there is none.
     pub fn is_empty(self) -> bool {

@@ -33,6 +33,19 @@ pub enum Error {
         advice: Cow<'static, str>,
     },
 
+    /// No tracee is left, and the end of this one was not seen: another part of this program has
+    /// waited for it, or for any child, and so has taken it. Its [`Exited`](crate::Event::Exited)
+    /// does not come.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux; not while there is a waker. On FreeBSD the end is seen all the same.
+    #[error("process {pid} was waited for by another part of this program")]
+    Taken {
+        /// The process; one of them, if there are several.
+        pid: i32,
+    },
+
     /// This system cannot do it.
     #[error("{what} is not supported on {on}")]
     Unsupported {
@@ -56,6 +69,13 @@ pub enum Error {
     BadAddress {
         /// The first byte that could not be used.
         addr: u64,
+    },
+
+    /// No process can have such a breakpoint.
+    #[error("there is no such breakpoint: {why}")]
+    BadBreakpoint {
+        /// What is wrong with it.
+        why: &'static str,
     },
 
     /// The program could not be started: what `std::process::Command::spawn` would have said.

@@ -9,6 +9,7 @@ mod arch;
 pub mod backend;
 mod breakpoint;
 mod cpus;
+mod debug;
 mod error;
 mod event;
 #[cfg(any(test, feature = "fake"))]
@@ -25,6 +26,7 @@ pub use breakpoint::{
     Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
 };
 pub use cpus::CpuSet;
+pub use debug::{Change, Inherit, InheritDebug};
 pub use error::{Error, Result};
 pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
 pub use flags::EventFlags;

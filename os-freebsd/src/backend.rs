@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread,
-    TrapOrigin, Waited, Wake,
+    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup,
+    StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -45,6 +45,8 @@ pub(crate) struct Tracee {
     pub(crate) stray_steps: Vec<i32>,
     /// The LWP whose next report is the exit of a system call that the kernel hid.
     pub(crate) exits: Option<Tid>,
+    /// Its debug registers were set.
+    pub(crate) watched: bool,
 }
 
 impl Tracee {
@@ -60,6 +62,7 @@ impl Tracee {
             stepping: Vec::new(),
             stray_steps: Vec::new(),
             exits: None,
+            watched: false,
         }
     }
 }
@@ -310,6 +313,24 @@ impl Backend for FreeBsd {
 
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
         self.write(thread, addr, data)
+    }
+
+    const PASSES_BREAKPOINTS: bool = false;
+
+    fn set_watched(&mut self, thread: Thread, from: Option<&DebugSlots>, to: &DebugSlots) -> Result<()> {
+        self.watch_slots(thread, from, to)
+    }
+
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        self.take_status(thread)
+    }
+
+    fn has_pending_trap(&mut self, _thread: Thread) -> Result<bool> {
+        Ok(false) // a detach waits for all that is on its way
+    }
+
+    fn is_native(&mut self, thread: Thread) -> Result<bool> {
+        self.runs_64_bit(thread)
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {

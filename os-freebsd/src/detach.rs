@@ -186,7 +186,9 @@ impl FreeBsd {
                 }
             }
             Some(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
-                self.let_child_go(pid)?;
+                let parent = found.thread.pid.as_raw();
+                let watched = self.tracees.get(&parent).is_some_and(|tracee| tracee.watched);
+                self.let_child_go(pid, watched)?;
             }
             _ => {}
         }
@@ -204,7 +206,7 @@ impl FreeBsd {
             TRAP_TRACE => {
                 stepping.contains(&thread.tid.as_raw())
                     || self.is_stray_step(thread)
-                    || self.hit_debug_register(thread)
+                    || self.take_debug_hit(thread)
             }
             _ => false,
         }
@@ -212,7 +214,7 @@ impl FreeBsd {
 
     /// The child of a fork that nobody will hear of. One that has stopped already is known, and
     /// not ours to let go.
-    fn let_child_go(&mut self, child: Pid) -> Result<()> {
+    fn let_child_go(&mut self, child: Pid, watched: bool) -> Result<()> {
         let pid = child.as_raw();
         if self.halves.parent(pid) || self.adopt(pid)?.is_none() {
             return Ok(());
@@ -220,6 +222,10 @@ impl FreeBsd {
         if let Ok(Some(status)) = self.wait_for_one(pid, LIMIT) {
             if decode::status(status) == Status::Stopped(SIGKILL) {
                 let _ = self.kernel.kill_stopped(pid);
+            }
+            if watched {
+                // Old kernels copy its parent's debug registers.
+                let _ = self.kernel.set_debug_registers(pid, [0; 8]);
             }
             let _ = self.kernel.go(Go::Detach, pid, 0);
         }

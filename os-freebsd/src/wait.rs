@@ -141,7 +141,10 @@ impl FreeBsd {
                     return Ok(Waited::Stop(stop));
                 }
                 if self.tracees.is_empty() && !self.adopt_strays()? {
-                    return Ok(Waited::NoTracees);
+                    // Who watches the queue is not to be told of the same again.
+                    while self.sleep(Duration::ZERO)? {}
+                    let woken = std::mem::take(&mut self.rung);
+                    return Ok(if woken { Waited::Woken } else { Waited::NoTracees });
                 }
             }
             self.turn.streak = 0;

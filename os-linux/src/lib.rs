@@ -47,8 +47,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Backend, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup, StopScope,
-    Thread, TrapOrigin, Waited, Wake,
+    Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run,
+    Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -307,6 +307,29 @@ impl Backend for Linux {
 
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
         self.memory.write(&self.kernel, thread, addr, data)
+    }
+
+    const PASSES_BREAKPOINTS: bool = true;
+
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        regs::debug::watch(&self.kernel, thread.tid, from, to)
+    }
+
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        regs::debug::take_status(&self.kernel, thread.tid)
+    }
+
+    fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
+        Ok(process::status(&self.kernel, thread.tid.as_raw())?.has_pending(Signal::TRAP))
+    }
+
+    fn is_native(&mut self, thread: Thread) -> Result<bool> {
+        Ok(regs::is_native(&self.kernel.registers(thread.tid)?))
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {

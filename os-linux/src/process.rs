@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use trapline_core::backend::{Listed, Thread};
-use trapline_core::{Error, Pid, Result, Tid};
+use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::sys::Kernel;
 
@@ -29,12 +29,20 @@ pub(crate) struct Status {
     pub(crate) user: u32,
     /// Its effective capabilities.
     pub(crate) capabilities: u64,
+    /// The signals that wait for this thread alone, the lowest bit for signal 1.
+    pub(crate) pending: u64,
 }
 
 impl Status {
     /// Whether it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether a signal waits for this thread alone.
+    pub(crate) fn has_pending(&self, signal: Signal) -> bool {
+        let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(u32::MAX);
+        self.pending.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -52,6 +60,7 @@ impl Status {
             threads: field("Threads")?.trim().parse().ok()?,
             user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
             capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
+            pending: u64::from_str_radix(field("SigPnd")?.trim(), 16).ok()?,
         })
     }
 }
@@ -293,7 +302,7 @@ mod tests {
 
     const STATUS: &[u8] = b"Name:\ta) b\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t12\n\
         Ngid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t0\t0\n\
-        CapEff:\t000001ffffffffff\nThreads:\t2\n";
+        CapEff:\t000001ffffffffff\nThreads:\t2\nSigPnd:\t0000000000000010\n";
 
     #[test]
     fn a_status_file_is_read_by_names() {
@@ -306,9 +315,11 @@ mod tests {
             threads: 2,
             user: 1001,
             capabilities: 0x1ff_ffff_ffff,
+            pending: 0x10,
         };
         assert_eq!(status, expected);
         assert!(!status.has_ended());
+        assert!(status.has_pending(Signal::TRAP) && !status.has_pending(Signal::ILL));
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod dr6;
 mod dr7;
+mod portable;
 mod slot;
 
 pub use dr6::{Causes, Dr6};

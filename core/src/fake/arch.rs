@@ -15,6 +15,10 @@ pub struct FakeRegisters {
     pub sp: u64,
     /// Any other register.
     pub value: u64,
+    /// The next instruction does not hit an execute breakpoint.
+    pub resumes: bool,
+    /// The program traps after each instruction.
+    pub steps: bool,
 }
 
 impl Arch for FakeArch {
@@ -30,9 +34,25 @@ impl Arch for FakeArch {
 
     fn set_pc(registers: &mut FakeRegisters, pc: u64) {
         registers.pc = pc;
+        registers.resumes = false;
     }
 
     fn sp(registers: &FakeRegisters) -> u64 {
         registers.sp
+    }
+
+    const DEBUG_SLOTS: usize = 4;
+    const DEBUG_LENGTHS: &'static [u8] = &[1, 2, 4, 8];
+
+    fn can_watch(addr: u64) -> bool {
+        addr < 1 << 47
+    }
+
+    fn pass_breakpoint(registers: &mut FakeRegisters) {
+        registers.resumes = true;
+    }
+
+    fn steps_itself(registers: &FakeRegisters) -> bool {
+        registers.steps
     }
 }

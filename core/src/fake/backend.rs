@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn, RawStop, Run, Setup,
-    StopScope, Thread, TrapOrigin, Waited, Wake,
+    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn,
+    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -398,6 +398,39 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("write_memory", thread.tid.as_raw(), |model| {
             let space = model.space(thread)?;
             model.memory.write(space, addr, data)
+        })
+    }
+
+    const PASSES_BREAKPOINTS: bool = R::RULES.passes_breakpoints;
+
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        self.call("set_watched", thread.tid.as_raw(), |model| model.watch(thread, from, to))
+    }
+
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        let id = thread.tid.as_raw();
+        let status = self.call("debug_status", id, |model| model.take_debug_status(thread))?;
+        if status != DebugStatus::default() {
+            self.kernel.model().records.requests += 1;
+        }
+        Ok(status)
+    }
+
+    fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
+        self.call("pending_trap", thread.tid.as_raw(), |model| {
+            Ok(model.inspected(thread)?.debug.pending.is_some())
+        })
+    }
+
+    fn is_native(&mut self, thread: Thread) -> Result<bool> {
+        self.call("is_native", thread.tid.as_raw(), |model| {
+            let pid = model.inspected(thread)?.pid;
+            Ok(!model.narrow.contains(&pid))
         })
     }
 

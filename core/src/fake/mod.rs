@@ -29,6 +29,7 @@
 mod arch;
 mod ask;
 mod backend;
+mod debug;
 mod faults;
 mod kernel;
 mod looks;

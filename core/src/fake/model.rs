@@ -6,6 +6,7 @@ use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
 use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
 use super::arch::FakeRegisters;
+use super::debug::DebugRegisters;
 use super::faults::Fault;
 use super::kernel::{Delivery, Swallowed};
 use super::rules::RuleSet;
@@ -32,6 +33,12 @@ pub(super) struct Model {
     pub(super) slow_deaths: bool,
     /// What is wrong with the back end.
     pub(super) fault: Option<Fault>,
+    /// Threads whose debug registers cannot be armed.
+    pub(super) unwatchable: BTreeSet<Tid>,
+    /// Processes whose program is not of the CPU's full width.
+    pub(super) narrow: BTreeSet<Pid>,
+    /// How many debug registers somebody else holds.
+    pub(super) reserved_slots: usize,
     /// Threads whose end the tracer was told.
     pub(super) told: BTreeSet<Tid>,
     /// Where the tracer may run.
@@ -140,6 +147,7 @@ pub(super) struct Task {
     pub(super) fp: Vec<u8>,
     /// Where it may run.
     pub(super) cpus: CpuSet,
+    pub(super) debug: DebugRegisters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -188,6 +196,9 @@ impl Model {
             held_back: BTreeSet::new(),
             slow_deaths: false,
             fault: None,
+            unwatchable: BTreeSet::new(),
+            narrow: BTreeSet::new(),
+            reserved_slots: 0,
             told: BTreeSet::new(),
             tracer_cpus: all_cpus(),
             records: Records::default(),
@@ -319,6 +330,7 @@ impl Model {
             registers: FakeRegisters::default(),
             fp: Vec::new(),
             cpus: all_cpus(),
+            debug: DebugRegisters::default(),
         };
         self.tasks.insert(tid, task);
     }

@@ -3,6 +3,7 @@
 use crate::backend::{NewTask, RawReason, Run, Setup};
 use crate::{EventFlags, ExitStatus, ForkKind, Pid, Tid};
 
+use super::debug::DebugRegisters;
 use super::model::{Held, Model, Process, State};
 use super::stops::KILLED;
 
@@ -26,6 +27,7 @@ impl Model {
         let first = process.leader;
         let born = self.tasks.get_mut(&first)?;
         (born.registers, born.cpus) = (task.registers, task.cpus.clone());
+        born.debug = task.debug.inherited(self.rules.forks_copy_debug);
         if kind == ForkKind::Vfork {
             self.tasks.get_mut(&tid)?.vforked = Some(child);
         }
@@ -63,6 +65,7 @@ impl Model {
         let task = self.tasks.get_mut(&new)?;
         task.registers = maker.registers;
         task.cpus = maker.cpus;
+        task.debug = maker.debug.inherited(self.rules.threads_copy_debug);
         task.bare = maker.bare;
         task.setup = maker.setup;
         let Some(setup) = maker.setup else { return Some(new) };
@@ -170,6 +173,7 @@ impl Model {
             task.overtaken = leader.overtaken;
         }
         task.held = None;
+        task.debug = DebugRegisters::default();
         self.tasks.insert(tid, task);
         self.share_no_more(pid);
         if self.tasks.get(&tid).is_some_and(|task| task.setup.is_some()) {

@@ -236,6 +236,8 @@ impl Model {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let State::Stopped(stop) = &task.state else { return };
         match (stop.reason, stop.made) {
+            // The trap of a debug register, which is clear by now.
+            (RawReason::Signal { signal: Signal::TRAP, .. }, _) if task.debug.has_hits() => {}
             (RawReason::Signal { signal, .. }, _) => task.signals.push_front(signal),
             (_, Some(NewTask::Process { pid, .. })) => {
                 for child in self.living(pid) {

@@ -32,6 +32,13 @@ pub struct RuleSet {
     pub job_control: bool,
     /// Whether a process can make a sibling (`CLONE_PARENT`); if not, it makes a child.
     pub siblings: bool,
+    /// Whether the child of a fork starts with its maker's debug registers armed; old kernels did
+    /// that.
+    pub forks_copy_debug: bool,
+    /// Whether a new thread does.
+    pub threads_copy_debug: bool,
+    /// Whether the kernel has a thread pass the execute breakpoint that it has stopped at.
+    pub passes_breakpoints: bool,
     /// Whether an orphan goes to the nearest subreaper among its ancestors, or always to init.
     pub subreapers: bool,
 }
@@ -51,6 +58,9 @@ impl Rules for LinuxRules {
         tells_ids: false,
         job_control: true,
         siblings: true,
+        forks_copy_debug: false,
+        threads_copy_debug: false,
+        passes_breakpoints: true,
         subreapers: true,
     };
 }
@@ -70,6 +80,9 @@ impl Rules for FreeBsdRules {
         tells_ids: true,
         job_control: false,
         siblings: false,
+        forks_copy_debug: true,
+        threads_copy_debug: true,
+        passes_breakpoints: false,
         subreapers: true,
     };
 }

@@ -1,6 +1,6 @@
 //! How threads stop, go on and end, and what a wait finds of it.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, TrapOrigin};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, TrapOrigin};
 use crate::{EventFlags, ExitStatus, Pid, Signal, Tid};
 
 use super::kernel::Report;
@@ -58,6 +58,9 @@ impl Model {
             if group_stop.is_some() {
                 task.state = State::Listens;
             }
+            if self.take_pending_trap(tid).is_some() {
+                self.deliver(tid, Signal::TRAP);
+            }
             for signal in signals {
                 self.deliver(tid, signal);
             }
@@ -65,10 +68,12 @@ impl Model {
             self.stop(tid, RawReason::GroupStop(signal));
         } else if task.interrupt {
             self.stop(tid, RawReason::Paused);
+        } else if let Some(origin) = task.debug.pending.take() {
+            self.stop_for(tid, Signal::TRAP, origin);
         } else if let Some(signal) = task.signals.pop_front() {
             self.stop_for(tid, signal, TrapOrigin::Sent);
-        } else if task.run == Run::Step && !task.suspended {
-            self.stop_for(tid, Signal::TRAP, TrapOrigin::Step);
+        } else if self.is_stepped(tid) {
+            self.step(tid);
         }
     }
 

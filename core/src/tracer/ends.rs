@@ -62,6 +62,7 @@ impl<B: Backend> Tracer<B> {
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
         }
+        self.execed_hardware(index)?;
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);
@@ -262,17 +263,22 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The kernel has no tracee left. What the table still has of living processes has ended
-    /// unseen: somebody else in this host has waited for it. Says whether an event is left.
+    /// unseen: somebody else in this host has waited for it, which is an error, once. Says whether an
+    /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
         self.settle_dead_halves()?;
         self.awaited.clear();
         self.lost.clear();
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
+        let mut taken = None;
         for process in vanished {
-            self.table.remove_process(process);
+            taken = self.table.remove_process(process).map(|process| process.pid).or(taken);
         }
         self.queue_held_exits();
-        Ok(!self.ready.is_empty())
+        match taken {
+            Some(pid) => Err(Error::Taken { pid: pid.as_raw() }),
+            None => Ok(!self.ready.is_empty()),
+        }
     }
 }

@@ -131,6 +131,7 @@ impl<B: Backend> Tracer<B> {
             None => Side::Gone,
         };
         let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
+        self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let pair = ForkPair {
             kind: fork.kind,

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{NewTask, Patience, RawKind, RawReason, StopScope, Thread, Waited};
+use crate::backend::{
+    NO_SLOTS, NewTask, Patience, RawKind, RawReason, Run, StopScope, Thread, Waited,
+};
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::table::{Slot, State};
+use super::table::{Interrupt, Slot, State};
+use super::trap::Trap;
 use super::{Ready, Side, Tracer};
 
 /// How many brief waits the first stop of a child may take.
@@ -240,6 +243,11 @@ impl<B: Backend> Tracer<B> {
         let setup = self.table.process_of(index).setup;
         let mut signal = None;
         match reason {
+            RawReason::Signal { signal: Signal::TRAP, trap } => {
+                if let Trap::Programs = self.explain_trap(index, trap)? {
+                    signal = Some(Signal::TRAP);
+                }
+            }
             RawReason::Signal { signal: stopped_for, .. } => signal = Some(stopped_for),
             RawReason::Forked { task, .. } => {
                 let task = match task {
@@ -270,6 +278,8 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.iter();
         let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
         self.put_back(thread);
+        self.disarm_whole(process)?;
+        let signal = self.with_owed(index, signal);
         if unless_gone(self.backend.detach(thread, signal))?.is_some() {
             self.forget_process(process);
         }
@@ -282,6 +292,15 @@ impl<B: Backend> Tracer<B> {
         let (thread, process) = (slot.thread, slot.process);
         let signal = signal.or(self.kept_signal(index));
         self.put_back(thread);
+        let signal = self.with_owed(index, signal);
+        if self.disarm(index)? {
+            // A trap of ours would kill it: it comes to that first, before it runs anything.
+            unless_gone(self.backend.resume(thread, Run::Continue, signal))?;
+            self.table.revoke(index);
+            let slot = self.table.slot_mut(index);
+            (slot.state, slot.interrupt) = (State::Running, Interrupt::Internal);
+            return Ok(());
+        }
         if unless_gone(self.backend.detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
             self.table.revoke(index);
@@ -361,6 +380,10 @@ impl<B: Backend> Tracer<B> {
             RawKind::Ended(_) => return Ok(()),
         };
         self.put_back(Thread { pid, tid });
+        if self.watches {
+            // Old kernels copy debug registers to it.
+            unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
+        }
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
             self.strays.push(pid); // killed: its end comes
         }

@@ -33,7 +33,9 @@ use std::time::Duration;
 
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
-use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, Stopped, Tid};
+use crate::{
+    Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
+};
 
 pub use ask::ProcessInfo;
 pub use halt::{Halted, Next};
@@ -91,6 +93,8 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    /// Empty; its memory is used again.
+    list: Vec<u32>,
     /// For the event loop of the host, if it has asked for that.
     readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
@@ -123,6 +127,10 @@ pub struct Tracer<B: Backend> {
     half_patience: Duration,
     /// The number of the breakpoint that was inserted last.
     last_breakpoint: u32,
+    /// Who inherits hardware breakpoints of processes that will be spawned or attached to.
+    inherit: InheritDebug,
+    /// There was a hardware breakpoint once.
+    watches: bool,
 }
 
 /// An event in the making.
@@ -158,6 +166,7 @@ pub struct Builder<B> {
     placement: Placement,
     follow_exec: FollowExec,
     half_patience: Duration,
+    inherit: InheritDebug,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -169,6 +178,7 @@ impl<B: Backend> Default for Builder<B> {
             placement: Placement::default(),
             follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
+            inherit: InheritDebug::default(),
             backend: PhantomData,
         }
     }
@@ -209,6 +219,13 @@ impl<B: Backend> Builder<B> {
         self
     }
 
+    /// Who inherits the hardware breakpoints of a process: threads share them in any case, and by
+    /// default children and new images start clear.
+    pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
+        self.inherit = inherit;
+        self
+    }
+
     /// How long a new process waits for its parent's half of the fork, once nothing else happens,
     /// before it is reported without. Only a parent that was killed does not report its half.
     #[doc(hidden)]
@@ -233,7 +250,8 @@ impl<B: Backend> Builder<B> {
             table: Table::default(),
             ready: VecDeque::new(),
             returned: Returned::default(),
-            backlog: VecDeque::new(),
+            backlog: VecDeque::with_capacity(64),
+            list: Vec::new(),
             readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),
@@ -252,6 +270,8 @@ impl<B: Backend> Builder<B> {
             placing: Placing::new(self.placement),
             half_patience: self.half_patience,
             last_breakpoint: 0,
+            inherit: self.inherit,
+            watches: false,
         }
     }
 }
@@ -333,6 +353,7 @@ impl<B: Backend> Tracer<B> {
         };
         process.child = raw.child;
         process.spawning = true;
+        process.inherit = self.inherit;
         let process = self.table.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
         if let Some(tid) = tid {
@@ -375,6 +396,7 @@ impl<B: Backend> Tracer<B> {
         let raw = self.backend.attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
+        process.inherit = self.inherit;
         let process = self.table.add_process(process);
         for tid in raw.threads {
             let slot = self.table.add_thread(process, tid, State::Running);

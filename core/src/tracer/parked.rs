@@ -317,6 +317,7 @@ impl<B: Backend> Tracer<B> {
             (None, None) => Setup { flags: self.flags, ending: Ending::Detach },
         };
         let process = self.table.add_process(Process::new(pid, Some(real_parent), setup));
+        self.inherit_hardware(process, parent_pid, kind.unwrap_or(ForkKind::Fork));
         let child = self.first_stop(process, raw, None);
         let pair = ForkPair {
             kind: kind.unwrap_or(ForkKind::Fork),

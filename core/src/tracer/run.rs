@@ -155,6 +155,8 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
+        self.keep_watch(index)?;
+        let signal = self.with_owed(index, signal);
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
             unless_gone(self.backend.listen(thread))?;
@@ -170,7 +172,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Makes the kernel run a process, once no other thread of it has an event or a token out.
     fn start_process(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
-        let threads = self.table.process_of(index).threads.clone();
+        // A list that is kept, so that no stop allocates one.
+        let mut threads = std::mem::take(&mut self.list);
+        threads.clear();
+        threads.extend_from_slice(&self.table.process_of(index).threads);
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
             i != index && !slot.dead && (slot.is_held() || slot.state == State::Forking)
@@ -181,6 +186,7 @@ impl<B: Backend> Tracer<B> {
             slot.state = State::Resting;
             let kept = slot.deferred.and_then(|(_, signal)| signal);
             slot.deferred = Some((run, signal.or(kept)));
+            self.list = threads;
             return Ok(());
         }
         let (mut target, mut run) = (index, run);
@@ -204,23 +210,28 @@ impl<B: Backend> Tracer<B> {
         }
         self.apply_setup(target)?;
         let thread = self.table.slot(target).thread;
+        for &i in &threads {
+            self.keep_watch(i)?;
+            signal = self.with_owed(i, signal);
+        }
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.eager.resumed(thread);
         for &i in &threads {
             self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
         }
         self.ran(index, State::Running);
-        for i in threads {
+        for &i in &threads {
             if self.table.slot(i).leaves && !self.table.slot(i).is_stopped() {
                 self.thread_ended(i);
             }
         }
+        self.list = threads;
         Ok(())
     }
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
-        let wanted = self.table.process_of(index).setup;
+        let wanted = self.told_setup(self.table.slot(index).process);
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
         }

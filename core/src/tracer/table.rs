@@ -7,7 +7,9 @@ use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{CpuSet, ExitStatus, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
+
+use super::hardware::{ProcessDebug, ThreadDebug};
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -51,6 +53,8 @@ pub(super) struct Slot {
     pub(super) known: bool,
     /// Where it would run without us, if that is not where the tracer would.
     pub(super) home: Option<Rc<CpuSet>>,
+    /// Its debug registers, if they were ever used.
+    pub(super) debug: Option<Box<ThreadDebug>>,
 }
 
 /// Where a thread is.
@@ -127,6 +131,10 @@ pub(super) struct Process {
     pub(super) exit_queued: bool,
     /// For a spawned one, what std knows of it.
     pub(super) child: Option<Child>,
+    /// Its hardware breakpoints, if it ever had any.
+    pub(super) debug: Option<Box<ProcessDebug>>,
+    /// Who inherits those.
+    pub(super) inherit: InheritDebug,
 }
 
 impl Process {
@@ -149,6 +157,8 @@ impl Process {
             cut_short: false,
             exit_queued: false,
             child: None,
+            debug: None,
+            inherit: InheritDebug::default(),
         }
     }
 
@@ -309,6 +319,7 @@ impl Table {
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
             home: None,
+            debug: None,
         };
         let index = match self.free_slots.pop() {
             Some(index) => {

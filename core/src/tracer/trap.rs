@@ -5,6 +5,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Result, TrapCauses};
 
 use super::Tracer;
+use super::hardware::Looked;
 
 /// What a `SIGTRAP` turns out to be.
 pub(super) enum Trap {
@@ -20,6 +21,12 @@ impl<B: Backend> Tracer<B> {
     /// Why a thread has trapped. The kernel is asked only if it can be for us; every other
     /// `SIGTRAP` belongs to the program.
     pub(super) fn explain_trap(&mut self, index: u32, origin: Option<TrapOrigin>) -> Result<Trap> {
+        match self.look_at_debug_registers(index)? {
+            Looked::Nothing => {}
+            Looked::Ours(causes) => return Ok(Trap::Ours(causes)),
+            Looked::Unseen => return Ok(Trap::Unseen),
+            Looked::Programs => return Ok(Trap::Programs),
+        }
         let slot = self.table.slot(index);
         if slot.run != Run::Step {
             return Ok(Trap::Programs);

@@ -3,6 +3,8 @@
 mod common;
 
 mod cost;
+mod d_edges;
+mod d_registers;
 mod e2_forks;
 mod e2_races;
 mod e3_execs;
@@ -22,4 +24,5 @@ mod f4_trees;
 mod f5_endings;
 mod placement;
 mod w1_wakers;
+mod w3_waits;
 mod w4_halt;

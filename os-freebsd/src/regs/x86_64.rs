@@ -1,5 +1,7 @@
 //! The registers of amd64.
 
+mod debug;
+
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers};
 use trapline_core::backend::Thread;
 use trapline_core::{Arch, Backend, Error, Result};
@@ -166,41 +168,5 @@ impl FreeBsd {
         Cpu::set_pc(&mut registers, at);
         self.write_registers(thread, &registers)?;
         Ok(true)
-    }
-
-    /// Whether a debug register has trapped.
-    pub(crate) fn hit_debug_register(&mut self, thread: Thread) -> bool {
-        const HITS: u64 = 0xf; // DR6: B0 to B3
-        self.debug_registers(thread).is_ok_and(|registers| registers[6] & HITS != 0)
-    }
-
-    /// DR0 to DR7 of a stopped thread; DR4 and DR5 are zero, as are all before the first write.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Gone`], [`Error::NotStopped`].
-    ///
-    /// # References
-    ///
-    /// `ptrace(2)`, PT_GETDBREGS
-    pub fn debug_registers(&mut self, thread: Thread) -> Result<[u64; 8]> {
-        let result = self.kernel.debug_registers(thread.tid.as_raw());
-        self.checked("PT_GETDBREGS", thread, result)
-    }
-
-    /// Sets DR0 to DR7 of a stopped thread, all or none of them.
-    ///
-    /// # Errors
-    ///
-    /// As above, and [`Error::Os`] with `EINVAL` for I/O breakpoints, enabled kernel addresses and
-    /// bits of DR7 above 31. Other nonsense is *not* refused: a misaligned address, a length that
-    /// no execute breakpoint has, the general-detect bit.
-    ///
-    /// # References
-    ///
-    /// `ptrace(2)`, PT_SETDBREGS; `set_dbregs` in `sys/amd64/amd64/exec_machdep.c`
-    pub fn set_debug_registers(&mut self, thread: Thread, values: [u64; 8]) -> Result<()> {
-        let result = self.kernel.set_debug_registers(thread.tid.as_raw(), values);
-        self.checked("PT_SETDBREGS", thread, result)
     }
 }

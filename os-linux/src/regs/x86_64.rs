@@ -1,5 +1,7 @@
 //! x86-64: registers, system calls and the instructions of the doorbell.
 
+pub(crate) mod debug;
+
 use std::io;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
@@ -47,6 +49,11 @@ pub(crate) fn clone_call(registers: &libc::user_regs_struct) -> CloneCall {
         libc::SYS_clone3 => CloneCall::Clone3(registers.rdi),
         _ => CloneCall::Other,
     }
+}
+
+/// Whether these registers are those of a 64-bit program (or of one of the x32 ABI).
+pub(crate) fn is_native(registers: &libc::user_regs_struct) -> bool {
+    registers.cs == USER_CS
 }
 
 /// The library's registers from the kernel's.

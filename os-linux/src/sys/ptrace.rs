@@ -49,6 +49,11 @@ unsafe fn pass<T>(request: libc::c_long, tid: Tid, data: &T) -> io::Result<libc:
     check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), 0_usize, data) })
 }
 
+/// Where `struct user` has a debug register.
+fn debug_offset(number: usize) -> libc::c_long {
+    (std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>()) as libc::c_long
+}
+
 fn number(signal: Option<Signal>) -> libc::c_long {
     signal.map_or(0, |signal| signal.as_raw().into())
 }
@@ -163,6 +168,24 @@ impl Kernel {
         // SAFETY: reads one `user_regs_struct`.
         unsafe { pass(libc::PTRACE_SETREGS as _, tid, registers) }
             .map_err(|e| error("PTRACE_SETREGS", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_PEEKUSER` of a debug register.
+    pub(crate) fn debug_register(&self, tid: Tid, number: usize) -> io::Result<u64> {
+        self.count();
+        let mut value = 0_u64;
+        // SAFETY: writes one word.
+        unsafe { fill(libc::PTRACE_PEEKUSER as _, tid, debug_offset(number), &mut value) }?;
+        Ok(value)
+    }
+
+    /// `PTRACE_POKEUSER` of a debug register.
+    pub(crate) fn set_debug_register(&self, tid: Tid, number: usize, value: u64) -> io::Result<()> {
+        self.count();
+        let (request, offset) = (libc::PTRACE_POKEUSER, debug_offset(number));
+        // SAFETY: takes both arguments as numbers and touches no memory of this process.
+        check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), offset, value) })?;
         Ok(())
     }
 

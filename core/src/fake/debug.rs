@@ -1,0 +1,292 @@
+//! Debug registers: what a CPU does with them, and what the kernels do.
+
+use crate::backend::{
+    DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, RawReason, Run, Thread, TrapOrigin,
+};
+use crate::debug::{changed, used};
+use crate::{Error, Pid, Result, Signal, Tid};
+
+use super::kernel::Kernel;
+use super::model::{Model, State};
+use super::rules::Rules;
+
+/// The debug registers of a thread.
+#[derive(Debug, Clone, Hash)]
+pub(super) struct DebugRegisters {
+    pub(super) slots: DebugSlots,
+    /// Addresses of registers that were disabled stay there, and the CPU says if they match.
+    left: DebugSlots,
+    /// What the CPU has noted since it was cleared.
+    hits: u8,
+    single_step: bool,
+    /// A trap that another stop came before.
+    pub(super) pending: Option<TrapOrigin>,
+    /// What the next instruction does, if the thread is stepped over it.
+    next: Option<Access>,
+}
+
+type Access = (DebugKind, u64, u64);
+
+impl Default for DebugRegisters {
+    fn default() -> Self {
+        DebugRegisters {
+            slots: NO_SLOTS,
+            left: NO_SLOTS,
+            hits: 0,
+            single_step: false,
+            pending: None,
+            next: None,
+        }
+    }
+}
+
+impl DebugRegisters {
+    /// What a new task starts with whose maker has these: a kernel that does not copy what is
+    /// watched copies the rest.
+    pub(super) fn inherited(&self, copied: bool) -> Self {
+        let slots = if copied { self.slots } else { NO_SLOTS };
+        DebugRegisters { slots, pending: None, next: None, ..self.clone() }
+    }
+
+    /// Notes an access; says whether an enabled register has it.
+    fn note(&mut self, (kind, addr, len): Access) -> bool {
+        let overlaps = |slot: &DebugSlot| {
+            let kinds = match slot.kind {
+                DebugKind::ReadWrite => kind != DebugKind::Execute,
+                watched => watched == kind,
+            };
+            kinds && slot.addr < addr + len && addr < slot.addr + u64::from(slot.len)
+        };
+        let bits = |slots: &DebugSlots| {
+            let hit = |(i, slot): (usize, &Option<DebugSlot>)| {
+                slot.as_ref().is_some_and(overlaps).then_some(1_u8 << i)
+            };
+            slots.iter().enumerate().filter_map(hit).sum::<u8>()
+        };
+        let enabled = bits(&self.slots);
+        if enabled != 0 {
+            self.hits |= enabled | bits(&self.left);
+        }
+        enabled != 0
+    }
+
+    /// Whether the trap of a debug register has yet to be looked at.
+    pub(super) fn has_hits(&self) -> bool {
+        self.hits & used(&self.slots) != 0 || self.hits & used(&self.left) != 0
+    }
+}
+
+impl Model {
+    /// Where the kernel says that a debug register's trap comes from.
+    fn hit_origin(&self, stepped: bool) -> TrapOrigin {
+        match stepped || self.by_process() {
+            true => TrapOrigin::Step, // TRAP_TRACE
+            false => TrapOrigin::Hardware,
+        }
+    }
+
+    /// A thread does something; says whether it trapped.
+    pub(super) fn access(&mut self, tid: Tid, access: Access, stepped: bool) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        if access.0 == DebugKind::Execute {
+            task.registers.pc = access.1;
+            if std::mem::take(&mut task.registers.resumes) {
+                return false;
+            }
+        }
+        if !task.debug.note(access) {
+            return false;
+        }
+        task.debug.single_step |= stepped;
+        if access.0 == DebugKind::Execute && self.rules.passes_breakpoints {
+            task.registers.resumes = true;
+        }
+        let traced = task.setup.is_some();
+        if traced {
+            self.stop_for(tid, Signal::TRAP, self.hit_origin(stepped));
+        } else {
+            self.deliver(tid, Signal::TRAP);
+        }
+        true
+    }
+
+    /// A stepped thread runs its next instruction.
+    pub(super) fn step(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.registers.resumes = false;
+        if let Some(access) = task.debug.next.take() {
+            if self.access(tid, access, true) {
+                return;
+            }
+        }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.debug.single_step = true;
+        }
+        self.stop_for(tid, Signal::TRAP, TrapOrigin::Step);
+    }
+
+    /// An interrupt comes before the trap that a thread is about to report.
+    fn overtake(&mut self, tid: Tid) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        let State::Stopped(stop) = &task.state else { return false };
+        let trap = matches!(stop.reason, RawReason::Signal { signal: Signal::TRAP, .. });
+        if !trap || stop.reported {
+            return false;
+        }
+        task.debug.pending = Some(stop.origin);
+        self.stop(tid, RawReason::Paused);
+        true
+    }
+
+    pub(super) fn watch(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        let reserved = self.reserved_slots;
+        let fails = self.unwatchable.contains(&thread.tid);
+        let task = self.stopped(thread, "watch")?;
+        let free = crate::backend::DEBUG_SLOTS.saturating_sub(reserved);
+        let needed = used(to).count_ones() as usize;
+        if needed > free {
+            return Err(Error::NoFreeSlot { needed, free });
+        }
+        if fails && needed > 0 {
+            let source = std::io::ErrorKind::InvalidInput.into();
+            return Err(Error::Os { request: "watch", id: thread.tid.as_raw(), source });
+        }
+        let debug = &mut task.debug;
+        let wrong = from.is_some_and(|from| *from != debug.slots);
+        let gone = changed(&debug.slots, to);
+        for (index, (left, slot)) in debug.left.iter_mut().zip(debug.slots).enumerate() {
+            if gone >> index & 1 != 0 && slot.is_some() {
+                *left = slot;
+            }
+        }
+        debug.slots = *to;
+        if from.is_none() {
+            (debug.hits, debug.single_step) = (0, false);
+        }
+        if wrong {
+            self.violation(format!("thread {} does not watch {from:?}", thread.tid));
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        let debug = &mut self.stopped(thread, "debug status")?.debug;
+        let status = DebugStatus { hits: debug.hits, single_step: debug.single_step };
+        (debug.hits, debug.single_step) = (0, false);
+        Ok(status)
+    }
+}
+
+impl<R: Rules> Kernel<R> {
+    /// A thread writes memory; says whether it trapped.
+    pub fn store(&self, tid: Tid, addr: u64, len: u64) -> bool {
+        self.acting(tid, "write").access(tid, (DebugKind::Write, addr, len), false)
+    }
+
+    /// A thread writes a value, which is then there.
+    pub fn store_value(&self, tid: Tid, addr: u64, value: &[u8]) -> bool {
+        {
+            let mut model = self.acting(tid, "write");
+            let space = model.tasks.get(&tid).and_then(|task| model.processes.get(&task.pid));
+            if let Some(space) = space.map(|process| process.memory) {
+                model.memory.map(space, addr, value);
+            }
+        }
+        self.store(tid, addr, value.len() as u64)
+    }
+
+    /// A thread reads memory; says whether it trapped.
+    pub fn load(&self, tid: Tid, addr: u64, len: u64) -> bool {
+        self.acting(tid, "read").access(tid, (DebugKind::ReadWrite, addr, len), false)
+    }
+
+    /// A thread comes to an instruction, and executes it unless a breakpoint is there; says
+    /// whether it trapped.
+    pub fn fetch(&self, tid: Tid, addr: u64) -> bool {
+        self.acting(tid, "execute").access(tid, (DebugKind::Execute, addr, 1), false)
+    }
+
+    /// The next instruction that a thread is stepped over writes memory.
+    pub fn store_when_stepped(&self, tid: Tid, addr: u64, len: u64) {
+        if let Some(task) = self.model().tasks.get_mut(&tid) {
+            task.debug.next = Some((DebugKind::Write, addr, len));
+        }
+    }
+
+    /// The program's own trap flag is set, and an instruction is done; at the same time it may
+    /// have written something.
+    pub fn step_itself(&self, tid: Tid, store: Option<(u64, u64)>) {
+        let mut model = self.acting(tid, "trap");
+        let Some(task) = model.tasks.get_mut(&tid) else { return };
+        task.registers.steps = true;
+        task.debug.single_step = true;
+        let access = store.map(|(addr, len)| (DebugKind::Write, addr, len));
+        if !access.is_some_and(|access| model.access(tid, access, true)) {
+            model.stop_for(tid, Signal::TRAP, TrapOrigin::Step);
+        }
+    }
+
+    /// A thread executes the program's own breakpoint instruction.
+    pub fn own_breakpoint(&self, tid: Tid) {
+        self.acting(tid, "trap").stop_for(tid, Signal::TRAP, TrapOrigin::Breakpoint);
+    }
+
+    /// The trap that a thread has not reported yet comes after an interrupt; says whether there
+    /// was one.
+    pub fn overtake(&self, tid: Tid) -> bool {
+        self.model().overtake(tid)
+    }
+
+    /// Somebody else holds so many debug registers of the CPU.
+    pub fn reserve_slots(&self, reserved: usize) {
+        self.model().reserved_slots = reserved;
+    }
+
+    /// The debug registers of a thread cannot be armed, or can again.
+    pub fn set_unwatchable(&self, tid: Tid, unwatchable: bool) {
+        let mut model = self.model();
+        match unwatchable {
+            true => model.unwatchable.insert(tid),
+            false => model.unwatchable.remove(&tid),
+        };
+    }
+
+    /// What the debug registers of a thread watch.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such thread.
+    pub fn watched(&self, tid: Tid) -> Vec<DebugSlot> {
+        let model = self.model();
+        let slots = model.tasks.get(&tid).expect("the thread exists").debug.slots;
+        slots.into_iter().flatten().collect()
+    }
+
+    /// Whether the program of a process runs in less than the CPU's full width.
+    pub fn set_narrow(&self, pid: Pid) {
+        self.model().narrow.insert(pid);
+    }
+
+    fn acting(&self, tid: Tid, what: &str) -> std::cell::RefMut<'_, Model> {
+        let model = self.model();
+        assert!(model.acts(tid), "thread {tid} cannot {what}: {:?}", model.tasks.get(&tid));
+        model
+    }
+}
+
+impl Model {
+    /// Whether a resumed thread has a trap to report first.
+    pub(super) fn take_pending_trap(&mut self, tid: Tid) -> Option<TrapOrigin> {
+        self.tasks.get_mut(&tid)?.debug.pending.take()
+    }
+
+    /// Whether a thread is to run one instruction.
+    pub(super) fn is_stepped(&self, tid: Tid) -> bool {
+        self.tasks.get(&tid).is_some_and(|task| task.run == Run::Step && !task.suspended)
+    }
+}

@@ -1,0 +1,194 @@
+//! Hardware breakpoints: they belong to the process, and every thread has them in its debug
+//! registers before its next instruction.
+
+mod process;
+mod thread;
+mod trap;
+
+pub(super) use process::ProcessDebug;
+pub(super) use thread::ThreadDebug;
+pub(super) use trap::Looked;
+
+use crate::backend::{NO_SLOTS, StopScope};
+use crate::debug::{check, plan};
+use crate::{
+    Backend, Breakpoint, BreakpointId, Change, Error, HardwareBreakpoint, HardwareKind,
+    InheritDebug, Pid, Result, StopReason, Stopped,
+};
+
+use super::Tracer;
+use process::Inserted;
+
+impl<B: Backend> Tracer<B> {
+    /// Inserts a hardware breakpoint into a process.
+    ///
+    /// What no CPU could do is refused before anything is asked of the kernel; on an error no
+    /// thread has changed.
+    pub(super) fn insert_hardware(
+        &mut self,
+        process: u32,
+        breakpoint: HardwareBreakpoint,
+    ) -> Result<BreakpointId> {
+        check::<B::Arch>(&breakpoint)?;
+        let debug = self.table.process_mut(process).debug.get_or_insert_default();
+        if let Some(known) = debug.find(breakpoint) {
+            known.count += 1;
+            return Ok(known.id);
+        }
+        plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots)?;
+        let pid = self.table.process(process).pid;
+        self.at_rest(process, |tracer| {
+            // Meanwhile it may have ended, or have exec'ed.
+            if tracer.traced(pid)? != process {
+                return Err(Error::Gone);
+            }
+            tracer.insert_at_rest(process, breakpoint)
+        })
+    }
+
+    fn insert_at_rest(
+        &mut self,
+        process: u32,
+        breakpoint: HardwareBreakpoint,
+    ) -> Result<BreakpointId> {
+        if !self.is_native(process)? {
+            let what = "a hardware breakpoint in a 32-bit program";
+            return Err(Error::Unsupported { what, on: B::SYSTEM });
+        }
+        let value = match breakpoint.kind {
+            HardwareKind::Change => self.value_of(process, &breakpoint)?,
+            _ => Vec::new(),
+        };
+        let debug = self.table.process_mut(process).debug.get_or_insert_default();
+        let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots)?;
+        self.watch_all(process, &slots)?;
+        self.watches = true;
+        let id = self.next_breakpoint();
+        let debug = self.table.process_mut(process).debug.get_or_insert_default();
+        debug.slots = slots;
+        debug.breakpoints.push(Inserted { id, breakpoint, count: 1, value });
+        Ok(id)
+    }
+
+    /// Removes a hardware breakpoint that was inserted into a process; says whether it has one of
+    /// this id.
+    pub(super) fn remove_hardware(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
+        let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(false) };
+        let Some(known) = debug.breakpoints.iter_mut().find(|known| known.id == id) else {
+            return Ok(false);
+        };
+        if known.count > 1 {
+            known.count -= 1;
+            return Ok(true);
+        }
+        let pid = self.table.process(process).pid;
+        self.at_rest(process, |tracer| {
+            if tracer.traced(pid).is_ok_and(|is| is == process) {
+                tracer.remove_at_rest(process, id)?;
+            }
+            Ok(true)
+        })
+    }
+
+    fn remove_at_rest(&mut self, process: u32, id: BreakpointId) -> Result<()> {
+        let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
+        let mut breakpoints = debug.breakpoints.clone();
+        breakpoints.retain(|known| known.id != id);
+        let left: Vec<_> = breakpoints.iter().map(|known| known.breakpoint).collect();
+        let slots = plan::<B::Arch>(&left, &debug.slots)?;
+        self.watch_all(process, &slots)?;
+        if let Some(debug) = &mut self.table.process_mut(process).debug {
+            debug.breakpoints = breakpoints;
+            debug.slots = slots;
+        }
+        Ok(())
+    }
+
+    /// The hardware breakpoints of a process, in the order in which they were inserted.
+    pub(super) fn hardware_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
+        let debug = self.table.process(process).debug.as_deref();
+        let breakpoints = debug.map_or(&[][..], |debug| &debug.breakpoints);
+        breakpoints.iter().map(|known| (known.id, known.breakpoint.into())).collect()
+    }
+
+    /// What the [`HardwareKind::Change`]s among the causes of a trap have found, in the order in
+    /// which they were inserted. The kernel is not asked.
+    ///
+    /// On Linux other threads run meanwhile: of writes that follow each other closely the first
+    /// trap to be handled shows them all, and the others nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the thread was killed.
+    pub fn changes(&self, stop: &Stopped) -> Result<&[Change]> {
+        self.asked(stop)?;
+        let trapped = matches!(stop.reason(), StopReason::Trap(_));
+        let debug = self.table.slot(stop.place.index).debug.as_deref().filter(|_| trapped);
+        Ok(debug.map_or(&[], |debug| &debug.changes))
+    }
+
+    /// Who inherits the hardware breakpoints of a process; its later children inherit this too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced.
+    pub fn set_inherit_debug(&mut self, pid: Pid, inherit: InheritDebug) -> Result<()> {
+        let process = self.traced(pid)?;
+        self.table.process_mut(process).inherit = inherit;
+        Ok(())
+    }
+
+    /// Whether the program of a process can have its debug registers used. Asked once per image.
+    fn is_native(&mut self, process: u32) -> Result<bool> {
+        if let Some(native) = self.table.process(process).debug.as_ref().and_then(|d| d.native) {
+            return Ok(native);
+        }
+        let Some(index) = self.any_stopped(process) else { return Ok(true) };
+        let native = self.backend.is_native(self.table.slot(index).thread)?;
+        self.table.process_mut(process).debug.get_or_insert_default().native = Some(native);
+        Ok(native)
+    }
+
+    /// The bytes of a breakpoint as they are now.
+    fn value_of(&mut self, process: u32, breakpoint: &HardwareBreakpoint) -> Result<Vec<u8>> {
+        let index = self.any_stopped(process).ok_or(Error::NotStopped)?;
+        let mut value = vec![0; usize::try_from(breakpoint.len).unwrap_or(0)];
+        let thread = self.table.slot(index).thread;
+        let read = self.backend.read_memory(thread, breakpoint.addr, &mut value)?;
+        match breakpoint.addr.checked_add(read as u64) {
+            Some(addr) if read < value.len() => Err(Error::BadAddress { addr }),
+            _ => Ok(value),
+        }
+    }
+
+    /// A thread of a process that can be asked.
+    fn any_stopped(&self, process: u32) -> Option<u32> {
+        let threads = self.table.process(process).threads.iter().copied();
+        threads.into_iter().find(|&index| {
+            let slot = self.table.slot(index);
+            slot.is_stopped() && !slot.dead
+        })
+    }
+
+    /// Has all threads of a process that are at rest watch the same; if one cannot, none has
+    /// changed. The others will before they run.
+    fn watch_all(&mut self, process: u32, slots: &crate::backend::DebugSlots) -> Result<()> {
+        if B::STOP_SCOPE == StopScope::Process {
+            self.look_up_threads(process)?;
+        }
+        let before = self.table.process(process).debug.as_ref().map_or(NO_SLOTS, |d| d.slots);
+        let mut threads = self.table.process(process).threads.clone();
+        threads.retain(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
+        for (done, &index) in threads.iter().enumerate() {
+            if let Err(error) = self.watch(index, slots) {
+                for &index in threads.iter().take(done) {
+                    if self.watch(index, &before).is_err() {
+                        self.doubt(index);
+                    }
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! What a process has of hardware breakpoints, and who inherits that.
+
+use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
+use crate::{
+    Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, Inherit, Pid, Result,
+};
+
+use super::super::Tracer;
+use super::thread::ThreadDebug;
+
+/// The hardware breakpoints of a process.
+#[derive(Default, Clone)]
+pub(in super::super) struct ProcessDebug {
+    /// In the order in which they were inserted.
+    pub(super) breakpoints: Vec<Inserted>,
+    /// What its threads are to watch for that.
+    pub(super) slots: DebugSlots,
+    /// Its first thread may have what the kernel has copied.
+    pub(super) unsure: bool,
+    /// Whether its program uses the full width of the CPU, once that was asked.
+    pub(super) native: Option<bool>,
+}
+
+#[derive(Clone)]
+pub(super) struct Inserted {
+    pub(super) id: BreakpointId,
+    pub(super) breakpoint: HardwareBreakpoint,
+    /// How many times it was inserted.
+    pub(super) count: u32,
+    /// For a watch for changes, its bytes as they were seen last.
+    pub(super) value: Vec<u8>,
+}
+
+impl ProcessDebug {
+    pub(super) fn find(&mut self, breakpoint: HardwareBreakpoint) -> Option<&mut Inserted> {
+        self.breakpoints.iter_mut().find(|known| known.breakpoint == breakpoint)
+    }
+
+    /// All breakpoints, with one more.
+    pub(super) fn wanted(&self, more: Option<HardwareBreakpoint>) -> Vec<HardwareBreakpoint> {
+        self.breakpoints.iter().map(|known| known.breakpoint).chain(more).collect()
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// A new process: has it inherit what it is to inherit of its parent, and remembers that its
+    /// registers may be what the kernel has copied.
+    pub(in super::super) fn inherit_hardware(
+        &mut self,
+        child: u32,
+        parent: Option<Pid>,
+        kind: ForkKind,
+    ) {
+        let living = parent.and_then(|pid| self.table.find_process(pid));
+        let dead = || {
+            let is = |p: &super::super::table::Process| Some(p.pid) == parent;
+            self.table.processes().find(|&(i, p)| i != child && is(p)).map(|(i, _)| i)
+        };
+        let parent = match living {
+            None if self.watches => dead(),
+            living => living,
+        };
+        let mut inherit = self.inherit;
+        let mut debug = parent.is_none().then(ProcessDebug::default);
+        if let Some(parent) = parent {
+            let parent = self.table.process(parent);
+            inherit = parent.inherit;
+            let copies = match kind {
+                ForkKind::Fork | ForkKind::Clone => inherit.fork,
+                ForkKind::Vfork => inherit.vfork,
+            };
+            debug = parent.debug.as_ref().map(|debug| match copies {
+                Inherit::Copy => ProcessDebug::clone(debug),
+                Inherit::Clear => ProcessDebug::default(),
+            });
+        }
+        let child = self.table.process_mut(child);
+        child.inherit = inherit;
+        if self.watches {
+            child.debug = debug.map(|debug| Box::new(ProcessDebug { unsure: true, ..debug }));
+        }
+    }
+
+    /// A process has exec'ed, and `index` is its one thread. The kernel has cleared its debug
+    /// registers, which is not relied upon.
+    pub(in super::super) fn execed_hardware(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot_mut(index);
+        let (process, thread) = (slot.process, slot.thread);
+        if slot.debug.take().is_none() && self.table.process(process).debug.is_none() {
+            return Ok(());
+        }
+        self.table.slot_mut(index).debug = Some(Box::new(ThreadDebug::unknown()));
+        let inherit = self.table.process(process).inherit.exec;
+        let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
+        debug.native = None;
+        if inherit == Inherit::Clear {
+            (debug.breakpoints, debug.slots) = (Vec::new(), NO_SLOTS);
+            return Ok(());
+        }
+        for known in &mut debug.breakpoints {
+            known.count = known.count.max(1);
+        }
+        self.read_again(process, thread)
+    }
+
+    /// What a process reports, as the kernel is to be told: new threads have to stop at their
+    /// birth for their debug registers to be set. (Where one stop stops one thread they always
+    /// do.)
+    pub(in super::super) fn told_setup(&self, process: u32) -> Setup {
+        let process = self.table.process(process);
+        let mut setup = process.setup;
+        if B::STOP_SCOPE == StopScope::Process && process.debug.is_some() {
+            let armed = process.debug.as_ref().is_some_and(|debug| debug.slots != NO_SLOTS);
+            setup.flags.set(EventFlags::THREAD, armed || setup.flags.contains(EventFlags::THREAD));
+        }
+        setup
+    }
+}

@@ -1,0 +1,167 @@
+//! Which breakpoints a trap is for, by the status register of the CPU.
+
+use crate::backend::{Run, Thread};
+use crate::debug::{serves, used};
+use crate::error::unless_gone;
+use crate::{Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareKind, Result, TrapCauses};
+
+use super::super::Tracer;
+use super::thread::ThreadDebug;
+
+/// What the debug registers say of a trap.
+pub(in super::super) enum Looked {
+    /// Nothing: something else has caused it.
+    Nothing,
+    /// It is ours, for these causes.
+    Ours(TrapCauses),
+    /// It is ours, but nobody wants to hear of it.
+    Unseen,
+    /// It is the program's own as well, and of ours there is nothing to tell.
+    Programs,
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Asks the CPU why a thread has trapped, if it can be for us.
+    ///
+    /// The bits of the status are the truth, not the signal's code: a step that ends with a write
+    /// to a watched place is one trap of both, and FreeBSD has one code for all. Bits of registers
+    /// that are not enabled do not count.
+    pub(in super::super) fn look_at_debug_registers(&mut self, index: u32) -> Result<Looked> {
+        let slot = self.table.slot(index);
+        let (thread, process, run) = (slot.thread, slot.process, slot.run);
+        let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
+        let may_trap = match &slot.debug {
+            Some(debug) if debug.armed.is_some() => debug.may_trap(),
+            // A thread that nobody has announced: what a kernel copies it has copied.
+            _ => slots.as_ref().is_some_and(|slots| used(slots) != 0),
+        };
+        if !may_trap {
+            return Ok(Looked::Nothing);
+        }
+        let Some(status) = unless_gone(self.backend.take_debug_status(thread))? else {
+            return Ok(Looked::Nothing);
+        };
+        let debug = self
+            .table
+            .slot_mut(index)
+            .debug
+            .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
+        let armed = debug.armed.or(slots).unwrap_or_default();
+        let carried = std::mem::take(&mut debug.carried);
+        let stale = std::mem::take(&mut debug.stale);
+        debug.changes.clear();
+        debug.owed = false;
+        let hits = status.hits & used(&armed) & !stale | carried.hits;
+        let gone = status.hits & stale != 0 || carried.gone;
+        let bit = status.single_step || carried.single_step;
+        if hits == 0 && !gone && !(bit && run == Run::Step) {
+            return Ok(Looked::Nothing);
+        }
+        let single_step = bit && run == Run::Step;
+        let hit = |index: usize| hits >> index & 1 != 0;
+        let hit_slots: Vec<_> =
+            armed.iter().enumerate().filter(|(i, _)| hit(*i)).filter_map(|(_, s)| *s).collect();
+        let mut ids: Vec<BreakpointId> = Vec::new();
+        let mut execute = false;
+        let inserted = self.table.process(process).debug.as_ref();
+        let hit_ones: Vec<usize> = inserted
+            .iter()
+            .flat_map(|debug| debug.breakpoints.iter().enumerate())
+            .filter(|(_, known)| hit_slots.iter().any(|slot| serves(slot, &known.breakpoint)))
+            .map(|(at, _)| at)
+            .collect();
+        for at in hit_ones {
+            let Some((id, kind)) = self.hit(index, thread, process, at)? else { continue };
+            ids.push(id);
+            execute |= kind == HardwareKind::Execute;
+        }
+        let own = bit && !single_step && self.steps_itself(thread)?;
+        if ids.is_empty() && !single_step {
+            return Ok(if own { Looked::Programs } else { Looked::Unseen });
+        }
+        if execute && !B::PASSES_BREAKPOINTS {
+            self.pass_breakpoint(thread)?;
+        }
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.owed = own;
+        }
+        let hardware: BreakpointSet = ids.into_iter().collect();
+        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+    }
+
+    /// A breakpoint was hit; `None` if nobody is to hear of it.
+    fn hit(
+        &mut self,
+        index: u32,
+        thread: Thread,
+        process: u32,
+        at: usize,
+    ) -> Result<Option<(BreakpointId, HardwareKind)>> {
+        let debug = self.table.process(process).debug.as_ref();
+        let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else {
+            return Ok(None);
+        };
+        let (id, breakpoint) = (known.id, known.breakpoint);
+        if breakpoint.kind != HardwareKind::Change {
+            return Ok(Some((id, breakpoint.kind)));
+        }
+        let new = self.bytes(thread, breakpoint.addr, breakpoint.len)?;
+        let debug = self.table.process_mut(process).debug.as_mut();
+        let Some(known) = debug.and_then(|debug| debug.breakpoints.get_mut(at)) else {
+            return Ok(None);
+        };
+        if known.value == new {
+            return Ok(None);
+        }
+        let old = std::mem::replace(&mut known.value, new.clone());
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.changes.push(Change { id, old, new });
+        }
+        Ok(Some((id, breakpoint.kind)))
+    }
+
+    /// As much of these bytes as can be read.
+    fn bytes(&mut self, thread: Thread, addr: u64, len: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let read = match self.backend.read_memory(thread, addr, &mut bytes) {
+            Ok(read) => read,
+            Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => 0,
+            Err(error) => return Err(error),
+        };
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// What the watches for changes see is not what it was: there is a new image.
+    pub(super) fn read_again(&mut self, process: u32, thread: Thread) -> Result<()> {
+        for at in 0.. {
+            let debug = self.table.process(process).debug.as_ref();
+            let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
+            if known.breakpoint.kind != HardwareKind::Change {
+                continue;
+            }
+            let value = self.bytes(thread, known.breakpoint.addr, known.breakpoint.len)?;
+            let debug = self.table.process_mut(process).debug.as_mut();
+            if let Some(known) = debug.and_then(|debug| debug.breakpoints.get_mut(at)) {
+                known.value = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the program itself asked for the step of a trap, which is its own then.
+    fn steps_itself(&mut self, thread: Thread) -> Result<bool> {
+        let registers = unless_gone(self.backend.registers(thread))?;
+        Ok(registers.is_some_and(|registers| B::Arch::steps_itself(&registers)))
+    }
+
+    /// Has a thread pass the execute breakpoint that it stands at, where the kernel does not. As
+    /// elsewhere, whoever moves the program counter makes that undone.
+    fn pass_breakpoint(&mut self, thread: Thread) -> Result<()> {
+        if let Some(mut registers) = unless_gone(self.backend.registers(thread))? {
+            B::Arch::pass_breakpoint(&mut registers);
+            unless_gone(self.backend.set_registers(thread, &registers))?;
+        }
+        Ok(())
+    }
+}
