@@ -317,7 +317,12 @@ impl Backend for FreeBsd {
 
     const PASSES_BREAKPOINTS: bool = false;
 
-    fn set_watched(&mut self, thread: Thread, from: Option<&DebugSlots>, to: &DebugSlots) -> Result<()> {
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
         self.watch_slots(thread, from, to)
     }
 
