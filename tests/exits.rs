@@ -16,6 +16,11 @@ crate::tests! {
             let events: Vec<_> = log.lines.iter().map(|(_, e)| &**e).collect();
             assert_eq!(events, ["exec", end]);
         }
+        // A signal that most libraries have no name for.
+        let realtime = fixture("crash", &[&crate::fixtures::realtime().to_string()]);
+        let log = trace(EventFlags::PROCESS, realtime);
+        assert_eq!((log.count("signal SIGRT"), log.count("killed SIGRT")), (1, 1));
+        assert_eq!(log.lines.len(), 3);
         for (how, signal) in [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("int3", "SIGTRAP")] {
             let log = trace(EventFlags::PROCESS, fixture("crash", &[how]));
             let events: Vec<_> = log.lines.iter().map(|(_, e)| e.clone()).collect();

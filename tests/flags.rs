@@ -100,4 +100,70 @@ crate::tests! {
         assert!(matches!(tracer.events(nobody), Err(Error::Gone)));
         assert!(matches!(tracer.set_events(nobody, EventFlags::FORK), Err(Error::Gone)));
     }
+
+    fn e7_flags_of_a_running_process_hold_from_its_next_resume() {
+        let (mut child, pid) = crate::attach::ready("forward", &["0"]);
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.attach(pid).unwrap();
+        let stop = next_stop(&mut tracer);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        tracer.set_events(pid, EventFlags::SYSCALL).unwrap();
+        assert_eq!(tracer.events(pid).unwrap(), EventFlags::SYSCALL);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(tracer.try_wait().unwrap().is_none(), "it sleeps, and says nothing");
+        tracer.interrupt(pid).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert_eq!(stop.reason(), StopReason::Interrupted);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        for _ in 0..20 {
+            let stop = next_stop(&mut tracer);
+            let call = [StopReason::SyscallEntry, StopReason::SyscallExit];
+            assert!(call.contains(&stop.reason()), "{stop:?}");
+            tracer.resume(stop, Resume::Continue).unwrap();
+        }
+        // Not to be told is at once.
+        tracer.set_events(pid, EventFlags::PROCESS).unwrap();
+        for _ in 0..10 {
+            assert!(tracer.try_wait().unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        tracer.detach_process(pid).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    // Where the kernel reports it, inside of the call or behind it, is its own affair.
+    fn e7_a_signal_in_a_system_call_is_neither_its_entry_nor_its_exit() {
+        let (mut child, pid) = crate::attach::ready("forward", &["10"]);
+        let mut tracer = tracer(EventFlags::SYSCALL);
+        tracer.attach(pid).unwrap();
+        let (mut inside, mut entries, mut signals) = (None, 0, 0);
+        let log = run_with(&mut tracer, |tracer, event| {
+            let Event::Stopped(stop) = &event else { return Some(event) };
+            match stop.reason() {
+                StopReason::SyscallEntry => {
+                    assert_ne!(inside, Some(true));
+                    inside = Some(true);
+                    entries += 1;
+                    assert_eq!(tracer.syscall(stop).unwrap().result, None);
+                    // The sleep is to be interrupted before it has begun.
+                    let signal = if entries % 6 != 0 { return Some(event) } else { entries / 6 };
+                    let signal = if signal <= 10 { libc::SIGUSR1 } else { libc::SIGTERM };
+                    // SAFETY: sends a signal to the tracee.
+                    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
+                }
+                StopReason::SyscallExit => {
+                    assert_ne!(inside, Some(false));
+                    inside = Some(false);
+                    assert!(tracer.syscall(stop).unwrap().result.is_some());
+                }
+                StopReason::Signal(_) => signals += 1,
+                _ => {}
+            }
+            Some(event)
+        });
+        assert!(signals >= 11, "{signals}");
+        assert_eq!(log.lines.last().unwrap().1, "exit 0 of us", "all of them were handled");
+        let _ = child.wait();
+    }
 }

@@ -33,6 +33,7 @@ mod golden;
 mod halt;
 mod hosts;
 mod kill;
+mod kinds;
 mod memory;
 mod namespace;
 mod own_children;
@@ -71,6 +72,7 @@ fn main() {
         ("halt", halt::TESTS),
         ("hosts", hosts::TESTS),
         ("kill", kill::TESTS),
+        ("kinds", kinds::TESTS),
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
