@@ -52,13 +52,20 @@ pub(crate) struct MapRequest {
 /// Has the child that the command makes ask for its parent to trace it, last before its exec,
 /// which then stops.
 pub(crate) fn trace_me_on_exec(command: &mut Command) {
-    let trace_me = || {
+    let tracer = std::process::id() as i32;
+    let trace_me = move || {
         // SAFETY: PT_TRACE_ME ignores all its arguments.
         check(unsafe { libc::ptrace(libc::PT_TRACE_ME, 0, std::ptr::null_mut(), 0) })
-            .map(|_| ())
-            .map_err(io::Error::from)
+            .map_err(io::Error::from)?;
+        // A tracer that was killed before could not take this one along, which now is traced by
+        // its reaper. Nobody is left to be told of an error.
+        // SAFETY: neither call touches memory.
+        if unsafe { libc::getppid() } != tracer {
+            unsafe { libc::_exit(127) };
+        }
+        Ok(())
     };
-    // SAFETY: the closure makes one system call, and touches no memory but errno.
+    // SAFETY: the closure makes system calls, and touches no memory but errno.
     unsafe { command.pre_exec(trace_me) };
 }
 
