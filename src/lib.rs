@@ -40,6 +40,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod debug_registers;
 pub mod os;
 
 pub use trapline_arch_x86_64 as x86_64;
@@ -47,9 +48,9 @@ pub use trapline_core::backend;
 pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CpuSet, Ending, Error, Event,
     EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
-    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Pid, Placement, ProcessInfo,
-    Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned, StopReason,
-    Stopped, Syscall, Tid, TrapCauses, Waker,
+    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing, Pid, Placement,
+    ProcessInfo, Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned,
+    StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

@@ -1,11 +1,17 @@
 //! F5: what becomes of tracees when the tracer is dropped.
 
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use trapline::{Ending, EventFlags, Resume};
 
 use crate::common::*;
 use crate::fixtures::fixture;
+
+fn own_group() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { libc::getpgrp() }
+}
 
 fn alive(pid: trapline::Pid) -> bool {
     // SAFETY: signal 0 only asks.
@@ -52,6 +58,44 @@ crate::tests! {
         // SAFETY: `status` lives; nobody else waits for this child.
         assert_eq!(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }, pid.as_raw());
         assert_eq!(status, 0);
+    }
+
+    fn f5_a_tracer_killed_at_random_moments() {
+        // FreeBSD: kern.kill_on_debugger_exit decides for all of them.
+        let attached_live = cfg!(target_os = "linux");
+        let mut lived = 0;
+        for round in 0..24_u64 {
+            let (mut attached, pid) = crate::attach::ready("forward", &["0"]);
+            let mut tracer = fixture("tracer-of-many", &[&pid.to_string()]);
+            let mut tracer = tracer.stdin(Stdio::null()).spawn().unwrap();
+            // From before its first spawn to the middle of the work.
+            std::thread::sleep(Duration::from_micros(700 * round * (round % 5)));
+            tracer.kill().unwrap();
+            tracer.wait().unwrap();
+            if attached_live {
+                // Nobody but the attached one is left, which is neither stopped nor traced.
+                let until = Instant::now() + Duration::from_secs(20);
+                loop {
+                    let mut left = living_in(own_group());
+                    left.remove(&(std::process::id() as i32));
+                    left.remove(&pid.as_raw());
+                    if left.is_empty() {
+                        break;
+                    }
+                    assert!(Instant::now() < until, "round {round}: {left:?} are left");
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                assert!(attached.try_wait().unwrap().is_none(), "round {round}");
+                // SAFETY: sends a signal to a process of this test.
+                assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
+                assert_eq!(attached.wait().unwrap().code(), Some(0), "round {round}");
+                lived += 1;
+            } else {
+                let _ = attached.kill();
+                attached.wait().unwrap();
+            }
+        }
+        assert_eq!(lived, if attached_live { 24 } else { 0 });
     }
 
     fn f3_detach_in_the_middle_of_forks_leaves_nobody_stopped() {

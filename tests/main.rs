@@ -15,8 +15,13 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod breakpoints;
+mod breakpoints_follow;
+mod breakpoints_threads;
+mod debug_exact;
 mod debug_inherit;
 mod debug_registers;
+mod debugger;
 mod endings;
 mod event_loop;
 mod exec;
@@ -49,8 +54,13 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("breakpoints", breakpoints::TESTS),
+        ("breakpoints_follow", breakpoints_follow::TESTS),
+        ("breakpoints_threads", breakpoints_threads::TESTS),
+        ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),
+        ("debugger", debugger::TESTS),
         ("endings", endings::TESTS),
         ("event_loop", event_loop::TESTS),
         ("exec", exec::TESTS),

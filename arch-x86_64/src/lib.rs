@@ -9,6 +9,7 @@
 pub mod debug;
 mod flags;
 mod fp;
+mod instruction;
 mod registers;
 mod xsave;
 

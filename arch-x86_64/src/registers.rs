@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use trapline_core::Arch;
+use trapline_core::{Arch, Passing};
 
 use crate::debug::{SLOTS, USER_END};
-use crate::{ExtendedState, FpRegisters, RFlags};
+use crate::{ExtendedState, FpRegisters, RFlags, instruction};
 
 /// The x86-64 CPU, as [`Arch`] has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,10 @@ impl Arch for X86_64 {
 
     /// `int3`. After it has trapped, the program counter is one past it.
     const BREAKPOINT: &'static [u8] = &[0xcc];
+
+    const BREAKPOINT_ADVANCE: u64 = 1;
+
+    const LONGEST_INSTRUCTION: usize = instruction::LONGEST;
 
     fn pc(registers: &Registers) -> u64 {
         registers.rip
@@ -61,6 +65,10 @@ impl Arch for X86_64 {
     /// Whether TF is set.
     fn steps_itself(registers: &Registers) -> bool {
         registers.flags().contains(RFlags::TF)
+    }
+
+    fn passing(code: &[u8]) -> Passing {
+        instruction::passing(code)
     }
 }
 

@@ -55,8 +55,7 @@ fn affinity() -> Option<Set> {
     let (level, which) = (libc::CPU_LEVEL_WHICH, libc::CPU_WHICH_TID);
     let size = size_of::<libc::cpuset_t>().min(size_of::<Set>());
     // SAFETY: writes at most the length of the set.
-    let done =
-        unsafe { libc::cpuset_getaffinity(level, which, -1, size, set.as_mut_ptr().cast()) };
+    let done = unsafe { libc::cpuset_getaffinity(level, which, -1, size, set.as_mut_ptr().cast()) };
     (done == 0).then_some(set)
 }
 

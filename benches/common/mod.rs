@@ -5,10 +5,13 @@
 
 pub mod bare;
 pub mod cpu;
+pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod peer;
 pub mod traced;
 pub mod tracee;
+pub mod worker;
+pub mod workload;
 
 use std::time::Duration;
 
@@ -88,9 +91,12 @@ pub trait Loop {
     fn run(&mut self, n: u64) -> Duration;
 }
 
+/// Runs so many iterations.
+pub type Run = Box<dyn FnMut(u64) -> Duration>;
+
 /// The loops of one kind that can be made here, by name.
-pub fn loops(kind: Kind, cpu: Option<u32>) -> Vec<(&'static str, Box<dyn FnMut(u64) -> Duration>)> {
-    fn timed<L: Loop>(make: impl Fn() -> Option<L> + 'static) -> Box<dyn FnMut(u64) -> Duration> {
+pub fn loops(kind: Kind, cpu: Option<u32>) -> Vec<(&'static str, Run)> {
+    fn timed<L: Loop>(make: impl Fn() -> Option<L> + 'static) -> Run {
         // Made for each measurement, as there is one tracer on a thread at a time.
         Box::new(move |n| {
             let mut run = make().expect("made before");

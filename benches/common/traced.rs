@@ -84,7 +84,9 @@ impl Loop for Traced {
     fn run(&mut self, n: u64) -> Duration {
         let (kind, tracer) = (self.kind, &mut self.tracer);
         let how = if kind == Kind::Step { Resume::Step } else { Resume::Continue };
-        let takes = matches!(kind, Kind::Int3 | Kind::Signal);
+        // Some virtual machines now and then tell of a trap without saying in DR6 which: then it is
+        // the program's own, and would kill it.
+        let takes = matches!(kind, Kind::Int3 | Kind::Signal | Kind::Hardware | Kind::Watch);
         let mut event = self.event.take().expect("the last event");
         let start = Instant::now();
         for _ in 0..n {

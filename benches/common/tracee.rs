@@ -6,6 +6,7 @@
 use std::arch::asm;
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 const PROGRAM: &str = "TRAPLINE_BENCH_PROGRAM";
 const AMOUNT: &str = "TRAPLINE_BENCH_AMOUNT";
@@ -170,7 +171,7 @@ fn idle_threads(n: u64) -> ! {
     sleep()
 }
 
-/// Many processes that each raise signals for ever; the first one tells once they are there. Each
+/// Many processes that each raise signals for ever, once their tracer has all of them. Each
 /// writes to its standard output, a file that its tracer has mapped, how many stops the tracer has
 /// handled, as it says at the file's beginning, just before it raises.
 fn busy_processes(n: u64) -> ! {
@@ -181,7 +182,7 @@ fn busy_processes(n: u64) -> ! {
         libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, 1, 0)
     };
     assert_ne!(words, libc::MAP_FAILED);
-    let words = words.cast::<std::sync::atomic::AtomicU64>();
+    let words = words.cast::<AtomicU64>();
     let mut place = 1;
     for other in 2..=n {
         // SAFETY: there is one thread.
@@ -194,14 +195,19 @@ fn busy_processes(n: u64) -> ! {
     let (now, mine) = unsafe { (&*words, &*words.add(place as usize)) };
     // SAFETY: no arguments.
     let us = unsafe { libc::getpid() };
+    // Not before all are there, for a busy one may starve the one that makes them.
+    while now.load(SeqCst) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     loop {
-        mine.store(now.load(std::sync::atomic::Ordering::SeqCst), std::sync::atomic::Ordering::SeqCst);
+        mine.store(now.load(SeqCst), SeqCst);
         // SAFETY: as in `raise`.
         unsafe { libc::kill(us, libc::SIGUSR1) };
     }
 }
 
-/// Sleeps for so many microseconds, writes down the time, and raises a signal; for ever.
+/// Writes down the time and raises a signal, 20 times after a millisecond and once after so many
+/// microseconds, for ever.
 fn late(micros: u64) -> ! {
     // SAFETY: as in `busy_processes`, with one word.
     let word = unsafe {
@@ -210,11 +216,13 @@ fn late(micros: u64) -> ! {
     };
     assert_ne!(word, libc::MAP_FAILED);
     // SAFETY: the mapping is one word.
-    let word = unsafe { &*word.cast::<std::sync::atomic::AtomicU64>() };
+    let word = unsafe { &*word.cast::<AtomicU64>() };
     loop {
-        std::thread::sleep(std::time::Duration::from_micros(micros));
-        word.store(nanos(), std::sync::atomic::Ordering::SeqCst);
-        raise_once();
+        for pause in [1000; 20].into_iter().chain([micros]) {
+            std::thread::sleep(std::time::Duration::from_micros(pause));
+            word.store(nanos(), SeqCst);
+            raise_once();
+        }
     }
 }
 

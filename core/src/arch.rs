@@ -14,6 +14,13 @@ pub trait Arch {
     /// The instruction that traps, as it stands in memory.
     const BREAKPOINT: &'static [u8];
 
+    /// How far behind the breakpoint instruction's address the program counter is when it has
+    /// trapped.
+    const BREAKPOINT_ADVANCE: u64;
+
+    /// How many bytes the longest instruction has.
+    const LONGEST_INSTRUCTION: usize;
+
     /// The program counter.
     fn pc(registers: &Self::Registers) -> u64;
 
@@ -40,4 +47,20 @@ pub trait Arch {
 
     /// Whether the program has itself trapped after each instruction (on x86 by the trap flag).
     fn steps_itself(registers: &Self::Registers) -> bool;
+
+    /// What it takes to lead a thread past the instruction that these bytes begin with; they may
+    /// be fewer than it has.
+    fn passing(instruction: &[u8]) -> Passing;
+}
+
+/// What it takes to lead a thread past an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Passing {
+    /// One step.
+    Step,
+    /// As many steps as it takes until the program counter moves: a step of a string instruction
+    /// does one round.
+    Repeats,
+    /// It makes a system call, which can block for ever; it is run to the call's entry.
+    SystemCall,
 }

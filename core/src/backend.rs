@@ -38,6 +38,11 @@ use crate::{Arch, CpuSet, EventFlags, ExitStatus, ForkKind, Pid, Result, Signal,
 /// 9. *Scope.* With [`StopScope::Thread`] a stop stops one thread, and every request names one;
 ///    with [`StopScope::Process`] a stop stops all threads of the process, and to resume one runs
 ///    all that are not [suspended](Backend::suspend).
+/// 10. *Memory is text, too.* It is read and written past its protection; a change of text is seen
+///     by all threads and processes that share the memory, and by nobody else.
+/// 11. *Traps on the way.* With [`StopScope::Process`] a [detach](Backend::detach) takes out the
+///     traps of threads that are still to be reported; with [`StopScope::Thread`] the engine does,
+///     by [`has_pending_trap`](Backend::has_pending_trap).
 pub trait Backend: Sized {
     /// The CPU.
     type Arch: Arch;
@@ -198,6 +203,28 @@ pub trait Backend: Sized {
 
     /// Writes memory, read-only text too; a short write says how much was written.
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;
+
+    /// Writes text, all of it: the same as [`write_memory`](Backend::write_memory) by the way that
+    /// is the shortest there.
+    fn write_text(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<()> {
+        match self.write_memory(thread, addr, data)? {
+            done if done < data.len() => {
+                Err(crate::Error::BadAddress { addr: addr.wrapping_add(done as u64) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether two processes have the same memory, not copies of it: after a `vfork`, or a `clone`
+    /// that says so. `None` if the kernel does not tell. Neither need be stopped.
+    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>>;
+
+    /// What the registers of a thread that was interrupted in a system call will be when it is run
+    /// without a signal, if the kernel then goes back to make the call again; `None` if it does
+    /// not, or has gone back already.
+    fn restarted(
+        registers: &<Self::Arch as Arch>::Registers,
+    ) -> Option<<Self::Arch as Arch>::Registers>;
 
     // Debug registers. The thread is at a stop that was waited for.
 

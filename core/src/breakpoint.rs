@@ -23,6 +23,17 @@ pub struct SoftwareBreakpoint {
 }
 
 /// What the CPU itself watches with its debug registers: few, for code and data.
+///
+/// After a data hit the program counter is at the next instruction, after an execute hit at the
+/// instruction itself, which runs when the thread is resumed.
+///
+/// # Platform notes
+///
+/// A process that is let go is left clear. But if the tracer is *killed*, Linux lets its tracees go
+/// with their debug registers armed, and the next hit kills them with `SIGTRAP`.
+///
+/// Threads that a Linux program makes with `CLONE_UNTRACED` are not traced, and have no
+/// breakpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HardwareBreakpoint {
     /// The first byte.
@@ -106,6 +117,13 @@ impl BreakpointSet {
         self.ids.contains(&Some(id))
     }
 
+    /// Adds one, as long as there is room.
+    pub(crate) fn insert(&mut self, id: BreakpointId) {
+        if let Some(free) = self.ids.iter_mut().find(|place| place.is_none_or(|is| is == id)) {
+            *free = Some(id);
+        }
+    }
+
     /// All of them, in the order in which they were inserted.
     pub fn iter(self) -> impl Iterator<Item = BreakpointId> {
         self.ids.into_iter().flatten()
@@ -117,9 +135,7 @@ impl FromIterator<BreakpointId> for BreakpointSet {
     fn from_iter<I: IntoIterator<Item = BreakpointId>>(ids: I) -> Self {
         let mut set = BreakpointSet::default();
         for id in ids {
-            if let Some(free) = set.ids.iter_mut().find(|place| place.is_none_or(|is| is == id)) {
-                *free = Some(id);
-            }
+            set.insert(id);
         }
         set
     }

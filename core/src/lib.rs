@@ -20,7 +20,7 @@ mod signal;
 mod stopped;
 mod tracer;
 
-pub use arch::Arch;
+pub use arch::{Arch, Passing};
 pub use backend::{Backend, Ending, SignalInfo, Syscall};
 pub use breakpoint::{
     Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,

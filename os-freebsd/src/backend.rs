@@ -350,6 +350,18 @@ impl Backend for FreeBsd {
         self.runs_64_bit(thread)
     }
 
+    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
+        let one = self.known(one.pid.as_raw())?.memory;
+        let other = self.known(other.pid.as_raw())?.memory;
+        // A kernel that keeps its addresses to itself tells none.
+        Ok((one != 0 && other != 0).then_some(one == other))
+    }
+
+    fn restarted(_: &Registers) -> Option<Registers> {
+        // By the time that such a thread stops it has gone back (`cpu_set_syscall_retval`).
+        None
+    }
+
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
         let process = self.known(tid.as_raw())?;
         Ok((Pid::from_raw(process.pid), Pid::from_raw(process.parent)))

@@ -208,13 +208,11 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    /// One SIGSTOP can be pending, and one on its way to being reported.
-    const MOST: u8 = 2;
-
-    /// A SIGSTOP is being sent.
-    pub(crate) fn ask(&mut self) {
+    /// A SIGSTOP is being sent; one more than were to come, unless one is still pending. Each
+    /// thread can have one on its way to being reported.
+    pub(crate) fn ask(&mut self, more: bool) {
         self.wanted = true;
-        self.due = Self::MOST.min(self.due + 1);
+        self.due = self.due.saturating_add(u8::from(more));
     }
 
     /// The reason of a stop; `None` for what is left of an interrupt that another stop has

@@ -109,7 +109,7 @@ impl FreeBsd {
             let Some(tracee) = self.tracees.get_mut(&pid) else {
                 return Err(Error::Gone);
             };
-            tracee.expected.ask();
+            tracee.expected.ask(true);
             let result = self.kernel.go(Go::Continue, pid, 0);
             self.checked("PT_CONTINUE", found.thread, result)?;
             // Only now, as it wakes nobody while the process is stopped.

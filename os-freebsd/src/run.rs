@@ -107,14 +107,19 @@ impl FreeBsd {
 
     /// Has a running process stop. See [`Expected`](crate::decode::Expected).
     pub(crate) fn ask_to_stop(&mut self, pid: Pid) -> Result<()> {
-        let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) else {
+        let Some(tracee) = self.tracees.get(&pid.as_raw()) else {
             return Err(Error::Gone);
         };
         if tracee.expected.attach {
             return Ok(()); // a stop is due
         }
-        // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
-        tracee.expected.ask();
+        // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back. One that is
+        // still pending becomes one with this.
+        let pending = self.kernel.process(pid.as_raw()).ok().flatten();
+        let pending = pending.is_some_and(|process| process.pending.has(SIGSTOP));
+        if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
+            tracee.expected.ask(!pending);
+        }
         let result = self.kernel.kill(pid.as_raw(), SIGSTOP);
         self.answered("kill", pid, pid.as_raw(), result)
     }

@@ -332,6 +332,18 @@ impl Backend for Linux {
         Ok(regs::is_native(&self.kernel.registers(thread.tid)?))
     }
 
+    fn write_text(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<()> {
+        self.memory.write_text(&self.kernel, thread, addr, data)
+    }
+
+    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
+        self.kernel.shares_memory(one.tid, other.tid)
+    }
+
+    fn restarted(registers: &<Cpu as Arch>::Registers) -> Option<<Cpu as Arch>::Registers> {
+        regs::restarted(registers)
+    }
+
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
         let status = process::status(&self.kernel, tid.as_raw())?;
         Ok((Pid::from_raw(status.tgid), Pid::from_raw(status.ppid)))

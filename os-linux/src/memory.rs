@@ -59,6 +59,27 @@ impl Memory {
         })
     }
 
+    /// Writes all of it, by the file at once: text is where the system call does not write.
+    pub(crate) fn write_text(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<()> {
+        let file = self.file(kernel, thread)?;
+        kernel.count();
+        if moved(file.write_at(data, addr)).is_ok_and(|done| done == data.len()) {
+            return Ok(());
+        }
+        match self.write(kernel, thread, addr, data)? {
+            done if done < data.len() => {
+                Err(Error::BadAddress { addr: addr.wrapping_add(done as u64) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Closes the file of a process.
     pub(crate) fn forget(&mut self, pid: Pid) {
         self.files.remove(&pid);

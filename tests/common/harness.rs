@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 type Tests = &'static [(&'static str, fn())];
 
 /// Names the test that this process is to run.
-const TEST: &str = "TRAPLINE_TEST";
+pub const TEST: &str = "TRAPLINE_TEST";
 /// How long a test may take, in seconds, unless `TRAPLINE_LIMIT` says otherwise.
 const LIMIT: u64 = 120;
 /// The exit status of a test that cannot run here.

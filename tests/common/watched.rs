@@ -133,6 +133,9 @@ impl Watched {
                     if let StopReason::Trap(causes) = stop.reason() {
                         hits.push((stop.pid(), causes));
                     }
+                    if stop.reason() == StopReason::Signal(Signal::TRAP) {
+                        tell_trap(&mut self.tracer, &stop); // seen if the test fails
+                    }
                     match stop.reason() {
                         StopReason::Signal(Signal::USR1) => Event::from(ready(stop)),
                         _ => Event::from(stop),
@@ -152,6 +155,17 @@ impl Watched {
     /// How many of the hits are of this breakpoint.
     pub fn count(hits: &[Hit], id: BreakpointId) -> usize {
         hits.iter().filter(|(_, causes)| causes.hardware.contains(id)).count()
+    }
+}
+
+/// Prints what is known of a trap that counts as the program's own.
+fn tell_trap(tracer: &mut Tracer, stop: &Stopped) {
+    let rip = tracer.registers(stop).map(|registers| registers.rip);
+    eprintln!("a trap of the program's: {:?}, at {rip:x?}", tracer.signal_info(stop));
+    #[cfg(target_os = "freebsd")]
+    if let Ok(thread) = tracer.thread(stop) {
+        let registers = tracer.backend().debug_registers(thread);
+        eprintln!("{:?}, {registers:x?}", tracer.backend().lwp_info(thread));
     }
 }
 

@@ -20,8 +20,10 @@
 mod dr6;
 mod dr7;
 mod portable;
+mod probe;
 mod slot;
 
 pub use dr6::{Causes, Dr6};
 pub use dr7::Dr7;
+pub use probe::Probe;
 pub use slot::{Kind, SLOTS, Slot, SlotError, SlotSet, USER_END, USER_END_LA57};

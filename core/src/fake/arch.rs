@@ -1,6 +1,15 @@
 //! A CPU with three registers.
 
-use crate::Arch;
+use crate::{Arch, Passing};
+
+/// Traps.
+pub(super) const BREAKPOINT: u8 = 0xcc;
+/// Counts `value` down to 0, one at a step.
+pub(super) const REPEAT: u8 = 0xf3;
+/// Makes a system call.
+pub(super) const CALL: u8 = 0x05;
+/// Waits for ever.
+pub(super) const HALT: u8 = 0xf4;
 
 /// A CPU with three registers, whose breakpoint instruction is one byte.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub struct FakeRegisters {
     pub resumes: bool,
     /// The program traps after each instruction.
     pub steps: bool,
+    /// In a system call that will be made again.
+    pub interrupted: bool,
 }
 
 impl Arch for FakeArch {
@@ -26,7 +37,9 @@ impl Arch for FakeArch {
     type FpRegisters = Vec<u8>;
     type ExtendedState = Vec<u8>;
 
-    const BREAKPOINT: &'static [u8] = &[0xcc];
+    const BREAKPOINT: &'static [u8] = &[BREAKPOINT];
+    const BREAKPOINT_ADVANCE: u64 = 1;
+    const LONGEST_INSTRUCTION: usize = 1;
 
     fn pc(registers: &FakeRegisters) -> u64 {
         registers.pc
@@ -54,5 +67,13 @@ impl Arch for FakeArch {
 
     fn steps_itself(registers: &FakeRegisters) -> bool {
         registers.steps
+    }
+
+    fn passing(code: &[u8]) -> Passing {
+        match code.first() {
+            Some(&REPEAT) => Passing::Repeats,
+            Some(&CALL) => Passing::SystemCall,
+            _ => Passing::Step,
+        }
     }
 }

@@ -91,6 +91,9 @@ impl<R: Rules> Fake<R> {
                 if !model.slow_deaths || model.reports().is_empty() {
                     model.die_all();
                 }
+                if model.reports().is_empty() {
+                    model.land_all();
+                }
             }
             let reports = self.kernel.model().reports();
             let chosen = match self.chosen.take().filter(|chosen| reports.contains(chosen)) {
@@ -423,7 +426,8 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
         self.call("pending_trap", thread.tid.as_raw(), |model| {
-            Ok(model.inspected(thread)?.debug.pending.is_some())
+            let task = model.inspected(thread)?;
+            Ok(task.debug.pending.is_some() || task.trapped)
         })
     }
 
@@ -431,6 +435,22 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("is_native", thread.tid.as_raw(), |model| {
             let pid = model.inspected(thread)?.pid;
             Ok(!model.narrow.contains(&pid))
+        })
+    }
+
+    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
+        self.call("shares_memory", one.tid.as_raw(), |model| {
+            let space = |pid| model.processes.get(&pid).map(|process| process.memory);
+            let one = space(one.pid).ok_or(Error::Gone)?;
+            Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
+        })
+    }
+
+    fn restarted(registers: &FakeRegisters) -> Option<FakeRegisters> {
+        registers.interrupted.then(|| FakeRegisters {
+            pc: registers.pc.wrapping_sub(1),
+            interrupted: false,
+            ..*registers
         })
     }
 

@@ -141,7 +141,7 @@ impl<R: Rules> Kernel<R> {
         self.shared.model.borrow_mut()
     }
 
-    fn act(&self, tid: Tid, what: &str) -> RefMut<'_, Model> {
+    pub(super) fn act(&self, tid: Tid, what: &str) -> RefMut<'_, Model> {
         let model = self.model();
         assert!(model.acts(tid), "thread {tid} cannot {what}: {:?}", model.tasks.get(&tid));
         model

@@ -29,6 +29,7 @@
 mod arch;
 mod ask;
 mod backend;
+mod code;
 mod debug;
 mod faults;
 mod kernel;

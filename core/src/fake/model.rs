@@ -29,6 +29,8 @@ pub(super) struct Model {
     pub(super) clock: u64,
     /// Whose reports a wait does not see.
     pub(super) held_back: BTreeSet<Tid>,
+    /// Whether breakpoint instructions trap later than they are executed.
+    pub(super) slow_traps: bool,
     /// Whether the killed take their time.
     pub(super) slow_deaths: bool,
     /// What is wrong with the back end.
@@ -58,6 +60,8 @@ pub(super) struct Records {
     pub(super) violations: Vec<String>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) swallowed: Vec<Swallowed>,
+    /// The instructions that were executed.
+    pub(super) executed: Vec<(Pid, u64)>,
     /// Parent, child, and the status that the one got of the other.
     pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
     /// All that passed between tracer and kernel, if it is to be kept.
@@ -143,6 +147,10 @@ pub(super) struct Task {
     /// Signals that wait until it runs.
     pub(super) signals: VecDeque<Signal>,
     pub(super) registers: FakeRegisters,
+    /// In a system call.
+    pub(super) in_call: bool,
+    /// Has executed a breakpoint instruction, and not stopped for that yet.
+    pub(super) trapped: bool,
     /// Floating-point registers and extended state.
     pub(super) fp: Vec<u8>,
     /// Where it may run.
@@ -194,6 +202,7 @@ impl Model {
             reuse: VecDeque::new(),
             clock: 0,
             held_back: BTreeSet::new(),
+            slow_traps: false,
             slow_deaths: false,
             fault: None,
             unwatchable: BTreeSet::new(),
@@ -328,6 +337,8 @@ impl Model {
             run: Run::Continue,
             signals: VecDeque::new(),
             registers: FakeRegisters::default(),
+            in_call: false,
+            trapped: false,
             fp: Vec::new(),
             cpus: all_cpus(),
             debug: DebugRegisters::default(),

@@ -174,6 +174,7 @@ impl Model {
         }
         task.held = None;
         task.debug = DebugRegisters::default();
+        (task.in_call, task.trapped) = (false, false);
         self.tasks.insert(tid, task);
         self.share_no_more(pid);
         if self.tasks.get(&tid).is_some_and(|task| task.setup.is_some()) {

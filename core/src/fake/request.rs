@@ -1,7 +1,7 @@
 //! Requests that run, stop and let go.
 
-use crate::backend::{NewTask, RawReason, Run, Setup, Thread};
-use crate::{Error, Pid, Result, Signal, Tid};
+use crate::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
+use crate::{Error, EventFlags, Pid, Result, Signal, Tid};
 
 use super::kernel::Swallowed;
 use super::model::{Model, State, Task};
@@ -55,9 +55,15 @@ impl Model {
     fn resume_thread(&mut self, Thread { pid, tid }: Thread, run: Run, mut signal: Option<Signal>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.run = run;
+        let mut ends_call = false;
         if let State::Stopped(stop) = &task.state {
             let reason = stop.reason;
             let reported = stop.reported;
+            ends_call = reported
+                && matches!(
+                    reason,
+                    RawReason::Execed { .. } | RawReason::Forked { .. } | RawReason::VforkDone
+                );
             if !reported {
                 // The kernel does not mind that nobody has seen this stop.
                 self.records.swallowed.push(Swallowed { pid, tid, reason });
@@ -82,6 +88,15 @@ impl Model {
         }
         if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
             self.go_on(tid);
+        }
+        // The way out of the call, which no instruction of the program belongs to. Where calls are
+        // traced, the test says which there are.
+        let runs = |task: &Task| {
+            let traced = task.setup.is_some_and(|setup| setup.flags.contains(EventFlags::SYSCALL));
+            matches!(&task.state, State::Runs) && task.held.is_none() && !traced
+        };
+        if ends_call && run == Run::Syscall && self.tasks.get(&tid).is_some_and(runs) {
+            self.stop(tid, RawReason::Syscall);
         }
     }
 
@@ -233,11 +248,16 @@ impl Model {
     /// What a thread has yet to report will not be: a signal reaches it later, and a new process
     /// is let go, unless the tracer has heard of it and can do so itself.
     fn take_out(&mut self, tid: Tid) {
+        self.take_out_trap(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let State::Stopped(stop) = &task.state else { return };
         match (stop.reason, stop.made) {
             // The trap of a debug register, which is clear by now.
             (RawReason::Signal { signal: Signal::TRAP, .. }, _) if task.debug.has_hits() => {}
+            (RawReason::Signal { .. }, _) if stop.origin == TrapOrigin::Breakpoint => {
+                task.trapped = true;
+                self.take_out_trap(tid);
+            }
             (RawReason::Signal { signal, .. }, _) => task.signals.push_front(signal),
             (_, Some(NewTask::Process { pid, .. })) => {
                 for child in self.living(pid) {

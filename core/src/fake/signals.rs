@@ -18,7 +18,8 @@ impl Model {
         if signal == Signal::CONT && self.rules.job_control {
             self.end_group_stop(pid);
         }
-        let (free, ours) = (self.acts(tid), self.tasks.get_mut(&tid));
+        let free = self.acts(tid) && !self.tasks.get(&tid).is_some_and(|task| task.trapped);
+        let ours = self.tasks.get_mut(&tid);
         match (free, traced, ours) {
             (true, true, _) => self.stop_for(tid, signal, TrapOrigin::Sent),
             (true, false, _) => self.deliver(tid, signal),
@@ -82,7 +83,7 @@ impl Model {
         self.end_by(pid, KILLED);
     }
 
-    fn end_by(&mut self, pid: Pid, status: ExitStatus) {
+    pub(super) fn end_by(&mut self, pid: Pid, status: ExitStatus) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.over.is_some() {
             return;

@@ -1,6 +1,6 @@
 //! How threads stop, go on and end, and what a wait finds of it.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, TrapOrigin};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, StopScope, TrapOrigin};
 use crate::{EventFlags, ExitStatus, Pid, Signal, Tid};
 
 use super::kernel::Report;
@@ -27,6 +27,17 @@ impl Model {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         // Any trap takes the place of one that was asked for.
         task.interrupt = false;
+        let unwinds = self.rules.scope == StopScope::Thread
+            && matches!(reason, RawReason::Paused | RawReason::GroupStop(_))
+            || matches!(reason, RawReason::Signal { .. });
+        if unwinds && std::mem::take(&mut task.in_call) {
+            // Made again, from its first instruction, where nothing else comes before.
+            task.registers.interrupted = true;
+            if self.rules.scope == StopScope::Process {
+                task.registers.interrupted = false;
+                task.registers.pc -= 1;
+            }
+        }
         let origin = TrapOrigin::Sent;
         let stop = Stop { reason, made, former, origin, reported: false, since };
         task.state = State::Stopped(stop);
@@ -64,17 +75,35 @@ impl Model {
             for signal in signals {
                 self.deliver(tid, signal);
             }
+            if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
+                self.land(tid);
+                self.resume_code(tid);
+            }
         } else if let Some(signal) = group_stop {
             self.stop(tid, RawReason::GroupStop(signal));
         } else if task.interrupt {
             self.stop(tid, RawReason::Paused);
         } else if let Some(origin) = task.debug.pending.take() {
             self.stop_for(tid, Signal::TRAP, origin);
+        } else if task.trapped && !task.suspended {
+            self.land(tid);
         } else if let Some(signal) = task.signals.pop_front() {
             self.stop_for(tid, signal, TrapOrigin::Sent);
-        } else if self.is_stepped(tid) {
+        } else if !task.in_call && self.is_stepped(tid) && self.instruction(tid).is_none() {
             self.step(tid);
+        } else {
+            self.resume_code(tid);
         }
+    }
+
+    /// A thread goes on where it was; a system call that was interrupted is made again.
+    fn resume_code(&mut self, tid: Tid) {
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            if std::mem::take(&mut task.registers.interrupted) {
+                task.registers.pc -= 1;
+            }
+        }
+        self.execute(tid);
     }
 
     /// A thread stops for a signal.

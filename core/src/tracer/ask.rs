@@ -68,7 +68,9 @@ impl<B: Backend> Tracer<B> {
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
         let thread = self.asked(stop)?;
-        self.backend.set_registers(thread, registers)
+        self.backend.set_registers(thread, registers)?;
+        self.moved(stop.place.index, <B::Arch as Arch>::pc(registers));
+        Ok(())
     }
 
     /// The floating-point registers.
@@ -157,7 +159,7 @@ impl<B: Backend> Tracer<B> {
         if buf.is_empty() {
             return Ok(0);
         }
-        self.backend.read_memory(thread, addr, buf)
+        self.read_as_program(thread, addr, buf)
     }
 
     /// Writes memory of the process: any length, into read-only text too. Returns how many bytes
@@ -171,7 +173,7 @@ impl<B: Backend> Tracer<B> {
         if data.is_empty() {
             return Ok(0);
         }
-        self.backend.write_memory(thread, addr, data)
+        self.write_as_program(thread, addr, data)
     }
 
     /// What a thread is called. A program can name its threads; if it does not, they have its own

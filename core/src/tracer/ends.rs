@@ -41,7 +41,8 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(other);
             let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
             if !first && known {
-                self.queue_thread_exit(flags, thread.pid, tid);
+                let told = self.table.process(process).told();
+                self.queue_thread_exit(told, thread.pid, tid);
             }
             if other != index {
                 self.lose(other, None);
@@ -49,6 +50,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(thread.pid);
+        self.leave_image(process);
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         slot.state = State::Running;
@@ -56,8 +58,11 @@ impl<B: Backend> Tracer<B> {
         slot.dead = false;
         slot.first = true;
         slot.interrupt = Interrupt::None;
+        slot.soft = super::software::Soft::default();
         // The call is not over: under SYSCALL its exit follows.
         slot.in_syscall = true;
+        slot.ends_call = B::STOP_SCOPE == StopScope::Thread;
+        slot.steps_out = false;
         // What the kernel was told of this thread may be what it was told of another one.
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
@@ -66,7 +71,7 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);
-        if process.letting_go {
+        if process.is_let_go() {
             return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
         }
         if !first_stop && self.follow_exec == FollowExec::LetGo {
@@ -152,7 +157,7 @@ impl<B: Backend> Tracer<B> {
         }
         entry.ended = Some(status);
         entry.halted = None;
-        let (pid, flags) = (entry.pid, entry.setup.flags);
+        let (pid, flags) = (entry.pid, entry.told());
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
@@ -165,7 +170,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.backend.forget(pid);
         for (_, makers) in &mut self.early {
-            makers.retain(|&maker| maker != pid);
+            makers.retain(|maker| maker.pid != pid);
         }
         self.early.retain(|(_, makers)| !makers.is_empty());
         // Who was killed, or ended with others, may have been in a fork.
@@ -192,6 +197,7 @@ impl<B: Backend> Tracer<B> {
                 self.table.remove_thread(index);
             }
         }
+        self.leave_image(process);
         let orphans = self.table.process(process).children > 0;
         self.table.release_pid(process);
         self.queue_exit(process);
@@ -213,7 +219,7 @@ impl<B: Backend> Tracer<B> {
             let Ok(to) = self.backend.real_parent(pid) else { continue };
             self.table.set_real_parent(child, Some(to));
             if to != dead {
-                self.queue_reparented(self.table.process(child).setup.flags, pid, dead, to);
+                self.queue_reparented(self.table.process(child).told(), pid, dead, to);
             }
         }
     }

@@ -5,11 +5,12 @@
 //! is reported. They are paired by the id that the parent's event carries, never by the child's
 //! parent process, which may be another one (`CLONE_PARENT`), or already dead.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
 use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
-use super::table::{Process, State};
+use super::software::image::Shared;
+use super::table::{Interrupt, Process, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
 /// A fork that the parent reported, and the child has not.
@@ -22,6 +23,8 @@ pub(super) struct Awaited {
     parent: Option<Place>,
     real_parent: Option<Pid>,
     setup: Setup,
+    /// The parent's breakpoints in memory.
+    image: Option<Shared>,
 }
 
 impl<B: Backend> Tracer<B> {
@@ -49,16 +52,26 @@ impl<B: Backend> Tracer<B> {
         };
         match task {
             NewTask::Thread(tid) => {
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, None);
+                }
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.take_early(child, thread.pid) => {
+            NewTask::Process { pid: child, .. } if self.take_early(child, thread) => {
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, Some(child));
+                }
                 self.run_silently(index)
             }
             NewTask::Process { pid: child, sibling } => {
                 let parent = self.table.process_of(index);
                 let real_parent = if sibling { parent.real_parent } else { Some(parent.pid) };
                 let parent_setup = parent.setup;
+                let image = parent.image.clone();
+                if kind == ForkKind::Vfork {
+                    self.vfork_begins(index, Some(child));
+                }
                 self.table.slot_mut(index).state = State::Forking;
                 let awaited = Awaited {
                     kind,
@@ -68,6 +81,7 @@ impl<B: Backend> Tracer<B> {
                     parent: Some(self.table.place(index)),
                     real_parent,
                     setup: parent_setup,
+                    image,
                 };
                 match self.unpark(Some(child), B::first_thread(child)) {
                     Some(raw) => self.pair(awaited, raw),
@@ -81,15 +95,31 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Whether the child of a fork was shown before its maker told of it.
-    fn take_early(&mut self, child: Pid, maker: Pid) -> bool {
-        let early = |(pid, makers): &(Pid, Vec<Pid>)| *pid == child && makers.contains(&maker);
-        match self.early.iter().position(early) {
-            Some(at) => {
-                self.early.remove(at);
-                true
-            }
-            None => false,
+    fn take_early(&mut self, child: Pid, maker: Thread) -> bool {
+        // Where a process stops as a whole, not each thread of it is known.
+        let same = |thread: &Thread| match B::STOP_SCOPE {
+            StopScope::Thread => *thread == maker,
+            StopScope::Process => thread.pid == maker.pid,
+        };
+        let early = |(pid, makers): &(Pid, Vec<Thread>)| *pid == child && makers.iter().any(same);
+        let found = self.early.iter().position(early);
+        if let Some(at) = found {
+            self.early.remove(at);
         }
+        self.speaks(maker);
+        found.is_some()
+    }
+
+    /// A thread has stopped. The news of a fork would have come before, so it has made none of
+    /// those that were shown early.
+    pub(super) fn speaks(&mut self, thread: Thread) {
+        if self.early.is_empty() || B::STOP_SCOPE == StopScope::Process {
+            return;
+        }
+        for (_, makers) in &mut self.early {
+            makers.retain(|&maker| maker != thread);
+        }
+        self.early.retain(|(_, makers)| !makers.is_empty());
     }
 
     /// A thread is known to exist, by the event of its maker.
@@ -126,6 +156,7 @@ impl<B: Backend> Tracer<B> {
             None => fork.setup,
         };
         let applied = parent.and_then(|place| self.table.slot(place.index).applied);
+        let maker = parent;
         let parent = match parent {
             Some(place) => Side::Stopped(place),
             None => Side::Gone,
@@ -133,6 +164,8 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
         self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
+        let image = fork.image.map(|image| (fork.parent_pid, image));
+        self.inherit(fork.kind, image, maker, process, &side)?;
         let pair = ForkPair {
             kind: fork.kind,
             parent_pid: Some(fork.parent_pid),
@@ -196,6 +229,9 @@ impl<B: Backend> Tracer<B> {
         }
         // First, for it may be killed while it is let go, and that is told later.
         if flags.contains(flag) {
+            if let Side::Stopped(place) = pair.parent {
+                self.table.slot_mut(place.index).interrupt = Interrupt::None;
+            }
             self.ready.push_back(Ready::Fork(pair));
         } else {
             for side in [pair.child, pair.parent] {

@@ -119,12 +119,19 @@ impl<B: Backend> Tracer<B> {
             self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
+        let vforks = |&&i: &&u32| self.table.slot(i).soft.in_vfork;
+        let vforking = self.table.process(process).threads.iter().filter(vforks).count();
+        // Where births are not told there can be threads that nobody has heard of.
+        let known = B::STOP_SCOPE == StopScope::Thread
+            || vforking > 0 && self.backend.threads(pid)?.len() <= vforking;
         self.interrupt_running(process)?;
         let mut looks = 0;
         loop {
-            let running = self.running(process);
+            let mut running = self.running(process);
+            running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
             if running.is_empty() {
-                return Ok(Vec::new());
+                let held = self.running(process).into_iter();
+                return Ok(held.map(|i| self.table.slot(i).thread.tid).collect());
             }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => {
@@ -153,6 +160,9 @@ impl<B: Backend> Tracer<B> {
                     }
                     looks = if held.len() + gone == running.len() { looks + 1 } else { 0 };
                     if looks >= HELD_FOR {
+                        let running = self.running(process).into_iter();
+                        let waits = running.filter(|&i| self.table.slot(i).soft.in_vfork);
+                        held.extend(waits.map(|i| self.table.slot(i).thread.tid));
                         return Ok(held);
                     }
                 }
@@ -225,7 +235,8 @@ impl<B: Backend> Tracer<B> {
         };
         self.end_halt(process, &lease);
         if B::STOP_SCOPE == StopScope::Process {
-            return self.resume_process(plan);
+            self.resume_process(plan)?;
+            return self.pass_queued();
         }
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
         for (stop, next) in plan {
@@ -238,7 +249,7 @@ impl<B: Backend> Tracer<B> {
         if any_runs && self.table.find_process(pid) == Some(process) {
             self.run_late(process)?;
         }
-        Ok(())
+        self.pass_queued()
     }
 
     /// Keeps a thread at rest without a token, with the signal that it has yet to get.

@@ -44,6 +44,7 @@ impl<B: Backend> Tracer<B> {
             if let Some(process) = process {
                 // All at once, for while one is let go, an exec can take the token of another.
                 self.table.process_mut(process).letting_go = true;
+                self.silence(stop.pid);
             }
             stops.push((stop, process));
         }
@@ -72,9 +73,40 @@ impl<B: Backend> Tracer<B> {
     /// As [`detach`](Tracer::detach).
     pub fn detach_process(&mut self, pid: Pid) -> Result<()> {
         match self.traced(pid) {
-            Ok(process) => self.let_go_running(process),
+            Ok(process) => {
+                self.silence(pid);
+                self.let_go_running(process)
+            }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Takes back what is queued of a process that is let go, but for its stops and forks, which
+    /// go their own ways. One that had this id before, and whose end is in the queue, is told of.
+    fn silence(&mut self, pid: Pid) {
+        let of_older = |ready: &Ready| match ready {
+            Ready::Exited { process } => self.table.process(*process).pid == pid,
+            _ => false,
+        };
+        let older = self.ready.iter().rposition(of_older).map_or(0, |at| at + 1);
+        for ready in &mut self.ready {
+            // Its making is still to be told of.
+            match ready {
+                Ready::Fork(pair) if pair.child_pid == pid => {
+                    if let Side::Stopped(_) = pair.child {
+                        pair.child = Side::LetGo;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut at = 0;
+        self.ready.retain(|ready| {
+            at += 1;
+            let of_it = matches!(ready, Ready::ThreadExited { pid: of, .. }
+                | Ready::Reparented { pid: of, .. } if *of == pid);
+            at <= older || !of_it
+        });
     }
 
     /// Lets a halted process go; see [`detach`](Tracer::detach).
@@ -136,6 +168,17 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
+        if self.table.process(process).image.is_some() {
+            let place = self.table.place(index);
+            self.table.slot_mut(index).state = State::Resting;
+            self.strip(process)?;
+            if self.traced(pid).ok() != Some(process) {
+                return self.await_strays();
+            }
+            if self.table.at(place).is_none() {
+                return self.let_go_running(process); // its thread is gone, or has stopped again
+            }
+        }
         // It has no token any more, so its end, should it come now, need not wait for one.
         self.table.slot_mut(index).state = State::Resting;
         let place = self.table.place(index);
@@ -384,6 +427,7 @@ impl<B: Backend> Tracer<B> {
             // Old kernels copy debug registers to it.
             unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
+        self.clean_stray(Thread { pid, tid })?;
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
             self.strays.push(pid); // killed: its end comes
         }
@@ -442,6 +486,10 @@ impl<B: Backend> Tracer<B> {
     /// Lets a process go that may be running altogether.
     fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
+        self.strip(process)?;
+        if self.traced(pid).ok() != Some(process) {
+            return self.await_strays();
+        }
         let threads = self.table.process(process).threads.clone();
         let stopped =
             threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);

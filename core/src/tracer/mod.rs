@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
 use crate::{
-    Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
+    Arch, Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
 };
 
 pub use ask::ProcessInfo;
@@ -47,6 +47,7 @@ use eager::Eager;
 use fork::Awaited;
 use parked::{Lost, Parked};
 use placement::Placing;
+use software::Software;
 use table::{Process, State, Table};
 
 /// Which side of a fork stays traced; the other is let go.
@@ -82,8 +83,10 @@ pub enum FollowExec {
 ///
 /// # Platform notes
 ///
-/// Linux: one per thread; several on several threads do not disturb each other. FreeBSD: one per
-/// process.
+/// Linux: one per thread; several on several threads do not disturb each other, nor wake each other.
+/// Who has more busy tracees than one thread can serve makes several, and gives each whole trees of
+/// processes: what a tracee makes is its tracer's, and nothing moves between tracers. FreeBSD: one
+/// per process.
 pub struct Tracer<B: Backend> {
     backend: B,
     table: Table,
@@ -106,8 +109,8 @@ pub struct Tracer<B: Backend> {
     /// Threads that died, and may have taken the news of a fork with them.
     lost: Vec<Lost>,
     /// Children that were shown while their maker's half may still have been on the way, with
-    /// those that may have made them.
-    early: Vec<(Pid, Vec<Pid>)>,
+    /// the threads that may have made them and have said nothing since.
+    early: Vec<(Pid, Vec<Thread>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
     /// Processes that were halted.
@@ -131,6 +134,7 @@ pub struct Tracer<B: Backend> {
     inherit: InheritDebug,
     /// There was a hardware breakpoint once.
     watches: bool,
+    software: Software<<B::Arch as Arch>::Registers>,
 }
 
 /// An event in the making.
@@ -272,6 +276,7 @@ impl<B: Backend> Builder<B> {
             last_breakpoint: 0,
             inherit: self.inherit,
             watches: false,
+            software: Software::default(),
         }
     }
 }

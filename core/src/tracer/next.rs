@@ -91,6 +91,7 @@ impl<B: Backend> Tracer<B> {
             while let Some(raw) = self.backlog.pop_front() {
                 self.take(raw)?;
             }
+            self.pass_queued()?;
             self.queue_held_exits();
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
@@ -143,7 +144,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Waits: first for the threads that were just resumed, then for everybody.
-    fn ask(&mut self, patience: Patience) -> Result<Waited> {
+    pub(super) fn ask(&mut self, patience: Patience) -> Result<Waited> {
         let resumed = self.eager.take();
         if resumed[0].is_none() {
             return self.backend.wait(patience);

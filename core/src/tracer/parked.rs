@@ -4,6 +4,8 @@
 //! If the maker was killed on the way it never says so: who it was has to be found out, or to be
 //! left open.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{RawKind, RawStop, Setup, StopScope, Thread};
@@ -11,7 +13,8 @@ use crate::error::unless_gone;
 use crate::{Backend, Ending, ExitStatus, ForkKind, Pid, Result, Tid};
 
 use super::fork::Awaited;
-use super::table::Process;
+use super::software::image::Shared;
+use super::table::{Process, Slot};
 use super::{ForkPair, Side, Tracer};
 
 /// A stop or an end of a task that nobody has announced yet.
@@ -26,7 +29,7 @@ pub(super) struct Parked {
 }
 
 /// A thread that was killed, and perhaps had forked without the kernel saying so.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Lost {
     pid: Pid,
     tid: Tid,
@@ -37,6 +40,8 @@ pub(super) struct Lost {
     let_go: bool,
     at: Instant,
     setup: Setup,
+    /// The breakpoints that were in its memory.
+    image: Option<Shared>,
 }
 
 /// How long a dead thread may have been somebody's parent: a child is at most one turn of the
@@ -115,6 +120,9 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         let process = self.table.process_of(index);
         let (real_parent, setup) = (process.real_parent, process.setup);
+        // As they are now, for they are given up soon.
+        let copy = |image: &Shared| Rc::new(RefCell::new(image.borrow().clone()));
+        let image = process.image.as_ref().filter(|i| !i.borrow().is_empty()).map(copy);
         let Thread { pid, tid } = thread;
         let let_go = process.letting_go;
         let at = Instant::now();
@@ -123,7 +131,7 @@ impl<B: Backend> Tracer<B> {
         if self.lost.len() == LOST_MOST {
             self.lost.remove(0);
         }
-        self.lost.push(Lost { pid, tid, real_parent, forked, let_go, at, setup });
+        self.lost.push(Lost { pid, tid, real_parent, forked, let_go, at, setup, image });
     }
 
     /// Whether a process was let go a short while ago.
@@ -143,11 +151,14 @@ impl<B: Backend> Tracer<B> {
         Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
     }
 
-    /// The living processes that may have made a child of this parent.
-    fn makers(&self, parent: Pid) -> Vec<Pid> {
+    /// The threads that may have made a child of this parent, and have yet to say so.
+    fn makers(&self, parent: Pid) -> Vec<Thread> {
         let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == Some(parent);
-        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
-        living.map(|(_, p)| p).filter(|p| p.pid == parent || sibling(p)).map(|p| p.pid).collect()
+        let living = self.table.processes().map(|(_, p)| p).filter(|p| p.ended.is_none());
+        let makers = living.filter(|p| p.pid == parent || sibling(p));
+        let slots = makers.flat_map(|p| &p.threads).map(|&index| self.table.slot(index));
+        let silent = |slot: &&Slot| !Self::MAKES_SIBLINGS || !slot.is_stopped();
+        slots.filter(silent).map(|slot| slot.thread).collect()
     }
 
     /// Whether a process can make a sibling: only where a thread is a process of a kind.
@@ -163,6 +174,12 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(())
+    }
+
+    /// The breakpoints that were in the memory of those who are lost, with their processes.
+    pub(super) fn lost_images(&self) -> Vec<(Pid, Shared)> {
+        let images = self.lost.iter().filter_map(|lost| Some((lost.pid, lost.image.clone()?)));
+        images.collect()
     }
 
     /// Whether a process has lost a thread that may have been in a fork.
@@ -318,7 +335,16 @@ impl<B: Backend> Tracer<B> {
         };
         let process = self.table.add_process(Process::new(pid, Some(real_parent), setup));
         self.inherit_hardware(process, parent_pid, kind.unwrap_or(ForkKind::Fork));
+        let image = match (suspects.first(), living) {
+            (Some(maker), _) => maker.image.clone().map(|image| (maker.pid, image)),
+            (None, Some(living)) => {
+                let living = self.table.process(living);
+                living.image.clone().map(|image| (living.pid, image))
+            }
+            (None, None) => None,
+        };
         let child = self.first_stop(process, raw, None);
+        self.inherit(ForkKind::Fork, image, None, process, &child)?;
         let pair = ForkPair {
             kind: kind.unwrap_or(ForkKind::Fork),
             parent_pid,

@@ -83,7 +83,7 @@ impl<B: Backend> Tracer<B> {
         for stop in event.into().into_stops() {
             self.resume_stop(stop, how)?;
         }
-        Ok(())
+        self.pass_queued()
     }
 
     /// Runs a thread to the exit of the system call that it is in (or of its next one, if it is in
@@ -95,7 +95,8 @@ impl<B: Backend> Tracer<B> {
     /// As [`resume`](Tracer::resume).
     #[doc(hidden)]
     pub fn run_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
-        self.resume_as(stop, Resume::Continue, true)
+        self.resume_as(stop, Resume::Continue, true)?;
+        self.pass_queued()
     }
 
     pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
@@ -131,7 +132,12 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }
+        let steps = how == Resume::Step;
+        let slot = self.table.slot_mut(index);
+        slot.steps_out = steps && slot.ends_call;
         let run = match how {
+            // The system call is to be left first: the kernel would take its end for the step.
+            Resume::Step if self.table.slot(index).ends_call => Run::Syscall,
             Resume::Step => Run::Step,
             Resume::Continue if self.stops_at_syscalls(index) => Run::Syscall,
             Resume::Continue => Run::Continue,
@@ -163,6 +169,9 @@ impl<B: Backend> Tracer<B> {
             self.ran(index, State::Listening);
             return Ok(());
         }
+        if self.holds_back(index, run, signal)? {
+            return Ok(());
+        }
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
@@ -171,7 +180,12 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Makes the kernel run a process, once no other thread of it has an event or a token out.
-    fn start_process(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn start_process(
+        &mut self,
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<()> {
         // A list that is kept, so that no stop allocates one.
         let mut threads = std::mem::take(&mut self.list);
         threads.clear();
@@ -189,8 +203,12 @@ impl<B: Backend> Tracer<B> {
             self.list = threads;
             return Ok(());
         }
-        let (mut target, mut run) = (index, run);
-        let mut signal = self.take_signal(index, signal)?;
+        let signal = self.take_signal(index, signal)?;
+        if self.holds_process_back(index, run, signal)? {
+            self.list = threads;
+            return Ok(());
+        }
+        let (mut target, mut run, mut signal) = (index, run, signal);
         for &i in &threads {
             if !self.table.slot(i).stays {
                 signal = signal.or(self.take_signal(i, None)?);
@@ -266,6 +284,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Runs a thread on whose stop nobody wants to hear of; in a halted process it rests instead.
     pub(super) fn run_silently(&mut self, index: u32) -> Result<()> {
+        if self.table.slot(index).interrupt == Interrupt::Asked {
+            self.queue(index, StopReason::Interrupted);
+            return Ok(());
+        }
         if self.table.process_of(index).is_halted() {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());

@@ -1,24 +1,193 @@
 //! Breakpoint instructions in memory.
+//!
+//! They belong to an address space, the [`image`]: a `vfork` child has its parent's, the child of
+//! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
+//! is led past without a word. A trap is looked up in [`hit`], a thread that is to run from a
+//! breakpoint is led past it in [`pass`], memory is shown without them in [`memory`], and who
+//! comes, goes or is let go has them put in and taken out in [`family`] and [`release`].
 
-use crate::{Backend, Breakpoint, BreakpointId, Error, Result, SoftwareBreakpoint};
+mod family;
+mod hit;
+pub(super) mod image;
+mod memory;
+mod pass;
+mod release;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::backend::{Run, Thread};
+use crate::{Arch, Backend, Breakpoint, BreakpointId, Error, Pid, Result, SoftwareBreakpoint, Tid};
 
 use super::Tracer;
+use image::{Image, Lent, Shared};
+
+/// What a thread has to do with breakpoints in memory.
+#[derive(Debug, Default)]
+pub(super) struct Soft {
+    /// It stands at this address, has reported that or need not, and must not trap there again.
+    at: Option<u64>,
+    /// It is to be run so, once it is past the breakpoint.
+    queued: Option<Run>,
+    /// It is on its way past the breakpoint; how it is to be run then.
+    passing: Option<Run>,
+    /// It has stopped where the kernel may have interrupted a system call, or has yet to report a
+    /// trap.
+    pub(super) interrupted: bool,
+    /// A step may be done that its last stop has come before.
+    pub(super) stray_step: bool,
+    /// It waits in `vfork`, and stops when that is over, before it does anything else.
+    pub(super) in_vfork: bool,
+    /// The process that it waits for.
+    vfork_child: Option<Pid>,
+    /// That one is not traced, so that the memory that they share must be clean.
+    lends: bool,
+}
+
+/// What the engine keeps for breakpoints in memory, apart from the table.
+pub(super) struct Software<R> {
+    /// Processes with threads to lead past a breakpoint.
+    queue: VecDeque<Pid>,
+    /// Threads that were given a signal at a breakpoint, with the registers that they will have
+    /// if they come back to it from the signal's handler.
+    returns: Vec<(Tid, R)>,
+}
+
+impl<R> Default for Software<R> {
+    fn default() -> Self {
+        Software { queue: VecDeque::new(), returns: Vec::new() }
+    }
+}
+
+/// How many times to look for a thread that the kernel does not hold, as it does for a moment in a
+/// page fault on a busy machine.
+const HELD_TRIES: u32 = 20;
 
 impl<B: Backend> Tracer<B> {
     pub(super) fn insert_software(
         &mut self,
-        _process: u32,
-        _breakpoint: SoftwareBreakpoint,
+        process: u32,
+        breakpoint: SoftwareBreakpoint,
     ) -> Result<BreakpointId> {
-        Err(Error::Unsupported { what: "a software breakpoint", on: B::SYSTEM })
+        let addr = breakpoint.addr;
+        let pid = self.table.process(process).pid;
+        if let Some(image) = &self.table.process(process).image {
+            let known = image.borrow().owned(addr, pid);
+            if let Some(id) = known {
+                image.borrow_mut().own(addr, pid, id);
+                return Ok(id);
+            }
+        }
+        self.with_stopped(process, |tracer, thread| {
+            let image = tracer.image_of(process)?;
+            let bytes = <B::Arch as Arch>::BREAKPOINT.len();
+            if image.borrow().lent == Lent::ForGood {
+                let what = "a breakpoint in memory that a process shares which is not traced";
+                return Err(Error::Unsupported { what, on: B::SYSTEM });
+            }
+            if image.borrow().overlaps(addr, bytes as u64) {
+                return Err(Error::BadAddress { addr });
+            }
+            tracer.locate(&image, thread, addr)?;
+            let id = tracer.next_breakpoint();
+            image.borrow_mut().own(addr, pid, id);
+            if let Err(error) = tracer.settle(&image, thread) {
+                image.borrow_mut().release(pid, id);
+                return Err(error);
+            }
+            Ok(id)
+        })
     }
 
     /// Says whether the process had it.
-    pub(super) fn remove_software(&mut self, _process: u32, _id: BreakpointId) -> Result<bool> {
-        Ok(false)
+    pub(super) fn remove_software(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
+        let entry = self.table.process(process);
+        let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(false) };
+        if !image.borrow_mut().release(pid, id) {
+            return Ok(false);
+        }
+        if image.borrow().changes().is_empty() {
+            return Ok(true);
+        }
+        match self.with_stopped(process, |tracer, thread| tracer.settle(&image, thread)) {
+            // Whoever runs into it is led past it until it can be taken out.
+            Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
-    pub(super) fn software_of(&self, _process: u32) -> Vec<(BreakpointId, Breakpoint)> {
-        Vec::new()
+    pub(super) fn software_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
+        let process = self.table.process(process);
+        let Some(image) = &process.image else { return Vec::new() };
+        let image = image.borrow();
+        let own = image.of(process.pid);
+        own.map(|(id, addr)| (id, SoftwareBreakpoint { addr }.into())).collect()
+    }
+
+    /// Learns what the program has at an address.
+    fn locate(&mut self, image: &Shared, thread: Thread, addr: u64) -> Result<()> {
+        let mut code = vec![0; <B::Arch as Arch>::LONGEST_INSTRUCTION];
+        let bytes = <B::Arch as Arch>::BREAKPOINT.len();
+        let read = self.backend.read_memory(thread, addr, &mut code)?;
+        code.truncate(read);
+        image.borrow().hide(addr, &mut code);
+        let Some(original) = code.get(..bytes) else { return Err(Error::BadAddress { addr }) };
+        let passing = <B::Arch as Arch>::passing(&code);
+        image.borrow_mut().locate(addr, original, passing);
+        Ok(())
+    }
+
+    /// Does something that needs a stopped thread of a process: any one will do.
+    fn with_stopped<T>(
+        &mut self,
+        process: u32,
+        request: impl FnOnce(&mut Self, Thread) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(thread) = self.stopped_thread(process) {
+            return request(self, thread);
+        }
+        let pid = self.table.process(process).pid;
+        let mut request = Some(request);
+        let mut tries = 0;
+        loop {
+            let result = self.at_rest(process, |tracer| {
+                if tracer.traced(pid)? != process {
+                    return Err(Error::Gone);
+                }
+                match (tracer.stopped_in_family(process), request.take()) {
+                    (Some(thread), Some(request)) => request(tracer, thread),
+                    (_, kept) => {
+                        request = kept;
+                        Err(Error::NotStopped)
+                    }
+                }
+            });
+            tries += 1;
+            let held = request.is_some() && matches!(result, Err(Error::NotStopped));
+            if !held || tries == HELD_TRIES || self.traced(pid).ok() != Some(process) {
+                return result;
+            }
+        }
+    }
+
+    /// The image of a process, made if it has none yet: it may be that of another one.
+    fn image_of(&mut self, process: u32) -> Result<Shared> {
+        if let Some(image) = &self.table.process(process).image {
+            return Ok(Rc::clone(image));
+        }
+        let mut image = Rc::<std::cell::RefCell<Image>>::default();
+        let mut sharers = vec![process];
+        for other in self.vfork_relatives(process) {
+            if self.share(process, other)? {
+                if let Some(theirs) = &self.table.process(other).image {
+                    image = Rc::clone(theirs);
+                }
+                sharers.push(other);
+            }
+        }
+        for sharer in sharers {
+            self.table.process_mut(sharer).image = Some(Rc::clone(&image));
+        }
+        Ok(image)
     }
 }

@@ -7,9 +7,12 @@ use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{CpuSet, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, EventFlags, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
 
 use super::hardware::{ProcessDebug, ThreadDebug};
+
+use super::software::Soft;
+use super::software::image::Shared;
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -45,6 +48,11 @@ pub(super) struct Slot {
     pub(super) applied: Option<Setup>,
     /// Its last stop was inside a system call, so that the next system-call stop is the exit.
     pub(super) in_syscall: bool,
+    /// Its stop is near the end of a system call that has done its work: a fork, an exec. Where a
+    /// stop stops one thread, the kernel takes the way out of it for a step.
+    pub(super) ends_call: bool,
+    /// It leaves such a call, to make a step then.
+    pub(super) steps_out: bool,
     /// It runs to the exit of a system call, which is an event whatever its process reports.
     pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
@@ -55,6 +63,8 @@ pub(super) struct Slot {
     pub(super) home: Option<Rc<CpuSet>>,
     /// Its debug registers, if they were ever used.
     pub(super) debug: Option<Box<ThreadDebug>>,
+    /// What it has to do with breakpoints in memory.
+    pub(super) soft: Soft,
 }
 
 /// Where a thread is.
@@ -135,6 +145,10 @@ pub(super) struct Process {
     pub(super) debug: Option<Box<ProcessDebug>>,
     /// Who inherits those.
     pub(super) inherit: InheritDebug,
+    /// The breakpoints in its memory; `None` if there never were any.
+    pub(super) image: Option<Shared>,
+    /// They were taken out, for it is let go.
+    pub(super) stripped: bool,
 }
 
 impl Process {
@@ -159,11 +173,28 @@ impl Process {
             child: None,
             debug: None,
             inherit: InheritDebug::default(),
+            image: None,
+            stripped: false,
         }
     }
 
+    /// The events that the user is told: of one that is being let go its end alone.
+    pub(super) fn told(&self) -> EventFlags {
+        if self.letting_go { EventFlags::empty() } else { self.setup.flags }
+    }
+
     pub(super) fn is_halted(&self) -> bool {
-        self.quiet > 0 || self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
+        self.quiet > 0 || self.is_kept()
+    }
+
+    /// Whether whatever stops is let go; not while what has to happen before is on the way.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.letting_go && self.quiet == 0
+    }
+
+    /// Whether a `Halted` is out.
+    pub(super) fn is_kept(&self) -> bool {
+        self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
     }
 }
 
@@ -315,11 +346,14 @@ impl Table {
             run: Run::Continue,
             applied: None,
             in_syscall: false,
+            ends_call: false,
+            steps_out: false,
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
             home: None,
             debug: None,
+            soft: Soft::default(),
         };
         let index = match self.free_slots.pop() {
             Some(index) => {
@@ -359,6 +393,7 @@ impl Table {
         slot.generation = slot.generation.wrapping_add(1);
         slot.state = State::Running;
         slot.dead = true;
+        slot.soft = Soft::default();
         self.free_slots.push(index);
     }
 

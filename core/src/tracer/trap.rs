@@ -27,17 +27,24 @@ impl<B: Backend> Tracer<B> {
             Looked::Unseen => return Ok(Trap::Unseen),
             Looked::Programs => return Ok(Trap::Programs),
         }
-        let slot = self.table.slot(index);
-        if slot.run != Run::Step {
+        let slot = self.table.slot_mut(index);
+        let stray = std::mem::take(&mut slot.soft.stray_step);
+        let (thread, stepped) = (slot.thread, slot.run == Run::Step);
+        let software = self.may_hit(index);
+        if !stepped && !stray && !software {
             return Ok(Trap::Programs);
         }
-        let thread = slot.thread;
         let origin = match origin {
             Some(origin) => Some(origin),
             None => unless_gone(self.backend.trap_origin(thread))?,
         };
-        let causes =
-            TrapCauses { single_step: origin == Some(TrapOrigin::Step), ..Default::default() };
+        match origin {
+            Some(TrapOrigin::Breakpoint) if software => return self.explain_hit(index),
+            Some(TrapOrigin::Step) if stray && !stepped => return Ok(Trap::Unseen),
+            _ => {}
+        }
+        let single_step = stepped && origin == Some(TrapOrigin::Step);
+        let causes = TrapCauses { single_step, ..Default::default() };
         Ok(if causes.is_empty() { Trap::Programs } else { Trap::Ours(causes) })
     }
 }

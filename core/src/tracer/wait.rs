@@ -183,6 +183,9 @@ impl<B: Backend> Tracer<B> {
 
     /// A thread of ours has stopped.
     pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        if !matches!(reason, RawReason::Forked { .. }) {
+            self.speaks(self.table.slot(index).thread);
+        }
         if let RawReason::Execed { former_tid } = reason {
             return self.execed(index, former_tid);
         }
@@ -208,13 +211,29 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
+        slot.ends_call = B::STOP_SCOPE == StopScope::Thread
+            && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
+        let steps_out = std::mem::take(&mut slot.steps_out);
         slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
         slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
+        slot.soft.interrupted = matches!(
+            reason,
+            RawReason::Paused | RawReason::GroupStop(_) | RawReason::Signal { .. }
+        );
+        if slot.run == Run::Step && slot.soft.interrupted {
+            slot.soft.stray_step = !matches!(reason, RawReason::Signal { .. });
+        }
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
-        if self.table.process(process).letting_go {
+        if reason == RawReason::VforkDone {
+            self.vfork_is_over(index)?;
+        }
+        if self.table.process(process).is_let_go() {
             return self.let_go_at(index, reason);
+        }
+        if !matches!(reason, RawReason::Signal { .. }) && self.pass_met(index, reason)? {
+            return Ok(());
         }
         if self.table.process(process).starting {
             self.table.process_mut(process).starting = false;
@@ -222,6 +241,10 @@ impl<B: Backend> Tracer<B> {
             slot.next = (reason != RawReason::Paused).then_some(reason);
             self.queue(index, StopReason::Started);
             return Ok(());
+        }
+        if interrupt == Interrupt::Asked {
+            // Any stop has answered the kernel's request; the user's, one that is shown.
+            self.table.slot_mut(index).interrupt = interrupt;
         }
         match reason {
             RawReason::Paused if announced => self.thread_started(index),
@@ -266,6 +289,11 @@ impl<B: Backend> Tracer<B> {
                 self.queue(index, StopReason::SyscallEntry);
                 Ok(())
             }
+            RawReason::Syscall | RawReason::SyscallExit if steps_out => {
+                // Out of the call; now for the instruction.
+                self.table.slot_mut(index).run = Run::Step;
+                self.run_silently(index)
+            }
             RawReason::Syscall | RawReason::SyscallExit if self.table.slot(index).to_exit => {
                 self.queue(index, StopReason::SyscallExit);
                 Ok(())
@@ -304,13 +332,16 @@ impl<B: Backend> Tracer<B> {
         if signal == Signal::TRAP {
             match self.explain_trap(index, trap)? {
                 Trap::Ours(causes) => {
-                    self.queue(index, StopReason::Trap(causes));
+                    if let Some(causes) = self.passed(index, causes)? {
+                        self.queue(index, StopReason::Trap(causes));
+                    }
                     return Ok(());
                 }
                 Trap::Unseen => return self.run_silently(index),
                 Trap::Programs => {}
             }
         }
+        self.pass_met(index, RawReason::Signal { signal, trap })?;
         if self.is_injected(index, signal) {
             return self.deliver_silently(index, signal);
         }
@@ -335,7 +366,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     pub(super) fn queue(&mut self, index: u32, reason: StopReason) {
-        self.table.slot_mut(index).state = State::Queued(reason);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Queued(reason);
+        slot.interrupt = Interrupt::None;
         self.ready.push_back(Ready::Stop(self.table.place(index)));
     }
 

@@ -260,6 +260,17 @@ both! {
         world.idle();
     }
 
+    fn d4_the_programs_step_over_a_write_of_the_same_value_reaches_it<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        world.kernel.map(pid, AT, &[1; 8]);
+        world.insert(pid, AT, 8, HardwareKind::Change);
+        world.kernel.step_itself(main, Some((AT, 8)));
+        let stop = world.stop_for(StopReason::Signal(Signal::TRAP));
+        world.go(stop);
+        assert_eq!(world.kernel.delivered(pid, Signal::TRAP), 1);
+    }
+
     fn d4_a_hit_of_what_was_removed_meanwhile_is_not_shown<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         let (main, two) = (world.main(pid), world.new_thread(pid));
@@ -354,6 +365,23 @@ both! {
         world.kernel.reserve_slots(0);
         assert!(world.kernel.store(three, AT, 8));
         world.hit(three, id);
+    }
+
+    fn d6_a_failure_in_a_halted_process_rolls_back_all<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let (main, two) = (world.main(pid), world.new_thread(pid));
+        let three = world.new_thread(pid);
+        world.kernel.signal_thread(main, Signal::USR1);
+        let mut stop = world.stop();
+        stop.set_signal(None).unwrap();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.kernel.set_unwatchable(three, true);
+        let breakpoint = HardwareBreakpoint { addr: AT, len: 8, kind: HardwareKind::Write };
+        assert!(world.tracer().insert(pid, breakpoint).is_err());
+        for tid in [main, two, three] {
+            assert!(world.kernel.watched(tid).is_empty());
+        }
+        world.tracer().resume_halted(halted, |_| trapline_core::Next::Continue).unwrap();
     }
 
     fn d6_only_what_is_not_up_to_date_is_written<R>() {

@@ -276,3 +276,37 @@ fn the_number_of_a_child_that_was_shown_early() {
     world.go(fork);
     world.idle();
 }
+
+#[test]
+fn who_has_said_something_else_did_not_make_an_early_child() {
+    // Two processes may have made a sibling that was shown early; the one that did is killed, and
+    // the other one's next child has the sibling's number.
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let (pid, other) = (world.attach(), world.attach());
+    let main = world.main(pid);
+    world.kernel.hold(main);
+    let sibling = world.kernel.fork_sibling(main);
+    let fork = world.forked();
+    assert_eq!(fork.child_pid, sibling);
+    world.go(fork);
+    world.kernel.kill(pid);
+    world.kernel.release(main);
+    world.run_all();
+    world.kernel.exit(world.main(sibling), 0);
+    assert_eq!(world.exited().0, sibling);
+    let maker = world.main(other);
+    world.kernel.signal_thread(maker, Signal::USR1);
+    world.run_all();
+    assert!(world.kernel.reuse(sibling.as_raw()));
+    let child = world.kernel.fork(maker, ForkKind::Fork);
+    assert_eq!(child, sibling);
+    let new = world.main(child);
+    world.kernel.hold(new);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    world.kernel.release(new);
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (Some(other), child));
+    assert!(matches!(fork.parent, Half::Stopped(_)), "{fork:?}");
+    world.go(fork);
+    world.idle();
+}

@@ -32,6 +32,22 @@ both! {
         world.idle();
     }
 
+    fn a_step_from_an_exec_is_one_of_the_new_programs<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        world.kernel.exec(world.main(pid), "new");
+        let stop = world.stop_for(StopReason::Execed { former_tid: None });
+        let before = world.kernel.log().len();
+        world.step(stop);
+        let stop = world.stop();
+        assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step));
+        // Linux would take the way out of the call for the step, so that is gone first.
+        let log = world.kernel.log().split_off(before);
+        let ran: Vec<&String> = log.iter().filter(|line| line.starts_with("resume")).collect();
+        assert_eq!(ran.len(), if R::RULES.scope == trapline_core::backend::StopScope::Thread { 2 } else { 1 }, "{log:#?}");
+        world.go(stop);
+        world.idle();
+    }
+
     fn by_a_thread_that_is_not_the_first<R>() {
         let (mut world, pid) = World::<R>::with_process(THREADS);
         let (caller, other) = (world.new_thread(pid), world.new_thread(pid));

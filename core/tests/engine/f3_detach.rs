@@ -1,7 +1,7 @@
 //! F3: who is let go runs on as if it had never been traced.
 
 use trapline_core::fake::{LinuxRules, Rules};
-use trapline_core::{EventFlags, ForkKind, Pid, Signal, StopReason};
+use trapline_core::{Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason};
 
 use crate::common::*;
 
@@ -163,4 +163,37 @@ fn out_of_a_group_stop() {
     world.kernel.signal(pid, Signal::CONT);
     is_free(&world, pid);
     world.over();
+}
+
+both! {
+    fn nothing_is_told_of_it_any_more<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS);
+        let (one, _) = (world.new_thread(pid), world.new_thread(pid));
+        world.kernel.exec(one, "other");
+        // The ends of the other threads are in the queue, and the exec behind them.
+        let end = world.next();
+        assert!(matches!(end, Event::ThreadExited { .. }), "{end:?}");
+        world.tracer().detach_process(pid).unwrap();
+        world.over();
+        assert!(!world.kernel.is_traced(pid));
+    }
+}
+
+both! {
+    fn a_child_whose_fork_is_in_the_queue<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        // Both halves come while another process is attached to.
+        world.kernel.meanwhile(2);
+        let other = world.kernel.start();
+        world.tracer().attach(other).unwrap();
+        assert!(world.tracer().processes().any(|known| known == child));
+        world.tracer().detach_process(child).unwrap();
+        let fork = world.forked();
+        assert!(matches!(fork.child, Half::LetGo), "{fork:?}");
+        world.go(fork);
+        world.run_all();
+        assert!(!world.kernel.is_traced(child) && world.kernel.acts(world.main(child)));
+        world.idle();
+    }
 }

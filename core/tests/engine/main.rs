@@ -22,6 +22,8 @@ mod f3_detach;
 mod f4_parents;
 mod f4_trees;
 mod f5_endings;
+mod m1_processes;
+mod m1_software;
 mod placement;
 mod w1_wakers;
 mod w3_waits;

@@ -2,7 +2,7 @@
 
 use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{
-    Error, EventFlags, ForkKind, Halted, Next, Pid, Signal, StopReason, Stopped, Tid,
+    Error, Event, EventFlags, ForkKind, Halted, Next, Pid, Signal, StopReason, Stopped, Tid,
 };
 
 use crate::common::*;
@@ -280,6 +280,31 @@ both! {
         world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
         assert!(all_act(&world, all));
         world.idle();
+    }
+
+    fn a_stop_that_is_not_shown_answers_no_interrupt<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        let child = world.kernel.fork(main, ForkKind::Vfork);
+        world.run_all();
+        // It can stop only when the vfork is over, and that stop takes the interrupt's place.
+        world.tracer().interrupt(pid).unwrap();
+        world.kernel.exit(world.main(child), 0);
+        let mut interrupted = 0;
+        for _ in 0..2 {
+            match world.next() {
+                Event::Stopped(stop) => {
+                    assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Interrupted));
+                    interrupted += 1;
+                    world.go(stop);
+                }
+                Event::Exited { pid: ended, .. } => assert_eq!(ended, child),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(interrupted, 1);
+        world.idle();
+        assert!(world.kernel.acts(main));
     }
 
     fn another_event_answers_an_interrupt<R>() {

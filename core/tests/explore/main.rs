@@ -102,9 +102,9 @@ fn walk<R: Rules>() {
         let cases = number("CASES").unwrap_or(150) as u32;
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         let ways = proptest::collection::vec(0usize..64, 0..120);
-        // The same ways each time, unless `SEED` (0 to 255) says otherwise.
-        let seed = number("SEED").map_or(1, |seed| seed as u8);
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        // The same ways each time, unless `SEED` says otherwise.
+        let seed = number("SEED").unwrap_or(1).to_le_bytes().repeat(4);
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
         let result = TestRunner::new_with_rng(config, rng).run(&ways, |choices| {
             let path = Path::of(&choices);
             go::<R>(scenario, path, &mut HashSet::new()).map(drop).map_err(TestCaseError::fail)

@@ -1,5 +1,8 @@
 //! A world that takes one way through all that may happen.
 
+mod program;
+mod user;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,32 +11,12 @@ use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason};
 use trapline_core::fake::{Fake, Kernel, Report, Rules};
-use trapline_core::{
-    Error, Event, ForkKind, Halted, Next, Pid, Resume, Signal, Stopped, Tid, Tracer,
-};
+use trapline_core::{Pid, Resume, Stopped, Tid, Tracer};
 
 use crate::ledger::Ledger;
 use crate::path::Path;
 use crate::scenario::{Move, Scenario, User};
-
-/// What a user has in hand.
-enum Kept {
-    Event(Event),
-    Halted(Halted),
-}
-
-impl Kept {
-    fn tokens(&self) -> Vec<&Stopped> {
-        match self {
-            Kept::Event(Event::Stopped(stop)) => vec![stop],
-            Kept::Event(Event::Forked(fork)) => {
-                [&fork.parent, &fork.child].into_iter().filter_map(|half| half.stopped()).collect()
-            }
-            Kept::Event(_) => Vec::new(),
-            Kept::Halted(halted) => halted.threads.iter().collect(),
-        }
-    }
-}
+use user::Kept;
 
 /// What can be done next.
 #[derive(Debug, Clone, Copy)]
@@ -297,157 +280,6 @@ impl<'a, R: Rules> World<'a, R> {
                 self.whim(whim, kept)
             }
         }
-    }
-
-    fn step(&mut self, what: Move, pid: Pid, tid: Tid) {
-        // Pids are in it, so it need not be in the digest of deeds.
-        self.tell(|| format!("{what:?} of {pid} {tid}"));
-        let kernel = self.kernel.clone();
-        self.news = true;
-        self.forks.remove(&tid);
-        if self.scenario.reuse {
-            let ended = self.ledger.lives.iter().rev().find(|(_, life)| life.exited);
-            if let Some((pid, _)) = ended {
-                kernel.reuse(pid.as_raw()); // unless somebody has it
-            }
-        }
-        let mut make = |kind, sibling| {
-            let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
-            self.ledger.made(child, (pid, tid), kind);
-            let life = self.ledger.lives.entry(child).or_default();
-            life.earlier = kernel.delivered(child, Signal::USR1);
-            self.forks.insert(tid, child);
-        };
-        let life = |ledger: &mut Ledger| ledger.lives.entry(pid).or_default().lossy = true;
-        match what {
-            Move::Fork => make(ForkKind::Fork, false),
-            Move::Vfork => make(ForkKind::Vfork, false),
-            Move::Sibling => make(ForkKind::Clone, true),
-            Move::Thread => drop(kernel.thread(tid)),
-            Move::Exec => {
-                life(&mut self.ledger);
-                kernel.exec(tid, "other");
-            }
-            Move::ExitThread => {
-                life(&mut self.ledger);
-                kernel.exit_thread(tid, 7);
-            }
-            Move::Exit => kernel.exit(tid, 3),
-            Move::Signal => kernel.signal_thread(tid, Signal::USR1),
-            Move::Stop => kernel.signal_thread(tid, Signal::STOP),
-            Move::Cont => kernel.signal(pid, Signal::CONT),
-            Move::Kill => kernel.kill(pid),
-        }
-    }
-
-    fn wait(&mut self) -> Result<(), String> {
-        let event = self.tracer().try_wait().map_err(|error| format!("wait: {error}"))?;
-        self.check()?;
-        self.take(event)
-    }
-
-    fn take(&mut self, event: Option<Event>) -> Result<(), String> {
-        self.did(0, || format!("wait: {event:?}"));
-        self.news = event.is_some();
-        let Some(event) = event else { return Ok(()) };
-        self.ledger.given(&event, &self.kernel)?;
-        let kept = Kept::Event(event);
-        if !kept.tokens().is_empty() {
-            self.kept.push(kept);
-        }
-        Ok(())
-    }
-
-    fn resume(&mut self, kept: Kept) -> Result<(), String> {
-        self.news = true;
-        let result = match kept {
-            Kept::Event(event) => {
-                self.did(1, || format!("resume {event:?}"));
-                self.tracer().resume(event, Resume::Continue)
-            }
-            Kept::Halted(halted) => {
-                self.did(2, || format!("resume {halted:?}"));
-                self.tracer().resume_halted(halted, |_| Next::Continue)
-            }
-        };
-        result.map_err(|error| format!("resume: {error}"))
-    }
-
-    fn whim(&mut self, whim: User, kept: Kept) -> Result<(), String> {
-        self.news = true;
-        let event = match kept {
-            Kept::Event(event) => event,
-            Kept::Halted(halted) => {
-                self.did(10 + whim as u32, || format!("{whim:?} {halted:?}"));
-                match whim {
-                    User::Detach => {
-                        if halted.threads.iter().any(|stop| self.is_live(stop)) {
-                            self.ledger.let_go(halted.pid);
-                        }
-                        self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
-                    }
-                    _ => {
-                        halted.threads.iter().for_each(|stop| self.ledger.dropped_stop(stop));
-                        drop(halted);
-                    }
-                }
-                return Ok(());
-            }
-        };
-        self.did(20 + whim as u32, || format!("{whim:?} {event:?}"));
-        let pids: Vec<Pid> = match &event {
-            Event::Forked(fork) => fork.parent_pid.into_iter().chain([fork.child_pid]).collect(),
-            other => other.pid().into_iter().collect(),
-        };
-        match whim {
-            User::Drop => {
-                self.ledger.dropped(&event);
-                drop(event);
-            }
-            User::Detach => {
-                let kept = Kept::Event(event);
-                for stop in kept.tokens() {
-                    if self.is_live(stop) {
-                        self.ledger.let_go(stop.pid());
-                    }
-                }
-                let Kept::Event(event) = kept else { return Ok(()) };
-                self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
-            }
-            User::Kill => {
-                for pid in pids {
-                    self.tracer().kill(pid).map_err(|error| format!("kill: {error}"))?;
-                }
-                self.kept.push(Kept::Event(event));
-            }
-            User::Interrupt => {
-                for pid in pids {
-                    match self.tracer().interrupt(pid) {
-                        Ok(()) | Err(Error::Gone) => {}
-                        Err(error) => return Err(format!("interrupt: {error}")),
-                    }
-                }
-                self.kept.push(Kept::Event(event));
-            }
-            User::Step => {
-                self.tracer()
-                    .resume(event, Resume::Step)
-                    .map_err(|error| format!("step: {error}"))?;
-            }
-            User::Halt => {
-                let mut stops: Vec<Stopped> = event.into_stops().collect();
-                let Some(stop) = stops.pop() else { return Ok(()) };
-                for other in stops {
-                    self.kept.push(Kept::Event(other.into()));
-                }
-                match self.tracer().halt(stop) {
-                    Ok(halted) => self.kept.push(Kept::Halted(halted)),
-                    Err(Error::Gone) => {}
-                    Err(error) => return Err(format!("halt: {error}")),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Whether a token is still good, so that the tracer acts on it.

@@ -2,7 +2,7 @@
 
 mod debug;
 
-use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers};
+use trapline_arch_x86_64::{ExtendedState, FpRegisters, RFlags, Registers};
 use trapline_core::backend::Thread;
 use trapline_core::{Arch, Backend, Error, Result};
 
@@ -25,6 +25,10 @@ impl FreeBsd {
         let result = self.kernel.bases(tid);
         let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
         let u = |value: i64| value as u64;
+        // A step of ours that something else came before.
+        let tracee = self.tracees.get(&thread.pid.as_raw());
+        let stepping = tracee.is_some_and(|tracee| tracee.stepping.contains(&tid));
+        let steps = if stepping { RFlags::TF.bits() } else { 0 };
         Ok(Registers {
             r15: u(regs.r_r15),
             r14: u(regs.r_r14),
@@ -44,7 +48,7 @@ impl FreeBsd {
             orig_rax: u64::MAX,
             rip: u(regs.r_rip),
             cs: u(regs.r_cs),
-            rflags: u(regs.r_rflags),
+            rflags: u(regs.r_rflags) & !steps,
             rsp: u(regs.r_rsp),
             ss: u(regs.r_ss),
             fs_base,
@@ -80,7 +84,10 @@ impl FreeBsd {
         regs.r_rdi = i(to.rdi);
         regs.r_rip = i(to.rip);
         regs.r_cs = i(to.cs);
-        regs.r_rflags = i(to.rflags);
+        let tracee = self.tracees.get(&thread.pid.as_raw());
+        let stepping = tracee.is_some_and(|tracee| tracee.stepping.contains(&tid));
+        let steps = if stepping { regs.r_rflags & i(RFlags::TF.bits()) } else { 0 };
+        regs.r_rflags = i(to.rflags) | steps;
         regs.r_rsp = i(to.rsp);
         regs.r_ss = i(to.ss);
         let result = self.kernel.set_registers(tid, regs);

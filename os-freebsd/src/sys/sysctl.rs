@@ -20,6 +20,8 @@ pub(crate) struct Process {
     pub(crate) zombie: bool,
     /// A vfork child that still has its parent's memory.
     pub(crate) in_vfork: bool,
+    /// Names its memory: the kernel's address of it, which says nothing else here.
+    pub(crate) memory: usize,
     /// The thread sleeps, and no signal ends that.
     pub(crate) uninterruptible: bool,
     /// Pending for the process; in a list of threads, for the thread.
@@ -160,6 +162,7 @@ fn process(bytes: &[u8]) -> Process {
         tracer: info.ki_tracer,
         zombie: info.ki_stat == libc::SZOMB,
         in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
+        memory: info.ki_vmspace.addr(),
         uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
         pending: super::ptrace::signals(&info.ki_siglist),
     }

@@ -56,6 +56,29 @@ pub(crate) fn is_native(registers: &libc::user_regs_struct) -> bool {
     registers.cs == USER_CS
 }
 
+/// What the registers of a thread that was interrupted in a system call become when it goes on
+/// without a signal: the call is made again, if it says so by its result
+/// (`arch_do_signal_or_restart` in `arch/x86/kernel/signal.c`, codes in `linux/errno.h`).
+pub(crate) fn restarted(registers: &Registers) -> Option<Registers> {
+    const ERESTARTSYS: i64 = 512;
+    const ERESTARTNOINTR: i64 = 513;
+    const ERESTARTNOHAND: i64 = 514;
+    const ERESTART_RESTARTBLOCK: i64 = 516;
+    /// The length of `syscall`, of `sysenter` and of `int 0x80`.
+    const CALL: u64 = 2;
+    /// The call that goes on with another one.
+    const RESTART_SYSCALL: u64 = libc::SYS_restart_syscall as u64;
+    if registers.orig_rax == Registers::NO_SYSCALL {
+        return None;
+    }
+    let rax = match (registers.rax as i64).wrapping_neg() {
+        ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND => registers.orig_rax,
+        ERESTART_RESTARTBLOCK => RESTART_SYSCALL,
+        _ => return None,
+    };
+    Some(Registers { rax, rip: registers.rip.wrapping_sub(CALL), ..*registers })
+}
+
 /// The library's registers from the kernel's.
 pub(crate) fn from_kernel(raw: &libc::user_regs_struct) -> Registers {
     Registers {

@@ -1,10 +1,10 @@
-//! `process_vm_readv(2)` and `process_vm_writev(2)`.
+//! `process_vm_readv(2)`, `process_vm_writev(2)` and `kcmp(2)`.
 
 use std::io;
 
-use trapline_core::Tid;
+use trapline_core::{Result, Tid};
 
-use super::{Kernel, check};
+use super::{Kernel, check, error};
 
 impl Kernel {
     /// Copies from a thread's memory; returns how much, page by page, up to the first that cannot
@@ -28,5 +28,20 @@ impl Kernel {
         // process. Both structures outlive the call.
         let copied = unsafe { libc::process_vm_writev(tid.as_raw(), &local, 1, &remote, 1, 0) };
         Ok(check(copied as libc::c_long)? as usize)
+    }
+
+    /// Whether two threads have the same memory; `None` from a kernel that was built without
+    /// `kcmp`, or that does not let us ask.
+    pub(crate) fn shares_memory(&self, one: Tid, other: Tid) -> Result<Option<bool>> {
+        const KCMP_VM: i32 = 1; // `linux/kcmp.h`
+        self.count();
+        let (one, other) = (one.as_raw(), other.as_raw());
+        // SAFETY: five numbers; no memory is touched.
+        let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0_usize, 0_usize) };
+        match check(order) {
+            Ok(order) => Ok(Some(order == 0)),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(None),
+            Err(e) => Err(error("kcmp", one, e)),
+        }
     }
 }

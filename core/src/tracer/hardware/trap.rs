@@ -1,9 +1,12 @@
 //! Which breakpoints a trap is for, by the status register of the CPU.
 
-use crate::backend::{Run, Thread};
+use crate::backend::{DebugSlot, Run, Thread};
 use crate::debug::{serves, used};
 use crate::error::unless_gone;
-use crate::{Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareKind, Result, TrapCauses};
+use crate::{
+    Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareBreakpoint, HardwareKind, Result,
+    TrapCauses,
+};
 
 use super::super::Tracer;
 use super::thread::ThreadDebug;
@@ -58,25 +61,26 @@ impl<B: Backend> Tracer<B> {
             return Ok(Looked::Nothing);
         }
         let single_step = bit && run == Run::Step;
-        let hit = |index: usize| hits >> index & 1 != 0;
-        let hit_slots: Vec<_> =
-            armed.iter().enumerate().filter(|(i, _)| hit(*i)).filter_map(|(_, s)| *s).collect();
-        let mut ids: Vec<BreakpointId> = Vec::new();
+        let is_hit = |breakpoint: &HardwareBreakpoint| {
+            let hit = |(i, slot): (usize, &Option<DebugSlot>)| {
+                hits >> i & 1 != 0 && slot.is_some_and(|slot| serves(&slot, breakpoint))
+            };
+            armed.iter().enumerate().any(hit)
+        };
+        let mut hardware = BreakpointSet::default();
         let mut execute = false;
-        let inserted = self.table.process(process).debug.as_ref();
-        let hit_ones: Vec<usize> = inserted
-            .iter()
-            .flat_map(|debug| debug.breakpoints.iter().enumerate())
-            .filter(|(_, known)| hit_slots.iter().any(|slot| serves(slot, &known.breakpoint)))
-            .map(|(at, _)| at)
-            .collect();
-        for at in hit_ones {
+        for at in 0.. {
+            let debug = self.table.process(process).debug.as_ref();
+            let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
+            if !is_hit(&known.breakpoint) {
+                continue;
+            }
             let Some((id, kind)) = self.hit(index, thread, process, at)? else { continue };
-            ids.push(id);
+            hardware.insert(id);
             execute |= kind == HardwareKind::Execute;
         }
         let own = bit && !single_step && self.steps_itself(thread)?;
-        if ids.is_empty() && !single_step {
+        if hardware.is_empty() && !single_step {
             return Ok(if own { Looked::Programs } else { Looked::Unseen });
         }
         if execute && !B::PASSES_BREAKPOINTS {
@@ -85,7 +89,6 @@ impl<B: Backend> Tracer<B> {
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.owed = own;
         }
-        let hardware: BreakpointSet = ids.into_iter().collect();
         Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
     }
 

@@ -31,8 +31,9 @@ impl FreeBsd {
             id: thread.tid.as_raw(),
             source: std::io::Error::other(wrong),
         })?;
+        self.settle(thread);
         let mut values = match from {
-            Some(_) => self.debug_registers(thread)?,
+            Some(_) => self.settled_registers(thread)?,
             None => [0; 8],
         };
         if from.is_none() {
@@ -45,7 +46,7 @@ impl FreeBsd {
         if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
             tracee.watched = true;
         }
-        self.set_debug_registers(thread, values)
+        self.set_settled_registers(thread, values)
     }
 
     /// See `Backend::take_debug_status`. The kernel never clears DR6.
@@ -54,7 +55,7 @@ impl FreeBsd {
         let dr6 = Dr6::from_raw(values[DR6]).normalised();
         if dr6 != Dr6::CLEAR {
             values[DR6] = Dr6::CLEAR.as_raw();
-            self.set_debug_registers(thread, values)?;
+            self.set_settled_registers(thread, values)?;
         }
         Ok(dr6.into())
     }
@@ -80,6 +81,27 @@ impl FreeBsd {
         hit
     }
 
+    /// Has the kernel wait until an LWP has left its CPU.
+    ///
+    /// A stop is reported as soon as the last LWP is marked as suspended, which is before it has
+    /// left its CPU and its debug registers were saved (`thread_suspend_switch` in
+    /// `kern_thread.c`, `store_dr` in `cpu_switch.S`). Until then PT_GETDBREGS reads what was saved
+    /// the time before, and what PT_SETDBREGS sets is overwritten. The LWP's lock is free only
+    /// after that, and asking where it may run takes that lock.
+    fn settle(&mut self, thread: Thread) {
+        let _ = self.kernel.cpus(Some(thread.tid.as_raw()));
+    }
+
+    fn settled_registers(&mut self, thread: Thread) -> Result<[u64; 8]> {
+        let result = self.kernel.debug_registers(thread.tid.as_raw());
+        self.checked("PT_GETDBREGS", thread, result)
+    }
+
+    fn set_settled_registers(&mut self, thread: Thread, values: [u64; 8]) -> Result<()> {
+        let result = self.kernel.set_debug_registers(thread.tid.as_raw(), values);
+        self.checked("PT_SETDBREGS", thread, result)
+    }
+
     /// DR0 to DR7 of a stopped thread; DR4 and DR5 are zero, as are all before the first write.
     ///
     /// # Errors
@@ -90,8 +112,8 @@ impl FreeBsd {
     ///
     /// `ptrace(2)`, PT_GETDBREGS
     pub fn debug_registers(&mut self, thread: Thread) -> Result<[u64; 8]> {
-        let result = self.kernel.debug_registers(thread.tid.as_raw());
-        self.checked("PT_GETDBREGS", thread, result)
+        self.settle(thread);
+        self.settled_registers(thread)
     }
 
     /// Sets DR0 to DR7 of a stopped thread, all or none of them.
@@ -106,7 +128,7 @@ impl FreeBsd {
     ///
     /// `ptrace(2)`, PT_SETDBREGS; `set_dbregs` in `sys/amd64/amd64/exec_machdep.c`
     pub fn set_debug_registers(&mut self, thread: Thread, values: [u64; 8]) -> Result<()> {
-        let result = self.kernel.set_debug_registers(thread.tid.as_raw(), values);
-        self.checked("PT_SETDBREGS", thread, result)
+        self.settle(thread);
+        self.set_settled_registers(thread, values)
     }
 }

@@ -1,0 +1,184 @@
+//! The processes that share an address space, and what its memory is to hold.
+
+use std::rc::Rc;
+
+use crate::backend::Thread;
+use crate::error::unless_gone;
+use crate::stopped::Place;
+use crate::{Arch, Backend, Error, ForkKind, Pid, Result};
+
+use super::super::table::Process;
+use super::super::{Side, Tracer};
+use super::image::{Change, Lent, Shared};
+
+impl<B: Backend> Tracer<B> {
+    /// A process and all that share its image.
+    pub(super) fn family(&self, process: u32) -> Vec<u32> {
+        let Some(image) = &self.table.process(process).image else { return vec![process] };
+        let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
+        let member = |(index, p): &(u32, &Process)| {
+            *index == process || (p.ended.is_none() && !p.letting_go && shares(&p.image))
+        };
+        self.table.processes().filter(member).map(|(index, _)| index).collect()
+    }
+
+    /// A thread of a process that requests can be made of.
+    pub(super) fn stopped_thread(&self, process: u32) -> Option<Thread> {
+        let slots = self.table.process(process).threads.iter().map(|&i| self.table.slot(i));
+        slots.into_iter().find(|slot| slot.is_stopped() && !slot.dead).map(|slot| slot.thread)
+    }
+
+    /// The same, of any process that shares its memory.
+    pub(super) fn stopped_in_family(&self, process: u32) -> Option<Thread> {
+        self.family(process).into_iter().find_map(|other| self.stopped_thread(other))
+    }
+
+    /// Processes that may share a process's memory by a `vfork` that is not over.
+    pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
+        let pid = self.table.process(process).pid;
+        let child_of = |p: &Process| {
+            p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork_child).collect()
+        };
+        let children: Vec<Pid> = child_of(self.table.process(process));
+        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        let related =
+            living.filter(|(_, p)| children.contains(&p.pid) || child_of(p).contains(&pid));
+        related.map(|(index, _)| index).collect()
+    }
+
+    /// Whether two processes that a `vfork` relates have the same memory.
+    pub(super) fn share(&mut self, one: u32, other: u32) -> Result<bool> {
+        let any = |process| {
+            let threads = &self.table.process(process).threads;
+            threads.first().map(|&i| self.table.slot(i).thread)
+        };
+        let (Some(one), Some(other)) = (any(one), any(other)) else { return Ok(false) };
+        let told = unless_gone(self.backend.shares_memory(one, other))?;
+        Ok(told.is_some_and(|shared| shared.unwrap_or(true)))
+    }
+
+    /// Has the memory hold what the image says, through a stopped thread.
+    pub(super) fn settle(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        let changes = image.borrow().changes();
+        for (addr, change) in changes {
+            match change {
+                Change::Insert => {
+                    let breakpoint = <B::Arch as Arch>::BREAKPOINT;
+                    self.backend.write_text(thread, addr, breakpoint)?;
+                }
+                Change::Lift => self.lift(image, thread, addr)?,
+            }
+            if let Some(location) = image.borrow_mut().get_mut(addr) {
+                location.inserted = change == Change::Insert;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a breakpoint instruction out, unless the program has something else there by now.
+    fn lift(&mut self, image: &Shared, thread: Thread, addr: u64) -> Result<()> {
+        let Some(original) = image.borrow().get(addr).map(|l| l.original.clone()) else {
+            return Ok(());
+        };
+        if !self.has_breakpoint(thread, addr)? {
+            return Ok(());
+        }
+        match self.backend.write_text(thread, addr, &original) {
+            Err(Error::BadAddress { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether a breakpoint instruction is in memory, whoever's.
+    pub(super) fn has_breakpoint(&mut self, thread: Thread, addr: u64) -> Result<bool> {
+        let mut code = vec![0; <B::Arch as Arch>::BREAKPOINT.len()];
+        match self.backend.read_memory(thread, addr, &mut code) {
+            Ok(read) => Ok(read == code.len() && code == <B::Arch as Arch>::BREAKPOINT),
+            Err(Error::BadAddress { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new process has come: it shares its maker's memory, or has a copy with the breakpoints
+    /// in it that there were at that moment.
+    pub(in crate::tracer) fn inherit(
+        &mut self,
+        kind: ForkKind,
+        maker: Option<(Pid, Shared)>,
+        maker_thread: Option<Place>,
+        process: u32,
+        child: &Side,
+    ) -> Result<()> {
+        let Some((from, image)) = maker.filter(|(_, image)| !image.borrow().is_empty()) else {
+            return Ok(());
+        };
+        let Side::Stopped(place) = *child else { return Ok(()) };
+        let thread = self.table.slot(place.index).thread;
+        if let Some(maker) = maker_thread.and_then(|maker| self.table.at(maker)) {
+            let maker = maker.thread;
+            let told = unless_gone(self.backend.shares_memory(maker, thread))?;
+            if told.is_some_and(|shared| shared.unwrap_or(kind == ForkKind::Vfork)) {
+                self.table.process_mut(process).image = Some(image);
+                return Ok(());
+            }
+        }
+        let copy = image.borrow().copy(from, thread.pid);
+        let copy = Rc::new(std::cell::RefCell::new(copy));
+        self.table.process_mut(process).image = Some(Rc::clone(&copy));
+        unless_gone(self.settle_copy(&copy, thread))?;
+        Ok(())
+    }
+
+    /// The same for a copy of the memory, of which it is not known what it holds.
+    pub(super) fn settle_copy(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        let addresses = image.borrow().addresses();
+        for addr in addresses {
+            let inserted = self.has_breakpoint(thread, addr)?;
+            let mut image = image.borrow_mut();
+            if let Some(location) = image.get_mut(addr) {
+                location.inserted = inserted && location.original != <B::Arch as Arch>::BREAKPOINT;
+            }
+        }
+        self.settle(image, thread)
+    }
+
+    /// A process has made another one, which it waits for.
+    pub(in crate::tracer) fn vfork_begins(&mut self, index: u32, child: Option<Pid>) {
+        let soft = &mut self.table.slot_mut(index).soft;
+        soft.in_vfork = true;
+        soft.vfork_child = child;
+    }
+
+    /// The child has its own memory by now, or is dead: what it had in its maker's is taken out,
+    /// and what was taken out for its sake put back.
+    pub(in crate::tracer) fn vfork_is_over(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot_mut(index);
+        let (thread, process) = (slot.thread, slot.process);
+        slot.soft.in_vfork = false;
+        slot.soft.lends = false;
+        let child = slot.soft.vfork_child.take();
+        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        let child = child.and_then(|child| self.table.find_process(child));
+        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
+        if let Some(child) = child.filter(|&child| same(&self.table.process(child).image)) {
+            // Its exec or its end is reported only after this.
+            self.leave_image(child);
+        }
+        let family = self.family(process);
+        let mut threads = family.iter().flat_map(|&p| &self.table.process(p).threads);
+        let lent = threads.any(|&i| self.table.slot(i).soft.lends);
+        if !lent && image.borrow().lent == Lent::UntilVforkDone {
+            image.borrow_mut().lent = Lent::No;
+        }
+        unless_gone(self.settle(&image, thread))?;
+        Ok(())
+    }
+
+    /// A process has exec'ed or ended: it has nothing to do with its old memory any more.
+    pub(in crate::tracer) fn leave_image(&mut self, process: u32) {
+        let process = self.table.process_mut(process);
+        if let Some(image) = process.image.take() {
+            image.borrow_mut().leave(process.pid);
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Leading threads past breakpoints.
+//!
+//! A thread that is to run from a breakpoint needs the program's own instruction for a moment, in
+//! which no other thread may come by. So it is kept, and what all threads that share the memory
+//! do is stopped; the instruction is put in, the one thread steps, and the breakpoint is put back.
+//! Whoever else is at a breakpoint by then is led past it in the same moment: a system call that
+//! was interrupted for this is made again from its first instruction, and if that has a breakpoint
+//! too, two such threads would interrupt each other for ever.
+
+use crate::backend::{Patience, RawReason, Run, StopScope, Thread, Waited};
+use crate::error::unless_gone;
+use crate::{Arch, Backend, Passing, Pid, Result, Signal, TrapCauses};
+
+use super::super::Tracer;
+use super::super::table::State;
+use super::image::Shared;
+
+impl<B: Backend> Tracer<B> {
+    /// Whether a thread that is to be run has to be led past a breakpoint first. If so it is
+    /// queued for [`pass_queued`](Tracer::pass_queued).
+    pub(in crate::tracer) fn holds_back(
+        &mut self,
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<bool> {
+        if !self.stands(index, signal)? {
+            return Ok(false);
+        }
+        self.table.revoke(index);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Resting;
+        slot.soft.queued = Some(run);
+        let pid = slot.thread.pid;
+        self.queue_pass(pid);
+        Ok(true)
+    }
+
+    /// The same where a process is run as a whole, for any of its threads that would run.
+    pub(in crate::tracer) fn holds_process_back(
+        &mut self,
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<bool> {
+        let process = self.table.slot(index).process;
+        if self.table.process(process).image.is_none() {
+            return Ok(false);
+        }
+        let mut stands = false;
+        for i in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(i);
+            let deferred = slot.deferred;
+            let runs = i == index || deferred.is_some() || !slot.stays;
+            let signal = if i == index { signal } else { deferred.and_then(|(_, signal)| signal) };
+            stands |= runs && !slot.dead && self.stands(i, signal)?;
+        }
+        if stands {
+            self.table.revoke(index);
+            let slot = self.table.slot_mut(index);
+            slot.state = State::Resting;
+            let kept = slot.deferred.and_then(|(_, signal)| signal);
+            slot.deferred = Some((run, signal.or(kept)));
+            let pid = slot.thread.pid;
+            self.queue_pass(pid);
+        }
+        Ok(stands)
+    }
+
+    fn queue_pass(&mut self, pid: Pid) {
+        if !self.software.queue.contains(&pid) {
+            self.software.queue.push_back(pid);
+        }
+    }
+
+    /// Whether a thread stands at a breakpoint that it must not run into, or is about to go back
+    /// to one. With a signal it may have to run a handler first, and be back after that.
+    fn stands(&mut self, index: u32, signal: Option<Signal>) -> Result<bool> {
+        let slot = self.table.slot(index);
+        if slot.soft.at.is_none() && !slot.soft.interrupted {
+            return Ok(false);
+        }
+        let thread = slot.thread;
+        let (at, interrupted) = (slot.soft.at, slot.soft.interrupted);
+        let Some(image) = self.table.process_of(index).image.clone() else {
+            self.table.slot_mut(index).soft.at = None;
+            return Ok(false);
+        };
+        let registers = match (at, signal) {
+            (Some(_), None) => None,
+            (None, _) if !interrupted || !image.borrow().has_calls() => return Ok(false),
+            (None, _) => {
+                let registers = unless_gone(self.backend.registers(thread))?;
+                match registers.and_then(|registers| B::restarted(&registers)) {
+                    Some(registers) => Some(registers),
+                    None => return Ok(false),
+                }
+            }
+            (Some(_), Some(_)) => match unless_gone(self.backend.registers(thread))? {
+                Some(registers) => Some(B::restarted(&registers).unwrap_or(registers)),
+                None => return Ok(false),
+            },
+        };
+        let addr = at.or(registers.as_ref().map(<B::Arch as Arch>::pc));
+        let inserted = addr.is_some_and(|addr| image.borrow().is_inserted(addr));
+        let soft = &mut self.table.slot_mut(index).soft;
+        soft.at = addr.filter(|_| inserted && signal.is_none());
+        if let (Some(registers), Some(_), true) = (registers, signal, inserted) {
+            self.note_return(thread.tid, registers);
+        }
+        Ok(self.table.slot(index).soft.at.is_some())
+    }
+
+    /// Leads those past their breakpoints that are to run, and runs them.
+    pub(in crate::tracer) fn pass_queued(&mut self) -> Result<()> {
+        while let Some(pid) = self.software.queue.pop_front() {
+            let Some(process) = self.table.find_process(pid) else { continue };
+            if self.table.process(process).letting_go {
+                continue;
+            }
+            let family: Vec<(u32, Pid)> =
+                self.family(process).iter().map(|&p| (p, self.table.process(p).pid)).collect();
+            for &(process, _) in &family {
+                self.table.process_mut(process).quiet += 1;
+            }
+            let mut result = self.pass_family(&family);
+            for &(process, pid) in &family {
+                if !self.lives(process, pid) {
+                    continue;
+                }
+                let entry = self.table.process_mut(process);
+                entry.quiet = entry.quiet.saturating_sub(1);
+                if result.is_ok() {
+                    result = self.go_on(process, pid);
+                }
+            }
+            if result.is_err() {
+                self.queue_pass(pid); // the next wait tries again
+                return result;
+            }
+        }
+        Ok(())
+    }
+
+    fn lives(&self, process: u32, pid: Pid) -> bool {
+        self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
+    }
+
+    /// Leads all threads of a family past, with the others at rest.
+    fn pass_family(&mut self, family: &[(u32, Pid)]) -> Result<()> {
+        for &(process, pid) in family {
+            if self.lives(process, pid) {
+                self.rest_all(process)?;
+            }
+        }
+        loop {
+            let mut next = None;
+            for &(process, pid) in family {
+                if next.is_none() && self.lives(process, pid) {
+                    next = self.next_to_pass(process)?;
+                }
+            }
+            match next {
+                Some(index) => self.pass(index)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A thread of a process that is to run, and is at a breakpoint.
+    fn next_to_pass(&mut self, process: u32) -> Result<Option<u32>> {
+        let entry = self.table.process(process);
+        let mut threads = entry.threads.clone();
+        let asked = |&i: &u32| self.table.slot(i).deferred.is_some();
+        let kept = entry.is_kept();
+        if B::STOP_SCOPE == StopScope::Process {
+            if !threads.iter().any(asked) || self.is_shown(process) {
+                return Ok(None);
+            }
+            threads.retain(|i| asked(i) || !self.table.slot(*i).stays);
+        } else {
+            threads.retain(|&i| {
+                let slot = self.table.slot(i);
+                (slot.soft.queued.is_some() || !kept) && !slot.stays && slot.next.is_none()
+            });
+        }
+        for index in threads {
+            let slot = self.table.slot(index);
+            if slot.state == State::Resting && !slot.dead && self.stands(index, None)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leads one thread past its breakpoint.
+    fn pass(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, process, at) = (slot.thread, slot.process, slot.soft.at);
+        let image = self.table.process(process).image.clone();
+        let (Some(addr), Some(image)) = (at, image) else { return Ok(()) };
+        let Some(location) = image.borrow().get(addr).filter(|l| l.inserted).cloned() else {
+            self.table.slot_mut(index).soft.at = None;
+            return Ok(());
+        };
+        let written = self.backend.write_text(thread, addr, &location.original);
+        if unless_gone(written)?.is_none() {
+            self.table.slot_mut(index).soft.at = None; // killed: its end comes
+            return Ok(());
+        }
+        if let Some(location) = image.borrow_mut().get_mut(addr) {
+            location.inserted = false;
+        }
+        let passed = self.step_past(index, thread, location.passing);
+        self.reinsert(&image, process, thread)?;
+        passed
+    }
+
+    /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
+    fn reinsert(&mut self, image: &Shared, process: u32, thread: Thread) -> Result<()> {
+        let stopped = if self.lives(process, thread.pid) {
+            self.stopped_in_family(process)
+        } else {
+            let shares = |p: &Option<Shared>| {
+                p.as_ref().is_some_and(|other| std::rc::Rc::ptr_eq(other, image))
+            };
+            let sharer = self.table.processes().find(|(_, p)| shares(&p.image)).map(|(i, _)| i);
+            sharer.and_then(|sharer| self.stopped_in_family(sharer))
+        };
+        if let Some(stopped) = stopped {
+            unless_gone(self.settle(image, stopped))?;
+        }
+        Ok(())
+    }
+
+    /// Has one thread execute the instruction that it stands at, while nobody else runs.
+    fn step_past(&mut self, index: u32, thread: Thread, passing: Passing) -> Result<()> {
+        let run = if passing == Passing::SystemCall { Run::Syscall } else { Run::Step };
+        let process = self.table.slot(index).process;
+        loop {
+            let slot = self.table.slot(index);
+            let deferred = slot.deferred.map(|(run, _)| run);
+            let wanted = slot.soft.queued.or(deferred).unwrap_or(slot.run);
+            let signal = self.suspend_others(process, index)?;
+            let slot = self.table.slot_mut(index);
+            slot.soft.passing = Some(wanted);
+            slot.resends |= slot.kept.is_some(); // the kernel lets go of it
+            slot.run = run;
+            self.table.revoke(index);
+            self.alone(index);
+            unless_gone(self.backend.resume(thread, run, signal))?;
+            self.eager.resumed(thread);
+            self.await_pass(index, thread, run)?;
+            if !self.lives(process, thread.pid) {
+                return Ok(());
+            }
+            self.free_others(process, index)?;
+            let slot = self.table.slot(index);
+            let there = slot.thread == thread && slot.soft.at.is_some();
+            if !there || slot.dead || slot.state != State::Resting {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where a process is run as a whole: has one thread run alone. Returns the signal that is
+    /// then to be delivered, to the thread that has reported it.
+    fn suspend_others(&mut self, process: u32, index: u32) -> Result<Option<Signal>> {
+        if B::STOP_SCOPE == StopScope::Thread {
+            return Ok(None);
+        }
+        let mut signal = None;
+        for i in self.table.process(process).threads.clone() {
+            let slot = self.table.slot_mut(i);
+            if let Some((_, kept)) = &mut slot.deferred {
+                signal = signal.or(kept.take());
+            }
+            let thread = slot.thread;
+            if i == index && std::mem::take(&mut slot.stays) {
+                unless_gone(self.backend.suspend(thread, false))?;
+            } else if i != index && !slot.stays && !slot.dead {
+                unless_gone(self.backend.suspend(thread, true))?;
+            }
+        }
+        Ok(signal)
+    }
+
+    /// The others may run again, but for those that were told to stay.
+    fn free_others(&mut self, process: u32, index: u32) -> Result<()> {
+        if B::STOP_SCOPE == StopScope::Thread {
+            return Ok(());
+        }
+        for i in self.table.process(process).threads.clone() {
+            let slot = self.table.slot(i);
+            if i != index && !slot.stays && !slot.dead {
+                unless_gone(self.backend.suspend(slot.thread, false))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One thread is about to run. Where one stop stops the process, others that are still inside
+    /// the kernel may have something to say as well.
+    fn alone(&mut self, index: u32) {
+        self.table.slot_mut(index).state = State::Running;
+        if B::STOP_SCOPE == StopScope::Process {
+            let process = self.table.slot(index).process;
+            for other in self.table.process(process).threads.clone() {
+                let slot = self.table.slot_mut(other);
+                if slot.state == State::Resting {
+                    slot.state = State::Running;
+                }
+            }
+        }
+    }
+
+    /// Waits for the one thread that runs, taking in what others report.
+    fn await_pass(&mut self, index: u32, thread: Thread, run: Run) -> Result<()> {
+        loop {
+            let slot = self.table.slot(index);
+            if slot.thread != thread || slot.soft.passing.is_none() {
+                return Ok(());
+            }
+            if slot.state == State::Resting {
+                // Stopped with its process by another thread that was still inside the kernel.
+                if self.is_shown(self.table.slot(index).process) {
+                    self.break_off(index)?;
+                    return Ok(());
+                }
+                self.alone(index);
+                unless_gone(self.backend.resume(thread, run, None))?;
+            }
+            match self.ask(Patience::Brief)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => self.woken = true,
+                Waited::NoTracees => return Ok(()),
+                Waited::Nothing => {
+                    self.settle_parked()?;
+                }
+            }
+        }
+    }
+
+    /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not
+    /// shown, unless it was the user's as well.
+    pub(in crate::tracer) fn passed(
+        &mut self,
+        index: u32,
+        causes: TrapCauses,
+    ) -> Result<Option<TrapCauses>> {
+        let slot = self.table.slot_mut(index);
+        let Some(wanted) = slot.soft.passing.take() else { return Ok(Some(causes)) };
+        slot.run = wanted;
+        let thread = slot.thread;
+        let at = slot.soft.at;
+        let image = self.table.process_of(index).image.clone();
+        let repeats = |addr| {
+            let image = image.as_ref()?.borrow();
+            Some(image.get(addr)?.passing == Passing::Repeats)
+        };
+        let stays = match at {
+            Some(addr) if repeats(addr) == Some(true) => {
+                let registers = unless_gone(self.backend.registers(thread))?;
+                registers.is_some_and(|registers| <B::Arch as Arch>::pc(&registers) == addr)
+            }
+            _ => false,
+        };
+        let slot = self.table.slot_mut(index);
+        if !stays {
+            slot.soft.at = None;
+        }
+        let single_step = causes.single_step && wanted == Run::Step;
+        let causes = TrapCauses { single_step, ..causes };
+        if causes.is_empty() {
+            slot.state = State::Resting;
+            return Ok(None);
+        }
+        slot.deferred = None;
+        Ok(Some(causes))
+    }
+
+    /// Another stop of a thread that is being led past a breakpoint. Says whether that was all.
+    pub(in crate::tracer) fn pass_met(&mut self, index: u32, reason: RawReason) -> Result<bool> {
+        let reports = self.reports_syscalls(index);
+        let slot = self.table.slot_mut(index);
+        let Some(wanted) = slot.soft.passing.take() else { return Ok(false) };
+        let stepped = std::mem::replace(&mut slot.run, wanted) == Run::Step;
+        let entry = match reason {
+            RawReason::Syscall => slot.in_syscall,
+            RawReason::SyscallEntry => true,
+            _ => false,
+        };
+        if entry {
+            slot.soft.at = None;
+            if !reports {
+                slot.state = State::Resting;
+                return Ok(true);
+            }
+        } else {
+            self.look_where(index, stepped)?;
+        }
+        self.table.slot_mut(index).deferred = None;
+        Ok(false)
+    }
+
+    /// Another thread has something to say first.
+    fn break_off(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot_mut(index);
+        let Some(wanted) = slot.soft.passing.take() else { return Ok(()) };
+        let stepped = std::mem::replace(&mut slot.run, wanted) == Run::Step;
+        self.look_where(index, stepped)
+    }
+
+    /// Whether a thread that has not told is past its breakpoint.
+    fn look_where(&mut self, index: u32, stepped: bool) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+            let pc = <B::Arch as Arch>::pc(&registers);
+            let soft = &mut self.table.slot_mut(index).soft;
+            if soft.at.is_some_and(|at| at != pc) {
+                soft.at = None;
+                soft.stray_step = stepped; // done, and reported later
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a thread of a process has an event or a token out, or will have.
+    fn is_shown(&self, process: u32) -> bool {
+        self.table.process(process).threads.iter().any(|&i| {
+            let slot = self.table.slot(i);
+            !slot.dead && (slot.is_held() || slot.state == State::Forking)
+        })
+    }
+
+    /// Runs who was led past, and then who rested meanwhile.
+    fn go_on(&mut self, process: u32, pid: Pid) -> Result<()> {
+        let threads = self.table.process(process).threads.clone();
+        if B::STOP_SCOPE == StopScope::Thread {
+            for index in threads {
+                let slot = self.table.slot_mut(index);
+                let Some(run) = slot.soft.queued.take() else { continue };
+                let runs = slot.state == State::Resting && !slot.dead && !slot.stays;
+                let shown = slot.next;
+                match (runs, shown) {
+                    (true, None) => self.start(index, run, None)?,
+                    _ => continue,
+                }
+                if !self.lives(process, pid) {
+                    return Ok(());
+                }
+            }
+            if self.table.process(process).is_halted() {
+                return Ok(());
+            }
+            return self.run_late(process);
+        }
+        if self.is_shown(process) {
+            return Ok(()); // runs with what is shown
+        }
+        let asked = threads.iter().find_map(|&i| Some((i, self.table.slot(i).deferred?)));
+        match asked {
+            Some((index, (run, signal))) => self.start_process(index, run, signal),
+            None if self.table.process(process).is_halted() => Ok(()),
+            None => self.run_late(process),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Who is let go has none of our instructions in its memory, and no trap of them to come.
+
+use std::rc::Rc;
+
+use crate::backend::{Patience, Run, StopScope, Thread, Waited};
+use crate::error::unless_gone;
+use crate::{Backend, Pid, Result};
+
+use super::super::Tracer;
+use super::super::table::State;
+use super::image::{Lent, Shared};
+
+/// How many times a thread may have something else to say before its trap.
+const TRAPS_MOST: usize = 4;
+
+impl<B: Backend> Tracer<B> {
+    /// Before a process is let go: takes its breakpoints out of its memory, with its threads at
+    /// rest, and out of the way what its threads have run into. Threads that the kernel holds have
+    /// run into nothing.
+    pub(in crate::tracer) fn strip(&mut self, process: u32) -> Result<()> {
+        let entry = self.table.process(process);
+        let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(()) };
+        if std::mem::replace(&mut self.table.process_mut(process).stripped, true) {
+            return Ok(());
+        }
+        if image.borrow().is_empty() {
+            self.leave_shared(process, pid, &image);
+            return Ok(());
+        }
+        self.table.process_mut(process).quiet += 1;
+        let stripped = self.strip_at_rest(process, pid, &image);
+        let entry = self.table.process_mut(process);
+        entry.quiet = entry.quiet.saturating_sub(1);
+        stripped
+    }
+
+    fn strip_at_rest(&mut self, process: u32, pid: Pid, image: &Shared) -> Result<()> {
+        self.rest_all(process)?;
+        let same = |image: &Shared, now: &Option<Shared>| {
+            now.as_ref().is_some_and(|now| Rc::ptr_eq(now, image))
+        };
+        if self.traced(pid).ok() != Some(process)
+            || !same(image, &self.table.process(process).image)
+        {
+            return Ok(()); // ended or exec'ed meanwhile
+        }
+        self.leave_shared(process, pid, image);
+        if let Some(thread) = self.stopped_in_family(process) {
+            unless_gone(self.settle(image, thread))?;
+        }
+        for index in self.table.process(process).threads.clone() {
+            self.table.slot_mut(index).soft.at = None;
+            if B::STOP_SCOPE == StopScope::Thread {
+                self.take_out_trap(process, index)?;
+            }
+            if self.traced(pid).ok() != Some(process) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that leaves and lives on has no part in its memory's breakpoints. If others that
+    /// stay have that memory too, there can be none as long as that is so.
+    fn leave_shared(&mut self, process: u32, pid: Pid, image: &Shared) {
+        image.borrow_mut().leave(pid);
+        let sharers = self.family(process).into_iter().filter(|&other| other != process);
+        let threads = sharers.flat_map(|other| self.table.process(other).threads.clone());
+        let threads: Vec<u32> = threads.collect();
+        if threads.is_empty() {
+            image.borrow_mut().give_up();
+            return;
+        }
+        let waits = |&i: &u32| self.table.slot(i).soft.vfork_child == Some(pid);
+        match threads.into_iter().find(waits) {
+            Some(maker) => {
+                self.table.slot_mut(maker).soft.lends = true;
+                let mut image = image.borrow_mut();
+                if image.lent == Lent::No {
+                    image.lent = Lent::UntilVforkDone;
+                }
+            }
+            None => image.borrow_mut().lent = Lent::ForGood,
+        }
+    }
+
+    /// Has a thread report that it has run into a breakpoint, if it still has to.
+    fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
+        for _ in 0..TRAPS_MOST {
+            let slot = self.table.slot(index);
+            let (thread, stopped) = (slot.thread, slot.is_stopped() && !slot.dead);
+            if slot.process != process || !stopped || !slot.soft.interrupted {
+                return Ok(());
+            }
+            if unless_gone(self.backend.has_pending_trap(thread))? != Some(true) {
+                return Ok(());
+            }
+            let slot = self.table.slot_mut(index);
+            slot.state = State::Running;
+            self.table.revoke(index);
+            unless_gone(self.backend.resume(thread, Run::Continue, None))?;
+            self.await_stop(index, thread)?;
+        }
+        Ok(())
+    }
+
+    fn await_stop(&mut self, index: u32, thread: Thread) -> Result<()> {
+        loop {
+            let slot = self.table.slot(index);
+            if slot.thread != thread || slot.is_stopped() || slot.dead {
+                return Ok(());
+            }
+            match self.backend.wait(Patience::Brief)? {
+                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Woken => self.woken = true,
+                Waited::NoTracees => return Ok(()),
+                Waited::Nothing => {
+                    self.settle_parked()?;
+                }
+            }
+        }
+    }
+
+    /// Cleans the memory of a process that is let go without ever having been in the table, and
+    /// whose maker may have had breakpoints.
+    pub(in crate::tracer) fn clean_stray(&mut self, thread: Thread) -> Result<()> {
+        let breakpoints =
+            |image: &Option<Shared>| image.as_ref().is_some_and(|image| !image.borrow().is_empty());
+        let lost = self.lost_images();
+        let living = self.table.processes().any(|(_, p)| breakpoints(&p.image));
+        if !living && lost.is_empty() {
+            return Ok(());
+        }
+        let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
+        let maker = maker.1;
+        let mut images: Vec<Shared> =
+            lost.into_iter().filter(|(pid, _)| *pid == maker).map(|(_, image)| image).collect();
+        if let Some(process) = self.table.find_process(maker) {
+            images.extend(self.table.process(process).image.clone());
+        }
+        for image in images {
+            let copy = image.borrow().copy(maker, thread.pid);
+            let copy = Rc::new(std::cell::RefCell::new(copy));
+            copy.borrow_mut().give_up();
+            unless_gone(self.settle_copy(&copy, thread))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! What must come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trapline::{Event, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid};
+
+use crate::program::{FORKS, WRONG_CHILD, right};
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) processes: u64,
+    pub(crate) forks: u64,
+    pub(crate) execs: u64,
+    pub(crate) threads: u64,
+    pub(crate) killed: u64,
+    pub(crate) let_go: u64,
+    pub(crate) deviations: u64,
+}
+
+/// A process, from its first event to its last.
+#[derive(Default)]
+struct Process {
+    /// `None` if the kernel could not say.
+    maker: Option<Pid>,
+    /// It may have been made by `vfork`, and then has run one program more.
+    perhaps_vforked: bool,
+    forks: i32,
+    vforks: u32,
+    vforks_done: u32,
+    /// Without the one that started it.
+    execs: i32,
+    threads: BTreeSet<Tid>,
+    /// It runs another program soon, which does not count: it was spawned, here or by a program,
+    /// which then is a vfork.
+    starting: bool,
+    killed: bool,
+    let_go: bool,
+    /// What came of it, for a message.
+    history: Vec<String>,
+}
+
+/// An end that must come, within so many events.
+struct Owed {
+    maker: Pid,
+    why: String,
+    events: u32,
+}
+
+/// All that are traced, or were let go.
+#[derive(Default)]
+pub(crate) struct Model {
+    processes: BTreeMap<Pid, Process>,
+    killed_early: BTreeSet<Pid>,
+    owed: Vec<Owed>,
+    pub(crate) counts: Counts,
+}
+
+impl Model {
+    pub(crate) fn deviates(&mut self, what: String) {
+        self.counts.deviations += 1;
+        println!("deviation: {what}");
+    }
+
+    pub(crate) fn starts(&mut self, pid: Pid) {
+        let maker = Some(Pid::from_raw(std::process::id() as i32));
+        self.begins(pid, Process { maker, starting: true, ..Process::default() });
+    }
+
+    fn begins(&mut self, pid: Pid, mut process: Process) {
+        process.killed |= self.killed_early.remove(&pid);
+        self.counts.processes += 1;
+        match self.processes.insert(pid, process) {
+            Some(old) if !old.let_go => self.deviates(format!("{pid} begins twice")),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn kills(&mut self, pid: Pid) {
+        match self.processes.get_mut(&pid) {
+            Some(process) if !process.let_go => {
+                self.counts.killed += u64::from(!process.killed);
+                process.killed = true;
+            }
+            // The tracer knows of it, and its first event is in the queue.
+            _ => drop(self.killed_early.insert(pid)),
+        }
+    }
+
+    pub(crate) fn lets_go(&mut self, pid: Pid) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            self.counts.let_go += u64::from(!process.let_go);
+            process.let_go = true;
+        }
+    }
+
+    /// The process that an event is about, if it can be about that.
+    fn of(&mut self, pid: Pid, event: &Event) -> Option<&mut Process> {
+        let wrong = match self.processes.get(&pid) {
+            None => "an unknown process",
+            Some(process) if process.let_go => "a process that was let go",
+            Some(_) => return self.processes.get_mut(&pid),
+        };
+        self.deviates(format!("{event:?} of {wrong}"));
+        None
+    }
+
+    pub(crate) fn takes(&mut self, event: &Event) {
+        self.owed.iter_mut().for_each(|owed| owed.events = owed.events.saturating_sub(1));
+        if let Some(at) = self.owed.iter().position(|owed| owed.events == 0) {
+            let Owed { why, .. } = self.owed.swap_remove(at);
+            self.deviates(why);
+        }
+        let forked = match event {
+            Event::Forked(fork) => Some(fork.child_pid),
+            _ => None,
+        };
+        for pid in event.pid().into_iter().chain(forked) {
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.history.push(format!("{event:?}"));
+            }
+        }
+        match event {
+            Event::Stopped(stop) => self.stops(stop, event),
+            Event::Forked(fork) => {
+                self.counts.forks += 1;
+                let maker = fork.parent_pid;
+                if let Some(process) = maker.and_then(|pid| self.processes.get_mut(&pid)) {
+                    process.forks += 1;
+                    process.vforks += u32::from(fork.kind == ForkKind::Vfork);
+                }
+                let excused = |model: &Model| model.processes.values().any(|p| p.killed);
+                match maker {
+                    Some(pid) if !self.processes.contains_key(&pid) => {
+                        self.deviates(format!("{event:?} by an unknown process"));
+                    }
+                    // A thread of a killed process may have been the maker.
+                    None if !excused(self) => self.deviates(format!("{event:?} by nobody")),
+                    _ => {}
+                }
+                if let (Half::Gone, Some(pid)) = (&fork.parent, maker) {
+                    if self.processes.get(&pid).is_some_and(|p| !p.killed && !p.let_go) {
+                        self.deviates(format!("{event:?}, and nobody has killed the parent"));
+                    }
+                }
+                let early = self.killed_early.contains(&fork.child_pid);
+                if matches!(fork.child, Half::Gone) && !early {
+                    self.deviates(format!("{event:?}, and nobody has killed the child"));
+                }
+                let maker = fork.parent_pid;
+                let starting = fork.kind == ForkKind::Vfork;
+                // A maker that was killed may not have said how.
+                let perhaps_vforked = matches!(fork.parent, Half::Gone);
+                // The tracer knew of it before this was told.
+                let let_go = matches!(fork.child, Half::LetGo);
+                let new =
+                    Process { maker, starting, perhaps_vforked, let_go, ..Process::default() };
+                self.begins(fork.child_pid, new);
+            }
+            Event::ThreadExited { pid, tid } => {
+                let Some(process) = self.of(*pid, event) else { return };
+                if !process.threads.remove(tid) {
+                    self.deviates(format!("{event:?} of a thread that never began"));
+                }
+            }
+            Event::Exited { pid, status, real_parent } => self.ends(*pid, *status, *real_parent),
+            Event::Reparented { pid, .. } => drop(self.of(*pid, event)),
+            other => self.deviates(format!("{other:?}")),
+        }
+    }
+
+    fn stops(&mut self, stop: &Stopped, event: &Event) {
+        let counts = &mut self.counts;
+        let (tid, reason) = (stop.tid(), stop.reason());
+        match reason {
+            StopReason::ThreadStarted => counts.threads += 1,
+            StopReason::Execed { .. } => counts.execs += 1,
+            _ => {}
+        }
+        let Some(process) = self.of(stop.pid(), event) else { return };
+        let wrong = match reason {
+            StopReason::ThreadStarted => (!process.threads.insert(tid)).then_some("twice"),
+            StopReason::Execed { former_tid } => {
+                let first = std::mem::take(&mut process.starting);
+                process.execs += i32::from(!first);
+                // Of a vfork child it is the first of its image, and by its only thread.
+                let left = (!process.threads.is_empty()).then_some("before the ends of threads");
+                left.or((first && former_tid.is_some()).then_some("of a thread at the start"))
+            }
+            StopReason::VforkDone => {
+                process.vforks_done += 1;
+                (process.vforks_done > process.vforks).then_some("without a vfork")
+            }
+            StopReason::Signal(Signal::KILL) => Some("which is no stop"),
+            StopReason::Signal(Signal::USR1 | Signal::CHLD) => None,
+            StopReason::Signal(_) | StopReason::Trap(_) | StopReason::Unknown { .. } => {
+                Some("out of nowhere")
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            self.deviates(format!("{event:?} {wrong}"));
+        }
+    }
+
+    fn ends(&mut self, pid: Pid, status: ExitStatus, real_parent: Option<Pid>) {
+        let Some(process) = self.processes.remove(&pid) else {
+            self.deviates(format!("the end of {pid}, which is unknown"));
+            return;
+        };
+        self.owed.retain(|owed| owed.maker != pid);
+        if process.let_go {
+            return; // it has ended before it could be let go
+        }
+        if !process.threads.is_empty() {
+            self.deviates(format!("{pid} ends before its threads {:?}", process.threads));
+        }
+        match status {
+            ExitStatus::Code(code) if code >= WRONG_CHILD => {
+                self.deviates(format!("{pid} says that something is wrong: {code}"));
+            }
+            ExitStatus::Code(code) => {
+                let of = |execs| FORKS * execs + process.forks;
+                let other = process.execs - i32::from(process.perhaps_vforked);
+                if code != of(process.execs) && code != of(other) {
+                    let (forks, execs) = (process.forks, process.execs);
+                    self.deviates(format!(
+                        "{pid} says {} forks and {} execs; {forks} and {execs} came: {:#?}",
+                        code % FORKS,
+                        code / FORKS,
+                        process.history
+                    ));
+                }
+                if process.vforks_done != process.vforks && !process.killed {
+                    let (done, vforks) = (process.vforks_done, process.vforks);
+                    self.deviates(format!("{pid}: {done} of {vforks} vforks done"));
+                }
+            }
+            ExitStatus::Killed { signal, .. } => {
+                if signal != Signal::KILL || !process.killed {
+                    self.deviates(format!("{pid} ends: {status}"));
+                }
+            }
+        }
+        let us = Pid::from_raw(std::process::id() as i32);
+        let Some(maker) = process.maker else { return };
+        // Who has ended, or was let go, may have ended before its child.
+        let maker_lives =
+            maker == us || self.processes.get(&maker).is_some_and(|p| !p.let_go && !p.killed);
+        if maker_lives && real_parent != Some(maker) {
+            // That maker has ended too, then, and the news of that is on the way.
+            let why = format!("{pid}: parent {real_parent:?}, and not {maker}");
+            self.owed.push(Owed { maker, why, events: 2000 });
+        }
+    }
+
+    pub(crate) fn is_traced(&self, pid: Pid) -> bool {
+        self.processes.get(&pid).is_some_and(|process| !process.let_go)
+    }
+
+    /// A process that was let go has ended.
+    pub(crate) fn ends_untraced(&mut self, pid: u32, status: std::process::ExitStatus) {
+        if right(status) != 0 {
+            self.deviates(format!("{pid}, which was let go, ends with {status}"));
+        }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn is_over(&mut self) {
+        for Owed { why, .. } in std::mem::take(&mut self.owed) {
+            self.deviates(why);
+        }
+        for (pid, process) in std::mem::take(&mut self.processes) {
+            if !process.let_go {
+                self.deviates(format!("{pid} never ended"));
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! M1: breakpoints in memory, in one thread.
+
+use trapline::{
+    Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, SoftwareBreakpoint, StopReason,
+};
+
+use crate::common::*;
+use crate::fixtures::fixture;
+
+/// A step was done, and nothing else.
+fn is_step(reason: StopReason) -> bool {
+    matches!(reason, StopReason::Trap(c) if c.single_step && c.software.is_none())
+}
+
+fn kill(pid: Pid, signal: i32) {
+    // SAFETY: sends a signal to a child of this test.
+    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
+}
+
+crate::tests! {
+    fn m1_a_hit_is_reported_once_at_its_address() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-loop", &["1"]));
+        let listed: Vec<_> = tracer.breakpoints(stop.pid()).unwrap().collect();
+        assert_eq!(listed, [(id, SoftwareBreakpoint { addr }.into())]);
+        expect_hits(&mut tracer, stop, id, addr, 1);
+    }
+
+    fn m1_a_loop_of_a_thousand_is_a_thousand_stops() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-loop", &["1000"]));
+        expect_hits(&mut tracer, stop, id, addr, 1000);
+    }
+
+    fn m1_what_is_removed_is_not_hit() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-loop", &["3"]));
+        let pid = stop.pid();
+        assert_eq!(insert(&mut tracer, pid, addr), id, "the same one");
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr));
+        assert!(tracer.remove(pid, id).unwrap());
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr), "inserted twice, removed once");
+        assert!(tracer.remove(pid, id).unwrap());
+        assert!(!tracer.remove(pid, id).unwrap());
+        assert_eq!(tracer.breakpoints(pid).unwrap().count(), 0);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer), (pid, ExitStatus::Code(0)));
+        assert!(matches!(tracer.remove(pid, id), Err(Error::Gone)));
+    }
+
+    fn m1_inserted_where_a_thread_stands() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-pair", &[]));
+        let pid = stop.pid();
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr));
+        // Removed and inserted again, it is another one, that was not reported yet.
+        assert!(tracer.remove(pid, id).unwrap());
+        tracer.resume(stop, Resume::Step).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_step(stop.reason()), "{stop:?}");
+        let next = insert(&mut tracer, pid, addr + 1);
+        assert_ne!(next, id);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, next, addr + 1));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_steps_from_and_onto_a_breakpoint() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-pair", &[]));
+        let next = insert(&mut tracer, stop.pid(), addr + 1);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr));
+        tracer.resume(stop, Resume::Step).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_step(stop.reason()), "{stop:?}");
+        assert_eq!(tracer.registers(&stop).unwrap().rip, addr + 1);
+        tracer.resume(stop, Resume::Step).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, next, addr + 1), "{stop:?}");
+        tracer.resume(stop, Resume::Step).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_step(stop.reason()), "{stop:?}");
+        assert_eq!(tracer.registers(&stop).unwrap().rip, addr + 2);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_the_program_counter_can_be_moved_away() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-pair", &[]));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        let mut registers = tracer.registers(&stop).unwrap();
+        registers.rip = addr + 1;
+        tracer.set_registers(&stop, &registers).unwrap();
+        registers.rip = addr;
+        tracer.set_registers(&stop, &registers).unwrap();
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr), "it has arrived again");
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_memory_is_shown_without_them() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let (stop, addr) = probe_of(&mut tracer, fixture("probe-pair", &[]));
+        let mut text = [0; 3];
+        tracer.read_memory(&stop, addr, &mut text).unwrap();
+        assert_eq!(text, [0x90, 0x90, 0xc3]);
+        let id = insert(&mut tracer, stop.pid(), addr);
+        let mut read = [0; 5];
+        tracer.read_memory(&stop, addr - 1, &mut read).unwrap();
+        assert_eq!(read[1..4], text);
+        // What is written over one is what is executed: `ret`.
+        assert_eq!(tracer.write_memory(&stop, addr, &[0xc3, 0xf4]).unwrap(), 2);
+        tracer.read_memory(&stop, addr, &mut text).unwrap();
+        assert_eq!(text, [0xc3, 0xf4, 0xc3]);
+        expect_hits(&mut tracer, stop, id, addr, 1);
+    }
+
+    fn m1_a_bad_address_is_refused() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        for addr in [0, 8, u64::MAX, 0xffff_8000_0000_0000] {
+            let refused = tracer.insert(stop.pid(), SoftwareBreakpoint { addr });
+            assert!(matches!(refused, Err(Error::BadAddress { .. })), "{refused:?}");
+        }
+        assert_eq!(tracer.breakpoints(stop.pid()).unwrap().count(), 0);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_the_programs_own_is_its_signal() {
+        let (mut tracer, stop, _, _) = probed(fixture("probe-handler", &["0"]));
+        // A second announcement, with breakpoints in memory.
+        let (stop, handled) = announced(&mut tracer, stop);
+        assert_eq!(handled, 0);
+        let pc = tracer.registers(&stop).unwrap().rip;
+        let mut byte = [0];
+        tracer.read_memory(&stop, pc - 1, &mut byte).unwrap();
+        assert_eq!(byte, [0xcc]);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_on_the_programs_own_breakpoint_instruction() {
+        let (mut tracer, stop, _, _) = probed(fixture("probe-handler", &["0"]));
+        let own = tracer.registers(&stop).unwrap().rip - 1;
+        let id = insert(&mut tracer, stop.pid(), own);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, own));
+        let (stop, _) = announced(&mut tracer, stop);
+        assert_eq!(tracer.registers(&stop).unwrap().rip, own + 1);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_a_string_instruction_is_one_hit() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-copy", &["300"]));
+        expect_hits(&mut tracer, stop, id, addr, 2);
+    }
+
+    fn m1_a_fault_at_a_breakpoint_is_the_programs() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-fault", &[]));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        let reason = stop.reason();
+        let faults = [Signal::SEGV, Signal::BUS].map(StopReason::Signal);
+        assert!(faults.contains(&reason), "{reason:?}");
+        assert_eq!(tracer.registers(&stop).unwrap().rip, addr);
+        // Its handler sees to it that the instruction succeeds, which is no new arrival.
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_a_signal_at_a_breakpoint_is_handled_once_and_hides_no_hit() {
+        for recursive in [false, true] {
+            let args: &[&str] = if recursive { &["20", "recursive"] } else { &["20"] };
+            let (mut tracer, stop, addr, id) = probed(fixture("probe-handler", args));
+            let pid = stop.pid();
+            tracer.resume(stop, Resume::Continue).unwrap();
+            let (mut hits, mut signals, mut sent) = (0, 0, 0);
+            let handled = loop {
+                let mut stop = match tracer.wait().unwrap() {
+                    Some(Event::Stopped(stop)) => stop,
+                    other => panic!("{other:?}"),
+                };
+                match stop.reason() {
+                    StopReason::Trap(_) => {
+                        assert!(is_hit(&mut tracer, &stop, id, addr));
+                        hits += 1;
+                        if sent < 10 {
+                            sent += 1;
+                            kill(pid, libc::SIGUSR1);
+                        }
+                    }
+                    StopReason::Signal(Signal::TRAP) => {
+                        let handled = tracer.registers(&stop).unwrap().rdi;
+                        stop.set_signal(None).unwrap();
+                        tracer.resume(stop, Resume::Continue).unwrap();
+                        break handled;
+                    }
+                    reason => {
+                        assert_eq!(reason, StopReason::Signal(Signal::USR1));
+                        signals += 1;
+                    }
+                }
+                tracer.resume(stop, Resume::Continue).unwrap();
+            };
+            assert_eq!((signals, handled), (10, 10));
+            assert_eq!(hits, if recursive { 30 } else { 20 });
+            assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+        }
+    }
+
+    fn m1_a_killed_process_at_a_breakpoint_is_gone() {
+        let (mut tracer, stop, _, id) = probed(fixture("probe-loop", &["2"]));
+        let pid = stop.pid();
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        kill(pid, libc::SIGKILL);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
+        assert!(tracer.remove(pid, id).is_err());
+    }
+}

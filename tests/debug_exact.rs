@@ -1,0 +1,209 @@
+//! Clauses D2 and D7, and what hits cost: each write of a crowd of threads is one hit; what the
+//! self-test says; who else has debug registers.
+
+use std::os::unix::fs::PermissionsExt;
+
+use trapline::HardwareKind::{Execute, Write};
+use trapline::debug_registers::{SelfTest, Verdict, self_test};
+use trapline::{Error, EventFlags, ExitStatus, HardwareBreakpoint};
+
+use crate::common::*;
+
+/// The long form of a test, if the environment asks for it.
+fn long() -> bool {
+    std::env::var_os("TRAPLINE_LONG").is_some()
+}
+
+/// 64 threads at a time, which come and go, and each write as often as this.
+fn crowd(generations: u32, writes: u32) {
+    let words = format!("repeat:{generations} threads:64 repeat:{writes} write:8@0 }} }} }}");
+    let (mut program, stop) = Watched::built(&words, |b| b.events(EventFlags::empty()));
+    let id = program.watch(0, 8, Write);
+    program.go(stop);
+    let hits = program.hits();
+    let expected = (generations * 64 * writes) as usize;
+    assert_eq!((Watched::count(&hits, id), hits.len()), (expected, expected));
+}
+
+/// A 32-bit program that exits with 7, by the system calls of either system.
+fn narrow_program() -> Vec<u8> {
+    let os_abi = if cfg!(target_os = "freebsd") { 9 } else { 0 };
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, os_abi];
+    elf.resize(16, 0);
+    let base = 0x0804_8000_u32;
+    // push 7; push 7; mov ebx, 7; mov eax, 1; int 0x80
+    let code = [0x6a, 7, 0x6a, 7, 0xbb, 7, 0, 0, 0, 0xb8, 1, 0, 0, 0, 0xcd, 0x80];
+    let size = 84 + code.len() as u32;
+    for half in [2_u16, 3] {
+        elf.extend(half.to_le_bytes()); // an executable for the 386
+    }
+    for word in [1, base + 84, 52, 0, 0] {
+        elf.extend(word.to_le_bytes());
+    }
+    for half in [52_u16, 32, 1, 40, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    for word in [1, 0, base, base, size, size, 5, 0x1000] {
+        elf.extend(u32::to_le_bytes(word));
+    }
+    elf.extend(code);
+    elf
+}
+
+crate::tests! {
+    fn d2_each_write_of_a_crowd_is_one_hit() {
+        match (long(), cfg!(target_os = "linux")) {
+            (true, true) => crowd(25, 63),
+            (true, false) => crowd(8, 20),
+            (false, true) => crowd(4, 10),
+            (false, false) => crowd(2, 2),
+        }
+    }
+
+    fn one_hit_is_four_requests() {
+        let (mut program, stop) = Watched::new("repeat:50 write:8@0 }");
+        program.watch(0, 8, Write);
+        program.go(stop);
+        let mut costs = Vec::new();
+        for _ in 0..50 {
+            let before = program.tracer.requests();
+            if cfg!(target_os = "freebsd") {
+                // So that the wait finds it at once.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            let (stop, _) = program.trap();
+            program.go(stop);
+            costs.push(program.tracer.requests() - before);
+        }
+        if cfg!(target_os = "linux") {
+            // Wait, DR6, its clearing, resume. A targeted wait may miss, and another one follows.
+            assert_eq!(*costs.iter().min().unwrap(), 4, "{costs:?}");
+            assert!(costs.iter().all(|&cost| cost <= 5), "{costs:?}");
+        } else {
+            // And PT_LWPINFO, and a request that waits for the registers to be saved.
+            assert_eq!(*costs.iter().min().unwrap(), 6, "{costs:?}");
+        }
+        assert_eq!(program.hits(), []);
+    }
+
+    fn arming_writes_only_what_changes() {
+        let (mut program, stop) = Watched::new("");
+        let cost = |program: &mut Watched, what: &mut dyn FnMut(&mut Watched)| {
+            let before = program.tracer.requests();
+            what(program);
+            program.tracer.requests() - before
+        };
+        let first = cost(&mut program, &mut |p| _ = p.watch(0, 8, Write));
+        let second = cost(&mut program, &mut |p| _ = p.watch(8, 8, Write));
+        let again = cost(&mut program, &mut |p| _ = p.watch(8, 8, Write));
+        let pid = program.pid;
+        let ids: Vec<_> = program.tracer.breakpoints(pid).unwrap().map(|(id, _)| id).collect();
+        let removed = cost(&mut program, &mut |p| assert!(p.tracer.remove(pid, ids[0]).unwrap()));
+        assert_eq!(again, 0);
+        if cfg!(target_os = "linux") {
+            // The registers' width; DR7, DR6, DR0, DR7. Later: the address, and DR7.
+            assert_eq!((first, second, removed), (5, 2, 1));
+        }
+        program.go(stop);
+        assert_eq!(program.hits(), []);
+    }
+
+    fn d7_the_self_test_counts_every_hit() {
+        for programs in [1, 4] {
+            for one_cpu in [true, false] {
+                let mut test = SelfTest::default();
+                (test.programs, test.one_cpu) = (programs, one_cpu);
+                (test.rounds) = 25;
+                let report = test.run().unwrap();
+                assert_eq!(report.execute.expected, 25 * programs as u64);
+                assert_eq!(report.verdict(), Verdict::Reliable, "{report}");
+                assert_eq!(report.free_slots, 4, "{report}");
+            }
+        }
+    }
+
+    fn d7_the_self_test_beside_a_tracer() {
+        let (mut program, stop) = Watched::new("write:8@0");
+        let id = program.watch(0, 8, Write);
+        match self_test() {
+            Ok(report) => assert!(report.verdict().is_reliable(), "{report}"),
+            Err(Error::Unsupported { .. }) if cfg!(target_os = "freebsd") => {}
+            Err(error) => panic!("{error}"),
+        }
+        program.go(stop);
+        let hits = program.hits();
+        assert_eq!(Watched::count(&hits, id), 1);
+    }
+
+    fn d1_a_32_bit_program_is_refused() {
+        let path = std::env::temp_dir().join(format!("trapline-narrow-{}", std::process::id()));
+        std::fs::write(&path, narrow_program()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let spawned = tracer.spawn(std::process::Command::new(&path));
+        let pid = match spawned {
+            Ok(spawned) => spawned.pid,
+            Err(error) => {
+                std::fs::remove_file(&path).unwrap();
+                skip(&format!("32-bit programs cannot be run here: {error}"));
+            }
+        };
+        let stop = next_stop(&mut tracer);
+        std::fs::remove_file(&path).unwrap();
+        for kind in [Execute, Write] {
+            let refused = tracer.insert(pid, HardwareBreakpoint { addr: 0x0804_8054, len: 1, kind });
+            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        }
+        tracer.resume(stop, trapline::Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
+        assert!(tracer.wait().unwrap().is_none());
+    }
+
+    fn d6_registers_that_somebody_else_holds() {
+        let (mut program, stop) = Watched::new("write:8@0 write:8@8 write:8@16");
+        let Some(_held) = held_by_perf(program.pid.as_raw(), program.data + 64, 2) else {
+            program.tracer.kill(program.pid).unwrap();
+            program.go(stop);
+            while program.tracer.wait().unwrap().is_some() {}
+            skip("performance counters cannot hold debug registers here");
+        };
+        let (one, two) = (program.watch(0, 8, Write), program.watch(8, 8, Write));
+        let third = HardwareBreakpoint { addr: program.data + 16, len: 8, kind: Write };
+        let refused = program.tracer.insert(program.pid, third).unwrap_err();
+        assert!(matches!(refused, Error::NoFreeSlot { needed: 3, free: 2 }), "{refused}");
+        program.go(stop);
+        let hits = program.hits();
+        assert_eq!((Watched::count(&hits, one), Watched::count(&hits, two)), (1, 1));
+        assert_eq!(hits.len(), 2);
+    }
+}
+
+/// Has performance counters of a process hold so many debug registers.
+#[cfg(target_os = "linux")]
+fn held_by_perf(pid: i32, addr: u64, many: u64) -> Option<Vec<std::os::fd::OwnedFd>> {
+    use std::os::fd::FromRawFd;
+    (0..many)
+        .map(|i| {
+            // struct perf_event_attr, version 0: 64 bytes.
+            let mut attr = [0_u64; 8];
+            attr[0] = 5 | 64 << 32; // PERF_TYPE_BREAKPOINT, size
+            attr[2] = 1; // period
+            attr[5] = 1 << 5; // exclude_kernel
+            attr[6] = 2 << 32; // HW_BREAKPOINT_W
+            attr[7] = addr + 8 * i;
+            let mut attr = [attr.as_slice(), &[8, 0, 0, 0]].concat(); // bp_len
+            attr[0] = 5 | (attr.len() as u64 * 8) << 32;
+            // SAFETY: reads the attributes, whose size they say themselves.
+            let fd = unsafe {
+                libc::syscall(libc::SYS_perf_event_open, attr.as_mut_ptr(), pid, -1, -1, 0)
+            };
+            // SAFETY: the descriptor is new, and nobody else's.
+            (fd >= 0).then(|| unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as i32) })
+        })
+        .collect()
+}
+
+#[cfg(target_os = "freebsd")]
+fn held_by_perf(_: i32, _: u64, _: u64) -> Option<Vec<()>> {
+    None
+}

@@ -1,0 +1,41 @@
+//! The example `gdbserver`, driven by the real gdb: each session beside the same one with gdb's
+//! own gdbserver. And by a client of the bare protocol, for where there is no gdb.
+//!
+//! Every test runs in a process of its own under a time limit, and fails if it leaves a process
+//! behind. The stub is a mode of this binary.
+
+// A test binary exports nothing.
+#![allow(unreachable_pub)]
+
+#[path = "../common/harness.rs"]
+mod harness;
+/// The example, to be run as a fixture.
+#[path = "../../examples/gdbserver/run.rs"]
+mod server;
+
+mod events;
+mod normal;
+mod program;
+mod protocol;
+mod rsp;
+mod session;
+mod transcripts;
+
+/// Defines tests, and the list of them that `main` runs.
+#[macro_export]
+macro_rules! tests {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $($(#[$meta])* fn $name() $body)*
+        pub const TESTS: &[(&str, fn())] = &[$($(#[$meta])* (stringify!($name), $name),)*];
+    };
+}
+
+fn main() {
+    program::run_if_asked();
+    let all = [
+        ("events", events::TESTS),
+        ("protocol", protocol::TESTS),
+        ("transcripts", transcripts::TESTS),
+    ];
+    harness::main(&all);
+}

@@ -1,0 +1,108 @@
+//! A client of the remote protocol (gdb's manual, appendix "Remote Protocol"), as bare as it gets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+pub struct Client {
+    stream: TcpStream,
+}
+
+impl Client {
+    /// Connects, and agrees on what gdb does.
+    pub fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut client = Client { stream };
+        let features = client.ask("qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+");
+        assert!(features.contains("multiprocess+"), "{features}");
+        assert_eq!(client.ask("QStartNoAckMode"), "OK");
+        client
+    }
+
+    /// Sends a packet.
+    pub fn send(&mut self, packet: &str) {
+        let sum = packet.bytes().fold(0_u8, |sum, byte| sum.wrapping_add(byte));
+        write!(self.stream, "${packet}#{sum:02x}").unwrap();
+    }
+
+    /// Sends what gdb sends for Ctrl-C.
+    pub fn interrupt(&mut self) {
+        self.stream.write_all(&[3]).unwrap();
+    }
+
+    /// The next packet.
+    pub fn receive(&mut self) -> String {
+        let mut body = Vec::new();
+        while self.byte() != b'$' {} // acknowledgements
+        loop {
+            match self.byte() {
+                b'#' => break,
+                b'}' => {
+                    let byte = self.byte() ^ 0x20;
+                    body.push(byte);
+                }
+                b'*' => {
+                    let times = self.byte() - 29;
+                    let last = *body.last().unwrap();
+                    body.extend(std::iter::repeat_n(last, times.into()));
+                }
+                byte => body.push(byte),
+            }
+        }
+        for _ in 0..2 {
+            self.byte(); // the checksum: TCP keeps its own
+        }
+        self.stream.write_all(b"+").unwrap();
+        body.into_iter().map(char::from).collect()
+    }
+
+    fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).unwrap();
+        byte[0]
+    }
+
+    /// Sends a packet; returns the answer.
+    pub fn ask(&mut self, packet: &str) -> String {
+        self.send(packet);
+        self.receive()
+    }
+
+    /// Reads something that comes in pieces.
+    pub fn transfer(&mut self, object: &str) -> String {
+        let mut whole = String::new();
+        loop {
+            let piece = self.ask(&format!("qXfer:{object}:{:x},400", whole.chars().count()));
+            whole += &piece[1..];
+            match piece.as_bytes()[0] {
+                b'l' => return whole,
+                b'm' => {}
+                _ => panic!("{object}: {piece}"),
+            }
+        }
+    }
+
+    /// One register of a thread, a number.
+    pub fn register(&mut self, thread: &str, number: u32) -> u64 {
+        assert_eq!(self.ask(&format!("Hg{thread}")), "OK");
+        let value = self.ask(&format!("p{number:x}"));
+        u64::from_str_radix(&value, 16).map(u64::swap_bytes).unwrap_or_else(|_| panic!("{value}"))
+    }
+
+    /// The process that is debugged, and its threads, as gdb names them.
+    pub fn threads(&mut self) -> (u32, Vec<String>) {
+        let list = self.ask("qfThreadInfo");
+        let threads: Vec<String> =
+            list.trim_start_matches('m').split(',').map(str::to_string).collect();
+        assert_eq!(self.ask("qsThreadInfo"), "l");
+        let pid = threads[0].trim_start_matches('p').split('.').next().unwrap();
+        (u32::from_str_radix(pid, 16).unwrap(), threads)
+    }
+}
+
+/// One field of a stop reply: `thread:p1.2;` and the like.
+pub fn field<'r>(reply: &'r str, name: &str) -> Option<&'r str> {
+    let fields = reply.get(3..)?.split(';');
+    fields.filter_map(|field| field.split_once(':')).find(|(key, _)| *key == name).map(|(_, v)| v)
+}
