@@ -37,6 +37,8 @@ pub(crate) struct Tracee {
     pub(crate) seen: bool,
     /// Its end is told by another signal than SIGCHLD, so it takes other waits.
     pub(crate) untold: bool,
+    /// It is a child of this process.
+    pub(crate) spawned: bool,
     /// The stops that we asked for ourselves.
     pub(crate) expected: Expected,
     /// The LWPs whose step was started and not taken back.
@@ -58,6 +60,7 @@ impl Tracee {
             setup: None,
             seen: false,
             untold: false,
+            spawned: false,
             expected: Expected::default(),
             stepping: Vec::new(),
             stray_steps: Vec::new(),
@@ -72,8 +75,14 @@ impl Tracee {
 /// # Platform notes
 ///
 /// * FreeBSD traces for a process, not for a thread, so there is one in a process.
-/// * The host may ignore SIGCHLD, block it, or ask not to be told of stops; none of that matters.
-///   It must not wait for a tracee itself, nor for everybody: that takes our stops.
+/// * The host may block SIGCHLD, or ask not to be told of stops; none of that matters. One that
+///   ignores it, or wants no zombies, gets all events too, but the kernel then gives the zombies of
+///   its tracees to their reaper, so that their real parents wait in vain, and may do so for ever.
+/// * The host must not wait for a tracee itself, nor for everybody: that takes our stops.
+/// * A process that was stopped by a signal runs on when it is attached to.
+/// * The real parent of a process that is let go may be told that it goes on; one that wants no
+///   zombies gets those of its traced children all the same; and a reaper that has got a traced
+///   process waits for it in vain (ECHILD) until its tracer has seen its end.
 /// * A process whose end is told by another signal than SIGCHLD (`rfork(2)`, RFTSIGZMB) sends that
 ///   to its tracer, which the host then has to ignore or to handle.
 /// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
@@ -90,6 +99,8 @@ pub struct FreeBsd {
     pub(crate) ready: VecDeque<RawStop>,
     /// New processes of which only one of the two reports has come.
     pub(crate) halves: Halves,
+    /// The real parents that processes had when they ended, until they are forgotten.
+    pub(crate) parents_at_end: BTreeMap<i32, i32>,
     pub(crate) turn: Turn,
     /// A buffer.
     pub(crate) found: Vec<Event>,
@@ -155,6 +166,7 @@ impl Backend for FreeBsd {
             untold: 0,
             ready: VecDeque::new(),
             halves: Halves::default(),
+            parents_at_end: BTreeMap::new(),
             turn: Turn::default(),
             found: Vec::new(),
             bell: None,
@@ -360,8 +372,7 @@ impl Backend for FreeBsd {
     }
 
     fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
-        // A zombie that is handed on to its real parent can still be asked.
-        Ok(self.real_parent(pid).unwrap_or(known))
+        Ok(self.parents_at_end.get(&pid.as_raw()).map_or(known, |&parent| Pid::from_raw(parent)))
     }
 
     fn processes(&mut self) -> Result<Vec<Listed>> {
@@ -415,9 +426,10 @@ impl Backend for FreeBsd {
         name.map(OsString::from_vec).ok_or(Error::Gone)
     }
 
-    fn forget(&mut self, _pid: Pid) {
+    fn forget(&mut self, pid: Pid) {
         // No file is kept open. What is remembered of a tracee goes with its end or detach, and
         // its event mask outlives an exec.
+        self.parents_at_end.remove(&pid.as_raw());
     }
 
     fn requests(&self) -> u64 {

@@ -108,6 +108,7 @@ impl FreeBsd {
                 }
                 tracee.exits = Some(tid);
                 tracee.seen = true;
+                tracee.spawned = true;
             }
             for signal in newborn.kept {
                 let _ = self.kernel.kill(pid, signal);

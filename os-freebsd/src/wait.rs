@@ -382,7 +382,15 @@ impl FreeBsd {
         self.untold -= usize::from(tracee.untold);
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
         let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+        // The wait may be what buries it.
+        let parent = match tracee.spawned {
+            true => None,
+            false => self.kernel.process(pid).ok().flatten().map(|process| process.parent),
+        };
         let found = self.kernel.wait_end_of(pid, how);
+        if let (Ok(Some(_)), Some(parent)) = (&found, parent) {
+            self.parents_at_end.insert(pid, parent);
+        }
         let status = match found {
             Ok(Some(status)) => status,
             // A fork that never stopped, so that it is not known how it is told.

@@ -16,6 +16,9 @@ mod bsd {
     use std::process::{Command, ExitCode};
     use std::time::{Duration, Instant};
 
+    /// The exit status of a test that cannot run here, and says why.
+    pub(crate) const SKIPPED: i32 = 77;
+
     /// For one test, on an emulated machine.
     const LIMIT: Duration = Duration::from_secs(120);
 
@@ -51,7 +54,7 @@ mod bsd {
             let start = Instant::now();
             count += 1;
             match one(name) {
-                Ok(()) => println!("ok ({:.2} s)", start.elapsed().as_secs_f32()),
+                Ok(how) => println!("{how} ({:.2} s)", start.elapsed().as_secs_f32()),
                 Err(why) => {
                     println!("FAILED: {why}");
                     failed.push(*name);
@@ -66,7 +69,7 @@ mod bsd {
         if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
     }
 
-    fn one(name: &str) -> Result<(), String> {
+    fn one(name: &str) -> Result<&'static str, String> {
         let this = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut child = Command::new(this)
             .args(["--one", name])
@@ -76,7 +79,8 @@ mod bsd {
         let start = Instant::now();
         let result = loop {
             match child.try_wait().map_err(|e| e.to_string())? {
-                Some(status) if status.success() => break Ok(()),
+                Some(status) if status.success() => break Ok("ok"),
+                Some(status) if status.code() == Some(SKIPPED) => break Ok("skipped"),
                 Some(status) => break Err(format!("{status} (signal {:?})", status.signal())),
                 None if start.elapsed() > LIMIT => break Err("time limit".into()),
                 None => std::thread::sleep(Duration::from_millis(5)),

@@ -227,3 +227,17 @@ pub(crate) fn become_reaper() {
         unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
     assert_eq!(result, 0);
 }
+
+/// A process that was given to this one at its parent's death: waits for its end.
+pub(crate) fn reap(pid: Pid) -> i32 {
+    let mut status = 0;
+    // SAFETY: the status is valid for a write.
+    assert_eq!(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }, pid.as_raw());
+    status
+}
+
+/// This test cannot run here.
+pub(crate) fn skip(why: &str) -> ! {
+    println!("SKIPPED: {why}");
+    std::process::exit(super::SKIPPED);
+}

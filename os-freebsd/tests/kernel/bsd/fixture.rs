@@ -1,5 +1,7 @@
 //! The programs that are traced: modes of the test binary.
 
+mod families;
+
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -294,6 +296,14 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             until_stdin_closes();
             0
         }
+        "fork-no-status" => families::fork_no_status(),
+        "pdfork-watched" => families::pdfork_watched(),
+        "pdfork-closed" => families::pdfork_closed(),
+        "pdfork-left" => families::pdfork_left(false),
+        "pdfork-daemon" => families::pdfork_left(true),
+        "stop-itself" => families::stop_itself(),
+        "ignoring" => families::ignoring(),
+        "tracer" => families::tracer(&args[1..]),
         "registers" => registers(),
         "memory" => memory(),
         mode => panic!("no fixture {mode:?}"),

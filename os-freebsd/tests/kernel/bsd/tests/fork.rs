@@ -1,6 +1,6 @@
 //! New processes, however they are made.
 
-use trapline_core::EventFlags;
+use trapline_core::{Event, EventFlags, Half};
 
 use crate::bsd::driver::*;
 
@@ -58,6 +58,43 @@ pub(super) fn lost_report() {
         }
     }
     println!("{reported} forks reported, {lost} children without, {none} not forked");
+}
+
+/// The same through the engine: each child comes once, with its parent or without.
+pub(super) fn lost_report_told() {
+    let (mut whole, mut alone) = (0, 0);
+    for round in 0..400 {
+        if whole > 5 && alone > 5 {
+            break;
+        }
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let spins = (round % 60 * 500).to_string();
+        let pid = tracer.spawn(fixture(&["fork-exit", &spins])).unwrap().pid;
+        let (mut children, mut ended) = (Vec::new(), Vec::new());
+        while let Some(event) = tracer.wait().unwrap() {
+            match &event {
+                Event::Forked(fork) => {
+                    children.push(fork.child_pid);
+                    assert!(fork.parent_pid.is_none_or(|parent| parent == pid));
+                    match fork.parent {
+                        Half::Stopped(_) => whole += 1,
+                        Half::Gone => alone += 1,
+                        Half::LetGo => panic!("{fork:?}"),
+                    }
+                }
+                Event::Exited { pid, .. } => ended.push(*pid),
+                _ => {}
+            }
+            resume(&mut tracer, event);
+        }
+        assert!(children.len() < 2, "{children:?}");
+        children.push(pid);
+        children.sort();
+        ended.sort();
+        assert_eq!(children, ended);
+    }
+    println!("{whole} with their parents, {alone} without");
+    assert!(whole > 5 && alone > 5, "{whole}, {alone}");
 }
 
 /// A SIGCHLD that the program ignores may go unreported, or not.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{Patience, RawKind, RawReason, Run, TrapOrigin, Waited};
-use trapline_core::{Backend, EventFlags, ExitStatus, Pid, Signal};
+use trapline_core::{Backend, Error, EventFlags, ExitStatus, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
 
 use crate::bsd::driver::*;
@@ -245,4 +245,30 @@ pub(super) fn kill_running() {
         go(&mut b, &stop); // LWPs on their way out
     }
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// There is no job control of a traced process: a stop signal is told, passed on, and forgotten.
+pub(super) fn stop_signals_do_nothing() {
+    let mut b = FreeBsd::open().unwrap();
+    let mut stop = start(&mut b, &["stop-itself"], EventFlags::PROCESS);
+    assert!(matches!(b.listen(thread(&stop)), Err(Error::Unsupported { on: "FreeBSD", .. })));
+    let mut seen = Vec::new();
+    let begin = Instant::now();
+    while let RawKind::Stop(_) = stop.kind {
+        seen.extend(signal(&stop));
+        go(&mut b, &stop);
+        stop = next(&mut b);
+    }
+    assert_eq!(stop.kind, RawKind::Ended(ExitStatus::Code(5)));
+    // Those of the terminal are dropped in an orphaned process group.
+    assert!(seen.contains(&Signal::STOP), "{seen:?}");
+    assert!(seen.iter().all(|signal| signal.stops()), "{seen:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+/// A signal that the program ignores may go unreported, and is not delivered either.
+pub(super) fn ignored_signals() {
+    let lists = traced(&["ignoring"], EventFlags::PROCESS);
+    let list: Vec<_> = lists[0].iter().filter(|text| *text != "SIGUSR1").collect();
+    assert_eq!(list, ["exec", "exit status 3"]);
 }

@@ -183,3 +183,67 @@ pub(super) fn attach_refused() {
     assert!(attach(&mut b, talk.pid.as_raw()).is_gone());
     talk.child.wait().unwrap();
 }
+
+/// A process that a signal had stopped before is run by the attach, as the kernel has it.
+pub(super) fn attach_stopped() {
+    let mut b = FreeBsd::open().unwrap();
+    for round in 0..4 {
+        let (talk, _) = Talk::new(&["sleep"]);
+        let pid = talk.pid.as_raw();
+        kill(pid, libc::SIGSTOP);
+        let mut status = 0;
+        // SAFETY: the status is valid for a write.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
+        assert!(libc::WIFSTOPPED(status));
+        b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
+        let stop = next(&mut b);
+        assert_eq!(reason(&stop), RawReason::Paused, "round {round}");
+        if round % 2 == 0 {
+            go(&mut b, &stop);
+            assert_eq!(b.wait(Patience::Brief).unwrap(), Waited::Nothing, "no stop is left");
+            b.interrupt(thread(&stop)).unwrap();
+            let stop = next(&mut b);
+            assert_eq!(reason(&stop), RawReason::Paused);
+            b.detach(thread(&stop), None).unwrap();
+        } else {
+            b.detach(thread(&stop), None).unwrap();
+        }
+        assert_eq!(talk.finish().1, Some(8));
+    }
+}
+
+/// std waits for a child whose exec has failed; a signal stops that, as it is traced, and std takes
+/// the stop for its end.
+pub(super) fn failed_exec_under_signals() {
+    become_reaper();
+    let mut b = FreeBsd::open().unwrap();
+    for round in 0..25_u32 {
+        let mut command = Command::new("/nowhere/to/be/found");
+        // SAFETY: system calls alone.
+        unsafe {
+            command.pre_exec(move || {
+                let target = libc::getpid();
+                if libc::fork() == 0 {
+                    // The program ends, or is given to another parent.
+                    for _ in 0..400 {
+                        libc::kill(target, libc::SIGCONT);
+                        libc::usleep(20 + round * 5);
+                    }
+                    libc::_exit(0);
+                }
+                Ok(())
+            })
+        };
+        match b.spawn(command, setup(EventFlags::PROCESS)) {
+            Err(Error::Spawn(error)) => assert_eq!(error.kind(), ErrorKind::NotFound),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(b.wait(Patience::Poll).unwrap(), Waited::NoTracees);
+    }
+    // Nobody is left but those that have sent the signals.
+    let mut status = 0;
+    // SAFETY: the status is valid for a write.
+    while unsafe { libc::waitpid(-1, &mut status, 0) } > 0 {
+        assert_eq!(status, 0);
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{Patience, RawKind, RawReason, Waited, Wake};
-use trapline_core::{Backend, EventFlags, ExitStatus};
+use trapline_core::{Backend, Event, EventFlags, ExitStatus, Pid};
 use trapline_os_freebsd::FreeBsd;
 
 use crate::bsd::driver::*;
@@ -110,6 +110,26 @@ pub(super) fn sigchld_ignored() {
         assert_eq!(run_out(&mut b), ExitStatus::Code(5));
         assert!(begin.elapsed() < Duration::from_millis(500), "by notice, not by the net");
     }
+}
+
+/// Such a host, unless it is their reaper, takes the zombies of its tracees' children away from
+/// their real parents; the tracer sees it all.
+pub(super) fn sigchld_ignored_and_real_parents() {
+    // SAFETY: no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let pid = tracer.spawn(fixture(&["fork-no-status"])).unwrap().pid;
+    let mut ends = Vec::new();
+    while let Some(event) = tracer.wait().unwrap() {
+        if let Event::Exited { pid: ended, status, real_parent } = &event {
+            let us = Pid::from_raw(std::process::id() as i32);
+            let parent = if *ended == pid { us } else { pid };
+            assert_eq!(*real_parent, Some(parent));
+            ends.push(*status);
+        }
+        resume(&mut tracer, event);
+    }
+    assert_eq!(ends, [ExitStatus::Code(3), ExitStatus::Code(9)]);
 }
 
 /// With SA_NOCLDSTOP there is no SIGCHLD for stops, before or after the back end was made.
