@@ -291,8 +291,8 @@ impl<'a, R: Rules> World<'a, R> {
     fn finish(&mut self) -> Result<(), String> {
         *self.ambushes.borrow_mut() = 0;
         self.drain()?;
-        // A thread in `vfork` is let go when its child has ended; who is not traced goes on alone.
-        while let Some(tid) = self.untraced_vfork() {
+        // A thread in `vfork` is let go when its child has ended.
+        while let Some(tid) = self.holding_up() {
             self.tell(|| format!("{tid} ends"));
             self.kernel.exit(tid, 3);
             self.news = true;
@@ -328,11 +328,15 @@ impl<'a, R: Rules> World<'a, R> {
         Ok(())
     }
 
-    /// A vfork child that is not traced, and can act.
-    fn untraced_vfork(&self) -> Option<Tid> {
-        let vforked = |life: &Life| matches!(life.made, Some((_, _, ForkKind::Vfork)));
-        let lives = self.ledger.lives.iter().filter(|(_, life)| vforked(life));
-        let mut pids = lives.map(|(&pid, _)| pid).filter(|&pid| !self.kernel.is_traced(pid));
+    /// A vfork child that can act, and holds up one that was let go, or is not traced itself.
+    fn holding_up(&self) -> Option<Tid> {
+        let lives = &self.ledger.lives;
+        let leaves = |pid: Pid| lives.get(&pid).is_some_and(|life| life.let_go);
+        let holds = |pid: Pid, life: &Life| match life.made {
+            Some((maker, _, ForkKind::Vfork)) => leaves(maker) || !self.kernel.is_traced(pid),
+            _ => false,
+        };
+        let mut pids = lives.iter().filter(|&(&pid, life)| holds(pid, life)).map(|(&pid, _)| pid);
         pids.find_map(|pid| self.kernel.threads(pid).into_iter().find(|&t| self.kernel.acts(t)))
     }
 
