@@ -148,12 +148,20 @@ impl Model {
                 }
                 let maker = fork.parent_pid;
                 let starting = fork.kind == ForkKind::Vfork;
-                // A maker that was killed may not have said how.
-                let perhaps_vforked = matches!(fork.parent, Half::Gone);
+                // A maker that was killed may not have said how, nor one whose own stop is late, as it
+                // is on FreeBSD, where the child of a vfork comes first.
+                let perhaps_vforked = !matches!(fork.parent, Half::Stopped(_));
                 // The tracer knew of it before this was told.
                 let let_go = matches!(fork.child, Half::LetGo);
-                let new =
-                    Process { maker, starting, perhaps_vforked, let_go, ..Process::default() };
+                let history = vec![format!("{event:?}")];
+                let new = Process {
+                    maker,
+                    starting,
+                    perhaps_vforked,
+                    let_go,
+                    history,
+                    ..Process::default()
+                };
                 self.begins(fork.child_pid, new);
             }
             Event::ThreadExited { pid, tid } => {

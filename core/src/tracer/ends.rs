@@ -279,6 +279,10 @@ impl<B: Backend> Tracer<B> {
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
         let mut taken = None;
         for process in vanished {
+            if self.table.process(process).released {
+                self.forget_process(process); // the last of its threads were let go
+                continue;
+            }
             taken = self.table.remove_process(process).map(|process| process.pid).or(taken);
         }
         self.queue_held_exits();

@@ -257,7 +257,13 @@ impl<B: Backend> Tracer<B> {
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => self.take(raw)?,
                 Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(()),
+                Waited::NoTracees => {
+                    // By an exec, the thread that was let go was the last one.
+                    if self.table.process(process).released {
+                        self.forget_process(process);
+                    }
+                    return Ok(());
+                }
                 Waited::Nothing => {
                     self.settle_parked()?;
                     let (mut free, mut gone) = (false, true);

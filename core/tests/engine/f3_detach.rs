@@ -197,3 +197,20 @@ both! {
         world.idle();
     }
 }
+
+/// An exec by another thread takes away the one that is let go, and the stop that is let go is
+/// that of the exec.
+#[test]
+fn of_whom_another_thread_of_it_has_execed() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let caller = world.new_thread(pid);
+    world.kernel.signal_thread(world.main(pid), Signal::USR1);
+    let stop = world.stop();
+    world.kernel.exec(caller, "other");
+    world.kernel.die(stop.tid());
+    world.tracer().detach(stop).unwrap();
+    is_free(&world, pid);
+    assert!(world.tracer().is_empty());
+    assert!(world.tracer().wait().unwrap().is_none());
+    world.over();
+}

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason};
 use trapline_core::fake::{Fake, Kernel, Report, Rules};
-use trapline_core::{Pid, Resume, Stopped, Tid, Tracer};
+use trapline_core::{ForkKind, Pid, Resume, Stopped, Tid, Tracer};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Life};
 use crate::path::Path;
 use crate::scenario::{Move, Scenario, User};
 use user::Kept;
@@ -291,6 +291,13 @@ impl<'a, R: Rules> World<'a, R> {
     fn finish(&mut self) -> Result<(), String> {
         *self.ambushes.borrow_mut() = 0;
         self.drain()?;
+        // A thread in `vfork` is let go when its child has ended.
+        while let Some(tid) = self.holding_up() {
+            self.tell(|| format!("{tid} ends"));
+            self.kernel.exit(tid, 3);
+            self.news = true;
+            self.drain()?;
+        }
         let wrong = self.kernel.check_idle(&[]);
         if let Some(wrong) = wrong.first() {
             return Err(wrong.clone());
@@ -319,6 +326,18 @@ impl<'a, R: Rules> World<'a, R> {
             return Err(format!("left over: {:?}", self.kernel.reports()));
         }
         Ok(())
+    }
+
+    /// A vfork child that can act, and holds up one that was let go, or is not traced itself.
+    fn holding_up(&self) -> Option<Tid> {
+        let lives = &self.ledger.lives;
+        let leaves = |pid: Pid| lives.get(&pid).is_some_and(|life| life.let_go);
+        let holds = |pid: Pid, life: &Life| match life.made {
+            Some((maker, _, ForkKind::Vfork)) => leaves(maker) || !self.kernel.is_traced(pid),
+            _ => false,
+        };
+        let mut pids = lives.iter().filter(|&(&pid, life)| holds(pid, life)).map(|(&pid, _)| pid);
+        pids.find_map(|pid| self.kernel.threads(pid).into_iter().find(|&t| self.kernel.acts(t)))
     }
 
     fn drain(&mut self) -> Result<(), String> {
