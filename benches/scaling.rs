@@ -34,16 +34,6 @@ fn among_idle(c: &mut Criterion) {
                 b.iter_custom(|n| worker.run(n));
             });
         }
-        #[cfg(target_os = "linux")]
-        {
-            use common::peer::Among;
-            let mut worker = None;
-            group.bench_function(format!("pete/{n}"), |b| {
-                let make = || Worker::new(move || Among::new(n, cpu), Among::run);
-                let worker = worker.get_or_insert_with(make);
-                b.iter_custom(|n| worker.run(n));
-            });
-        }
         let mut worker = None;
         group.bench_function(format!("trapline/{n}"), |b| {
             let make = || Worker::new(move || Busy::among(n, cpu), Busy::run);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pete::{Ptracer, Restart, Stop, Tracee};
 
 use super::cpu::Pinned;
-use super::tracee::{command, command_with};
+use super::tracee::command;
 use super::{Kind, Loop};
 
 pub struct Pete {
@@ -88,75 +88,6 @@ impl Drop for Pete {
     fn drop(&mut self) {
         // SAFETY: a signal for the group that was made for it.
         unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
-        while let Ok(Some(tracee)) = self.tracer.wait() {
-            let _ = self.tracer.restart(tracee, Restart::Continue);
-        }
-    }
-}
-
-/// Int3 stops of one tracee among others that are idle.
-pub struct Among {
-    tracer: Ptracer,
-    tracee: Option<Tracee>,
-    children: Vec<Child>,
-    _pinned: Pinned,
-}
-
-impl Among {
-    pub fn new(idle: u64, cpu: Option<u32>) -> Self {
-        let pinned = Pinned::new(cpu);
-        let mut tracer = Ptracer::new();
-        *tracer.poll_delay_mut() = Duration::from_nanos(1);
-        let mut among = Among { tracer, tracee: None, children: Vec::new(), _pinned: pinned };
-        if idle > 0 {
-            among.spawn(command_with("idle-processes", idle));
-            among.run_to(|tracee| tracee.pending == Some(pete::Signal::SIGUSR1));
-        }
-        among.spawn(command("int3"));
-        among.run(1);
-        among
-    }
-
-    fn spawn(&mut self, mut command: std::process::Command) {
-        if let Some(mut tracee) = self.tracee.take() {
-            tracee.suppress();
-            self.tracer.restart(tracee, Restart::Continue).expect("restart");
-        }
-        command.process_group(0);
-        self.children.push(self.tracer.spawn(command).expect("spawn"));
-        self.tracee = self.tracer.wait().expect("wait");
-    }
-
-    fn run_to(&mut self, found: impl Fn(&Tracee) -> bool) {
-        let mut tracee = self.tracee.take().expect("the last stop");
-        loop {
-            if matches!(tracee.stop, Stop::SignalDelivery { .. }) {
-                tracee.suppress();
-            }
-            self.tracer.restart(tracee, Restart::Continue).expect("restart");
-            tracee = self.tracer.wait().expect("wait").expect("a tracee");
-            if found(&tracee) {
-                self.tracee = Some(tracee);
-                return;
-            }
-        }
-    }
-
-    pub fn run(&mut self, n: u64) -> Duration {
-        let start = Instant::now();
-        for _ in 0..n {
-            self.run_to(|tracee| tracee.pending == Some(pete::Signal::SIGTRAP));
-        }
-        start.elapsed()
-    }
-}
-
-impl Drop for Among {
-    fn drop(&mut self) {
-        for child in &self.children {
-            // SAFETY: a signal for the group that was made for it.
-            unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
-        }
         while let Ok(Some(tracee)) = self.tracer.wait() {
             let _ = self.tracer.restart(tracee, Restart::Continue);
         }

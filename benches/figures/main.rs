@@ -50,7 +50,7 @@ const KINDS: [&str; 10] = [
 ];
 const TRACERS: [&str; 3] = ["bare", "trapline", "pete"];
 const IDLE: [u64; 5] = [0, 1, 64, 1024, 4096];
-const WAITS: [&str; 4] = ["bare_one", "trapline", "bare_any", "pete"];
+const WAITS: [&str; 3] = ["bare_one", "trapline", "bare_any"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
@@ -130,7 +130,7 @@ fn latency_table(medians: &Medians) {
 /// What is left, a row for each group.
 fn other_tables(medians: &Medians) {
     if let Some(group) = medians.get("idle") {
-        println!("\n| idle tracees | {} |\n|---|---|---|---|---|", WAITS.join(" | "));
+        println!("\n| idle tracees | {} |\n|---|---|---|---|", WAITS.join(" | "));
         for n in IDLE {
             let row = WAITS.map(|wait| time(group.get(&format!("{wait}_{n}"))));
             println!("| {n} | {} |", row.join(" | "));

@@ -77,7 +77,9 @@ impl Drop for Tracees {
         loop {
             let (mut status, options) = (0, libc::__WALL | libc::__WNOTHREAD);
             // SAFETY: writes `status`.
-            if unsafe { libc::wait4(-1, &mut status, options, std::ptr::null_mut()) } == -1 {
+            let pid =
+                unsafe { libc::wait4(-self.pid, &mut status, options, std::ptr::null_mut()) };
+            if pid == -1 {
                 break;
             }
         }
