@@ -75,7 +75,7 @@ pub(super) fn lost_report_told() {
             match &event {
                 Event::Forked(fork) => {
                     children.push(fork.child_pid);
-                    assert!(fork.parent_pid.is_none_or(|parent| parent == pid));
+                    assert_eq!(fork.parent_pid, Some(pid), "there is nobody else");
                     match fork.parent {
                         Half::Stopped(_) => whole += 1,
                         Half::Gone => alone += 1,
