@@ -77,8 +77,7 @@ impl Drop for Tracees {
         loop {
             let (mut status, options) = (0, libc::__WALL | libc::__WNOTHREAD);
             // SAFETY: writes `status`.
-            let pid =
-                unsafe { libc::wait4(-self.pid, &mut status, options, std::ptr::null_mut()) };
+            let pid = unsafe { libc::wait4(-self.pid, &mut status, options, std::ptr::null_mut()) };
             if pid == -1 {
                 break;
             }

@@ -22,7 +22,7 @@ use super::Tracer;
 ///
 /// | | [`LeaveAlone`](Placement::LeaveAlone) | [`ShareCpu`](Placement::ShareCpu) |
 /// |---|---|---|
-/// | one thread that stops often: stepping, system calls, breakpoints | slower, and varies | best: half the time of a stop or less |
+/// | one thread that stops often: stepping, system calls, breakpoints | as the scheduler likes, and varies | best: never across CPUs |
 /// | many tracees that mostly run, such as a build | best: they have all CPUs | slower: all of them share one |
 /// | a tracer that computes long at each stop while others could run | best | slower |
 ///
