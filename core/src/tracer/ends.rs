@@ -175,8 +175,8 @@ impl<B: Backend> Tracer<B> {
         self.early.retain(|(_, makers)| !makers.is_empty());
         // Who was killed, or ended with others, may have been in a fork. Where a process stops as
         // a whole, nobody tells of threads unless asked.
-        let crowd = B::STOP_SCOPE == StopScope::Process
-            || self.table.process(process).threads.len() > 1;
+        let crowd =
+            B::STOP_SCOPE == StopScope::Process || self.table.process(process).threads.len() > 1;
         let killed = matches!(status, ExitStatus::Killed { .. });
         let cut_short = crowd || killed || self.has_lost(pid);
         self.table.process_mut(process).cut_short = cut_short;
