@@ -4,7 +4,7 @@ use std::rc::{Rc, Weak};
 
 use crate::backend::{Patience, Run, StopScope, Waited};
 use crate::error::unless_gone;
-use crate::{Backend, Error, Pid, Result, StopReason, Stopped, Tid};
+use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::table::{Interrupt, Process, Slot, State};
 use super::{Resume, Tracer};
@@ -243,7 +243,7 @@ impl<B: Backend> Tracer<B> {
             match next {
                 Next::Continue => self.resume_stop(stop, Resume::Continue)?,
                 Next::Step => self.resume_stop(stop, Resume::Step)?,
-                Next::Stay => self.stay(stop),
+                Next::Stay => self.stay(stop)?,
             }
         }
         if any_runs && self.table.find_process(pid) == Some(process) {
@@ -253,16 +253,22 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Keeps a thread at rest without a token, with the signal that it has yet to get.
-    fn stay(&mut self, stop: Stopped) {
+    fn stay(&mut self, stop: Stopped) -> Result<()> {
         let kept = match self.table.at(stop.place) {
             Some(slot) => matches!(slot.state, State::Given(_)) && !slot.dead,
             None => false,
         };
         if !kept {
             self.discard(stop);
-            return;
+            return Ok(());
+        }
+        if B::STOP_SCOPE == StopScope::Process {
+            // Not now, but when another one is resumed.
+            let thread = self.table.slot(stop.place.index).thread;
+            unless_gone(self.backend.suspend(thread, true))?;
         }
         let (place, signal) = stop.consume();
+        let signal = signal.or(self.take_deferred(place.index));
         let slot = self.table.slot_mut(place.index);
         if slot.next.is_some() {
             // It was killed, and what came behind its stop is still to be shown.
@@ -272,7 +278,7 @@ impl<B: Backend> Tracer<B> {
                 (None, _) => StopReason::AtRest,
             };
             self.queue(place.index, reason);
-            return;
+            return Ok(());
         }
         slot.state = State::Resting;
         slot.stays = true;
@@ -280,6 +286,13 @@ impl<B: Backend> Tracer<B> {
             slot.kept = signal;
         }
         self.table.revoke(place.index);
+        Ok(())
+    }
+
+    /// A thread that was resumed while the others of its process were not gets a new order; the
+    /// signal that it was to get is still its own.
+    fn take_deferred(&mut self, index: u32) -> Option<Signal> {
+        self.table.slot_mut(index).deferred.take().and_then(|(_, signal)| signal)
     }
 
     /// Runs what came to rest after the halt, since the kernel had held it before.
@@ -332,12 +345,13 @@ impl<B: Backend> Tracer<B> {
             let given = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
             let index = stop.place.index;
             if !any_runs || !self.table.at(stop.place).is_some_and(given) {
-                self.stay(stop);
+                self.stay(stop)?;
                 continue;
             }
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
             let (_, signal) = stop.consume();
+            let signal = signal.or(self.take_deferred(index));
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),

@@ -133,6 +133,51 @@ both! {
         world.idle();
     }
 
+    fn who_was_to_run_stays_after_all<R>() {
+        let (mut world, _, all, stop) = three::<R>();
+        let mut threads = world.tracer().halt(stop).unwrap().threads;
+        let first = threads.remove(0);
+        drop(threads);
+        // Where the process runs as a whole, they wait for the first.
+        for _ in 0..2 {
+            let stop = world.stop_for(StopReason::AtRest);
+            world.go(stop);
+        }
+        let halted = world.tracer().halt(first).unwrap();
+        assert_eq!(tids(&halted), all);
+        let first_alone = |stop: &Stopped| match stop.tid() == all[0] {
+            true => Next::Continue,
+            false => Next::Stay,
+        };
+        world.tracer().resume_halted(halted, first_alone).unwrap();
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert_eq!(all.map(|tid| world.kernel.acts(tid)), [true, false, false]);
+        world.kernel.signal_thread(all[0], Signal::USR1);
+        let stop = world.stop_for(USR1);
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
+    fn who_stays_when_all_did_does_not_run_with_one<R>() {
+        let (mut world, pid, all, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        let runs = stop.tid();
+        world.go(stop);
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert_eq!(all.map(|tid| world.kernel.acts(tid)), all.map(|tid| tid == runs));
+        world.kernel.signal_thread(runs, Signal::USR1);
+        let stop = world.stop_for(USR1);
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        assert!(all_act(&world, all));
+        world.idle();
+    }
+
     fn a_signal_is_not_lost_by_staying<R>() {
         let (mut world, pid, all, stop) = three::<R>();
         let halted = world.tracer().halt(stop).unwrap();
