@@ -34,7 +34,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] for an answer of the kernel that is not expected; no stop is lost by it.
+    /// [`Error::Os`](crate::Error::Os) for an answer of the kernel that is not expected; no stop is lost by it.
     ///
     /// # Platform notes
     ///
