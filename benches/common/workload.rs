@@ -166,11 +166,11 @@ pub fn trace_if_asked(trace: impl FnOnce(Vec<std::ffi::OsString>) -> i32) {
     let Ok(tracer) = std::env::var(TRACER) else { return };
     // SAFETY: there is one thread.
     unsafe { std::env::remove_var(TRACER) };
-    let mut args: Vec<_> = std::env::args_os().collect();
+    let args: Vec<_> = std::env::args_os().collect();
     let status = match tracer.as_str() {
         "trace" => trace(args),
         #[cfg(target_os = "linux")]
-        "bare" => super::bare::tree::follow(args.split_off(1)),
+        "bare" => super::bare::tree::follow(args.into_iter().skip(1).collect()),
         other => panic!("no tracer {other}"),
     };
     std::process::exit(status);

@@ -96,6 +96,7 @@ pub fn worst_wait(tracees: u64, stops: u64) -> u64 {
 
 /// The times from a tracee's signal to its event: the median of those after a millisecond of
 /// silence, and of that after so many microseconds.
+#[cfg(target_os = "linux")]
 pub fn answers(micros: u64) -> Result<(f64, f64), String> {
     let shared = Shared::new(1).map_err(|error| error.to_string())?;
     let mut command = command_with("late", micros);

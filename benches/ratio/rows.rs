@@ -1,5 +1,6 @@
 //! The rows: what is measured, and what it must be.
 
+#[cfg(target_os = "linux")]
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -166,12 +167,14 @@ fn idle_cpu(name: &'static str, length: Length) -> Result<Row, String> {
 }
 
 /// Times from a signal to its event, in pairs: after 1 ms of silence and after 3 s.
+#[cfg(target_os = "linux")]
 struct Silence {
     trapline: Vec<(f64, f64)>,
     bare: Vec<(f64, f64)>,
 }
 
 /// Measured once, for several rows.
+#[cfg(target_os = "linux")]
 fn silence(length: Length) -> Result<&'static Silence, String> {
     static MEASURED: OnceLock<Result<Silence, String>> = OnceLock::new();
     let micros = if length.short { 50_000 } else { 3_000_000 };
@@ -188,6 +191,7 @@ fn silence(length: Length) -> Result<&'static Silence, String> {
 
 /// The answer after a silence beside that of a loop by hand, which blocks and is woken: what the
 /// machine takes to wake up is in both.
+#[cfg(target_os = "linux")]
 fn after_silence(name: &'static str, length: Length) -> Result<Row, String> {
     let silence = silence(length)?;
     let after = |pairs: &[(f64, f64)]| pairs.iter().map(|pair| pair.1).collect::<Vec<_>>();
@@ -196,11 +200,13 @@ fn after_silence(name: &'static str, length: Length) -> Result<Row, String> {
     Ok(Row::new(name, &pairs.collect::<Vec<_>>(), Bound::AtMost(1.25), what))
 }
 
+#[cfg(target_os = "linux")]
 fn silence_costs(name: &'static str, length: Length) -> Result<Row, String> {
     let what = "ns from a signal to its event, trapline, after 3 s of silence / after 1 ms";
     Ok(Row::new(name, &silence(length)?.trapline, Bound::None, what))
 }
 
+#[cfg(target_os = "linux")]
 fn silence_costs_bare(name: &'static str, length: Length) -> Result<Row, String> {
     let what = "the same for a loop by hand: what silence costs the machine";
     Ok(Row::new(name, &silence(length)?.bare, Bound::None, what))
