@@ -13,6 +13,7 @@ use trapline::{Event, EventFlags, Resume};
 
 use crate::common::traced;
 use crate::common::tracee::{command_with, nanos};
+#[cfg(target_os = "linux")]
 use crate::pairs::quantile;
 
 /// Words that tracees have as their standard output.
