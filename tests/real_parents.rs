@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use trapline::{Event, EventFlags, ExitStatus, Pid, Resume, StopReason, Tracer};
+use trapline::{Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopReason, Tracer};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -55,6 +55,7 @@ crate::tests! {
         }
         signal(child, libc::SIGTERM);
         let stop = next_stop(&mut tracer);
+        assert_eq!(stop.reason(), StopReason::Signal(Signal::TERM));
         tracer.resume(stop, Resume::Continue).unwrap();
         std::thread::sleep(Duration::from_millis(150));
         assert!(guardian.try_wait().unwrap().is_none(), "the tracer has not waited yet");

@@ -17,6 +17,7 @@ use trapline_core::backend::{
 };
 use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
+use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
@@ -47,6 +48,10 @@ pub(crate) struct Tracee {
     pub(crate) stray_steps: Vec<i32>,
     /// The LWP whose next report is the exit of a system call that the kernel hid.
     pub(crate) exits: Option<Tid>,
+    /// The signal of the last stop.
+    pub(crate) reported: Option<Reported>,
+    /// Those that are delivered, and will be reported once more.
+    pub(crate) again: Vec<Reported>,
     /// Its debug registers were set.
     pub(crate) watched: bool,
 }
@@ -65,6 +70,8 @@ impl Tracee {
             stepping: Vec::new(),
             stray_steps: Vec::new(),
             exits: None,
+            reported: None,
+            again: Vec::new(),
             watched: false,
         }
     }

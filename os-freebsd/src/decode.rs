@@ -203,16 +203,35 @@ pub(crate) struct Expected {
     pub(crate) attach: bool,
     /// An interrupt that no stop has answered yet.
     pub(crate) wanted: bool,
-    /// How many SIGSTOPs of ours may still come.
-    pub(crate) due: u8,
+    /// How many SIGSTOPs of ours are still to come.
+    due: u8,
+    /// How many more there may be: sent while one was pending, with which it became one unless a
+    /// thread took that just before.
+    perhaps: u8,
+    /// Stops until those would have come.
+    left: u8,
 }
 
+/// Stops of a process within which a SIGSTOP that was sent is reported: few, since a thread takes
+/// it before it returns to its program.
+const SOON: u8 = 16;
+
 impl Expected {
-    /// A SIGSTOP is being sent; one more than were to come, unless one is still pending. Each
-    /// thread can have one on its way to being reported.
-    pub(crate) fn ask(&mut self, more: bool) {
+    /// A SIGSTOP is being sent, and none or one was seen pending just before. Each thread can have
+    /// one on its way to being reported besides.
+    pub(crate) fn ask(&mut self, pending: bool) {
         self.wanted = true;
-        self.due = self.due.saturating_add(u8::from(more));
+        if pending {
+            self.perhaps = self.perhaps.saturating_add(1);
+            self.left = SOON;
+        } else {
+            self.due = self.due.saturating_add(1);
+        }
+    }
+
+    /// Whether a SIGSTOP of ours may still come.
+    pub(crate) fn may_come(&self) -> bool {
+        self.due > 0 || self.perhaps > 0
     }
 
     /// The reason of a stop; `None` for what is left of an interrupt that another stop has
@@ -228,10 +247,17 @@ impl Expected {
             self.due = 1; // the attach's SIGSTOP lost, and is still to come
         }
         let wanted = std::mem::take(&mut self.wanted);
-        if !stopped || self.due == 0 {
+        if !stopped || !self.may_come() {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                self.perhaps = 0;
+            }
             return Some(reason);
         }
-        self.due -= 1;
+        match self.due.checked_sub(1) {
+            Some(due) => self.due = due,
+            None => self.perhaps -= 1,
+        }
         wanted.then_some(RawReason::Paused)
     }
 }

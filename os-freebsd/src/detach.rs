@@ -109,7 +109,7 @@ impl FreeBsd {
             let Some(tracee) = self.tracees.get_mut(&pid) else {
                 return Err(Error::Gone);
             };
-            tracee.expected.ask(true);
+            tracee.expected.ask(false);
             let result = self.kernel.go(Go::Continue, pid, 0);
             self.checked("PT_CONTINUE", found.thread, result)?;
             // Only now, as it wakes nobody while the process is stopped.
@@ -123,7 +123,7 @@ impl FreeBsd {
     fn take_out_reports(&mut self, found: &mut Found) -> Result<()> {
         let pid = found.thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let stops = self.tracees.get(&pid).is_some_and(|tracee| tracee.expected.due > 0);
+            let stops = self.tracees.get(&pid).is_some_and(|tracee| tracee.expected.may_come());
             let mut waiting = Vec::new();
             for tid in self.lwps_of(found.thread)? {
                 let Ok(info) = self.kernel.lwp_info(tid) else { continue };
@@ -238,7 +238,7 @@ impl FreeBsd {
     /// for good. Says whether the process had to be run for that.
     fn take_out_interrupt(&mut self, found: &mut Found) -> Result<bool> {
         let pid = found.thread.pid.as_raw();
-        if self.tracees.get(&pid).is_none_or(|tracee| tracee.expected.due == 0) {
+        if self.tracees.get(&pid).is_none_or(|tracee| !tracee.expected.may_come()) {
             return Ok(false);
         }
         let process = self.kernel.process(pid).ok().flatten();

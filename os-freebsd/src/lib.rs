@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "freebsd")]
+mod again;
 mod attach;
 #[cfg(target_os = "freebsd")]
 mod backend;

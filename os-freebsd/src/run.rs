@@ -46,6 +46,9 @@ impl FreeBsd {
         if let Some(mask) = change {
             self.tell_mask(thread, mask)?;
         }
+        if let Some(signal) = signal {
+            self.delivers(thread, signal);
+        }
         let (go, request) = match run {
             Run::Step => (Go::Step, "PT_STEP"),
             Run::Continue | Run::Syscall => (Go::Continue, "PT_CONTINUE"),
@@ -113,12 +116,11 @@ impl FreeBsd {
         if tracee.expected.attach {
             return Ok(()); // a stop is due
         }
-        // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back. One that is
-        // still pending becomes one with this.
+        // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
         let pending = self.kernel.process(pid.as_raw()).ok().flatten();
         let pending = pending.is_some_and(|process| process.pending.has(SIGSTOP));
         if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
-            tracee.expected.ask(!pending);
+            tracee.expected.ask(pending);
         }
         let result = self.kernel.kill(pid.as_raw(), SIGSTOP);
         self.answered("kill", pid, pid.as_raw(), result)

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 use trapline_core::backend::{
     NewTask, Patience, RawKind, RawReason, RawStop, Thread, TrapOrigin, Waited,
 };
-use trapline_core::{Error, Pid, Result, Tid};
+use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status, hides_syscall_exit};
@@ -296,6 +296,14 @@ impl FreeBsd {
         let Some(tracee) = self.adopt(pid)? else {
             return Ok(None);
         };
+        if tracee.knows(info.tid, info.siginfo) {
+            let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
+            if let Some(signal) = Signal::from_raw(signal) {
+                self.delivers(thread, signal); // the next sleep may be the same
+            }
+            let _ = self.kernel.go(Go::Continue, info.tid.as_raw(), signal);
+            return Ok(None);
+        }
         tracee.seen = true;
         let setup = tracee.setup.take();
         let Some(reason) = tracee.expected.reason(signal, &info) else {

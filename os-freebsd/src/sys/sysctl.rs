@@ -24,6 +24,8 @@ pub(crate) struct Process {
     pub(crate) memory: usize,
     /// The thread sleeps, and no signal ends that.
     pub(crate) uninterruptible: bool,
+    /// The thread sleeps, or is about to, even if it is stopped there.
+    pub(crate) on_sleep_queue: bool,
     /// Pending for the process; in a list of threads, for the thread.
     pub(crate) pending: SignalSet,
 }
@@ -164,6 +166,7 @@ fn process(bytes: &[u8]) -> Process {
         in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
         memory: info.ki_vmspace.addr(),
         uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
+        on_sleep_queue: !info.ki_wchan.is_null(),
         pending: super::ptrace::signals(&info.ki_siglist),
     }
 }
