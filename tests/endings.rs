@@ -72,27 +72,28 @@ crate::tests! {
             std::thread::sleep(Duration::from_micros(700 * round * (round % 5)));
             tracer.kill().unwrap();
             tracer.wait().unwrap();
-            if attached_live {
-                // Nobody but the attached one is left, which is neither stopped nor traced.
-                let until = Instant::now() + Duration::from_secs(20);
-                loop {
-                    let mut left = living_in(own_group());
-                    left.remove(&(std::process::id() as i32));
-                    left.remove(&pid.as_raw());
-                    if left.is_empty() {
-                        break;
-                    }
-                    assert!(Instant::now() < until, "round {round}: {left:?} are left");
-                    std::thread::sleep(Duration::from_millis(2));
+            if !attached_live {
+                let _ = attached.kill();
+                attached.wait().unwrap();
+            }
+            // Nobody but the attached one is left, which is neither stopped nor traced.
+            let until = Instant::now() + Duration::from_secs(20);
+            loop {
+                let mut left = living_in(own_group());
+                left.remove(&(std::process::id() as i32));
+                left.retain(|&one| one != pid.as_raw() || !attached_live);
+                if left.is_empty() {
+                    break;
                 }
+                assert!(Instant::now() < until, "round {round}: {left:?} are left");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if attached_live {
                 assert!(attached.try_wait().unwrap().is_none(), "round {round}");
                 // SAFETY: sends a signal to a process of this test.
                 assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
                 assert_eq!(attached.wait().unwrap().code(), Some(0), "round {round}");
                 lived += 1;
-            } else {
-                let _ = attached.kill();
-                attached.wait().unwrap();
             }
         }
         assert_eq!(lived, if attached_live { 24 } else { 0 });
