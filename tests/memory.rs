@@ -1,6 +1,6 @@
 //! M2, M3: memory and registers.
 
-use trapline::{Error, EventFlags, ExitStatus, Resume};
+use trapline::{Error, EventFlags, ExitStatus, Resume, Signal, StopReason};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -101,6 +101,24 @@ crate::tests! {
             Err(error) => panic!("{error}"),
         }
         tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    // A stop may be told before the thread has left its CPU, which then still has them.
+    fn m3_registers_are_those_of_this_stop() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("counts-in-xmm", &["1000"]));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        for i in 0..1000 {
+            let mut stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Signal(Signal::TRAP));
+            stop.set_signal(None).unwrap();
+            let mut registers = tracer.fp_registers(&stop).unwrap();
+            assert_eq!(registers.xmm[5], i);
+            registers.xmm[5] += 1_000;
+            tracer.set_fp_registers(&stop, &registers).unwrap();
+            tracer.resume(stop, Resume::Continue).unwrap();
+        }
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 }

@@ -17,11 +17,24 @@ const XCR0: std::ops::Range<usize> = 464..472;
 const CARRY: u64 = 1;
 
 impl FreeBsd {
+    /// Has the kernel wait until an LWP has left its CPU.
+    ///
+    /// A stop is reported as soon as the last LWP is marked as suspended, which is before it has
+    /// left its CPU and what is not in its trap frame was saved: the debug registers, the state of
+    /// the FPU, and the bases (`thread_suspend_switch` in `kern_thread.c`, `cpu_switch` in
+    /// `amd64/amd64/cpu_switch.S`). Until then requests read what was saved the time before, and
+    /// what they set is overwritten. The LWP's lock is free only after that, and asking where it
+    /// may run takes that lock.
+    fn settle(&mut self, thread: Thread) {
+        let _ = self.kernel.cpus(Some(thread.tid.as_raw()));
+    }
+
     /// `PT_GETREGS` and, as `struct reg` has none, the two bases.
     pub(crate) fn read_registers(&mut self, thread: Thread) -> Result<Registers> {
         let tid = thread.tid.as_raw();
         let result = self.kernel.registers(tid);
         let regs = self.checked("PT_GETREGS", thread, result)?;
+        self.settle(thread);
         let result = self.kernel.bases(tid);
         let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
         let u = |value: i64| value as u64;
@@ -92,6 +105,7 @@ impl FreeBsd {
         regs.r_ss = i(to.ss);
         let result = self.kernel.set_registers(tid, regs);
         self.checked("PT_SETREGS", thread, result)?;
+        self.settle(thread);
         let result = self.kernel.bases(tid);
         let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
         if fs_base != to.fs_base {
@@ -106,17 +120,20 @@ impl FreeBsd {
     }
 
     pub(crate) fn read_fp_registers(&mut self, thread: Thread) -> Result<FpRegisters> {
+        self.settle(thread);
         let result = self.kernel.fp_registers(thread.tid.as_raw());
         Ok(FpRegisters::from_fxsave(&self.checked("PT_GETFPREGS", thread, result)?))
     }
 
     pub(crate) fn write_fp_registers(&mut self, thread: Thread, to: &FpRegisters) -> Result<()> {
+        self.settle(thread);
         let result = self.kernel.set_fp_registers(thread.tid.as_raw(), to.to_fxsave());
         self.checked("PT_SETFPREGS", thread, result)
     }
 
     pub(crate) fn read_extended_state(&mut self, thread: Thread) -> Result<ExtendedState> {
         let tid = thread.tid.as_raw();
+        self.settle(thread);
         let result = self.kernel.xstate(tid);
         let mut area = self.xstate_answer("PT_GETXSTATE", thread, result)?;
         let result = self.kernel.xstate_info(tid);
@@ -136,6 +153,7 @@ impl FreeBsd {
         thread: Thread,
         to: &ExtendedState,
     ) -> Result<()> {
+        self.settle(thread);
         let result = self.kernel.set_xstate(thread.tid.as_raw(), to.as_bytes());
         self.xstate_answer("PT_SETXSTATE", thread, result)
     }

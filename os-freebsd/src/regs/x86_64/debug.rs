@@ -81,17 +81,6 @@ impl FreeBsd {
         hit
     }
 
-    /// Has the kernel wait until an LWP has left its CPU.
-    ///
-    /// A stop is reported as soon as the last LWP is marked as suspended, which is before it has
-    /// left its CPU and its debug registers were saved (`thread_suspend_switch` in
-    /// `kern_thread.c`, `store_dr` in `cpu_switch.S`). Until then PT_GETDBREGS reads what was saved
-    /// the time before, and what PT_SETDBREGS sets is overwritten. The LWP's lock is free only
-    /// after that, and asking where it may run takes that lock.
-    fn settle(&mut self, thread: Thread) {
-        let _ = self.kernel.cpus(Some(thread.tid.as_raw()));
-    }
-
     fn settled_registers(&mut self, thread: Thread) -> Result<[u64; 8]> {
         let result = self.kernel.debug_registers(thread.tid.as_raw());
         self.checked("PT_GETDBREGS", thread, result)
