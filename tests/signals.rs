@@ -3,7 +3,7 @@
 use trapline::{Error, Event, EventFlags, ExitStatus, Resume, Signal, StopReason, Tracer};
 
 use crate::common::*;
-use crate::fixtures::fixture;
+use crate::fixtures::{fixture, random_pauses, spin_for};
 
 /// Traces to the end; `change` sees each signal stop. Returns the exit status of the program.
 fn with_signals(
@@ -136,5 +136,33 @@ crate::tests! {
             assert_eq!(signal, Signal::TRAP);
         });
         assert_eq!(end, killed_by(Signal::TRAP));
+    }
+
+    // FreeBSD reports one that comes while a thread is about to sleep a second time.
+    fn e8_a_signal_at_the_edge_of_a_sleep_is_told_once() {
+        let (_child, pid) = crate::attach::ready("forward", &["400"]);
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.attach(pid).unwrap();
+        let mut stop = next_stop(&mut tracer);
+        let mut pauses = random_pauses(1, 1_500);
+        let send = |signal: Signal| {
+            // SAFETY: sends a signal to a process of this test.
+            assert_eq!(unsafe { libc::kill(pid.as_raw(), signal.as_raw()) }, 0);
+        };
+        for i in 0..400 {
+            tracer.resume(stop, Resume::Continue).unwrap();
+            if i % 2 == 0 {
+                spin_for(pauses());
+            }
+            send(Signal::USR1);
+            stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1), "{i}");
+        }
+        tracer.resume(stop, Resume::Continue).unwrap();
+        send(Signal::TERM);
+        let stop = next_stop(&mut tracer);
+        assert_eq!(stop.reason(), StopReason::Signal(Signal::TERM));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 }
