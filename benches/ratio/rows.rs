@@ -39,6 +39,8 @@ pub const ALL: &[(&str, Measure)] = &[
     #[cfg(target_os = "linux")]
     ("build_300_files_bare", |name, length| build(name, Tool::Bare, f64::INFINITY, length)),
     #[cfg(target_os = "linux")]
+    ("silence_factor", silence_factor),
+    #[cfg(target_os = "linux")]
     ("stop_after_3s_silence", after_silence),
     #[cfg(target_os = "linux")]
     ("stop_after_3s_over_1ms", silence_costs),
@@ -197,6 +199,20 @@ fn after_silence(name: &'static str, length: Length) -> Result<Row, String> {
     let after = |pairs: &[(f64, f64)]| pairs.iter().map(|pair| pair.1).collect::<Vec<_>>();
     let pairs = after(&silence.bare).into_iter().zip(after(&silence.trapline));
     let what = "ns from a signal after 3 s of silence to its event, trapline / bare";
+    Ok(Row::new(name, &pairs.collect::<Vec<_>>(), Bound::None, what))
+}
+
+/// How many times longer an answer takes after 3 s than after 1 ms. The machine takes its time to
+/// wake up, the loop by hand shows how long; a tracer that polls with longer and longer pauses
+/// would add its own.
+#[cfg(target_os = "linux")]
+fn silence_factor(name: &'static str, length: Length) -> Result<Row, String> {
+    let silence = silence(length)?;
+    let factors =
+        |pairs: &[(f64, f64)]| pairs.iter().map(|pair| pair.1 / pair.0).collect::<Vec<_>>();
+    let pairs = factors(&silence.bare).into_iter().zip(factors(&silence.trapline));
+    let what =
+        "answer after 3 s of silence / after 1 ms: trapline's factor / that of the loop by hand";
     Ok(Row::new(name, &pairs.collect::<Vec<_>>(), Bound::AtMost(1.25), what))
 }
 

@@ -21,6 +21,7 @@
 
 #[cfg(target_os = "freebsd")]
 mod again;
+#[cfg(target_os = "freebsd")]
 mod attach;
 #[cfg(target_os = "freebsd")]
 mod backend;
