@@ -345,14 +345,21 @@ mod tests {
         let own = std::process::id() as i32;
         let parent = std::os::unix::process::parent_id() as i32;
         let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
-        let all = all(&kernel).unwrap();
-        let find = |pid| all.iter().find(|process| process.pid.as_raw() == pid).unwrap();
-        let (ours, theirs) = (find(own), find(child.id() as i32));
+        // It is spawned as soon as its exec can no longer fail, which is before it has its image.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let all = all(&kernel).unwrap();
+            let find = |pid| all.iter().find(|process| process.pid.as_raw() == pid).unwrap();
+            let (ours, theirs) = (find(own), find(child.id() as i32));
+            assert_eq!((ours.parent.as_raw(), theirs.parent.as_raw()), (parent, own));
+            assert!(ours.image.is_some());
+            if theirs.image.is_some() && ours.image != theirs.image {
+                break;
+            }
+            assert!(std::time::Instant::now() < until, "it has no image of its own");
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!((ours.parent.as_raw(), theirs.parent.as_raw()), (parent, own));
-        assert!(ours.image.is_some() && theirs.image.is_some());
-        assert!(ours.image != theirs.image, "it has exec'ed");
         assert_eq!(parent_in(b"7 (a) b) Z 3 4"), None, "it has ended");
         assert_eq!(parent_in(b"7 (a) b) S 0 4"), None, "somewhere else");
         assert_eq!(parent_in(b"7 (a) b) S 3 4"), Some(3));
