@@ -1,0 +1,78 @@
+//! What a back end is asked with.
+
+use std::time::Instant;
+
+use crate::{EventFlags, Pid, Tid};
+
+/// What one stop stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopScope {
+    /// One thread; the others run on (Linux).
+    Thread,
+    /// All threads of the process (FreeBSD).
+    Process,
+}
+
+/// A thread and its process, as requests name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Thread {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+}
+
+/// What the kernel is told about a tracee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Setup {
+    /// What to report. A back end may report more, where the kernel can change it only at a stop.
+    pub flags: EventFlags,
+    /// What becomes of it when the tracer ends.
+    pub ending: Ending,
+}
+
+/// What becomes of a tracee when its tracer is dropped, or ends in any other way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It is killed: the default for what was spawned.
+    Kill,
+    /// It is let go and lives on: the default for what was attached to.
+    ///
+    /// # Platform notes
+    ///
+    /// When the tracer is *killed*, FreeBSD decides for all tracees by the sysctl
+    /// `kern.kill_on_debugger_exit`.
+    Detach,
+}
+
+/// How long a wait may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all.
+    Poll,
+    /// About a millisecond: the engine expects something, and must look after something else if
+    /// it does not come.
+    Brief,
+    /// Until something happens, or this moment has come.
+    Until(Instant),
+    /// Until something happens.
+    Block,
+}
+
+/// What runs when a thread is resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Run {
+    /// Until the next event.
+    Continue,
+    /// One instruction.
+    Step,
+    /// Until the next event or the next entry or exit of a system call.
+    Syscall,
+}
+
+/// Ends a blocked wait.
+pub trait Wake: Send + Sync {
+    /// May be called from any thread and any signal handler: it does nothing that is not
+    /// async-signal-safe.
+    fn wake(&self);
+}
