@@ -1,6 +1,8 @@
 //! E7: event flags belong to the process, work under plain continue, and can change at any stop.
 
-use trapline::{Error, Event, EventFlags, Pid, Resume, StopReason};
+use std::collections::BTreeSet;
+
+use trapline::{Error, Event, EventFlags, Next, Pid, Resume, StopReason, Stopped};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -130,6 +132,69 @@ crate::tests! {
         tracer.detach_process(pid).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    // Only a stopped thread can be told: one stop of them all tells them all.
+    fn e7_a_halt_makes_flags_hold_for_threads_that_run() {
+        let (mut child, pid) = crate::attach::ready("spin", &["4"]);
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.attach(pid).unwrap();
+        let stop = next_stop(&mut tracer);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        tracer.set_events(pid, EventFlags::SYSCALL).unwrap();
+        tracer.interrupt(pid).unwrap();
+        let mut stop = next_stop(&mut tracer);
+        let halted = tracer.halt(stop).unwrap();
+        let mut silent: BTreeSet<_> = halted.threads.iter().map(Stopped::tid).collect();
+        assert_eq!(silent.len(), 4);
+        tracer.resume_halted(halted, |_| Next::Continue).unwrap();
+        let mut stops = 0;
+        while !silent.is_empty() {
+            stop = next_stop(&mut tracer);
+            let call = [StopReason::SyscallEntry, StopReason::SyscallExit];
+            assert!(call.contains(&stop.reason()), "{stop:?}");
+            silent.remove(&stop.tid());
+            stops += 1;
+            assert!(stops < 20_000, "{silent:?} make calls in silence");
+            tracer.resume(stop, Resume::Continue).unwrap();
+        }
+        tracer.detach_process(pid).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    // The kernel refuses to be told of threads that run, and is told when they have stopped.
+    fn e7_flags_that_change_all_the_time_lose_nothing() {
+        let extra = [EventFlags::THREAD, EventFlags::EXIT, EventFlags::SYSCALL];
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("thread-storm", &["12"])).unwrap();
+        let mut log = Log::default();
+        let mut turn = 0_usize;
+        let mut seen = [0; 3];
+        while !tracer.is_empty() {
+            turn += 1;
+            let sets = (0..3).filter(|&bit| turn / 7 >> bit & 1 != 0);
+            let flags = sets.fold(EventFlags::PROCESS, |flags, bit| flags | extra[bit]);
+            // Of all processes, whose threads run for the most part.
+            for pid in tracer.processes().collect::<Vec<_>>() {
+                tracer.set_events(pid, flags).unwrap();
+                assert_eq!(tracer.events(pid).unwrap(), flags);
+            }
+            let Some(event) = tracer.wait().unwrap() else { break };
+            if let Event::Stopped(stop) = &event {
+                match stop.reason() {
+                    StopReason::ThreadStarted => seen[0] += 1,
+                    StopReason::ThreadExiting => seen[1] += 1,
+                    StopReason::SyscallEntry | StopReason::SyscallExit => seen[2] += 1,
+                    _ => {}
+                }
+            }
+            log.add(&event);
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+        assert_eq!(log.count("fork") + log.count("vfork P"), 12);
+        assert_eq!((log.count("exec"), log.count("exit 0 of")), (13, 13));
+        assert!(seen.iter().all(|&times| times > 0), "{seen:?}");
     }
 
     // Where the kernel reports it, inside of the call or behind it, is its own affair.

@@ -1,9 +1,10 @@
-//! W1, W2: whatever the program that traces does with SIGCHLD.
+//! W1, W2, F4: whatever the program that traces does with SIGCHLD.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use trapline::{EventFlags, Tracer};
+use trapline::{Event, EventFlags, Pid, Resume, Signal, StopReason, Tracer};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -82,6 +83,42 @@ crate::tests! {
             assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()), 0);
         }
         works(&mut tracer(EventFlags::PROCESS));
+    }
+
+    // Its tracees' ends come to it first all the same, and then go to their real parents.
+    fn f4_real_parents_of_the_tracees_of_any_host() {
+        for (handler, flags, _) in WAYS {
+            child_signal(handler, flags);
+            let mut parent = plain(sh("sleep 1000 & echo $!; wait $! 2>/dev/null; echo $?"));
+            let mut parent = parent.stdout(Stdio::piped()).spawn().unwrap();
+            let mut said = BufReader::new(parent.stdout.take().unwrap()).lines();
+            let pid = Pid::from_raw(said.next().unwrap().unwrap().parse().unwrap());
+            let parent_pid = Pid::from_raw(parent.id() as i32);
+            let mut tracer = tracer(EventFlags::PROCESS);
+            tracer.attach(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!(tracer.process(pid).unwrap().real_parent, Some(parent_pid));
+            tracer.resume(stop, Resume::Continue).unwrap();
+            // SAFETY: sends a signal to a process of this test.
+            assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
+            // It may have been attached to before its exec.
+            let mut reason = StopReason::Started;
+            while reason != StopReason::Signal(Signal::TERM) {
+                let stop = next_stop(&mut tracer);
+                reason = stop.reason();
+                tracer.resume(stop, Resume::Continue).unwrap();
+            }
+            match tracer.wait().unwrap() {
+                Some(Event::Exited { pid: ended, status, real_parent }) => {
+                    assert_eq!((ended, status), (pid, killed_by(Signal::TERM)));
+                    assert_eq!(real_parent, Some(parent_pid));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(tracer.wait().unwrap().is_none());
+            assert_eq!(said.next().unwrap().unwrap(), "143", "what the shell's wait said");
+            let _ = parent.wait(); // its own end is lost to some of these hosts
+        }
     }
 
     // A real parent that ignores SIGCHLD gets no zombie; not from the tracer either, but for

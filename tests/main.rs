@@ -46,6 +46,7 @@ mod signals;
 mod spawn;
 mod threads;
 mod timing;
+mod untraced;
 mod vfork;
 mod waiting;
 mod watch;
@@ -85,6 +86,7 @@ fn main() {
         ("spawn", spawn::TESTS),
         ("timing", timing::TESTS),
         ("threads", threads::TESTS),
+        ("untraced", untraced::TESTS),
         ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),
         ("watch", watch::TESTS),

@@ -39,7 +39,9 @@ pub enum Error {
     ///
     /// # Platform notes
     ///
-    /// Linux; not while there is a waker. On FreeBSD the end is seen all the same.
+    /// Linux; not while there is a waker. On FreeBSD the end is seen all the same. Linux also: a
+    /// thread that the process had made with `CLONE_UNTRACED` has exec'ed, and so nobody traces it
+    /// any more.
     #[error("process {pid} was waited for by another part of this program")]
     Taken {
         /// The process; one of them, if there are several.
