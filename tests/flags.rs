@@ -173,7 +173,7 @@ crate::tests! {
         let mut seen = [0; 3];
         while !tracer.is_empty() {
             turn += 1;
-            let sets = (0..3).filter(|&bit| turn / 7 >> bit & 1 != 0);
+            let sets = (0..3).filter(|&bit| ((turn / 7) >> bit) & 1 != 0);
             let flags = sets.fold(EventFlags::PROCESS, |flags, bit| flags | extra[bit]);
             // Of all processes, whose threads run for the most part.
             for pid in tracer.processes().collect::<Vec<_>>() {
