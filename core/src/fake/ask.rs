@@ -1,7 +1,7 @@
 //! Questions.
 
-use crate::backend::{Listed, NewTask, RawReason, Thread, TrapOrigin};
-use crate::{Error, Pid, Result, SignalInfo, Syscall, Tid};
+use crate::backend::{Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
+use crate::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, Tid};
 
 use super::model::{Held, Model, Process, State, Stop, Task};
 
@@ -12,6 +12,16 @@ impl Model {
             State::Stopped(stop) => Ok(stop.clone()),
             // With process scope a thread may be at rest for another one's stop.
             _ => Err(Error::NotStopped),
+        }
+    }
+
+    /// An event's message can be an exit code only if the kernel was told to report exits; so
+    /// whoever asks has to know whether it was.
+    pub(super) fn check_told(&mut self, thread: Thread, setup: Setup) {
+        let told = self.tasks.get(&thread.tid).and_then(|task| task.setup);
+        let exits = |setup: Setup| setup.flags.contains(EventFlags::EXIT);
+        if told.is_some_and(exits) && !exits(setup) {
+            self.violation(format!("thread {} is asked as if it did not report exits", thread.tid));
         }
     }
 

@@ -334,15 +334,19 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("set_up", thread.tid.as_raw(), |model| model.set_up(thread, setup))
     }
 
-    fn new_task(&mut self, parent: Thread, _: Setup) -> Result<NewTask> {
+    fn new_task(&mut self, parent: Thread, setup: Setup) -> Result<NewTask> {
         self.call("new_task", parent.tid.as_raw(), |model| {
+            model.check_told(parent, setup);
             let task = model.new_task(parent)?;
             Ok(model.mix_up(task))
         })
     }
 
-    fn former_tid(&mut self, thread: Thread, _: Setup) -> Result<Tid> {
-        self.call("former_tid", thread.tid.as_raw(), |model| model.former_tid(thread))
+    fn former_tid(&mut self, thread: Thread, setup: Setup) -> Result<Tid> {
+        self.call("former_tid", thread.tid.as_raw(), |model| {
+            model.check_told(thread, setup);
+            model.former_tid(thread)
+        })
     }
 
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {

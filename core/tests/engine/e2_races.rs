@@ -8,7 +8,7 @@ use crate::common::*;
 
 both! {
     fn two_threads_fork_at_the_same_time<R>() {
-        for children_first in [false, true] {
+        for (children_first, main_first) in [(false, false), (true, false), (true, true)] {
             let mut world = World::<R>::patient(EventFlags::PROCESS);
             let pid = world.attach();
             let (main, other) = (world.main(pid), world.new_thread(pid));
@@ -18,15 +18,15 @@ both! {
                 world.kernel.hold(main);
                 world.kernel.hold(other);
                 assert!(world.tracer().try_wait().unwrap().is_none());
-                // Crosswise: the later child's parent first.
-                world.kernel.release(other);
+                // One parent after the other, in either order.
+                world.kernel.release(if main_first { main } else { other });
             }
             let mut made = Vec::new();
             for _ in 0..2 {
                 let fork = world.forked();
                 made.push((fork.parent_tid.unwrap(), fork.child_pid));
                 world.go(fork);
-                world.kernel.release(main);
+                world.kernel.release(if main_first { other } else { main });
             }
             made.sort();
             assert_eq!(made, [(main, by_main), (other, by_other)]);

@@ -285,6 +285,22 @@ fn an_exit_code_is_no_pid() {
     world.idle();
 }
 
+/// Linux takes it on to its exit stop, which is shown behind the one that it was killed in.
+#[test]
+fn the_exit_stop_of_one_killed_in_a_stop() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(THREADS | EventFlags::EXIT);
+    world.kernel.signal(pid, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.kill(pid);
+    assert!(world.tracer().try_wait().unwrap().is_none(), "a token is out");
+    assert!(world.tracer().registers(&stop).is_ok());
+    world.go(stop);
+    let exiting = world.stop_for(StopReason::ThreadExiting);
+    world.go(exiting);
+    ends(&mut world, pid);
+    assert_eq!(world.kernel.delivered(pid, Signal::USR1), 0);
+}
+
 #[test]
 fn in_a_group_stop() {
     for listening in [false, true] {

@@ -114,6 +114,28 @@ both! {
         world.idle();
     }
 
+    fn what_the_kernel_was_told_counts_until_it_is_told_otherwise<R>() {
+        // The flags change while threads run, that go on to report what the kernel was told; the
+        // model checks that events are asked for by that.
+        for other_execs in [false, true] {
+            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS | EventFlags::EXIT);
+            let (main, other) = (world.main(pid), world.new_thread(pid));
+            world.tracer().set_events(pid, EventFlags::PROCESS).unwrap();
+            let child = world.kernel.fork(main, ForkKind::Fork);
+            let fork = world.forked();
+            assert_eq!((fork.parent_tid, fork.child_pid), (Some(main), child));
+            world.go(fork);
+            world.kernel.exec(if other_execs { other } else { main }, "new");
+            let stop = world.stop();
+            assert!(matches!(stop.reason(), StopReason::Execed { .. }), "{stop:?}");
+            world.go(stop);
+            world.kernel.exec(world.main(child), "new");
+            let stop = world.stop_for(StopReason::Execed { former_tid: None });
+            world.go(stop);
+            world.idle();
+        }
+    }
+
     fn of_what_is_not_traced<R>() {
         let mut world = World::<R>::new(EventFlags::PROCESS);
         let pid = world.kernel.start();
