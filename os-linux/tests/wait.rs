@@ -329,11 +329,20 @@ fn role() {
     }
 }
 
-/// E7: exit stops come with the option, and no longer without it.
+/// E7: exit stops come with the option, and no longer without it; a thread that runs has none set.
 #[test]
 fn e7_options_are_set_at_a_stop() {
     within(20, || {
         let mut linux = Linux::open().unwrap();
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000");
+        let spawned = start(&mut linux, sleep, KILL);
+        let thread = thread_of(spawned.pid);
+        go(&mut linux, thread);
+        let refused = linux.set_up(thread, KILL);
+        assert!(matches!(refused, Err(Error::Gone | Error::Os { .. })), "{refused:?}");
+        linux.kill(spawned.pid, None).unwrap();
+        assert!(matches!(next(&mut linux).kind, RawKind::Ended(_)));
         let mut with_exit = KILL;
         with_exit.flags |= EventFlags::EXIT;
         for (first, then, stops) in [(KILL, with_exit, 1), (with_exit, KILL, 0)] {
