@@ -1,6 +1,8 @@
 //! E1, E2, F1: every new process once, with both halves.
 
-use trapline::{Event, EventFlags, ExitStatus, FollowFork, ForkKind, Half, Resume, StopReason};
+use trapline::{
+    Error, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Half, Resume, Signal, StopReason,
+};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -144,6 +146,56 @@ crate::tests! {
         assert_eq!(log.count("exec"), 3);
         assert_eq!(log.count("fork"), 0);
         assert_eq!(log.count("exit"), 3);
+    }
+
+    // Every other child is killed at its first stop and its token kept, until the next one with
+    // its number is there: the old token has no power over that.
+    fn e2_a_number_that_is_used_again() {
+        if !cfg!(target_os = "linux") {
+            skip("only Linux lets a program choose a number");
+        }
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let parent = tracer.spawn(fixture("same-number", &["12"])).unwrap().pid;
+        let (mut number, mut forks, mut old) = (None, 0, None);
+        let mut ends = Vec::new();
+        while let Some(event) = tracer.wait().unwrap() {
+            match event {
+                Event::Forked(fork) => {
+                    let (Half::Stopped(maker), Half::Stopped(child)) = (fork.parent, fork.child)
+                    else {
+                        panic!("both halves")
+                    };
+                    assert_eq!(*number.get_or_insert(child.pid()), child.pid());
+                    if let Some(old) = old.take() {
+                        assert!(matches!(tracer.registers(&old), Err(Error::Gone)));
+                        tracer.resume(old, Resume::Continue).unwrap();
+                    }
+                    assert!(tracer.registers(&child).is_ok(), "it has not run");
+                    if forks % 2 == 0 && forks < 10 {
+                        tracer.kill(child.pid()).unwrap();
+                        old = Some(child);
+                    } else {
+                        tracer.resume(child, Resume::Continue).unwrap();
+                    }
+                    forks += 1;
+                    tracer.resume(maker, Resume::Continue).unwrap();
+                }
+                Event::Exited { pid, status: ExitStatus::Code(77), .. } if pid == parent => {
+                    skip("numbers of processes cannot be chosen here");
+                }
+                Event::Exited { pid, status, .. } => ends.push((pid, status)),
+                event => tracer.resume(event, Resume::Continue).unwrap(),
+            }
+        }
+        let number = number.unwrap();
+        let mut expected: Vec<_> = (0..12)
+            .map(|i| match i % 2 {
+                0 if i < 10 => (number, killed_by(Signal::KILL)),
+                _ => (number, ExitStatus::Code(20 + i)),
+            })
+            .collect();
+        expected.push((parent, ExitStatus::Code(0)));
+        assert_eq!(ends, expected);
     }
 
     fn e2_killed_children_still_come_once() {
