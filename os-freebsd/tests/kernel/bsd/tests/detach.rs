@@ -49,6 +49,7 @@ pub(super) fn signals_counted() {
 /// Several threads have hit an int3 when one of them is let go: the others run on where it was.
 pub(super) fn breakpoints_of_threads() {
     let mut b = FreeBsd::open().unwrap();
+    let mut crowds = 0;
     for _ in 0..10 {
         let (talk, line) = Talk::new(&["spot", "6"]);
         let spot: u64 = line.parse().unwrap();
@@ -59,12 +60,28 @@ pub(super) fn breakpoints_of_threads() {
         b.write_memory(thread(&stop), spot, Cpu::BREAKPOINT).unwrap();
         go(&mut b, &stop);
         std::thread::sleep(Duration::from_millis(20));
-        let stop = next(&mut b);
         let trap = RawReason::Signal { signal: Signal::TRAP, trap: Some(TrapOrigin::Breakpoint) };
-        assert_eq!(reason(&stop), trap);
+        let mut stop = next(&mut b);
+        // Until another one waits for its turn to report.
+        for _ in 0..100 {
+            assert_eq!(reason(&stop), trap);
+            let mut regs = b.registers(thread(&stop)).unwrap();
+            assert_eq!(regs.rip, spot + 1);
+            Cpu::set_pc(&mut regs, spot);
+            b.set_registers(thread(&stop), &regs).unwrap();
+            let others =
+                b.threads(talk.pid).unwrap().into_iter().filter(|&tid| Some(tid) != stop.tid);
+            let mut infos = others.map(|tid| b.lwp_info(Thread { pid: talk.pid, tid }).unwrap());
+            if infos.any(|info| info.reports || info.pending.contains(Signal::TRAP)) {
+                crowds += 1;
+                break;
+            }
+            drop(infos);
+            b.resume(thread(&stop), Run::Continue, None).unwrap();
+            stop = next(&mut b);
+        }
         b.write_memory(thread(&stop), spot, &code).unwrap();
         let mut regs = b.registers(thread(&stop)).unwrap();
-        assert_eq!(regs.rip, spot + 1);
         Cpu::set_pc(&mut regs, spot);
         b.set_registers(thread(&stop), &regs).unwrap();
         b.detach(thread(&stop), None).unwrap();
@@ -72,6 +89,8 @@ pub(super) fn breakpoints_of_threads() {
         let (handled, code) = talk.finish();
         assert_eq!((handled.as_str(), code), ("0", Some(0)));
     }
+    println!("{crowds} times with traps that were not reported");
+    assert!(crowds > 0);
 }
 
 /// Threads that were to step are let go at the stop of one of them; others have trapped too, or
@@ -133,12 +152,16 @@ pub(super) fn pending_fork() {
             {
                 children.push(pid);
             }
+            if stop.pid != Some(pid) {
+                children.extend(stop.pid); // its own stop tells of it, too
+            }
             if matches!(stop.kind, RawKind::Stop(_)) {
                 go(&mut b, &stop);
             }
             stop = next(&mut b);
         }
         while stop.pid != Some(pid) || !matches!(stop.kind, RawKind::Stop(_)) {
+            children.extend(stop.pid);
             if matches!(stop.kind, RawKind::Stop(_)) {
                 go(&mut b, &stop);
             }
@@ -151,8 +174,12 @@ pub(super) fn pending_fork() {
         // What it was told of is still traced, and is run to its end; then nothing is.
         loop {
             match b.wait(Patience::Block).unwrap() {
-                Waited::Stop(stop) if matches!(stop.kind, RawKind::Stop(_)) => go(&mut b, &stop),
-                Waited::Stop(stop) => assert_ne!(stop.pid, Some(pid), "let go"),
+                Waited::Stop(stop) => {
+                    assert!(children.contains(&stop.pid.unwrap()), "{stop:?} of one to be let go");
+                    if matches!(stop.kind, RawKind::Stop(_)) {
+                        go(&mut b, &stop);
+                    }
+                }
                 Waited::NoTracees => break,
                 other => panic!("{other:?}"),
             }
