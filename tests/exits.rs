@@ -1,6 +1,8 @@
 //! E4: every process ends once; threads begin and end under THREAD.
 
-use trapline::{Event, EventFlags, StopReason};
+use std::time::{Duration, Instant};
+
+use trapline::{Event, EventFlags, ExitStatus, Next, Resume, StopReason, Stopped};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -45,6 +47,40 @@ crate::tests! {
                 &["exec", "exit 21 of us"]
             };
             assert_eq!(events, expected);
+        }
+    }
+
+    // Linux's kernel tells the tracer of its end, and the parent only after that.
+    fn e4_a_process_whose_first_thread_has_ended_is_halted_and_let_go() {
+        for tracer_waits in [true, false] {
+            let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
+            let pid = tracer.spawn(fixture("leader-first", &["1500"])).unwrap().pid;
+            let stop = next_stop(&mut tracer);
+            tracer.resume(stop, Resume::Continue).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::ThreadStarted);
+            let other = stop.tid();
+            tracer.resume(stop, Resume::Continue).unwrap();
+            std::thread::sleep(Duration::from_millis(300)); // it has ended by then
+            tracer.interrupt(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!((stop.tid(), stop.reason()), (other, StopReason::Interrupted));
+            let halted = tracer.halt(stop).unwrap();
+            assert_eq!(halted.threads.iter().map(Stopped::tid).collect::<Vec<_>>(), [other]);
+            assert!(halted.blocked.is_empty());
+            tracer.resume_halted(halted, |_| Next::Continue).unwrap();
+            let begin = Instant::now();
+            tracer.detach_process(pid).unwrap();
+            assert!(begin.elapsed() < Duration::from_millis(800), "{:?}", begin.elapsed());
+            assert!(tracer.is_empty());
+            if tracer_waits && cfg!(target_os = "linux") {
+                assert_eq!(next_exit(&mut tracer), (pid, ExitStatus::Code(21)));
+                assert!(tracer.take_child(pid).is_none());
+            } else {
+                let status = tracer.take_child(pid).unwrap().wait().unwrap();
+                assert_eq!(status.code(), Some(21));
+            }
+            assert!(tracer.wait().unwrap().is_none());
         }
     }
 

@@ -138,7 +138,8 @@ pub trait Backend: Sized {
     fn listen(&mut self, thread: Thread) -> Result<()>;
 
     /// Asks a running thread (or, by scope, its process) to stop with [`RawReason::Paused`]; any
-    /// stop that it makes first takes the place of that one.
+    /// stop that it makes first takes the place of that one. A first thread that has ended before
+    /// the others may be asked, and never answers.
     fn interrupt(&mut self, thread: Thread) -> Result<()>;
 
     /// Keeps one thread of a stopped process from running, or no longer (process scope only).
@@ -295,7 +296,8 @@ pub trait Backend: Sized {
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>>;
 
     /// Whether the kernel holds a running thread where it cannot stop: in `vfork`, in an exec
-    /// that waits for the other threads, in an uninterruptible sleep.
+    /// that waits for the other threads, in an uninterruptible sleep. A first thread that has ended
+    /// before the others is gone.
     fn is_held(&mut self, thread: Thread) -> Result<bool>;
 
     /// The CPUs that a thread may run on, stopped or not; without one, the calling thread.

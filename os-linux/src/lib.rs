@@ -371,8 +371,12 @@ impl Backend for Linux {
     }
 
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
-        // A parent in vfork and an exec that waits for the other threads sleep so too.
-        Ok(process::state(&self.kernel, thread.tid)? == b'D')
+        match process::state(&self.kernel, thread.tid)? {
+            // A first thread that has ended before the others.
+            b'Z' | b'X' => Err(Error::Gone),
+            // A parent in vfork and an exec that waits for the other threads sleep so too.
+            state => Ok(state == b'D'),
+        }
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

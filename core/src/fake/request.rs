@@ -151,6 +151,7 @@ impl Model {
     pub(super) fn interrupt(&mut self, Thread { pid, tid }: Thread) -> Result<()> {
         let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
         let (reported, group_stop) = (process.reported, process.group_stop);
+        let first = process.leader == tid;
         let free = self.acts(tid);
         let by_process = self.by_process();
         let Some(task) = self.tasks.get_mut(&tid) else { return Err(Error::Gone) };
@@ -159,6 +160,8 @@ impl Model {
             return Err(Error::Gone);
         }
         match &task.state {
+            // What is left of a first thread is asked in vain.
+            State::Dead(..) if first && !by_process => {}
             State::Dying | State::Dead(..) => return Err(Error::Gone),
             State::Stopped(stop) if stop.reported => {
                 self.violation(format!("interrupt of thread {tid}, which is stopped"));

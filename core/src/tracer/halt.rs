@@ -42,7 +42,7 @@ pub enum Next {
 }
 
 /// How many brief waits a thread may spend in an uninterruptible sleep before it counts as held.
-const HELD_FOR: u32 = 20;
+pub(super) const HELD_FOR: u32 = 20;
 
 impl<B: Backend> Tracer<B> {
     /// Brings all threads of a stopped process to rest.

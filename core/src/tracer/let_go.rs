@@ -8,6 +8,7 @@ use crate::backend::{
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::halt::HELD_FOR;
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
@@ -35,7 +36,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// On Linux every thread has to be stopped for it, so that a sleeping system call may return
     /// `EINTR` where the kernel does not restart it. A thread that the kernel holds, say in
-    /// `vfork`, is let go by a later wait.
+    /// `vfork`, is let go by a later wait. If the first thread of a process has ended before the
+    /// others, the kernel tells the tracer of the process's end first, and its parent only then: a
+    /// later wait takes it, and of a program that was spawned gives the [`Event::Exited`].
     pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
         let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
         let mut stops = Vec::new();
@@ -248,6 +251,7 @@ impl<B: Backend> Tracer<B> {
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
     /// those that the kernel holds: a later wait meets them.
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
+        let mut looks = 0;
         loop {
             if self.table.find_process(pid) != Some(process)
                 || self.table.process(process).ended.is_some()
@@ -273,12 +277,15 @@ impl<B: Backend> Tracer<B> {
                         gone &= answer.is_none();
                         free |= answer == Some(false);
                     }
-                    if gone && self.table.process(process).released {
-                        // A first thread that ended before the others is not heard of until they
-                        // end, which now is nobody's business.
-                        self.forget_process(process);
+                    // What was killed has an end that a wait finds. What is left of a first thread
+                    // that ended before the others has none until they end.
+                    let shell = gone && self.table.process(process).released;
+                    looks = if shell { looks + 1 } else { 0 };
+                    if looks >= HELD_FOR {
+                        self.leave_shell(process);
+                        return Ok(());
                     }
-                    if !free {
+                    if !free && !shell {
                         return Ok(());
                     }
                 }

@@ -18,6 +18,7 @@ mod placement;
 mod quiet;
 mod readiness;
 mod run;
+mod shell;
 mod signals;
 mod software;
 mod table;
@@ -123,6 +124,8 @@ pub struct Tracer<B: Backend> {
     woken: bool,
     /// Spawned and then detached.
     detached: Vec<std::process::Child>,
+    /// Spawned and then detached, but for a first thread that had ended.
+    shells: Vec<(Pid, Setup)>,
     follow: FollowFork,
     follow_exec: FollowExec,
     flags: EventFlags,
@@ -268,6 +271,7 @@ impl<B: Backend> Builder<B> {
             departed: None,
             woken: false,
             detached: Vec::new(),
+            shells: Vec::new(),
             follow: self.follow,
             follow_exec: self.follow_exec,
             flags: self.flags,

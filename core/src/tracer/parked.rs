@@ -57,6 +57,9 @@ const PASSED_MOST: u32 = 512;
 impl<B: Backend> Tracer<B> {
     /// Keeps a stop or an end of an unknown task until its maker is heard of.
     pub(super) fn park(&mut self, raw: RawStop) -> Result<()> {
+        if self.end_shell(raw) {
+            return Ok(());
+        }
         if let Some(pid) = self.stray(raw) {
             self.strays.retain(|&stray| stray != pid);
             if let (RawKind::Stop(_), Some(tid)) = (raw.kind, raw.tid) {

@@ -323,22 +323,22 @@ impl<B: Backend> Tracer<B> {
         let mut running = self.table.process(process).threads.clone();
         running.retain(|&i| !self.table.slot(i).is_stopped());
         // The first thread, as a user expects; but one that the kernel holds answers only when it
-        // is let go of.
+        // is let go of, and one that has ended before the others never.
         running.sort_by_key(|&i| !self.table.slot(i).first);
-        if running.len() > 1 {
-            let answers = |&i: &u32| {
-                let thread = self.table.slot(i).thread;
-                matches!(self.backend.is_held(thread), Ok(false))
-            };
-            if let Some(at) = running.iter().position(answers) {
-                running.swap(0, at);
-            }
-        }
+        let alone = self.table.process(process).threads.len() == 1;
+        let mut held = Vec::new();
         for index in running {
             let thread = self.table.slot(index).thread;
-            // One that is gone is a first thread that ended before the others.
-            if unless_gone(self.backend.interrupt(thread))?.is_some() {
-                self.table.slot_mut(index).interrupt = Interrupt::Asked;
+            let is_held =
+                if alone { Some(false) } else { unless_gone(self.backend.is_held(thread))? };
+            match is_held {
+                Some(true) => held.push(index),
+                Some(false) if self.ask_to_stop(index)? => return Ok(()),
+                Some(false) | None => {}
+            }
+        }
+        for index in held {
+            if self.ask_to_stop(index)? {
                 return Ok(());
             }
         }
@@ -351,6 +351,16 @@ impl<B: Backend> Tracer<B> {
             self.queue(index, StopReason::Interrupted);
         }
         Ok(())
+    }
+
+    /// Interrupts a thread for the user, unless it is gone.
+    fn ask_to_stop(&mut self, index: u32) -> Result<bool> {
+        let thread = self.table.slot(index).thread;
+        if unless_gone(self.backend.interrupt(thread))?.is_none() {
+            return Ok(false);
+        }
+        self.table.slot_mut(index).interrupt = Interrupt::Asked;
+        Ok(true)
     }
 
     /// The table's index of a process that is traced and has not ended.

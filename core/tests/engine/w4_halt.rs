@@ -387,3 +387,25 @@ fn the_kernels_are_listed_as_blocked() {
     assert!(all_act(&world, all));
     world.idle();
 }
+
+/// What Linux keeps of it takes an interrupt, and never stops.
+#[test]
+fn a_first_thread_that_has_ended_answers_no_interrupt() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.exit_thread(main, 0);
+    world.idle();
+    for next in [Next::Stay, Next::Continue] {
+        // The other one runs at first, and then is at rest.
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        assert_eq!(stop.tid(), other);
+        let halted = world.tracer().halt(stop).unwrap();
+        assert_eq!((tids(&halted), halted.blocked.len()), (vec![other], 0));
+        world.tracer().resume_halted(halted, |_| next).unwrap();
+    }
+    world.idle();
+    world.tracer().detach_process(pid).unwrap();
+    assert!(world.tracer().is_empty());
+    assert!(world.kernel.acts(other));
+}
