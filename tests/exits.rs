@@ -61,7 +61,8 @@ crate::tests! {
             assert_eq!(stop.reason(), StopReason::ThreadStarted);
             let other = stop.tid();
             tracer.resume(stop, Resume::Continue).unwrap();
-            std::thread::sleep(Duration::from_millis(300)); // it has ended by then
+            // It has ended by then, which nobody hears of.
+            assert!(tracer.wait_timeout(Duration::from_millis(300)).unwrap().is_none());
             tracer.interrupt(pid).unwrap();
             let stop = next_stop(&mut tracer);
             assert_eq!((stop.tid(), stop.reason()), (other, StopReason::Interrupted));
