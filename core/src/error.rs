@@ -112,3 +112,13 @@ pub(crate) fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
         Err(error) => Err(error),
     }
 }
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Spawn(source) => source,
+            Error::Os { source, .. } => source,
+            other => std::io::Error::other(other),
+        }
+    }
+}

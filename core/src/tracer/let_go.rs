@@ -1,12 +1,10 @@
-//! Detaching and killing, and what becomes of tracees when the tracer is dropped.
-
-use std::time::{Duration, Instant};
+//! Detaching and killing.
 
 use crate::backend::{
     NO_SLOTS, NewTask, Patience, RawKind, RawReason, Run, StopScope, Thread, Waited,
 };
 use crate::error::unless_gone;
-use crate::{Backend, Ending, Error, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
+use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::halt::HELD_FOR;
 use super::table::{Interrupt, Slot, State};
@@ -15,8 +13,6 @@ use super::{Ready, Side, Tracer};
 
 /// How many brief waits the first stop of a child may take.
 const STRAY_WAITS: u32 = 1000;
-/// How long a dropped tracer waits for what it has killed.
-const DYING_FOR: Duration = Duration::from_secs(5);
 
 impl<B: Backend> Tracer<B> {
     /// Lets the processes of an event (or a token) go, as if they had never been traced: a signal
@@ -30,7 +26,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] for an unexpected answer of the kernel.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel.
     ///
     /// # Platform notes
     ///
@@ -136,7 +132,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] for an unexpected answer of the kernel, for example that this user may not.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel, for example that this user may not.
     pub fn kill(&mut self, pid: Pid) -> Result<()> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
         let threads = &self.table.process(process).threads;
@@ -215,7 +211,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The signal that a stopped thread has yet to get.
-    fn kept_signal(&self, index: u32) -> Option<Signal> {
+    pub(super) fn kept_signal(&self, index: u32) -> Option<Signal> {
         let slot = self.table.slot(index);
         if let Some((_, signal)) = slot.deferred {
             return signal;
@@ -458,46 +454,8 @@ impl<B: Backend> Tracer<B> {
         self.detached.extend(entry.child);
     }
 
-    /// Ends all tracing: what was to be killed is killed and waited for, the rest is let go.
-    fn end(&mut self) {
-        let all: Vec<(u32, Pid)> = self
-            .table
-            .processes()
-            .filter(|(_, p)| p.ended.is_none())
-            .map(|(i, p)| (i, p.pid))
-            .collect();
-        for &(process, pid) in &all {
-            if self.table.find_process(pid) != Some(process) {
-                continue;
-            }
-            // There is nobody left to tell of what fails here.
-            let _ = match self.table.process(process).setup.ending {
-                Ending::Kill => self.kill(pid),
-                Ending::Detach => self.let_go_running(process),
-            };
-        }
-        let until = Instant::now() + DYING_FOR;
-        // Nobody is left for whom a silent parent would be worth waiting for.
-        self.half_patience = Duration::ZERO;
-        while Instant::now() < until {
-            if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
-                break;
-            }
-            match self.backend.wait(Patience::Brief) {
-                Ok(Waited::Stop(raw)) => {
-                    let _ = self.take(raw);
-                }
-                Ok(Waited::NoTracees) | Err(_) => break,
-                Ok(Waited::Nothing | Waited::Woken) => {
-                    let _ = self.settle_parked();
-                }
-            }
-            self.end_stopped();
-        }
-    }
-
     /// Lets a process go that may be running altogether.
-    fn let_go_running(&mut self, process: u32) -> Result<()> {
+    pub(super) fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         self.strip(process)?;
         if self.traced(pid).ok() != Some(process) {
@@ -513,55 +471,5 @@ impl<B: Backend> Tracer<B> {
         self.interrupt_running(process)?;
         self.await_release(pid, process)?;
         self.await_strays()
-    }
-
-    /// Moves on what has stopped while the tracer is ending.
-    fn end_stopped(&mut self) {
-        self.ready.clear();
-        let stopped: Vec<u32> = self
-            .table
-            .processes()
-            .filter(|(_, p)| p.ended.is_none())
-            .flat_map(|(_, p)| p.threads.iter().copied())
-            .filter(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead)
-            .collect();
-        for index in stopped {
-            if self.table.slot(index).dead || !self.table.slot(index).is_stopped() {
-                continue;
-            }
-            let process = self.table.slot(index).process;
-            let _ = match self.table.process(process).setup.ending {
-                Ending::Kill => {
-                    let pid = self.table.process(process).pid;
-                    let _ = self.kill(pid);
-                    self.start(index, crate::backend::Run::Continue, None)
-                }
-                Ending::Detach => self.let_go(index, self.kept_signal(index)),
-            };
-        }
-        let ended: Vec<u32> =
-            self.table.processes().filter(|(_, p)| p.ended.is_some()).map(|(i, _)| i).collect();
-        for process in ended {
-            self.table.remove_process(process);
-        }
-        self.held_exits.clear();
-        self.departed = None;
-    }
-}
-
-impl<B: Backend> Drop for Tracer<B> {
-    fn drop(&mut self) {
-        self.end();
-        self.put_back_tracer();
-    }
-}
-
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Spawn(source) => source,
-            Error::Os { source, .. } => source,
-            other => std::io::Error::other(other),
-        }
     }
 }

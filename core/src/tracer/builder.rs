@@ -1,0 +1,134 @@
+//! What a tracer is made with.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::stopped::Returned;
+use crate::{Backend, EventFlags, InheritDebug, Result};
+
+use super::eager::Eager;
+use super::placement::Placing;
+use super::software::Software;
+use super::table::Table;
+use super::{FollowExec, FollowFork, Placement, Tracer};
+
+/// Makes a [`Tracer`].
+#[must_use]
+pub struct Builder<B> {
+    flags: EventFlags,
+    follow: FollowFork,
+    placement: Placement,
+    follow_exec: FollowExec,
+    half_patience: Duration,
+    inherit: InheritDebug,
+    backend: PhantomData<fn() -> B>,
+}
+
+impl<B: Backend> Default for Builder<B> {
+    fn default() -> Self {
+        Builder {
+            flags: EventFlags::default(),
+            follow: FollowFork::default(),
+            placement: Placement::default(),
+            follow_exec: FollowExec::default(),
+            half_patience: Duration::from_millis(100),
+            inherit: InheritDebug::default(),
+            backend: PhantomData,
+        }
+    }
+}
+
+impl<B: Backend> Builder<B> {
+    /// The events of processes that will be spawned or attached to; default
+    /// [`EventFlags::PROCESS`].
+    pub fn events(mut self, flags: EventFlags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Which side of a fork stays traced; default both.
+    pub fn follow_fork(mut self, follow: FollowFork) -> Self {
+        self.follow = follow;
+        self
+    }
+
+    /// Where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
+    ///
+    /// It holds from the first spawn or attach on, for all tracees and what they make. What is let
+    /// go is put back to the CPUs where it was, or would be, without it, and so is the tracer's
+    /// thread at the tracer's end; not so if the tracer is killed. What moves itself is left
+    /// there. So is a process that was attached to and that the kernel does not let us move
+    /// (Linux: another user's, without `CAP_SYS_NICE`, or one whose cpuset lacks the CPU).
+    ///
+    /// Threads and children that the host makes from the tracer's thread meanwhile inherit its
+    /// CPU.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Whether a process stays traced over an exec; default yes.
+    pub fn follow_exec(mut self, follow: FollowExec) -> Self {
+        self.follow_exec = follow;
+        self
+    }
+
+    /// Who inherits the hardware breakpoints of a process: threads share them in any case, and by
+    /// default children and new images start clear.
+    pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
+        self.inherit = inherit;
+        self
+    }
+
+    /// How long a new process waits for its parent's half of the fork, once nothing else happens,
+    /// before it is reported without. Only a parent that was killed does not report its half.
+    #[doc(hidden)]
+    pub fn half_patience(mut self, patience: Duration) -> Self {
+        self.half_patience = patience;
+        self
+    }
+
+    /// A tracer, for the thread that calls this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) on FreeBSD if this process has another tracer.
+    pub fn build(self) -> Result<Tracer<B>> {
+        Ok(self.build_on(B::open()?))
+    }
+
+    /// A tracer over a back end that is open already.
+    pub fn build_on(self, backend: B) -> Tracer<B> {
+        Tracer {
+            backend,
+            table: Table::default(),
+            ready: VecDeque::new(),
+            returned: Returned::default(),
+            backlog: VecDeque::with_capacity(64),
+            list: Vec::new(),
+            readiness: None,
+            eager: Eager::default(),
+            parked: Vec::new(),
+            awaited: Vec::new(),
+            lost: Vec::new(),
+            early: Vec::new(),
+            strays: Vec::new(),
+            halts: Vec::new(),
+            held_exits: Vec::new(),
+            departed: None,
+            woken: false,
+            detached: Vec::new(),
+            shells: Vec::new(),
+            follow: self.follow,
+            follow_exec: self.follow_exec,
+            flags: self.flags,
+            placing: Placing::new(self.placement),
+            half_patience: self.half_patience,
+            last_breakpoint: 0,
+            inherit: self.inherit,
+            watches: false,
+            software: Software::default(),
+        }
+    }
+}

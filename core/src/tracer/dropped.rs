@@ -1,0 +1,91 @@
+//! What becomes of tracees when their tracer is dropped.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{Patience, Run, Waited};
+use crate::{Backend, Ending, Pid};
+
+use super::Tracer;
+
+/// How long a dropped tracer waits for what it has killed.
+const DYING_FOR: Duration = Duration::from_secs(5);
+
+impl<B: Backend> Drop for Tracer<B> {
+    fn drop(&mut self) {
+        self.end();
+        self.put_back_tracer();
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Ends all tracing: what was to be killed is killed and waited for, the rest is let go.
+    fn end(&mut self) {
+        let all: Vec<(u32, Pid)> = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.ended.is_none())
+            .map(|(i, p)| (i, p.pid))
+            .collect();
+        for &(process, pid) in &all {
+            if self.table.find_process(pid) != Some(process) {
+                continue;
+            }
+            // There is nobody left to tell of what fails here.
+            let _ = match self.table.process(process).setup.ending {
+                Ending::Kill => self.kill(pid),
+                Ending::Detach => self.let_go_running(process),
+            };
+        }
+        let until = Instant::now() + DYING_FOR;
+        // Nobody is left for whom a silent parent would be worth waiting for.
+        self.half_patience = Duration::ZERO;
+        while Instant::now() < until {
+            if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
+                break;
+            }
+            match self.backend.wait(Patience::Brief) {
+                Ok(Waited::Stop(raw)) => {
+                    let _ = self.take(raw);
+                }
+                Ok(Waited::NoTracees) | Err(_) => break,
+                Ok(Waited::Nothing | Waited::Woken) => {
+                    let _ = self.settle_parked();
+                }
+            }
+            self.end_stopped();
+        }
+    }
+
+    /// Moves on what has stopped while the tracer is ending.
+    fn end_stopped(&mut self) {
+        self.ready.clear();
+        let stopped: Vec<u32> = self
+            .table
+            .processes()
+            .filter(|(_, p)| p.ended.is_none())
+            .flat_map(|(_, p)| p.threads.iter().copied())
+            .filter(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead)
+            .collect();
+        for index in stopped {
+            if self.table.slot(index).dead || !self.table.slot(index).is_stopped() {
+                continue;
+            }
+            let process = self.table.slot(index).process;
+            let _ = match self.table.process(process).setup.ending {
+                Ending::Kill => {
+                    let pid = self.table.process(process).pid;
+                    let _ = self.kill(pid);
+                    self.start(index, Run::Continue, None)
+                }
+                Ending::Detach => self.let_go(index, self.kept_signal(index)),
+            };
+        }
+        let ended: Vec<u32> =
+            self.table.processes().filter(|(_, p)| p.ended.is_some()).map(|(i, _)| i).collect();
+        for process in ended {
+            self.table.remove_process(process);
+        }
+        self.held_exits.clear();
+        self.departed = None;
+    }
+}
