@@ -277,6 +277,14 @@ pub trait Backend: Sized {
     /// The process of a thread that has shown up unannounced, and its real parent.
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)>;
 
+    /// Whether a process that is at its first stop was made by `vfork`; `None` if the kernel does
+    /// not tell.
+    fn was_vforked(&mut self, child: Thread) -> Result<Option<bool>>;
+
+    /// Whether a process that has not ended stops no more, not even for what it has done already:
+    /// it was killed, but waits for something that no signal ends, as for a child in `vfork`.
+    fn is_mute(&mut self, pid: Pid) -> Result<bool>;
+
     /// The real parent of a process, whoever traces it.
     fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
 

@@ -84,7 +84,14 @@ pub struct Forked {
 pub enum Half {
     /// It is stopped, and this is its token.
     Stopped(Stopped),
-    /// It is not traced, by the follow policy.
+    /// It has no token, and runs. It is not traced, by the follow policy or because it was detached
+    /// before this event was given; but a parent still is if all that was ever heard of the fork is
+    /// the child.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux does not tell of children that are made with both `CLONE_PTRACE` and `CLONE_UNTRACED`:
+    /// each is heard of by its own first stop, and shown once its parent has been silent for 10 s.
     LetGo,
     /// It was killed before it could be reported; [`Event::Exited`] follows.
     Gone,

@@ -374,6 +374,16 @@ impl Backend for FreeBsd {
         Ok((Pid::from_raw(process.pid), Pid::from_raw(process.parent)))
     }
 
+    fn was_vforked(&mut self, child: Thread) -> Result<Option<bool>> {
+        Ok(Some(self.known(child.pid.as_raw())?.in_vfork))
+    }
+
+    fn is_mute(&mut self, pid: Pid) -> Result<bool> {
+        // `ptracestop` in `kern_sig.c` does not stop such a one; `ast_vfork` in `kern_fork.c`, which
+        // comes before the signals, heeds none.
+        Ok(self.known(pid.as_raw())?.killed)
+    }
+
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         Ok(Pid::from_raw(self.known(pid.as_raw())?.parent))
     }

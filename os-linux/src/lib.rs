@@ -349,6 +349,14 @@ impl Backend for Linux {
         Ok((Pid::from_raw(status.tgid), Pid::from_raw(status.ppid)))
     }
 
+    fn was_vforked(&mut self, _child: Thread) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
+    fn is_mute(&mut self, _pid: Pid) -> Result<bool> {
+        Ok(false) // a killed parent does not wait in `vfork` (`wait_for_vfork_done` in `fork.c`)
+    }
+
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         let status = process::status(&self.kernel, pid.as_raw())?;
         Ok(Pid::from_raw(status.ppid))

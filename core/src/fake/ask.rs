@@ -91,6 +91,22 @@ impl Model {
         Ok((pid, self.real_parent(pid)?))
     }
 
+    /// Told where the kernel knows processes, not threads.
+    pub(super) fn was_vforked(&self, child: Pid) -> Result<Option<bool>> {
+        let process = self.processes.get(&child).ok_or(Error::Gone)?;
+        Ok(self.by_process().then_some(process.vfork_parent.is_some()))
+    }
+
+    /// A killed process whose reports are given by then; its threads are all held.
+    pub(super) fn is_mute(&self, pid: Pid) -> Result<bool> {
+        let process = self.processes.get(&pid).ok_or(Error::Gone)?;
+        let stopped = |tid: &Tid| {
+            self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
+        };
+        let stops = process.reported.is_some() || self.living(pid).iter().any(stopped);
+        Ok(process.kill_waits && process.over.is_none() && !stops)
+    }
+
     pub(super) fn real_parent(&self, pid: Pid) -> Result<Pid> {
         Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
     }

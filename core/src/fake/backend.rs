@@ -462,6 +462,14 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("process_of", tid.as_raw(), |model| model.process_of(tid))
     }
 
+    fn was_vforked(&mut self, child: Thread) -> Result<Option<bool>> {
+        self.call("was_vforked", child.tid.as_raw(), |model| model.was_vforked(child.pid))
+    }
+
+    fn is_mute(&mut self, pid: Pid) -> Result<bool> {
+        self.call("is_mute", pid.as_raw(), |model| model.is_mute(pid))
+    }
+
     fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
         self.call("real_parent", pid.as_raw(), |model| model.real_parent(pid))
     }

@@ -109,6 +109,16 @@ impl Model {
         }
     }
 
+    /// With process scope: the last thread of a killed process that is not on its way out waits for
+    /// its vfork child before it heeds a signal (`ast_vfork` in `kern_fork.c`).
+    fn awaits_vfork(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some(child) = task.vforked.take() else { return };
+        if self.processes.get(&child).is_some_and(|p| p.vfork_parent == Some(tid)) {
+            task.held = Some(Held::Vfork);
+        }
+    }
+
     /// With process scope: a killed process ends, unless a stop of it is on show or the kernel
     /// holds one of its threads.
     pub(super) fn killed_if_free(&mut self, pid: Pid) {
@@ -117,6 +127,11 @@ impl Model {
         else {
             return;
         };
+        let mut staying = self.living(pid);
+        staying.retain(|tid| self.tasks.get(tid).is_some_and(|task| task.leaving.is_none()));
+        if let [last] = staying[..] {
+            self.awaits_vfork(last);
+        }
         let held =
             |tid: &Tid| self.tasks.get(tid).is_some_and(|task| task.held == Some(Held::Vfork));
         let living = self.living(pid);

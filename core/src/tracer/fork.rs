@@ -6,6 +6,7 @@
 //! parent process, which may be another one (`CLONE_PARENT`), or already dead.
 
 use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
+use crate::error::unless_gone;
 use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
@@ -253,6 +254,35 @@ impl<B: Backend> Tracer<B> {
             Some(next) => self.stopped(index, next),
             None => self.run_silently(index),
         }
+    }
+
+    /// The fork of a child that has stopped, if it is a vfork whose parent was killed and waits all
+    /// the same: no half of that one comes, nor its end before the child has exec'ed or ended.
+    pub(super) fn mute_fork(
+        &mut self,
+        parent: u32,
+        child: Thread,
+        late: bool,
+    ) -> Result<Option<Awaited>> {
+        let Process { pid, killed, .. } = *self.table.process(parent);
+        // Who was killed by others is asked about only in the end.
+        if !(killed || late) || unless_gone(self.backend.is_mute(pid))? != Some(true) {
+            return Ok(None);
+        }
+        let vforked = unless_gone(self.backend.was_vforked(child))?.flatten();
+        let threads = unless_gone(self.backend.threads(pid))?.unwrap_or_default();
+        let (Some(true), [waiter]) = (vforked, &threads[..]) else { return Ok(None) };
+        let Process { setup, ref image, .. } = *self.table.process(parent);
+        Ok(Some(Awaited {
+            kind: ForkKind::Vfork,
+            child: child.pid,
+            parent_pid: pid,
+            parent_tid: *waiter,
+            parent: None,
+            real_parent: Some(pid),
+            setup,
+            image: image.clone(),
+        }))
     }
 
     /// Takes back the announcements of the children that a process has made, and that have not

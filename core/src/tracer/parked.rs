@@ -228,6 +228,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn settle_parked(&mut self) -> Result<bool> {
         self.lost.retain(|lost| lost.at.elapsed() < LOST_FOR);
         let mut settled = false;
+        let killed = self.table.processes().any(|(_, p)| p.killed && p.ended.is_none());
         for lost in &mut self.lost {
             if lost.at.elapsed() >= self.half_patience && self.parked.is_empty() {
                 settled |= lost.forked.take().is_some(); // its child has died with it
@@ -242,7 +243,7 @@ impl<B: Backend> Tracer<B> {
                     settled |= self.settle_dead(raw, status)?;
                 }
                 RawKind::Ended(_) => {}
-                RawKind::Stop(_) if self.lost.is_empty() && !late => {}
+                RawKind::Stop(_) if self.lost.is_empty() && !killed && !late => {}
                 RawKind::Stop(_) => settled |= self.settle_living(at, late)?,
             }
         }
@@ -289,9 +290,16 @@ impl<B: Backend> Tracer<B> {
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
         }
+        let living = self.table.find_process(real_parent);
+        let child = Thread { pid, tid };
+        let mute = living.map(|parent| self.mute_fork(parent, child, late)).transpose()?;
+        if let Some(fork) = mute.flatten() {
+            self.parked.swap_remove(at);
+            self.pair(fork, raw)?;
+            return Ok(true);
+        }
         // As long as its maker may be alive, that one's half may be on the way. A maker is the
         // parent, or with `CLONE_PARENT` a sibling.
-        let living = self.table.find_process(real_parent);
         let awaited = living.is_some() || self.has_children(real_parent);
         let overdue = since.elapsed() >= self.half_patience * LIVING_PATIENCE;
         if awaited && !overdue || !late && self.lost.is_empty() {
@@ -328,6 +336,11 @@ impl<B: Backend> Tracer<B> {
             .filter(|first| suspects.iter().all(|s| s.tid == first.tid))
             .map(|first| first.tid);
         let kind = suspects.first().filter(|_| parent_pid.is_some()).and_then(|s| s.forked);
+        let kind = match unless_gone(self.backend.was_vforked(child))?.flatten() {
+            Some(true) => Some(ForkKind::Vfork),
+            Some(false) => Some(ForkKind::Fork),
+            None => kind,
+        };
         if let Some(tid) = parent_tid {
             self.lost.iter_mut().filter(|l| l.tid == tid).for_each(|l| l.forked = None);
         }

@@ -1,6 +1,7 @@
 //! F2: a vfork is one, and its end is reported.
 
-use trapline_core::{EventFlags, ForkKind, Signal, StopReason};
+use trapline_core::fake::FreeBsdRules;
+use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
 
 use crate::common::*;
 
@@ -88,6 +89,49 @@ both! {
         world.kernel.exit(world.main(child), 0);
         world.run_all();
         assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+        world.idle();
+    }
+}
+
+// E2, too. FreeBSD drops the report of a killed process; its other threads may be gone then, but one
+// that has made a vfork child waits for that first.
+#[test]
+fn a_killed_parent_waits_for_the_child_that_it_did_not_report() {
+    for execs in [true, false] {
+        // With patience enough for a guess never to be made.
+        let mut world = World::<FreeBsdRules>::patient(THREADS | EventFlags::EXIT);
+        let pid = world.attach();
+        let (main, other) = (world.main(pid), world.new_thread(pid));
+        world.kernel.exit_thread(other, 0);
+        let child = world.kernel.fork(main, ForkKind::Vfork);
+        let stop = world.stop_for(StopReason::ThreadExiting);
+        world.tracer().kill(pid).unwrap();
+        world.go(stop);
+        let mut event = world.next();
+        if let Event::ThreadExited { .. } = event {
+            event = world.next();
+        }
+        let Event::Forked(fork) = event else { panic!("{event:?}") };
+        assert_eq!((fork.kind, fork.child_pid), (ForkKind::Vfork, child));
+        assert_eq!((fork.parent_pid, fork.parent_tid), (Some(pid), Some(main)));
+        assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
+        world.go(fork);
+        assert!(world.tracer().try_wait().unwrap().is_none(), "it waits for its child");
+        let first = world.main(child);
+        if execs {
+            world.kernel.exec(first, "program");
+        } else {
+            world.kernel.exit(first, 3);
+        }
+        let mut ended = Vec::new();
+        while let Some(event) = world.tracer().try_wait().unwrap() {
+            if let Event::Exited { pid, status, .. } = event {
+                ended.push((pid, status));
+            }
+            world.go(event);
+        }
+        assert!(ended.contains(&(pid, KILLED)), "{ended:?}");
+        assert_eq!(ended.len(), if execs { 1 } else { 2 });
         world.idle();
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Process {
     pub(crate) zombie: bool,
     /// A vfork child that still has its parent's memory.
     pub(crate) in_vfork: bool,
+    /// Killed, and on its way out, which may take it a while.
+    pub(crate) killed: bool,
     /// Names its memory: the kernel's address of it, which says nothing else here.
     pub(crate) memory: usize,
     /// The thread sleeps, and no signal ends that.
@@ -164,6 +166,7 @@ fn process(bytes: &[u8]) -> Process {
         tracer: info.ki_tracer,
         zombie: info.ki_stat == libc::SZOMB,
         in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
+        killed: info.ki_flag & i64::from(libc::P_WKILLED) != 0,
         memory: info.ki_vmspace.addr(),
         uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
         on_sleep_queue: !info.ki_wchan.is_null(),

@@ -166,6 +166,11 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             }
             child_exit(7)
         }
+        // One thread ends while the other one makes a vfork child.
+        "vfork-end" => {
+            std::thread::spawn(|| std::thread::sleep(Duration::from_millis(50)));
+            wait_for(vfork_and_exit())
+        }
         "sleep" => {
             say("ready");
             until_stdin_closes();

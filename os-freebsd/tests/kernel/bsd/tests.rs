@@ -27,7 +27,7 @@ tests! {
         second_back_end attach_and_detach attach_sleeping attach_stopped
         attach_refused failed_exec_under_signals;
     fork: fork_pair vfork_pair rfork_told_otherwise pdfork_pair posix_spawn_pair lost_report
-        lost_report_told;
+        lost_report_told killed_vforker;
     pdfork: told_by_the_descriptor killed_by_a_close killed_by_its_parents_end daemons_live_on
         of_the_host;
     requests: not_stopped gone not_traced;

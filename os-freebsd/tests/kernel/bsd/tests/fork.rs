@@ -1,8 +1,14 @@
 //! New processes, however they are made.
 
-use trapline_core::{Event, EventFlags, Half};
+use std::time::{Duration, Instant};
+
+use trapline_core::{Event, EventFlags, ForkKind, Half, Next, StopReason, Stopped, Tracer};
+use trapline_os_freebsd::FreeBsd;
 
 use crate::bsd::driver::*;
+
+const VFORK: u64 = 66;
+const THR_EXIT: u64 = 431;
 
 /// The child's first stop is a pause; its end may come before its parent goes on.
 pub(super) fn fork_pair() {
@@ -95,6 +101,64 @@ pub(super) fn lost_report_told() {
     }
     println!("{whole} with their parents, {alone} without");
     assert!(whole > 5 && alone > 5, "{whole}, {alone}");
+}
+
+/// A thread has made a vfork child, and waits for its turn to say so behind another one that ends.
+/// Killed then, it says nothing, but waits for the child all the same; that is told at once.
+pub(super) fn killed_vforker() {
+    let told = (0..40).filter(|_| kills_vforker()).take(3).count();
+    assert!(told > 0, "the end of the other thread never came first");
+}
+
+/// Says whether it was as described.
+fn kills_vforker() -> bool {
+    let mut tracer = tracer(EventFlags::PROCESS | EventFlags::SYSCALL | EventFlags::EXIT);
+    let pid = tracer.spawn(fixture(&["vfork-end"])).unwrap().pid;
+    // Both are brought to the entries of their calls, and then run at the same time.
+    let stop = until_call(&mut tracer, VFORK);
+    let maker = stop.tid();
+    let halted = tracer.halt(stop).unwrap();
+    let others = |stop: &Stopped| if stop.tid() == maker { Next::Stay } else { Next::Continue };
+    tracer.resume_halted(halted, others).unwrap();
+    let stop = until_call(&mut tracer, THR_EXIT);
+    let halted = tracer.halt(stop).unwrap();
+    tracer.resume_halted(halted, |_| Next::Continue).unwrap();
+    let event = tracer.wait().unwrap().unwrap();
+    let ends = |stop: &Stopped| stop.reason() == StopReason::ThreadExiting;
+    let comes_first = matches!(&event, Event::Stopped(stop) if ends(stop));
+    tracer.kill(pid).unwrap();
+    resume(&mut tracer, event);
+    let begin = Instant::now();
+    let (mut told, mut ended) = (false, Vec::new());
+    while let Some(event) = tracer.wait().unwrap() {
+        match &event {
+            Event::Forked(fork) if comes_first => {
+                assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+                assert_eq!((fork.kind, fork.parent_pid), (ForkKind::Vfork, Some(pid)));
+                assert_eq!(fork.parent_tid, Some(maker));
+                assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
+                assert!(ended.is_empty(), "{ended:?}");
+                told = true;
+            }
+            Event::Exited { pid, .. } => ended.push(*pid),
+            _ => {}
+        }
+        resume(&mut tracer, event);
+    }
+    assert!(ended.contains(&pid));
+    told
+}
+
+/// Runs to the entry of a system call.
+fn until_call(tracer: &mut Tracer<FreeBsd>, number: u64) -> Stopped {
+    loop {
+        let stop = next_stop(tracer);
+        let entry = stop.reason() == StopReason::SyscallEntry;
+        if entry && tracer.syscall(&stop).unwrap().number == number {
+            return stop;
+        }
+        resume(tracer, stop);
+    }
 }
 
 /// A SIGCHLD that the program ignores may go unreported, or not.
