@@ -74,7 +74,7 @@ fn main() {
     let Soak { model, events, .. } = soak;
     println!(
         "{events} events in {spent:.1} s: {:.0} per second; {} processes, {} forks, {} execs, \
-         {} threads, {} killed, {} let go, {} deviations",
+         {} threads, {} killed, {} let go, {} deviations{}",
         events as f64 / spent,
         model.counts.processes,
         model.counts.forks,
@@ -82,7 +82,11 @@ fn main() {
         model.counts.threads,
         model.counts.killed,
         model.counts.let_go,
-        model.counts.deviations
+        model.counts.deviations,
+        match model.counts.survivors {
+            0 => String::new(),
+            n => format!("; {n} survived SIGKILL by an exec, which the kernel allows"),
+        }
     );
     std::process::exit(i32::from(model.counts.deviations > 0));
 }
@@ -155,21 +159,21 @@ impl Soak {
         match self.random.below(400) {
             0 | 1 => {
                 if let Some(pid) = pid.filter(|&pid| self.model.is_traced(pid)) {
-                    self.model.kills(pid);
+                    self.model.kills(pid, "by the tracer");
                     tracer.kill(pid)?;
                 }
             }
             2 | 3 => {
                 if let Some(pid) = pid.filter(|&pid| self.model.is_traced(pid)) {
                     // From outside, which can hit it anywhere.
-                    self.model.kills(pid);
+                    self.model.kills(pid, "from outside");
                     program::kill(pid);
                 }
             }
             4 => {
                 let pids: Vec<Pid> = tracer.processes().collect();
                 if let Some(&pid) = pids.get(self.random.below(pids.len().max(1))) {
-                    self.model.kills(pid);
+                    self.model.kills(pid, "from outside");
                     program::kill(pid);
                 }
             }

@@ -14,6 +14,7 @@ pub(crate) struct Counts {
     pub(crate) threads: u64,
     pub(crate) killed: u64,
     pub(crate) let_go: u64,
+    pub(crate) survivors: u64,
     pub(crate) deviations: u64,
 }
 
@@ -34,6 +35,8 @@ struct Process {
     /// which then is a vfork.
     starting: bool,
     killed: bool,
+    /// When it was killed, it had threads.
+    killed_in_threads: bool,
     let_go: bool,
     /// What came of it, for a message.
     history: Vec<String>,
@@ -52,6 +55,8 @@ pub(crate) struct Model {
     processes: BTreeMap<Pid, Process>,
     killed_early: BTreeSet<Pid>,
     owed: Vec<Owed>,
+    /// One that was killed has ended; for so many events its children may still come.
+    since_killed: u32,
     pub(crate) counts: Counts,
 }
 
@@ -75,11 +80,13 @@ impl Model {
         }
     }
 
-    pub(crate) fn kills(&mut self, pid: Pid) {
+    pub(crate) fn kills(&mut self, pid: Pid, how: &str) {
         match self.processes.get_mut(&pid) {
             Some(process) if !process.let_go => {
+                process.history.push(format!("killed {how}"));
                 self.counts.killed += u64::from(!process.killed);
                 process.killed = true;
+                process.killed_in_threads |= !process.threads.is_empty();
             }
             // The tracer knows of it, and its first event is in the queue.
             _ => drop(self.killed_early.insert(pid)),
@@ -105,6 +112,7 @@ impl Model {
     }
 
     pub(crate) fn takes(&mut self, event: &Event) {
+        self.since_killed = self.since_killed.saturating_sub(1);
         self.owed.iter_mut().for_each(|owed| owed.events = owed.events.saturating_sub(1));
         if let Some(at) = self.owed.iter().position(|owed| owed.events == 0) {
             let Owed { why, .. } = self.owed.swap_remove(at);
@@ -128,7 +136,9 @@ impl Model {
                     process.forks += 1;
                     process.vforks += u32::from(fork.kind == ForkKind::Vfork);
                 }
-                let excused = |model: &Model| model.processes.values().any(|p| p.killed);
+                let excused = |model: &Model| {
+                    model.since_killed > 0 || model.processes.values().any(|p| p.killed)
+                };
                 match maker {
                     Some(pid) if !self.processes.contains_key(&pid) => {
                         self.deviates(format!("{event:?} by an unknown process"));
@@ -216,6 +226,9 @@ impl Model {
             return;
         };
         self.owed.retain(|owed| owed.maker != pid);
+        if process.killed {
+            self.since_killed = 2000;
+        }
         if process.let_go {
             return; // it has ended before it could be let go
         }
@@ -229,7 +242,14 @@ impl Model {
             ExitStatus::Code(code) => {
                 let of = |execs| FORKS * execs + process.forks;
                 let other = process.execs - i32::from(process.perhaps_vforked);
-                if code != of(process.execs) && code != of(other) {
+                // FreeBSD: an exec of a thread that is under way wins over a SIGKILL, and nothing is
+                // reported after that.
+                let survives = cfg!(target_os = "freebsd")
+                    && process.killed_in_threads
+                    && code / FORKS > process.execs;
+                if survives {
+                    self.counts.survivors += 1;
+                } else if code != of(process.execs) && code != of(other) {
                     let (forks, execs) = (process.forks, process.execs);
                     self.deviates(format!(
                         "{pid} says {} forks and {} execs; {forks} and {execs} came: {:#?}",

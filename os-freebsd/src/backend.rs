@@ -94,6 +94,10 @@ impl Tracee {
 ///   to its tracer, which the host then has to ignore or to handle.
 /// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
 ///   process has no stop of its own; LWPs that end before the last one have.
+/// * A process that is killed while one of its threads execs may survive it (`exit1` in
+///   `kern_exit.c` gives way to `post_execve` in `kern_exec.c`, traced or not). The kernel takes
+///   it for killed, so that it heeds no signal and stops no more: nothing is reported of it but
+///   its end, and what it makes is not traced.
 /// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
 #[derive(Debug)]
 pub struct FreeBsd {

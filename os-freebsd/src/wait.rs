@@ -283,8 +283,11 @@ impl FreeBsd {
             return Ok(None); // not asked for, so never found
         };
         if signal == SIGKILL {
-            // Not for the tracer to decide. The process runs on to its end.
+            // Not for the tracer to decide. The process runs on to its end. The signal is now that
+            // of the thread that stopped, and gone if that ends first (`tdsigcleanup` in
+            // `kern_sig.c`), while the kernel takes the process for killed; so there is another.
             let _ = self.kernel.go(Go::Continue, pid, SIGKILL);
+            let _ = self.kernel.kill(pid, SIGKILL);
             return Ok(None);
         }
         let Ok(info) = self.kernel.lwp_info(pid) else {

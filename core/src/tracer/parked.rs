@@ -143,15 +143,23 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Whether what has stopped is left over from a process that was let go, or is its child. A
-    /// child may be a sibling's, made with `CLONE_PARENT`, as long as there is one.
+    /// child may be a sibling's, made with `CLONE_PARENT`, if there is or was one.
     fn is_let_go_with(&self, pid: Pid, real_parent: Pid) -> bool {
-        self.was_let_go(pid) || (self.was_let_go(real_parent) && !self.has_children(real_parent))
+        self.was_let_go(pid) || (self.left_alone(real_parent) && !self.has_children(real_parent))
     }
 
     /// Whether a process that is traced, and may have made a sibling, has this parent.
     fn has_children(&self, parent: Pid) -> bool {
         let child = |p: &Process| p.ended.is_none() && p.real_parent == Some(parent);
         Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
+    }
+
+    /// Whether a process was let go, and none that has died since may have made a sibling with it as
+    /// the parent.
+    fn left_alone(&self, parent: Pid) -> bool {
+        let child = |lost: &Lost| !lost.let_go && lost.real_parent == Some(parent);
+        let siblings = Self::MAKES_SIBLINGS && self.lost.iter().any(child);
+        self.was_let_go(parent) && !siblings
     }
 
     /// The threads that may have made a child of this parent, and have yet to say so.
@@ -285,7 +293,7 @@ impl<B: Backend> Tracer<B> {
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);
         }
-        if self.is_let_go_with(pid, real_parent) || (late && self.was_let_go(real_parent)) {
+        if self.is_let_go_with(pid, real_parent) || (late && self.left_alone(real_parent)) {
             self.parked.swap_remove(at);
             self.let_go_stray(pid, tid, raw.kind)?;
             return Ok(false);

@@ -214,3 +214,29 @@ fn of_whom_another_thread_of_it_has_execed() {
     assert!(world.tracer().wait().unwrap().is_none());
     world.over();
 }
+
+#[test]
+fn a_sibling_of_one_that_was_killed_is_not_let_go_with_their_parent() {
+    // The parent was let go, and has made nothing since. Its child makes a sibling, and is killed
+    // before it says so: who made that is left open, and it stays traced.
+    let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
+    let pid = world.attach();
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let fork = world.forked();
+    let Half::Stopped(parent) = fork.parent else { panic!("{:?}", fork.parent) };
+    world.go(fork.child.into_stopped().unwrap());
+    world.tracer().detach(parent).unwrap();
+    let maker = world.main(child);
+    world.kernel.hold(maker);
+    let sibling = world.kernel.fork_sibling(maker);
+    assert_eq!(world.kernel.real_parent(sibling), Some(pid));
+    world.kernel.kill(child);
+    world.kernel.release(maker);
+    let mut told = false;
+    while let Some(event) = world.tracer().try_wait().unwrap() {
+        told |= matches!(&event, Event::Forked(fork) if fork.child_pid == sibling);
+        world.go(event);
+    }
+    assert!(told && world.kernel.is_traced(sibling));
+    world.idle();
+}

@@ -176,7 +176,10 @@ impl Ledger {
                 life.let_go |= let_go_child;
                 let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
                 let gone = kernel.threads(fork.child_pid).is_empty();
-                if lives && !gone && self.lives.get(&pid).is_some_and(|maker| maker.let_go) {
+                // With others that are dead it cannot be known, and is left open.
+                let known = fork.parent_pid.is_some();
+                let left = self.lives.get(&pid).is_some_and(|maker| maker.let_go);
+                if lives && !gone && known && left {
                     return Err(format!("F3: {event:?}, whose maker was let go before"));
                 }
                 let early = self.lives.get(&fork.child_pid).is_some_and(|life| life.early);
