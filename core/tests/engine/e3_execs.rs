@@ -150,3 +150,22 @@ fn killed_before_it_was_asked_for_its_former_id() {
     assert_eq!((ends, seen.last()), (1, Some(&format!("{pid} {KILLED}"))), "{seen:?}");
     world.over();
 }
+
+/// The number of a first thread that nobody has heard of is the caller's now.
+#[test]
+fn after_an_attach_without_a_first_thread() {
+    let mut world = World::<LinuxRules>::new(THREADS);
+    let pid = world.kernel.start();
+    let main = world.main(pid);
+    let other = world.kernel.thread(main);
+    world.kernel.exit_thread(main, 0);
+    world.tracer().attach(pid).unwrap();
+    let stop = world.stop_for(StopReason::Started);
+    assert_eq!(stop.tid(), other);
+    world.go(stop);
+    world.kernel.exec(other, "new");
+    let (ended, stop) = until_exec(&mut world);
+    assert_eq!((ended, stop.pid(), stop.tid()), (vec![other], pid, main));
+    world.go(stop);
+    world.idle();
+}
