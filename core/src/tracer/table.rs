@@ -209,6 +209,14 @@ pub(super) struct Table {
     by_pid: FxHashMap<Pid, u32>,
 }
 
+/// Lets a list grow by a quarter where it would double: of many idle tracees it is most of what
+/// they take.
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 4 + 8);
+    }
+}
+
 impl Table {
     pub(super) fn find_thread(&self, tid: Tid) -> Option<u32> {
         self.by_tid.get(&tid).copied()
@@ -280,6 +288,7 @@ impl Table {
                 index
             }
             None => {
+                make_room(&mut self.processes);
                 self.processes.push(Some(process));
                 (self.processes.len() - 1) as u32
             }
@@ -363,6 +372,7 @@ impl Table {
                 index
             }
             None => {
+                make_room(&mut self.slots);
                 self.slots.push(slot);
                 (self.slots.len() - 1) as u32
             }
