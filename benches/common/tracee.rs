@@ -171,11 +171,20 @@ fn idle_threads(n: u64) -> ! {
     sleep()
 }
 
+/// How often this process had to give its CPU to another one.
+fn preemptions() -> libc::c_long {
+    // SAFETY: all zeros are a value of this structure of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: writes `usage`.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    usage.ru_nivcsw
+}
+
 /// Many processes that each raise signals for ever, once their tracer has all of them. Each
 /// writes to its standard output, a file that its tracer has mapped, how many stops the tracer has
 /// handled, as it says at the file's beginning, just before it raises.
 fn busy_processes(n: u64) -> ! {
-    let size = 8 * (n as usize + 1);
+    let size = 8 * (2 * n as usize + 1);
     // SAFETY: a new mapping of a file that has this length.
     let words = unsafe {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -191,8 +200,9 @@ fn busy_processes(n: u64) -> ! {
             break;
         }
     }
-    // SAFETY: the mapping has n + 1 words, aligned to a page.
-    let (now, mine) = unsafe { (&*words, &*words.add(place as usize)) };
+    // SAFETY: the mapping has 2 n + 1 words, aligned to a page.
+    let (now, mine, delayed) =
+        unsafe { (&*words, &*words.add(place as usize), &*words.add((n + place) as usize)) };
     // SAFETY: no arguments.
     let us = unsafe { libc::getpid() };
     // Not before all are there, for a busy one may starve the one that makes them.
@@ -200,9 +210,11 @@ fn busy_processes(n: u64) -> ! {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     loop {
+        let before = preemptions();
         mine.store(now.load(SeqCst), SeqCst);
         // SAFETY: as in `raise`.
         unsafe { libc::kill(us, libc::SIGUSR1) };
+        delayed.store((preemptions() - before) as u64, SeqCst);
     }
 }
 
