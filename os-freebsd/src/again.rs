@@ -5,26 +5,31 @@
 //! once more on the way out of the system call (`sleepq_check_ast_sc_locked` in
 //! `kern/subr_sleepqueue.c`, `ptracestop` and `ast_sig` in `kern/kern_sig.c`). Anywhere else it is
 //! delivered right after the report. What tells them apart is that the stopped thread is on a
-//! sleep queue. The tracer is told once.
+//! sleep queue, inside a system call. The tracer is told once.
 
 use trapline_core::backend::Thread;
 use trapline_core::{Signal, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
-use crate::decode::SigInfo;
+use crate::decode::{LwpFlags, LwpInfo, SigInfo};
 
 /// A signal that a thread has stopped for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reported {
     tid: Tid,
     info: SigInfo,
+    /// It was inside a system call.
+    inside: bool,
 }
 
 impl Tracee {
-    /// A thread has stopped, for a signal if there is one; says whether that is known already.
-    pub(crate) fn knows(&mut self, tid: Tid, signal: Option<SigInfo>) -> bool {
-        self.reported = signal.map(|info| Reported { tid, info });
-        let again = self.again.iter().position(|&again| Some(again) == self.reported);
+    /// A thread has stopped, perhaps for a signal; says whether that is known already.
+    pub(crate) fn knows(&mut self, stop: &LwpInfo) -> bool {
+        let inside = stop.flags.contains(LwpFlags::SCE);
+        self.reported = stop.siginfo.map(|info| Reported { tid: stop.tid, info, inside });
+        let Some(reported) = self.reported else { return false };
+        let same = |again: &Reported| (again.tid, again.info) == (reported.tid, reported.info);
+        let again = self.again.iter().position(same);
         again.map(|at| self.again.swap_remove(at)).is_some()
     }
 }
@@ -36,7 +41,8 @@ impl FreeBsd {
         let Some(reported) = self.tracees.get(&pid).and_then(|tracee| tracee.reported) else {
             return;
         };
-        if reported.tid != tid || reported.info.signo != signal.as_raw() {
+        let same = reported.tid == tid && reported.info.signo == signal.as_raw();
+        if !same || !reported.inside {
             return;
         }
         // The list has no entry for a thread alone.

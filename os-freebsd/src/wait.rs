@@ -299,7 +299,7 @@ impl FreeBsd {
         let Some(tracee) = self.adopt(pid)? else {
             return Ok(None);
         };
-        if tracee.knows(info.tid, info.siginfo) {
+        if tracee.knows(&info) {
             let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
             if let Some(signal) = Signal::from_raw(signal) {
                 self.delivers(thread, signal); // the next sleep may be the same
