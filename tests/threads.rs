@@ -68,6 +68,11 @@ crate::tests! {
                 tracer.resume(event, Resume::Continue).unwrap();
             }
             tracer.detach_process(pid).unwrap();
+            // Ends of threads that had been taken in may be left.
+            while let Some(event) = tracer.wait().unwrap() {
+                assert!(matches!(event, Event::ThreadExited { .. }), "round {round}: {event:?}");
+                living.hear(&event);
+            }
             assert!(tracer.is_empty());
         }
         assert!(child.try_wait().unwrap().is_none());

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::backend::{Setup, Thread};
 use crate::{
-    Arch, Backend, Error, EventFlags, ExitStatus, Pid, Result, SignalInfo, Stopped, Syscall, Tid,
+    Arch, Backend, Error, EventFlags, ExitStatus, Pid, Result, SignalInfo, StopReason, Stopped,
+    Syscall, Tid,
 };
 
-use super::Tracer;
-use super::table::State;
+use super::table::{Process, State};
+use super::{Ready, Tracer};
 
 /// What is known about a traced process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,8 @@ pub struct ProcessInfo {
     pub real_parent: Option<Pid>,
     /// The traced processes whose real parent it is.
     pub children: Vec<Pid>,
-    /// Its threads, as far as they are known to the tracer.
+    /// Its threads, as far as events tell: one whose start or end is still to be told is not
+    /// there yet, or still is.
     pub threads: Vec<Tid>,
     /// The program that it runs, if the kernel tells.
     pub executable: Option<PathBuf>,
@@ -262,7 +264,7 @@ impl<B: Backend> Tracer<B> {
         let alive = process.ended.is_none();
         let parent_traced =
             process.real_parent.is_some_and(|p| self.table.find_process(p).is_some());
-        let threads = process.threads.iter().map(|&i| self.table.slot(i).thread.tid).collect();
+        let threads = self.threads_told(index);
         let exit_status = process.ended;
         if alive && !parent_traced {
             // Nobody tells when a parent that is not traced ends.
@@ -285,5 +287,25 @@ impl<B: Backend> Tracer<B> {
             arguments: if alive { self.backend.arguments(pid).ok() } else { None },
             exit_status,
         })
+    }
+
+    /// The threads of a process as the events that were given leave them.
+    fn threads_told(&self, process: u32) -> Vec<Tid> {
+        let Process { pid, threads, .. } = self.table.process(process);
+        let slots = threads.iter().map(|&i| self.table.slot(i));
+        let told = slots.filter(|slot| {
+            let to_be_told = slot.state == State::Queued(StopReason::ThreadStarted);
+            slot.first || slot.known && !to_be_told
+        });
+        let mut told: Vec<Tid> = told.map(|slot| slot.thread.tid).collect();
+        for ready in &self.ready {
+            match ready {
+                Ready::ThreadExited { pid: of, tid } if of == pid && !told.contains(tid) => {
+                    told.push(*tid);
+                }
+                _ => {}
+            }
+        }
+        told
     }
 }

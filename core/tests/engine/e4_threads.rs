@@ -1,6 +1,6 @@
 //! E4: the birth and the death of threads, under THREAD.
 
-use trapline_core::{EventFlags, StopReason};
+use trapline_core::{Event, EventFlags, Next, StopReason};
 
 use crate::common::*;
 
@@ -16,6 +16,40 @@ both! {
         assert_eq!(world.run_all(), [format!("{tid} ended")]);
         assert_eq!(world.tracer().process(pid).unwrap().threads, [world.main(pid)]);
         world.idle();
+    }
+
+    // A list that is asked for between two events is that of the events so far, though a halt
+    // takes in all that the kernel has to say of the process.
+    fn listed_as_told<R>() {
+        let (mut world, pid) = World::<R>::with_process(THREADS);
+        let main = world.main(pid);
+        let [old, other] = [(); 2].map(|()| world.new_thread(pid));
+        let new = [main, other].map(|maker| world.kernel.thread(maker));
+        world.kernel.exit_thread(old, 0);
+        let mut told = vec![main, old, other];
+        let listed = |world: &mut World<R>| {
+            let mut listed = world.tracer().process(pid).unwrap().threads;
+            listed.sort();
+            listed
+        };
+        assert_eq!(listed(&mut world), told);
+        for _ in 0..3 {
+            match world.next() {
+                Event::ThreadExited { tid, .. } => told.retain(|&known| known != tid),
+                Event::Stopped(stop) => {
+                    assert_eq!(stop.reason(), StopReason::ThreadStarted);
+                    told.push(stop.tid());
+                    told.sort();
+                    let halted = world.tracer().halt(stop).unwrap();
+                    assert_eq!(listed(&mut world), told);
+                    world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(listed(&mut world), told);
+        }
+        told.sort();
+        assert_eq!(told, [main, other, new[0], new[1]]);
     }
 
     fn nothing_of_them_unless_asked<R>() {
