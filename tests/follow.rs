@@ -49,6 +49,11 @@ impl Drop for Family {
     fn drop(&mut self) {
         self.kill();
         let _ = self.0.wait();
+        // The others are on their way out.
+        let until = Instant::now() + Duration::from_secs(20);
+        while !family().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

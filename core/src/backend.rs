@@ -20,7 +20,7 @@ pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     TrapOrigin, Waited,
 };
-pub use request::{Ending, Patience, Run, Setup, StopScope, Thread, Wake};
+pub use request::{Activity, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
 
 /// The requests of one kernel.
 ///
@@ -307,6 +307,9 @@ pub trait Backend: Sized {
     /// that waits for the other threads, in an uninterruptible sleep. A first thread that has ended
     /// before the others is gone.
     fn is_held(&mut self, thread: Thread) -> Result<bool>;
+
+    /// What a thread that was resumed is at; if it has stopped since, it is busy.
+    fn activity(&mut self, thread: Thread) -> Result<Activity>;
 
     /// The CPUs that a thread may run on, stopped or not; without one, the calling thread.
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet>;

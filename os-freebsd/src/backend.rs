@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run, Setup,
-    StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
+    Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -412,6 +412,12 @@ impl Backend for FreeBsd {
         let threads = self.threads_of(thread.pid)?;
         let held = |t: &Process| t.in_vfork || t.uninterruptible;
         Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))
+    }
+
+    fn activity(&mut self, thread: Thread) -> Result<Activity> {
+        let threads = self.threads_of(thread.pid)?;
+        let found = threads.iter().find(|t| t.tid == thread.tid.as_raw());
+        found.map(|t| t.activity).ok_or(Error::Gone)
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

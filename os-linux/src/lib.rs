@@ -47,8 +47,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop, Run,
-    Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn,
+    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -385,6 +385,10 @@ impl Backend for Linux {
             // A parent in vfork and an exec that waits for the other threads sleep so too.
             state => Ok(state == b'D'),
         }
+    }
+
+    fn activity(&mut self, thread: Thread) -> Result<Activity> {
+        process::activity(&self.kernel, thread.tid)
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

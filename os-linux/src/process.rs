@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use trapline_core::backend::{Listed, Thread};
+use trapline_core::backend::{Activity, Listed, Thread};
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::sys::Kernel;
@@ -76,6 +77,29 @@ pub(crate) fn state(kernel: &Kernel, tid: Tid) -> Result<u8> {
     let text = read(kernel, tid.as_raw(), "stat")?;
     let fields = after_name(&text).and_then(|fields| fields.first().copied());
     fields.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))
+}
+
+/// What a thread is at, by the same file. Its times are in ticks of a hundredth of a second, on
+/// x86-64 always (`USER_HZ`).
+pub(crate) fn activity(kernel: &Kernel, tid: Tid) -> Result<Activity> {
+    let text = read(kernel, tid.as_raw(), "stat")?;
+    let parsed = after_name(&text).and_then(activity_in);
+    parsed.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))?.ok_or(Error::Gone)
+}
+
+/// `None` within if it has ended.
+fn activity_in(fields: &[u8]) -> Option<Option<Activity>> {
+    let mut fields = fields.split(|&byte| byte == b' ');
+    let state = *fields.next()?.first()?;
+    // `utime` and `stime`, the fields 14 and 15 of the file, which begins with two more.
+    let mut ticks =
+        fields.skip(10).map(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
+    let cpu = ticks.next()??.checked_add(ticks.next()??)?.checked_mul(10)?;
+    Some(match state {
+        b'Z' | b'X' | b'x' => None,
+        b'R' | b'T' | b't' => Some(Activity::Busy { cpu: Duration::from_millis(cpu) }),
+        _ => Some(Activity::Asleep),
+    })
 }
 
 /// All processes that have not ended, but for those whose parent is in another namespace and for
@@ -284,14 +308,17 @@ fn malformed(request: &'static str, id: i32) -> Error {
 ///
 /// A parent that is a zombie of ours has lost its children (`forget_original_parent` in
 /// `kernel/exit.c`), and the process then is a zombie of the new parent, which can be asked for
-/// it. If it is gone it was waited for, most likely by the parent that was known.
+/// it. If it is gone it was waited for, most likely by the parent that was known; its id may be
+/// another's by then.
 pub(crate) fn parent_at_end(kernel: &Kernel, pid: Pid, known: Pid) -> Result<Pid> {
     if kernel.has_ended(Tid::from_raw(known.as_raw()))? == Some(false) {
         return Ok(known);
     }
     match status(kernel, pid.as_raw()) {
-        Ok(status) => Ok(Pid::from_raw(status.ppid)),
-        Err(Error::Gone) => Ok(known),
+        Ok(status) if status.has_ended() && status.tgid == pid.as_raw() => {
+            Ok(Pid::from_raw(status.ppid))
+        }
+        Ok(_) | Err(Error::Gone) => Ok(known),
         Err(error) => Err(error),
     }
 }
@@ -320,6 +347,24 @@ mod tests {
         assert_eq!(status, expected);
         assert!(!status.has_ended());
         assert!(status.has_pending(Signal::TRAP) && !status.has_pending(Signal::ILL));
+    }
+
+    #[test]
+    fn what_a_thread_is_at_is_its_state_and_its_two_times() {
+        let at = |state| format!("{state} 1 2 3 4 5 6 7 8 9 10 7 3 13 14 15");
+        let cpu = Duration::from_millis(100);
+        for (state, expected) in [
+            ("R", Some(Activity::Busy { cpu })),
+            ("t", Some(Activity::Busy { cpu })),
+            ("S", Some(Activity::Asleep)),
+            ("D", Some(Activity::Asleep)),
+            ("Z", None),
+        ] {
+            assert_eq!(activity_in(at(state).as_bytes()), Some(expected));
+        }
+        for text in ["", "R", "R 1 2 3 4 5 6 7 8 9 10 7", "R 1 2 3 4 5 6 7 8 9 10 x 3 4"] {
+            assert_eq!(activity_in(text.as_bytes()), None);
+        }
     }
 
     #[test]

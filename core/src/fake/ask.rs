@@ -1,6 +1,8 @@
 //! Questions.
 
-use crate::backend::{Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
+use std::time::Duration;
+
+use crate::backend::{Activity, Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
 use crate::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, Tid};
 
 use super::model::{Held, Model, Process, State, Stop, Task};
@@ -151,6 +153,22 @@ impl Model {
             State::Runs => Ok(task.held.is_some()),
             State::Dying => Ok(task.held == Some(Held::Sleep)),
             State::Stopped(_) | State::Listens => Ok(false),
+        }
+    }
+
+    /// Who runs here has done all that it was told to, and waits for the next, unless it computes.
+    pub(super) fn activity(&mut self, thread: Thread) -> Result<Activity> {
+        let cpu = self.busy.get_mut(&thread.tid).map(|(cpu, more)| {
+            *cpu += *more;
+            *cpu
+        });
+        let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
+        match task.state {
+            State::Dead(..) => Err(Error::Gone),
+            State::Runs | State::Listens => {
+                Ok(cpu.map_or(Activity::Asleep, |cpu| Activity::Busy { cpu }))
+            }
+            State::Dying | State::Stopped(_) => Ok(Activity::Busy { cpu: Duration::ZERO }),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason,
+    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -496,6 +496,10 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         self.call("is_held", thread.tid.as_raw(), |model| model.is_held(thread))
+    }
+
+    fn activity(&mut self, thread: Thread) -> Result<Activity> {
+        self.call("activity", thread.tid.as_raw(), |model| model.activity(thread))
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::backend::{RawKind, RawReason, TrapOrigin};
 use crate::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
@@ -323,6 +324,12 @@ impl<R: Rules> Kernel<R> {
     /// Lets the tracer see what a thread has to report.
     pub fn release(&self, tid: Tid) {
         self.model().held_back.remove(&tid);
+    }
+
+    /// A thread computes from now on; whenever it is asked about, it has done so for so long
+    /// again.
+    pub fn keep_busy(&self, tid: Tid, cpu: Duration) {
+        self.model().busy.insert(tid, (Duration::ZERO, cpu));
     }
 
     /// Has a function choose what each wait finds; for `None` it finds nothing.

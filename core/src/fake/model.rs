@@ -1,6 +1,7 @@
 //! What the model kernel knows of its processes and threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
 use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
@@ -29,6 +30,8 @@ pub(super) struct Model {
     pub(super) clock: u64,
     /// Whose reports a wait does not see.
     pub(super) held_back: BTreeSet<Tid>,
+    /// Who computes, for how long already, and how much longer when it is asked about again.
+    pub(super) busy: BTreeMap<Tid, (Duration, Duration)>,
     /// Whether breakpoint instructions trap later than they are executed.
     pub(super) slow_traps: bool,
     /// Whether the killed take their time.
@@ -202,6 +205,7 @@ impl Model {
             reuse: VecDeque::new(),
             clock: 0,
             held_back: BTreeSet::new(),
+            busy: BTreeMap::new(),
             slow_traps: false,
             slow_deaths: false,
             fault: None,

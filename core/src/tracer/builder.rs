@@ -110,6 +110,7 @@ impl<B: Backend> Builder<B> {
             readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),
+            parkings: 0,
             awaited: Vec::new(),
             lost: Vec::new(),
             early: Vec::new(),

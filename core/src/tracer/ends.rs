@@ -179,7 +179,7 @@ impl<B: Backend> Tracer<B> {
             B::STOP_SCOPE == StopScope::Process || self.table.process(process).threads.len() > 1;
         let killed = matches!(status, ExitStatus::Killed { .. });
         let cut_short = crowd || killed || self.has_lost(pid);
-        self.table.process_mut(process).cut_short = cut_short;
+        self.table.process_mut(process).cut_short = cut_short.then_some(self.parkings);
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             let (tid, first, known, held) =

@@ -5,7 +5,7 @@
 //! is reported. They are paired by the id that the parent's event carries, never by the child's
 //! parent process, which may be another one (`CLONE_PARENT`), or already dead.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
@@ -59,7 +59,7 @@ impl<B: Backend> Tracer<B> {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.take_early(child, thread) => {
+            NewTask::Process { pid: child, .. } if self.take_early(child, index) => {
                 if kind == ForkKind::Vfork {
                     self.vfork_begins(index, Some(child));
                 }
@@ -93,34 +93,6 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-    }
-
-    /// Whether the child of a fork was shown before its maker told of it.
-    fn take_early(&mut self, child: Pid, maker: Thread) -> bool {
-        // Where a process stops as a whole, not each thread of it is known.
-        let same = |thread: &Thread| match B::STOP_SCOPE {
-            StopScope::Thread => *thread == maker,
-            StopScope::Process => thread.pid == maker.pid,
-        };
-        let early = |(pid, makers): &(Pid, Vec<Thread>)| *pid == child && makers.iter().any(same);
-        let found = self.early.iter().position(early);
-        if let Some(at) = found {
-            self.early.remove(at);
-        }
-        self.speaks(maker);
-        found.is_some()
-    }
-
-    /// A thread has stopped. The news of a fork would have come before, so it has made none of
-    /// those that were shown early.
-    pub(super) fn speaks(&mut self, thread: Thread) {
-        if self.early.is_empty() || B::STOP_SCOPE == StopScope::Process {
-            return;
-        }
-        for (_, makers) in &mut self.early {
-            makers.retain(|&maker| maker != thread);
-        }
-        self.early.retain(|(_, makers)| !makers.is_empty());
     }
 
     /// A thread is known to exist, by the event of its maker.

@@ -14,6 +14,7 @@ mod fork;
 mod halt;
 mod hardware;
 mod let_go;
+mod makers;
 mod next;
 mod parked;
 mod placement;
@@ -107,6 +108,8 @@ pub struct Tracer<B: Backend> {
     eager: Eager,
     /// Stops and ends of tasks that nobody has announced yet.
     parked: Vec<Parked>,
+    /// How many there have been.
+    parkings: u64,
     /// Forks whose child has not been seen yet.
     awaited: Vec<Awaited>,
     /// Threads that died, and may have taken the news of a fork with them.

@@ -13,15 +13,18 @@ use crate::error::unless_gone;
 use crate::{Backend, Ending, ExitStatus, ForkKind, Pid, Result, Tid};
 
 use super::fork::Awaited;
+use super::makers::Makers;
 use super::software::image::Shared;
-use super::table::{Process, Slot};
+use super::table::Process;
 use super::{ForkPair, Side, Tracer};
 
 /// A stop or an end of a task that nobody has announced yet.
-#[derive(Clone, Copy)]
 pub(super) struct Parked {
     raw: RawStop,
-    since: Instant,
+    pub(super) since: Instant,
+    /// How many had been parked before.
+    pub(super) number: u64,
+    pub(super) makers: Makers,
     /// Its parent is at another stop, and reports the fork when it is next run.
     waits: bool,
     /// How many reports were taken since.
@@ -75,14 +78,29 @@ impl<B: Backend> Tracer<B> {
             return self.pair(awaited, raw);
         }
         // It may be parked already, and have been killed since.
-        self.parked.retain(|parked| match (parked.raw.pid, raw.pid) {
-            (Some(one), Some(other)) => one != other,
-            _ => parked.raw.tid.is_none() || parked.raw.tid != raw.tid,
+        let same = |parked: &Parked| match (parked.raw.pid, raw.pid) {
+            (Some(one), Some(other)) => one == other,
+            _ => parked.raw.tid.is_some() && parked.raw.tid == raw.tid,
+        };
+        let mut number = self.parkings;
+        self.parked.retain(|parked| {
+            if same(parked) && matches!(parked.raw.kind, RawKind::Stop(_)) {
+                number = parked.number;
+            }
+            !same(parked)
         });
         let reused =
             |pid| raw.pid == Some(pid) || B::first_thread(pid).is_some_and(|t| raw.tid == Some(t));
         self.early.retain(|&(pid, _)| !reused(pid));
-        self.parked.push(Parked { raw, since: Instant::now(), waits: false, passed: 0 });
+        self.parked.push(Parked {
+            raw,
+            since: Instant::now(),
+            number,
+            makers: Makers::default(),
+            waits: false,
+            passed: 0,
+        });
+        self.parkings += 1;
         Ok(())
     }
 
@@ -148,12 +166,6 @@ impl<B: Backend> Tracer<B> {
         self.was_let_go(pid) || (self.left_alone(real_parent) && !self.has_children(real_parent))
     }
 
-    /// Whether a process that is traced, and may have made a sibling, has this parent.
-    fn has_children(&self, parent: Pid) -> bool {
-        let child = |p: &Process| p.ended.is_none() && p.real_parent == Some(parent);
-        Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
-    }
-
     /// Whether a process was let go, and none that has died since may have made a sibling with it as
     /// the parent.
     fn left_alone(&self, parent: Pid) -> bool {
@@ -161,19 +173,6 @@ impl<B: Backend> Tracer<B> {
         let siblings = Self::MAKES_SIBLINGS && self.lost.iter().any(child);
         self.was_let_go(parent) && !siblings
     }
-
-    /// The threads that may have made a child of this parent, and have yet to say so.
-    fn makers(&self, parent: Pid) -> Vec<Thread> {
-        let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == Some(parent);
-        let living = self.table.processes().map(|(_, p)| p).filter(|p| p.ended.is_none());
-        let makers = living.filter(|p| p.pid == parent || sibling(p));
-        let slots = makers.flat_map(|p| &p.threads).map(|&index| self.table.slot(index));
-        let silent = |slot: &&Slot| !Self::MAKES_SIBLINGS || !slot.is_stopped();
-        slots.filter(silent).map(|slot| slot.thread).collect()
-    }
-
-    /// Whether a process can make a sibling: only where a thread is a process of a kind.
-    const MAKES_SIBLINGS: bool = matches!(B::STOP_SCOPE, StopScope::Thread);
 
     /// Lets children go that have stopped, and whose parent was let go before its half came.
     pub(super) fn let_go_parked(&mut self) -> Result<()> {
@@ -225,10 +224,13 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Whether the end of a process must wait for the event of a fork that it may have made.
-    pub(super) fn may_have_forked(&self, pid: Pid, cut_short: bool) -> bool {
+    /// Who was parked later has not kept it waiting, so others might have come as late.
+    pub(super) fn may_have_forked(&self, pid: Pid, cut_short: Option<u64>) -> bool {
+        let stopped = |parked: &Parked| matches!(parked.raw.kind, RawKind::Stop(_));
+        let before = |parked: &Parked| cut_short.is_some_and(|parkings| parked.number < parkings);
         self.awaited.iter().any(|fork| fork.parent_pid == pid)
             || self.lost.iter().any(|lost| lost.pid == pid && lost.forked.is_some())
-            || (cut_short && self.parked.iter().any(|p| matches!(p.raw.kind, RawKind::Stop(_))))
+            || self.parked.iter().any(|parked| stopped(parked) && before(parked))
     }
 
     /// The queue has run dry: whoever is parked now, and whose maker cannot tell of it any more,
@@ -270,9 +272,7 @@ impl<B: Backend> Tracer<B> {
 
     /// A task that has stopped, and whose maker is silent.
     fn settle_living(&mut self, at: usize, late: bool) -> Result<bool> {
-        let Some(Parked { raw, since, .. }) = self.parked.get(at).copied() else {
-            return Ok(false);
-        };
+        let Some(&Parked { raw, since, .. }) = self.parked.get(at) else { return Ok(false) };
         let Some(tid) = raw.tid else { return Ok(false) };
         let Some((pid, real_parent)) = unless_gone(self.backend.process_of(tid))? else {
             self.parked.swap_remove(at); // killed, and its end was taken in
@@ -308,8 +308,8 @@ impl<B: Backend> Tracer<B> {
         }
         // As long as its maker may be alive, that one's half may be on the way. A maker is the
         // parent, or with `CLONE_PARENT` a sibling.
-        let awaited = living.is_some() || self.has_children(real_parent);
-        let overdue = since.elapsed() >= self.half_patience * LIVING_PATIENCE;
+        let awaited = self.is_awaited(at, real_parent)?;
+        let overdue = since.elapsed() >= self.half_patience.saturating_mul(LIVING_PATIENCE);
         if awaited && !overdue || !late && self.lost.is_empty() {
             return Ok(false);
         }
@@ -320,10 +320,14 @@ impl<B: Backend> Tracer<B> {
                 return Ok(false);
             }
         }
-        self.parked.swap_remove(at);
+        let makers = self.parked.swap_remove(at).makers;
         if awaited {
+            let makers = match B::STOP_SCOPE {
+                StopScope::Thread => makers.into_threads(),
+                StopScope::Process => self.makers(real_parent),
+            };
             self.early.truncate(LOST_MOST);
-            self.early.insert(0, (pid, self.makers(real_parent)));
+            self.early.insert(0, (pid, makers));
         }
         let mut suspects = self.lost.clone();
         let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == Some(real_parent);

@@ -63,6 +63,9 @@ pub(super) struct Slot {
     pub(super) home: Option<Rc<CpuSet>>,
     /// Its debug registers, if they were ever used.
     pub(super) debug: Option<Box<ThreadDebug>>,
+    /// How many tasks had been parked when it last told of something: if it has made one of
+    /// these, it has said so.
+    pub(super) spoken: u64,
     /// What it has to do with breakpoints in memory.
     pub(super) soft: Soft,
 }
@@ -135,8 +138,9 @@ pub(super) struct Process {
     pub(super) killed: bool,
     /// Its end, once the kernel told it.
     pub(super) ended: Option<ExitStatus>,
-    /// A thread of it may have been in a fork when it ended.
-    pub(super) cut_short: bool,
+    /// A thread of it may have been in a fork when it ended: how many tasks had been parked by
+    /// then.
+    pub(super) cut_short: Option<u64>,
     /// Its `Exited` is in the queue or was given.
     pub(super) exit_queued: bool,
     /// For a spawned one, what std knows of it.
@@ -168,7 +172,7 @@ impl Process {
             released: false,
             killed: false,
             ended: None,
-            cut_short: false,
+            cut_short: None,
             exit_queued: false,
             child: None,
             debug: None,
@@ -362,6 +366,7 @@ impl Table {
             known: false,
             home: None,
             debug: None,
+            spoken: 0,
             soft: Soft::default(),
         };
         let index = match self.free_slots.pop() {

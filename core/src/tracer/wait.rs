@@ -184,7 +184,7 @@ impl<B: Backend> Tracer<B> {
     /// A thread of ours has stopped.
     pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
         if !matches!(reason, RawReason::Forked { .. }) {
-            self.speaks(self.table.slot(index).thread);
+            self.speaks(index);
         }
         if let RawReason::Execed { former_tid } = reason {
             return self.execed(index, former_tid);

@@ -1,6 +1,8 @@
 //! E2, where several things happen at once: who made whom is found by the event message, or left
 //! open; never guessed.
 
+use std::time::Duration;
+
 use trapline_core::fake::LinuxRules;
 use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
 
@@ -222,6 +224,70 @@ fn others_that_never_rest_do_not_starve_a_child() {
             world.kernel.signal_thread(noisy, Signal::USR1);
         }
     }
+}
+
+// A maker that sleeps, computes or has stopped since would have said so.
+#[test]
+fn the_living_who_are_silent_for_another_reason() {
+    for reason in ["sleeps", "computes", "stops"] {
+        let patience = Duration::from_secs(1);
+        let mut world = World::<LinuxRules>::built(|builder| builder.half_patience(patience));
+        // Both have the same parent, so the second may have made a sibling.
+        let (pid, other) = (world.attach(), world.attach());
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        world.kernel.kill(pid);
+        let main = world.main(other);
+        match reason {
+            "computes" => world.kernel.keep_busy(main, Duration::from_millis(10)),
+            "stops" => {
+                world.kernel.keep_busy(main, Duration::ZERO);
+                world.kernel.hold(main);
+                while world.tracer().try_wait().unwrap().is_some() {}
+                world.kernel.signal_thread(main, Signal::USR1);
+                world.kernel.release(main);
+                let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+                world.go(stop);
+            }
+            _ => {}
+        }
+        let fork = world.forked();
+        // Nobody knows that any more once the patience with a living maker is over.
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child), "{reason}");
+        world.go(fork);
+        assert_eq!(world.exited(), (pid, KILLED));
+        world.idle();
+    }
+}
+
+// An end waits for the children that may be its own, not for those that others made since.
+#[test]
+fn an_end_is_not_withheld_by_those_who_fork_later() {
+    let mut world = World::<LinuxRules>::patient(EventFlags::PROCESS);
+    let [pid, one, other] = [(); 3].map(|()| world.attach());
+    let quiet = |world: &mut World<LinuxRules>| {
+        let event = world.tracer().try_wait().unwrap();
+        assert!(event.is_none(), "{event:?}");
+    };
+    let [by_one, by_other] = [one, other].map(|maker| world.main(maker));
+    world.kernel.fork(by_one, ForkKind::Fork);
+    world.kernel.hold(by_one);
+    quiet(&mut world);
+    world.kernel.kill(pid);
+    quiet(&mut world);
+    world.kernel.fork(by_other, ForkKind::Fork);
+    world.kernel.hold(by_other);
+    quiet(&mut world);
+    world.kernel.release(by_one);
+    let fork = world.forked();
+    assert_eq!(fork.parent_pid, Some(one));
+    world.go(fork);
+    let event = world.tracer().try_wait().unwrap();
+    assert!(matches!(event, Some(Event::Exited { pid: ended, .. }) if ended == pid), "{event:?}");
+    world.kernel.release(by_other);
+    let fork = world.forked();
+    assert_eq!(fork.parent_pid, Some(other));
+    world.go(fork);
+    world.idle();
 }
 
 /// A signal can be seen before the first stop of a new process.

@@ -1,6 +1,9 @@
 //! sysctl(3) and procctl(2): what is known about processes, traced or not.
 
+use std::time::Duration;
+
 use libc::{c_int, kinfo_proc};
+use trapline_core::backend::Activity;
 
 use super::{Errno, Kernel, Result, check};
 use crate::decode::SignalSet;
@@ -24,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) killed: bool,
     /// Names its memory: the kernel's address of it, which says nothing else here.
     pub(crate) memory: usize,
+    /// What the thread, or any thread of the process, is at.
+    pub(crate) activity: Activity,
     /// The thread sleeps, and no signal ends that.
     pub(crate) uninterruptible: bool,
     /// The thread sleeps, or is about to, even if it is stopped there.
@@ -168,6 +173,10 @@ fn process(bytes: &[u8]) -> Process {
         in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
         killed: info.ki_flag & i64::from(libc::P_WKILLED) != 0,
         memory: info.ki_vmspace.addr(),
+        activity: match sleeps {
+            true => Activity::Asleep,
+            false => Activity::Busy { cpu: Duration::from_micros(info.ki_runtime) },
+        },
         uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
         on_sleep_queue: !info.ki_wchan.is_null(),
         pending: super::ptrace::signals(&info.ki_siglist),
