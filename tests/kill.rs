@@ -14,6 +14,11 @@ fn sigkill(pid: Pid) {
     unsafe { libc::kill(pid.as_raw(), libc::SIGKILL) };
 }
 
+fn is_of_this_test(pid: Pid) -> bool {
+    // SAFETY: take and give numbers.
+    unsafe { libc::getpgid(pid.as_raw()) == libc::getpgrp() }
+}
+
 crate::tests! {
     fn e5_killed_in_a_stop() {
         for how in ["resume", "detach", "drop", "kill"] {
@@ -109,9 +114,11 @@ fn churn(flags: EventFlags, processes: usize) {
                 random ^= random << 17;
                 {
                     let living = living.lock().unwrap();
-                    // A pid stays in the list until its end was seen, so it is not another's.
-                    if !living.is_empty() {
-                        sigkill(living[random as usize % living.len()]);
+                    // An end that has been taken may be shown later than others, and the number
+                    // be that of a process of another test by then.
+                    let victim = living.get(random as usize % living.len().max(1));
+                    if let Some(&pid) = victim.filter(|&&pid| is_of_this_test(pid)) {
+                        sigkill(pid);
                     }
                 }
                 std::thread::sleep(Duration::from_micros(random >> 32 & 0x7ff));

@@ -83,6 +83,16 @@ pub fn become_reaper() {
     assert_eq!(result, 0, "becoming a reaper");
 }
 
+/// Whether a child has ended, which is still to be waited for.
+fn has_ended(pid: i32) -> bool {
+    // SAFETY: zeros are a valid `siginfo_t`, and the call writes one.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options) == 0 && info.si_signo != 0
+    }
+}
+
 /// Runs a test in a new process, under the time limit.
 fn run_apart(name: &str) -> Result<(), Failed> {
     let mut child = Command::new(std::env::current_exe()?)
@@ -107,22 +117,15 @@ fn run_apart(name: &str) -> Result<(), Failed> {
     let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
     let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
     let until = Instant::now() + limit;
-    let mut late = false;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > until {
-            late = true;
-            // SAFETY: sends a signal to the group that this function made.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
-            break child.wait()?;
-        }
+    while !has_ended(group) && Instant::now() <= until {
         std::thread::sleep(Duration::from_millis(5));
-    };
-    // What a failed test has left in its group holds the pipes open.
-    // SAFETY: as above.
+    }
+    let late = !has_ended(group);
+    // What a failed test has left in its group holds the pipes open. The number is the group's
+    // until its first process is waited for, and may be another test's then.
+    // SAFETY: sends a signal to the group that this function made.
     unsafe { libc::kill(-group, libc::SIGKILL) };
+    let status = child.wait()?;
     let mut output = String::new();
     for reader in readers {
         output += &String::from_utf8_lossy(&reader.join().unwrap_or_default());
