@@ -21,6 +21,11 @@ pub fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
     (child, pid)
 }
 
+/// Waits until a program has handled a signal.
+fn confirmed(child: &mut Child) {
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+}
+
 fn signal(pid: Pid, signal: i32) {
     // SAFETY: sends a signal to a process of this test.
     assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
@@ -51,7 +56,7 @@ crate::tests! {
     }
 
     fn f3_a_process_let_go_lives_on() {
-        let (mut child, pid) = ready("forward", &["8"]);
+        let (mut child, pid) = ready("confirm", &["8"]);
         for round in 0..4 {
             let mut tracer = tracer(EventFlags::PROCESS);
             tracer.attach(pid).unwrap();
@@ -63,9 +68,9 @@ crate::tests! {
             tracer.detach(stop).unwrap(); // which delivers it
             assert!(tracer.is_empty());
             drop(tracer);
-            std::thread::sleep(Duration::from_millis(5));
+            confirmed(&mut child);
             signal(pid, libc::SIGUSR1);
-            std::thread::sleep(Duration::from_millis(5));
+            confirmed(&mut child);
         }
         signal(pid, libc::SIGTERM);
         assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
@@ -113,7 +118,7 @@ crate::tests! {
     }
 
     fn f3_a_signal_is_not_lost_with_its_token() {
-        let (mut child, pid) = ready("forward", &["2"]);
+        let (mut child, pid) = ready("confirm", &["2"]);
         for drops_the_tracer in [false, true] {
             let mut tracer = tracer(EventFlags::PROCESS);
             tracer.attach(pid).unwrap();
@@ -128,7 +133,7 @@ crate::tests! {
                 tracer.detach_process(pid).unwrap();
             }
             drop(stop);
-            std::thread::sleep(Duration::from_millis(10));
+            confirmed(&mut child);
         }
         signal(pid, libc::SIGTERM);
         assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
