@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use trapline::{Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal};
+use trapline::{Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopReason};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -20,6 +20,34 @@ fn is_of_this_test(pid: Pid) -> bool {
 }
 
 crate::tests! {
+    // FreeBSD has the thread that ends take the signal with it, and a tracer that is busy with
+    // others has no time to look after that.
+    fn e5_killed_at_the_end_of_a_thread() {
+        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
+        tracer.spawn(fixture("busy", &["2"])).unwrap();
+        let pid = tracer.spawn(fixture("outlive", &[])).unwrap().pid;
+        let mut others = 0;
+        let status = loop {
+            let event = tracer.wait().unwrap().unwrap();
+            match &event {
+                Event::Exited { pid: ended, status, .. } if *ended == pid => break *status,
+                Event::Stopped(stop) if stop.pid() == pid => {
+                    if stop.reason() == StopReason::ThreadExiting {
+                        sigkill(pid);
+                    }
+                }
+                _ => others += 1,
+            }
+            assert!(others < 50_000, "it lives on");
+            tracer.resume(event, Resume::Continue).unwrap();
+        };
+        assert_eq!(status, killed_by(Signal::KILL));
+        for pid in tracer.processes().collect::<Vec<_>>() {
+            tracer.kill(pid).unwrap();
+        }
+        run(&mut tracer);
+    }
+
     fn e5_killed_in_a_stop() {
         for how in ["resume", "detach", "drop", "kill"] {
             let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);

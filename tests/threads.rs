@@ -109,6 +109,24 @@ crate::tests! {
         child.wait().unwrap();
     }
 
+    // One that a thread meets on its way to a sleep is not to keep it from stopping with others.
+    fn e8_signals_that_are_taken_back_while_others_stop() {
+        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
+        tracer.spawn(fixture("drowsy", &["1000"])).unwrap();
+        let mut signals = 0;
+        let log = run_with(&mut tracer, |_, mut event| {
+            if let Event::Stopped(stop) = &mut event {
+                if stop.reason() == StopReason::Signal(Signal::USR1) {
+                    stop.set_signal(None).unwrap();
+                    signals += 1;
+                }
+            }
+            Some(event)
+        });
+        assert!(signals > 0);
+        assert_eq!(log.lines.last().unwrap().1, "exit 0 of us");
+    }
+
     // Each is reported once, by the thread that it was sent to, which gets it.
     fn e8_signals_of_several_threads_at_once() {
         let mut tracer = tracer(EventFlags::PROCESS);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trapline::{Event, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid};
 
-use crate::program::{FORKS, WRONG_CHILD, right};
+use crate::program::{FORKS, WRONG_CHILD, WRONG_SIGNAL, right};
 
 #[derive(Default)]
 pub(crate) struct Counts {
@@ -37,6 +37,8 @@ struct Process {
     killed: bool,
     /// When it was killed, it had threads.
     killed_in_threads: bool,
+    /// A child of it has survived that.
+    has_survivor: bool,
     let_go: bool,
     /// What came of it, for a message.
     history: Vec<String>,
@@ -235,19 +237,25 @@ impl Model {
         if !process.threads.is_empty() {
             self.deviates(format!("{pid} ends before its threads {:?}", process.threads));
         }
+        // FreeBSD: an exec of a thread that is under way wins over a SIGKILL; nothing is reported
+        // after that, and no signal heeded.
+        let may_survive = cfg!(target_os = "freebsd") && process.killed_in_threads;
         match status {
+            ExitStatus::Code(WRONG_SIGNAL) if may_survive || process.has_survivor => {
+                self.counts.survivors += u64::from(may_survive);
+                let maker = process.maker.and_then(|maker| self.processes.get_mut(&maker));
+                if let Some(maker) = maker {
+                    maker.has_survivor = true; // and says the same
+                }
+            }
             ExitStatus::Code(code) if code >= WRONG_CHILD => {
-                self.deviates(format!("{pid} says that something is wrong: {code}"));
+                let history = &process.history;
+                self.deviates(format!("{pid} says that something is wrong: {code}: {history:#?}"));
             }
             ExitStatus::Code(code) => {
                 let of = |execs| FORKS * execs + process.forks;
                 let other = process.execs - i32::from(process.perhaps_vforked);
-                // FreeBSD: an exec of a thread that is under way wins over a SIGKILL, and nothing is
-                // reported after that.
-                let survives = cfg!(target_os = "freebsd")
-                    && process.killed_in_threads
-                    && code / FORKS > process.execs;
-                if survives {
+                if may_survive && code / FORKS > process.execs {
                     self.counts.survivors += 1;
                 } else if code != of(process.execs) && code != of(other) {
                     let (forks, execs) = (process.forks, process.execs);

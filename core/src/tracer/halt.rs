@@ -43,6 +43,11 @@ pub enum Next {
 
 /// How many brief waits a thread may spend in an uninterruptible sleep before it counts as held.
 pub(super) const HELD_FOR: u32 = 20;
+/// How many brief waits may find nothing at all, while a thread that was interrupted seems to be
+/// able to stop: about ten seconds. FreeBSD's kernel can forget a thread that meets a signal on its
+/// way to a sleep while another one stops (`sleepq_check_ast_sc_locked` in
+/// `kern/subr_sleepqueue.c`); the process then neither stops nor runs until somebody wakes it.
+pub(super) const SILENT_FOR: u32 = 10_000;
 
 impl<B: Backend> Tracer<B> {
     /// Brings all threads of a stopped process to rest.
@@ -125,7 +130,7 @@ impl<B: Backend> Tracer<B> {
         let known = B::STOP_SCOPE == StopScope::Thread
             || vforking > 0 && self.backend.threads(pid)?.len() <= vforking;
         self.interrupt_running(process)?;
-        let mut looks = 0;
+        let (mut looks, mut silent) = (0, 0);
         loop {
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
@@ -135,6 +140,7 @@ impl<B: Backend> Tracer<B> {
             }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => {
+                    silent = 0;
                     self.take(raw)?;
                     if self.table.find_process(pid) != Some(process)
                         || self.table.process(process).ended.is_some()
@@ -147,6 +153,13 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(Vec::new()),
                 Waited::Nothing => {
                     self.settle_parked()?;
+                    silent += 1;
+                    if silent >= SILENT_FOR {
+                        return Ok(running
+                            .iter()
+                            .map(|&i| self.table.slot(i).thread.tid)
+                            .collect());
+                    }
                     let (mut held, mut gone) = (Vec::new(), 0);
                     for &index in &running {
                         let thread = self.table.slot(index).thread;

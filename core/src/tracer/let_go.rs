@@ -6,7 +6,7 @@ use crate::backend::{
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::halt::HELD_FOR;
+use super::halt::{HELD_FOR, SILENT_FOR};
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
@@ -245,9 +245,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
-    /// those that the kernel holds: a later wait meets them.
+    /// those that the kernel holds or has forgotten: a later wait meets them.
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
-        let mut looks = 0;
+        let (mut looks, mut silent) = (0, 0);
         loop {
             if self.table.find_process(pid) != Some(process)
                 || self.table.process(process).ended.is_some()
@@ -255,7 +255,10 @@ impl<B: Backend> Tracer<B> {
                 return Ok(());
             }
             match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
+                Waited::Stop(raw) => {
+                    silent = 0;
+                    self.take(raw)?;
+                }
                 Waited::Woken => self.woken = true,
                 Waited::NoTracees => {
                     // By an exec, the thread that was let go was the last one.
@@ -266,6 +269,10 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Nothing => {
                     self.settle_parked()?;
+                    silent += 1;
+                    if silent >= SILENT_FOR {
+                        return Ok(());
+                    }
                     let (mut free, mut gone) = (false, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;

@@ -80,6 +80,18 @@ both! {
         world.tracer().detach_process(pid).unwrap();
     }
 
+    // As one that the kernel has forgotten, though it says nothing of the kind.
+    fn though_it_does_not_stop<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        world.kernel.hold(main);
+        world.tracer().detach_process(pid).unwrap();
+        assert!(world.kernel.is_traced(pid));
+        world.kernel.release(main);
+        world.over();
+        is_free(&world, pid);
+    }
+
     fn with_a_token_out<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         world.tracer().interrupt(pid).unwrap();

@@ -388,6 +388,20 @@ fn the_kernels_are_listed_as_blocked() {
     world.idle();
 }
 
+/// The kernel does not say that it is held, and it does not stop either.
+#[test]
+fn who_does_not_answer_is_listed_as_blocked() {
+    let (mut world, _, all, stop) = three::<LinuxRules>();
+    world.kernel.hold(all[1]);
+    let halted = world.tracer().halt(stop).unwrap();
+    assert_eq!((tids(&halted).len(), halted.blocked.as_slice()), (2, &all[1..2]));
+    world.kernel.release(all[1]);
+    world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+    world.run_all();
+    assert!(all_act(&world, all));
+    world.idle();
+}
+
 /// What Linux keeps of it takes an interrupt, and never stops.
 #[test]
 fn a_first_thread_that_has_ended_answers_no_interrupt() {
