@@ -112,7 +112,7 @@ crate::tests! {
     // One that a thread meets on its way to a sleep is not to keep it from stopping with others.
     fn e8_signals_that_are_taken_back_while_others_stop() {
         let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
-        tracer.spawn(fixture("drowsy", &["1000"])).unwrap();
+        tracer.spawn(fixture("drowsy", &["300"])).unwrap();
         let mut signals = 0;
         let log = run_with(&mut tracer, |_, mut event| {
             if let Event::Stopped(stop) = &mut event {

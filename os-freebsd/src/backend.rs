@@ -19,6 +19,7 @@ use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Sys
 
 use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
+use crate::forgotten::Wakeup;
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
 use crate::wait::{Halves, Turn};
@@ -52,6 +53,8 @@ pub(crate) struct Tracee {
     pub(crate) reported: Option<Reported>,
     /// Those that are delivered, and will be reported once more.
     pub(crate) again: Vec<Reported>,
+    /// Signals of ours that are still to be reported.
+    pub(crate) wakeups: Vec<Wakeup>,
     /// Its debug registers were set.
     pub(crate) watched: bool,
 }
@@ -72,6 +75,7 @@ impl Tracee {
             exits: None,
             reported: None,
             again: Vec::new(),
+            wakeups: Vec::new(),
             watched: false,
         }
     }

@@ -22,6 +22,7 @@ use crate::decode::{
     self, EventMask, LwpFlags, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP,
     SigInfo, Status, TRAP_BRKPT, TRAP_TRACE,
 };
+use crate::forgotten::Wakeup;
 use crate::sys::Go;
 
 /// How long an LWP that only has to report may take. One that has a signal pending is in the
@@ -123,14 +124,17 @@ impl FreeBsd {
     fn take_out_reports(&mut self, found: &mut Found) -> Result<()> {
         let pid = found.thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let stops = self.tracees.get(&pid).is_some_and(|tracee| tracee.expected.may_come());
+            let Some(tracee) = self.tracees.get(&pid) else { return Err(Error::Gone) };
+            let (stops, wakeups) = (tracee.expected.may_come(), tracee.wakeups.clone());
             let mut waiting = Vec::new();
             for tid in self.lwps_of(found.thread)? {
                 let Ok(info) = self.kernel.lwp_info(tid) else { continue };
                 let due = info.reports && info.tid != found.reporter.tid;
                 // A trap that it has not come to report yet.
                 let traps = info.pending.has(SIGTRAP) && !info.blocked.has(SIGTRAP);
-                if due || traps || (stops && info.pending.has(SIGSTOP)) {
+                let woken = |w: &Wakeup| w.tid == info.tid && info.pending.has(w.signal);
+                if due || wakeups.iter().any(woken) || traps || (stops && info.pending.has(SIGSTOP))
+                {
                     waiting.push(tid);
                 }
             }
@@ -178,7 +182,9 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };
+        let woken = tracee.takes_wakeup(&info);
         match tracee.expected.reason(signal, &info) {
+            Some(RawReason::Signal { .. }) if woken => {}
             Some(RawReason::Signal { .. }) => {
                 let here = Thread { pid: found.thread.pid, tid: info.tid };
                 if !self.was_ours(here, &info, &found.stepping) {

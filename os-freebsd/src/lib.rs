@@ -36,6 +36,8 @@ mod ext;
 #[allow(unsafe_code)]
 mod ffi;
 #[cfg(target_os = "freebsd")]
+mod forgotten;
+#[cfg(target_os = "freebsd")]
 mod memory;
 #[cfg(target_os = "freebsd")]
 mod process;

@@ -153,20 +153,28 @@ impl FreeBsd {
         self.answered("kill", pid, raw, result)
     }
 
-    /// For an idle moment: has a SIGKILL taken notice of that came while its process was stopped.
-    /// The kernel gives it to one thread, and if that is asleep, does not wake it; the process
-    /// would live on until it wakes by itself (`tdsendsignal` in `kern_sig.c`). Ten times a second
-    /// one process is looked at, each in turn.
-    pub(crate) fn wake_the_killed(&mut self) {
+    /// For an idle moment: wakes threads that the kernel does not. Ten times a second one process
+    /// is looked at, each in turn.
+    ///
+    /// A SIGKILL that comes while its process is stopped is given to one thread, which is not woken
+    /// if it is asleep; the process would live on until it wakes by itself (`tdsendsignal` in
+    /// `kern_sig.c`). For the others see [`forgotten`](crate::forgotten).
+    pub(crate) fn wake_sleepers(&mut self) {
         let now = Instant::now();
         if now - *self.turn.looked.get_or_insert(now) < NET {
             return;
         }
         self.turn.looked = Some(now);
-        let Some(pid) = self.turn.next(&self.tracees) else { return };
+        let again = self.turn.stopping.take();
+        let Some(pid) = again.or_else(|| self.turn.next(&self.tracees)) else { return };
         if let Ok(Some(process)) = self.kernel.process(pid) {
             if process.pending.has(SIGKILL) {
                 let _ = self.kernel.kill(pid, SIGKILL); // wakes, unless it is still stopped
+            }
+            match again {
+                Some(_) if process.stopping => self.wake_the_forgotten(pid),
+                None if process.stopping => self.turn.stopping = Some(pid),
+                _ => {}
             }
         }
     }

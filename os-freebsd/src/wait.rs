@@ -67,7 +67,9 @@ pub(crate) struct Turn {
     last: i32,
     /// A sleep ended by the net.
     netted: bool,
-    /// When one was last looked at for being killed unawares.
+    /// The process that was about to stop when it was looked at last.
+    pub(crate) stopping: Option<i32>,
+    /// When one was last looked at for threads that are to be woken.
     pub(crate) looked: Option<Instant>,
 }
 
@@ -157,7 +159,7 @@ impl FreeBsd {
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && timeout == NET;
             if !woken {
-                self.wake_the_killed();
+                self.wake_sleepers();
             }
             if self.rung {
                 self.rung = false;
@@ -305,6 +307,10 @@ impl FreeBsd {
                 self.delivers(thread, signal); // the next sleep may be the same
             }
             let _ = self.kernel.go(Go::Continue, info.tid.as_raw(), signal);
+            return Ok(None);
+        }
+        if tracee.takes_wakeup(&info) {
+            let _ = self.kernel.go(Go::Continue, pid, 0);
             return Ok(None);
         }
         tracee.seen = true;

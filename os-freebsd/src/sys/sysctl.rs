@@ -25,6 +25,12 @@ pub(crate) struct Process {
     pub(crate) in_vfork: bool,
     /// Killed, and on its way out, which may take it a while.
     pub(crate) killed: bool,
+    /// It is about to stop, or has stopped and was not waited for.
+    pub(crate) stopping: bool,
+    /// The signals that it handles.
+    pub(crate) caught: SignalSet,
+    /// Those that the thread, or any thread of the process, blocks.
+    pub(crate) blocked: SignalSet,
     /// Names its memory: the kernel's address of it, which says nothing else here.
     pub(crate) memory: usize,
     /// What the thread, or any thread of the process, is at.
@@ -39,6 +45,8 @@ pub(crate) struct Process {
 
 /// The length of one entry; the kernel's, as `ffi.rs` makes sure.
 const SIZE: usize = size_of::<kinfo_proc>();
+
+const STOPS: i64 = (libc::P_STOPPED_SIG | libc::P_STOPPED_TRACE) as i64;
 
 /// The buffer does not grow beyond this: no list of a process's threads, arguments or such is
 /// longer.
@@ -163,15 +171,18 @@ fn process(bytes: &[u8]) -> Process {
     // SAFETY: the bytes are as long as a `kinfo_proc`, which is integers, arrays of them and
     // pointers that are not followed; they may be unaligned.
     let info: kinfo_proc = unsafe { bytes.as_ptr().cast::<kinfo_proc>().read_unaligned() };
-    let sleeps = info.ki_stat == libc::SSLEEP;
+    let (sleeps, flags) = (info.ki_stat == libc::SSLEEP, info.ki_flag);
     Process {
         pid: info.ki_pid,
         tid: info.ki_tid,
         parent: info.ki_ppid,
         tracer: info.ki_tracer,
         zombie: info.ki_stat == libc::SZOMB,
-        in_vfork: info.ki_flag & i64::from(libc::P_PPWAIT) != 0,
-        killed: info.ki_flag & i64::from(libc::P_WKILLED) != 0,
+        in_vfork: flags & i64::from(libc::P_PPWAIT) != 0,
+        killed: flags & i64::from(libc::P_WKILLED) != 0,
+        stopping: flags & STOPS != 0 && flags & i64::from(libc::P_WAITED) == 0,
+        caught: super::ptrace::signals(&info.ki_sigcatch),
+        blocked: super::ptrace::signals(&info.ki_sigmask),
         memory: info.ki_vmspace.addr(),
         activity: match sleeps {
             true => Activity::Asleep,
