@@ -20,6 +20,7 @@ use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Sys
 use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
 use crate::forgotten::Wakeup;
+use crate::run::Killed;
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
 use crate::wait::{Halves, Turn};
@@ -117,6 +118,8 @@ pub struct FreeBsd {
     /// The real parents that processes had when they ended, until they are forgotten.
     pub(crate) parents_at_end: BTreeMap<i32, i32>,
     pub(crate) turn: Turn,
+    /// Those that were killed, and have not ended.
+    pub(crate) killed: Vec<Killed>,
     /// A buffer.
     pub(crate) found: Vec<Event>,
     pub(crate) bell: Option<Arc<Bell>>,
@@ -183,6 +186,7 @@ impl Backend for FreeBsd {
             halves: Halves::default(),
             parents_at_end: BTreeMap::new(),
             turn: Turn::default(),
+            killed: Vec::new(),
             found: Vec::new(),
             bell: None,
             rung: false,

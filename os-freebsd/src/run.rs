@@ -1,6 +1,6 @@
 //! Running: to resume, step, interrupt and kill.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trapline_core::backend::{RawReason, Run, Thread};
 use trapline_core::{Error, Pid, Result, Signal};
@@ -9,6 +9,18 @@ use crate::backend::FreeBsd;
 use crate::decode::{EventMask, LwpFlags, SIGKILL, SIGSTOP};
 use crate::sys::{Errno, Go};
 use crate::wait::{NET, stopped};
+
+/// How long one that is killed may take at first.
+const KILLED_FOR: Duration = Duration::from_millis(5);
+
+/// A process that the tracer has killed.
+#[derive(Debug)]
+pub(crate) struct Killed {
+    pid: i32,
+    /// When it is killed once more.
+    again: Instant,
+    pause: Duration,
+}
 
 impl FreeBsd {
     /// Runs a process, with the one thread stepping if so asked.
@@ -133,6 +145,10 @@ impl FreeBsd {
     /// none, and threads may be asleep. So a signal follows, which wakes them.
     pub(crate) fn kill_process(&mut self, pid: Pid, stopped: bool) -> Result<()> {
         let raw = pid.as_raw();
+        if self.killed.iter().all(|killed| killed.pid != raw) {
+            let again = Instant::now() + KILLED_FOR;
+            self.killed.push(Killed { pid: raw, again, pause: KILLED_FOR });
+        }
         let before = self.ready.len();
         self.ready.retain(|stop| stop.pid != Some(pid) || stop.tid.is_none());
         let stopped = stopped || self.ready.len() < before; // at a stop that is still to be given
@@ -151,6 +167,29 @@ impl FreeBsd {
         }
         let result = self.kernel.kill(raw, SIGKILL);
         self.answered("kill", pid, raw, result)
+    }
+
+    /// Kills once more who was killed and lives on: a SIGKILL can be given to a thread that ends,
+    /// and is gone with it (`ptracestop` and `tdsigcleanup` in `kern_sig.c`). Says when to do it
+    /// again.
+    pub(crate) fn kill_again(&mut self) -> Option<Instant> {
+        if self.killed.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let (kernel, tracees) = (&mut self.kernel, &self.tracees);
+        self.killed.retain_mut(|killed| {
+            if !tracees.contains_key(&killed.pid) {
+                return false;
+            }
+            if now >= killed.again {
+                let _ = kernel.kill(killed.pid, SIGKILL); // an error says that it has ended
+                killed.pause = NET.min(2 * killed.pause);
+                killed.again = now + killed.pause;
+            }
+            true
+        });
+        self.killed.iter().map(|killed| killed.again).min()
     }
 
     /// For an idle moment: wakes threads that the kernel does not. Ten times a second one process

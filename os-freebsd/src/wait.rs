@@ -150,10 +150,11 @@ impl FreeBsd {
                 }
             }
             self.turn.streak = 0;
-            let timeout = match (patience, deadline) {
+            let until = [deadline, self.kill_again()].into_iter().flatten().min();
+            let timeout = match (patience, until) {
                 _ if full => Duration::ZERO,
                 (Patience::Poll, _) => Duration::ZERO,
-                (_, Some(deadline)) => deadline.saturating_duration_since(Instant::now()).min(NET),
+                (_, Some(until)) => until.saturating_duration_since(Instant::now()).min(NET),
                 _ => NET,
             };
             let woken = self.sleep(timeout)?;
