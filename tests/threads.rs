@@ -1,6 +1,7 @@
 //! Many threads at once: E2, E4, E8, and F3 in the middle of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use trapline::{Event, EventFlags, Half, Pid, Resume, Signal, StopReason, Tid};
 
@@ -104,6 +105,30 @@ crate::tests! {
             drop(tracer);
             std::thread::sleep(std::time::Duration::from_millis(3));
             assert!(child.try_wait().unwrap().is_none(), "round {round}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    // With forks of other threads unreported, whose children then are free as well.
+    fn f3_let_go_in_the_middle_of_forks() {
+        let (mut child, pid) = ready("fork-churn", &[]);
+        for round in 0..14 {
+            let flags = if round % 2 == 0 { EventFlags::PROCESS } else { EventFlags::empty() };
+            let mut tracer = tracer(flags);
+            tracer.attach(pid).unwrap();
+            for _ in 0..round % 7 {
+                let event = tracer.wait().unwrap().unwrap();
+                tracer.resume(event, Resume::Continue).unwrap();
+            }
+            for pid in tracer.processes().collect::<Vec<_>>() {
+                tracer.detach_process(pid).unwrap();
+            }
+            run(&mut tracer); // one that the kernel held is let go now
+            drop(tracer);
+            // Each thread that forks has got its child back, and goes on.
+            let mut dots = [0; 16];
+            child.stdout.as_mut().unwrap().read_exact(&mut dots).unwrap();
         }
         child.kill().unwrap();
         child.wait().unwrap();

@@ -316,9 +316,8 @@ fn role() {
         }
         "execs" => {
             use std::os::unix::process::CommandExt;
-            (0..5).for_each(|_| drop(thread::spawn(sleep)));
+            (0..40).for_each(|_| drop(thread::spawn(sleep)));
             println!("ready");
-            thread::sleep(Duration::from_millis(1));
             panic!("{}", playing("execs").exec());
         }
         "leader ends first" => {
