@@ -51,6 +51,8 @@ pub(super) struct Lost {
 /// scheduler behind the death of the thread that made it.
 const LOST_FOR: Duration = Duration::from_secs(2);
 const LOST_MOST: usize = 64;
+/// How many others can be parked between the death of a maker and the first stop of its child.
+const LATE_MOST: u64 = 64;
 /// How many times longer a half is waited for whose maker may be alive: it is on its way, however
 /// busy the machine is, unless the child was made so that nobody announces it.
 const LIVING_PATIENCE: u32 = 100;
@@ -224,10 +226,12 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Whether the end of a process must wait for the event of a fork that it may have made.
-    /// Who was parked later has not kept it waiting, so others might have come as late.
+    /// That is parked by then or soon, if at all.
     pub(super) fn may_have_forked(&self, pid: Pid, cut_short: Option<u64>) -> bool {
         let stopped = |parked: &Parked| matches!(parked.raw.kind, RawKind::Stop(_));
-        let before = |parked: &Parked| cut_short.is_some_and(|parkings| parked.number < parkings);
+        let before = |parked: &Parked| {
+            cut_short.is_some_and(|parkings| parked.number < parkings + LATE_MOST)
+        };
         self.awaited.iter().any(|fork| fork.parent_pid == pid)
             || self.lost.iter().any(|lost| lost.pid == pid && lost.forked.is_some())
             || self.parked.iter().any(|parked| stopped(parked) && before(parked))
