@@ -49,8 +49,9 @@ pub use request::{Activity, Ending, Patience, Run, Setup, StopScope, Thread, Wak
 /// 10. *Memory is text, too.* It is read and written past its protection; a change of text is seen
 ///     by all threads and processes that share the memory, and by nobody else.
 /// 11. *Traps on the way.* With [`StopScope::Process`] a [detach](Backend::detach) takes out the
-///     traps of threads that are still to be reported; with [`StopScope::Thread`] the engine does,
-///     by [`has_pending_trap`](Backend::has_pending_trap).
+///     traps of threads that are still to be reported, and lets the children of forks go that are,
+///     [clean](Backend::clean_children); with [`StopScope::Thread`] the engine does, by
+///     [`has_pending_trap`](Backend::has_pending_trap).
 pub trait Backend: Sized {
     /// The CPU.
     type Arch: Arch;
@@ -147,6 +148,12 @@ pub trait Backend: Sized {
 
     /// Lets a stopped thread (or, by scope, its process) go, delivering `signal`.
     fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()>;
+
+    /// What the program has at some addresses, where breakpoint instructions are in its memory or
+    /// were: the [detach](Backend::detach) of this process that comes next puts it into the copies
+    /// that children have whose forks were not reported, and that it lets go as well. For
+    /// [`StopScope::Process`] alone; with the other one every fork is reported before.
+    fn clean_children(&mut self, _pid: Pid, _code: Vec<(u64, Vec<u8>)>) {}
 
     /// Kills a process. `stopped` names a thread of it that is stopped, for kernels that kill a
     /// stopped process only through its resumption.

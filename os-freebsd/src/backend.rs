@@ -58,6 +58,8 @@ pub(crate) struct Tracee {
     pub(crate) wakeups: Vec<Wakeup>,
     /// Its debug registers were set.
     pub(crate) watched: bool,
+    /// What it has where there were breakpoint instructions, once it is to be let go.
+    pub(crate) code: Vec<(u64, Vec<u8>)>,
 }
 
 impl Tracee {
@@ -78,6 +80,7 @@ impl Tracee {
             again: Vec::new(),
             wakeups: Vec::new(),
             watched: false,
+            code: Vec::new(),
         }
     }
 }
@@ -270,6 +273,12 @@ impl Backend for FreeBsd {
 
     fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         self.let_go(thread, signal)
+    }
+
+    fn clean_children(&mut self, pid: Pid, code: Vec<(u64, Vec<u8>)>) {
+        if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
+            tracee.code = code;
+        }
     }
 
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {

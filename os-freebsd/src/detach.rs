@@ -14,8 +14,9 @@
 
 use std::time::Duration;
 
+use trapline_arch_x86_64::X86_64;
 use trapline_core::backend::{NewTask, RawReason, Thread};
-use trapline_core::{Error, Pid, Result, Signal};
+use trapline_core::{Arch, Error, Pid, Result, Signal, Tid};
 
 use crate::backend::FreeBsd;
 use crate::decode::{
@@ -193,8 +194,10 @@ impl FreeBsd {
             }
             Some(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
                 let parent = found.thread.pid.as_raw();
-                let watched = self.tracees.get(&parent).is_some_and(|tracee| tracee.watched);
-                self.let_child_go(pid, watched)?;
+                let parent = self.tracees.get(&parent);
+                let watched = parent.is_some_and(|tracee| tracee.watched);
+                let code = parent.map(|tracee| tracee.code.clone()).unwrap_or_default();
+                self.let_child_go(pid, watched, &code)?;
             }
             _ => {}
         }
@@ -220,7 +223,7 @@ impl FreeBsd {
 
     /// The child of a fork that nobody will hear of. One that has stopped already is known, and
     /// not ours to let go.
-    fn let_child_go(&mut self, child: Pid, watched: bool) -> Result<()> {
+    fn let_child_go(&mut self, child: Pid, watched: bool, code: &[(u64, Vec<u8>)]) -> Result<()> {
         let pid = child.as_raw();
         if self.halves.parent(pid) || self.adopt(pid)?.is_none() {
             return Ok(());
@@ -229,6 +232,7 @@ impl FreeBsd {
             if decode::status(status) == Status::Stopped(SIGKILL) {
                 let _ = self.kernel.kill_stopped(pid);
             }
+            self.clean(child, code);
             if watched {
                 // Old kernels copy its parent's debug registers.
                 let _ = self.kernel.set_debug_registers(pid, [0; 8]);
@@ -238,6 +242,18 @@ impl FreeBsd {
         self.halves.child(pid);
         self.disown(pid);
         Ok(())
+    }
+
+    /// Puts the program's own code where a process has a breakpoint instruction.
+    fn clean(&mut self, pid: Pid, code: &[(u64, Vec<u8>)]) {
+        let thread = Thread { pid, tid: Tid::from_raw(pid.as_raw()) }; // memory is the process's
+        for (addr, own) in code {
+            let mut there = vec![0; X86_64::BREAKPOINT.len()];
+            let read = self.read(thread, *addr, &mut there);
+            if read.is_ok() && there == X86_64::BREAKPOINT {
+                let _ = self.write(thread, *addr, own); // gone, or unmapped: nobody runs it
+            }
+        }
     }
 
     /// Takes out the SIGSTOP of an interrupt, if it is still to come: it would stop the process

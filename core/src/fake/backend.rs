@@ -20,6 +20,7 @@ use crate::backend::{
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
+use super::faults::Fault;
 use super::kernel::{Call, Kernel, Report};
 use super::model::{Model, State, all_cpus};
 use super::rules::Rules;
@@ -65,7 +66,7 @@ impl<R: Rules> Fake<R> {
             let mut model = self.kernel.model();
             model.records.requests += 1;
             // A tracer that does nothing but look may be spinning.
-            if !matches!(name, "wait" | "is_held") {
+            if !matches!(name, "wait" | "is_held" | "is_mute") {
                 model.records.quiet = 0;
             }
             model.records.requests
@@ -301,6 +302,9 @@ impl<R: Rules> Backend for Fake<R> {
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        if let Some(log) = &mut self.kernel.model().records.log {
+            log.push(format!("{run:?}, {signal:?}:"));
+        }
         self.call("resume", thread.tid.as_raw(), |model| model.faulty_resume(thread, run, signal))
     }
 
@@ -318,6 +322,10 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         self.call("detach", thread.tid.as_raw(), |model| model.detach(thread, signal))
+    }
+
+    fn clean_children(&mut self, pid: Pid, code: Vec<(u64, Vec<u8>)>) {
+        self.kernel.model().clean.insert(pid, code);
     }
 
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
@@ -368,7 +376,11 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn set_registers(&mut self, thread: Thread, registers: &FakeRegisters) -> Result<()> {
         self.call("set_registers", thread.tid.as_raw(), |model| {
-            model.inspected(thread)?.registers = *registers;
+            let lost = model.fault == Some(Fault::LosesRegisters);
+            let task = model.inspected(thread)?;
+            if !lost {
+                task.registers = *registers;
+            }
             Ok(())
         })
     }
@@ -404,6 +416,9 @@ impl<R: Rules> Backend for Fake<R> {
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
         self.call("write_memory", thread.tid.as_raw(), |model| {
             let space = model.space(thread)?;
+            if model.fault == Some(Fault::LosesWrites) {
+                return Ok(data.len());
+            }
             model.memory.write(space, addr, data)
         })
     }

@@ -5,7 +5,7 @@ use crate::backend::{RawReason, Run, TrapOrigin};
 use crate::{EventFlags, ExitStatus, Pid, Signal, Tid};
 
 use super::arch::{BREAKPOINT, CALL, HALT, REPEAT};
-use super::kernel::Kernel;
+use super::kernel::{Execution, Kernel};
 use super::model::Model;
 use super::rules::Rules;
 
@@ -50,7 +50,33 @@ impl<R: Rules> Kernel<R> {
     /// How many times the instruction at an address was executed in a process.
     pub fn executed(&self, pid: Pid, addr: u64) -> usize {
         let executed = &self.model().records.executed;
-        executed.iter().filter(|&&what| what == (pid, addr)).count()
+        let there = |what: &&Execution| (what.pid, what.addr, what.trapped) == (pid, addr, false);
+        executed.iter().filter(there).count()
+    }
+
+    /// What was executed, but for the first `from` instructions; breakpoint instructions, too.
+    pub fn executions(&self, from: usize) -> Vec<Execution> {
+        self.model().records.executed.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Whether a thread has executed a breakpoint instruction, and has not stopped for that yet.
+    pub fn has_trapped(&self, tid: Tid) -> bool {
+        self.model().tasks.get(&tid).is_some_and(|task| task.trapped)
+    }
+
+    /// Which exec's program a process runs: that of its maker, until its own exec.
+    pub fn image(&self, pid: Pid) -> Option<u32> {
+        self.model().processes.get(&pid).map(|process| process.image)
+    }
+
+    /// All processes that have the memory of this one, itself among them.
+    pub fn sharers(&self, pid: Pid) -> Vec<Pid> {
+        let model = self.model();
+        let Some(space) = model.processes.get(&pid).map(|process| process.memory) else {
+            return Vec::new();
+        };
+        let living = model.processes.iter().filter(|(_, process)| process.over.is_none());
+        living.filter(|(_, process)| process.memory == space).map(|(&pid, _)| pid).collect()
     }
 
     /// What is in memory, breakpoints and all.
@@ -93,13 +119,14 @@ impl Model {
             if task.in_call || task.suspended {
                 return;
             }
-            let (pid, run, addr) = (task.pid, task.run, task.registers.pc);
+            let (run, addr) = (task.run, task.registers.pc);
             let traced = task.setup.filter(|_| !task.bare);
             match instruction {
                 None | Some(HALT) => return,
                 Some(BREAKPOINT) => {
                     task.registers.pc += 1;
                     task.trapped = true;
+                    self.note(tid, addr, true);
                     if !self.slow_traps || traced.is_none() {
                         self.land(tid);
                     }
@@ -108,7 +135,7 @@ impl Model {
                 Some(CALL) => {
                     task.registers.pc += 1;
                     task.in_call = true;
-                    self.records.executed.push((pid, addr));
+                    self.note(tid, addr, false);
                     let flagged = traced.is_some_and(|s| s.flags.contains(EventFlags::SYSCALL));
                     if traced.is_some() && (run == Run::Syscall || (self.by_process() && flagged)) {
                         let reason = match self.by_process() {
@@ -122,7 +149,7 @@ impl Model {
                 Some(REPEAT) if task.registers.value > 0 => task.registers.value -= 1,
                 Some(_) => {
                     task.registers.pc += 1;
-                    self.records.executed.push((pid, addr));
+                    self.note(tid, addr, false);
                 }
             }
             if run == Run::Step && traced.is_some() {
@@ -130,6 +157,12 @@ impl Model {
             }
         }
         self.violation(format!("thread {tid} executes for ever"));
+    }
+
+    fn note(&mut self, tid: Tid, addr: u64, trapped: bool) {
+        let Some(pid) = self.tasks.get(&tid).map(|task| task.pid) else { return };
+        let Some(image) = self.processes.get(&pid).map(|process| process.image) else { return };
+        self.records.executed.push(Execution { pid, tid, addr, image, trapped });
     }
 
     /// A thread gets to the trap of a breakpoint instruction that it has executed.

@@ -1,10 +1,10 @@
 //! Seeded bugs, to see that a check finds them.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread};
-use crate::{ExitStatus, Pid, Result, Signal};
+use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin};
+use crate::{ExitStatus, Pid, Result, Signal, Tid};
 
 use super::kernel::Report;
-use super::model::Model;
+use super::model::{Model, State};
 
 /// A bug of a back end. A check of an engine that misses it is worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +25,16 @@ pub enum Fault {
     LeavesStopped,
     /// Names the wrong child of a fork.
     MixesUpChildren,
+    /// Says that memory was written, and does nothing.
+    LosesWrites,
+    /// Says that registers were set, and does nothing.
+    LosesRegisters,
+    /// Loses the traps of breakpoint instructions, and runs the thread on.
+    LosesTraps,
+    /// Reports such traps once more when the thread is resumed.
+    DoublesTraps,
+    /// Runs threads on that are to be stepped.
+    LosesSteps,
 }
 
 impl Model {
@@ -37,6 +47,12 @@ impl Model {
             (Some(Fault::LosesChildren), RawKind::Stop(RawReason::Paused)) if fresh => None,
             (Some(Fault::LosesForks), RawKind::Stop(RawReason::Forked { .. }))
             | (Some(Fault::LosesExecs), RawKind::Stop(RawReason::Execed { .. })) => {
+                let _ = self.resume(thread, Run::Continue, None);
+                None
+            }
+            (Some(Fault::LosesTraps), RawKind::Stop(RawReason::Signal { .. }))
+                if self.is_at_breakpoint(report.tid) =>
+            {
                 let _ = self.resume(thread, Run::Continue, None);
                 None
             }
@@ -62,13 +78,28 @@ impl Model {
         }
     }
 
+    /// Whether a thread has stopped for a breakpoint instruction.
+    fn is_at_breakpoint(&self, tid: Tid) -> bool {
+        self.tasks.get(&tid).is_some_and(|task| match &task.state {
+            State::Stopped(stop) => stop.origin == TrapOrigin::Breakpoint,
+            _ => false,
+        })
+    }
+
     pub(super) fn faulty_resume(
         &mut self,
         thread: Thread,
         run: Run,
         signal: Option<Signal>,
     ) -> Result<()> {
+        let again = self.fault == Some(Fault::DoublesTraps) && self.is_at_breakpoint(thread.tid);
+        let run = if self.fault == Some(Fault::LosesSteps) { Run::Continue } else { run };
         match (self.fault, signal) {
+            _ if again => {
+                self.resume(thread, Run::Continue, None)?;
+                self.stop_for(thread.tid, Signal::TRAP, TrapOrigin::Breakpoint);
+                Ok(())
+            }
             (Some(Fault::LeavesStopped), Some(_)) => Ok(()),
             (Some(Fault::DropsSignals), _) => self.resume(thread, run, None),
             (Some(Fault::DoublesSignals), Some(twice)) => {

@@ -82,6 +82,21 @@ pub struct Delivery {
     pub signal: Signal,
 }
 
+/// An instruction that a program has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execution {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+    /// Where it is.
+    pub addr: u64,
+    /// Which exec's program it is part of, as [`Kernel::image`] says.
+    pub image: u32,
+    /// It was a breakpoint instruction, and trapped; if not, it was executed.
+    pub trapped: bool,
+}
+
 /// A stop that no wait has seen, since the thread was resumed from an earlier stop out of which
 /// the kernel had taken it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,6 +321,11 @@ impl<R: Rules> Kernel<R> {
         if let Some(space) = model.processes.get(&pid).map(|process| process.memory) {
             model.memory.map(space, addr, bytes);
         }
+    }
+
+    /// Has every program that is started or exec'ed from now on mapped this.
+    pub fn map_programs(&self, addr: u64, bytes: &[u8]) {
+        self.model().code = Some((addr, bytes.to_vec()));
     }
 
     // What the tracer hears, and when.

@@ -175,7 +175,8 @@ impl<R: Rules> Kernel<R> {
     pub fn digest(&self) -> u64 {
         let model = self.model();
         let mut digest = FxHasher::default();
-        (&model.processes, &model.tasks, &model.held_back, model.records.talk).hash(&mut digest);
+        (&model.processes, &model.tasks, &model.memory).hash(&mut digest);
+        (&model.held_back, model.records.talk).hash(&mut digest);
         digest.finish()
     }
 }

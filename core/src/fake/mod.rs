@@ -45,5 +45,5 @@ mod vm;
 pub use arch::{FakeArch, FakeRegisters};
 pub use backend::Fake;
 pub use faults::Fault;
-pub use kernel::{Call, Delivery, Kernel, Report, Swallowed};
+pub use kernel::{Call, Delivery, Execution, Kernel, Report, Swallowed};
 pub use rules::{FreeBsdRules, LinuxRules, RuleSet, Rules};

@@ -9,7 +9,7 @@ use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
 use super::arch::FakeRegisters;
 use super::debug::DebugRegisters;
 use super::faults::Fault;
-use super::kernel::{Delivery, Swallowed};
+use super::kernel::{Delivery, Execution, Swallowed};
 use super::rules::RuleSet;
 use super::vm::Memory;
 
@@ -22,6 +22,10 @@ pub(super) struct Model {
     pub(super) processes: BTreeMap<Pid, Process>,
     pub(super) tasks: BTreeMap<Tid, Task>,
     pub(super) memory: Memory,
+    /// What every program that is started or exec'ed has mapped.
+    pub(super) code: Option<(u64, Vec<u8>)>,
+    /// What is to be put into the memory of children that a detach lets go.
+    pub(super) clean: BTreeMap<Pid, Vec<(u64, Vec<u8>)>>,
     /// The next numbers of processes and, where they are counted apart, of threads.
     pub(super) next: (i32, i32),
     /// Numbers that are to be given again first.
@@ -64,7 +68,7 @@ pub(super) struct Records {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) swallowed: Vec<Swallowed>,
     /// The instructions that were executed.
-    pub(super) executed: Vec<(Pid, u64)>,
+    pub(super) executed: Vec<Execution>,
     /// Parent, child, and the status that the one got of the other.
     pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
     /// All that passed between tracer and kernel, if it is to be kept.
@@ -201,6 +205,8 @@ impl Model {
             processes: BTreeMap::new(),
             tasks: BTreeMap::new(),
             memory: Memory::default(),
+            code: None,
+            clean: BTreeMap::new(),
             next: (1, 100_000),
             reuse: VecDeque::new(),
             clock: 0,
@@ -256,6 +262,15 @@ impl Model {
         self.tasks.values().any(|task| task.pid == pid && task.setup.is_some())
     }
 
+    /// An address space with a program in it.
+    pub(super) fn fresh_memory(&mut self) -> u32 {
+        let space = self.memory.fresh();
+        if let Some((addr, code)) = &self.code {
+            self.memory.map(space, *addr, code);
+        }
+        space
+    }
+
     /// A number that nobody has.
     fn number(&mut self) -> i32 {
         while let Some(number) = self.reuse.pop_front() {
@@ -280,7 +295,7 @@ impl Model {
 
     pub(super) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
         let pid = Pid::from_raw(self.number());
-        let memory = self.memory.fresh();
+        let memory = self.fresh_memory();
         let process = Process {
             parent,
             subreaper: false,

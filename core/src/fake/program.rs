@@ -160,7 +160,7 @@ impl Model {
     pub(super) fn exec_done(&mut self, caller: Tid) {
         let Some(mut task) = self.tasks.remove(&caller) else { return };
         let pid = task.pid;
-        let fresh = self.memory.fresh();
+        let fresh = self.fresh_memory();
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.execing = None;
         process.memory = fresh;

@@ -3,6 +3,7 @@
 use crate::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
 use crate::{Error, EventFlags, Pid, Result, Signal, Tid};
 
+use super::arch::BREAKPOINT;
 use super::kernel::Swallowed;
 use super::model::{Model, State, Task};
 
@@ -253,10 +254,13 @@ impl Model {
     fn take_out(&mut self, tid: Tid) {
         self.take_out_trap(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let maker = task.pid;
         let State::Stopped(stop) = &task.state else { return };
         match (stop.reason, stop.made) {
-            // The trap of a debug register, which is clear by now.
+            // The trap of a debug register, which is clear by now, or of a step that was asked for.
             (RawReason::Signal { signal: Signal::TRAP, .. }, _) if task.debug.has_hits() => {}
+            (RawReason::Signal { .. }, _)
+                if stop.origin == TrapOrigin::Step && !task.registers.steps => {}
             (RawReason::Signal { .. }, _) if stop.origin == TrapOrigin::Breakpoint => {
                 task.trapped = true;
                 self.take_out_trap(tid);
@@ -267,12 +271,24 @@ impl Model {
                     let unseen =
                         |task: &Task| matches!(&task.state, State::Stopped(s) if !s.reported);
                     if self.tasks.get(&child).is_some_and(unseen) {
+                        self.clean_child(maker, pid);
                         self.let_go(child);
                         self.go_on(child);
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A child has none of the breakpoints that its maker had.
+    fn clean_child(&mut self, maker: Pid, child: Pid) {
+        let Some(space) = self.processes.get(&child).map(|process| process.memory) else { return };
+        for (addr, own) in self.clean.get(&maker).cloned().unwrap_or_default() {
+            let mut there = [0];
+            if self.memory.read(space, addr, &mut there).is_ok() && there == [BREAKPOINT] {
+                let _ = self.memory.write(space, addr, &own);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Error, Result};
 
 /// All address spaces, by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub(super) struct Memory {
     spaces: BTreeMap<u32, BTreeMap<u64, u8>>,
     last: u32,

@@ -187,9 +187,14 @@ impl<B: Backend> Tracer<B> {
             let reason = StopReason::Forked { kind: pair.kind, child: pair.child_pid };
             self.table.slot_mut(place.index).state = State::Queued(reason);
         }
+        // Of a process that is on its way to being let go the child is let go as well, untold.
+        let leaves = match pair.parent {
+            Side::Stopped(place) => self.table.process_of(place.index).is_leaving(),
+            _ => true,
+        };
         let unfollowed = match self.follow {
             FollowFork::Parent => Some(&mut pair.child),
-            FollowFork::Child if matches!(pair.parent, Side::Stopped(_)) => Some(&mut pair.parent),
+            FollowFork::Child if !leaves => Some(&mut pair.parent),
             FollowFork::Child | FollowFork::Both => None,
         };
         let mut let_go = None;

@@ -2,7 +2,7 @@
 
 use std::rc::{Rc, Weak};
 
-use crate::backend::{Patience, Run, StopScope, Waited};
+use crate::backend::{Patience, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
@@ -128,13 +128,17 @@ impl<B: Backend> Tracer<B> {
         let vforking = self.table.process(process).threads.iter().filter(vforks).count();
         // Where births are not told there can be threads that nobody has heard of.
         let known = B::STOP_SCOPE == StopScope::Thread
-            || vforking > 0 && self.backend.threads(pid)?.len() <= vforking;
+            || vforking > 0
+                && unless_gone(self.backend.threads(pid))?.is_some_and(|t| t.len() <= vforking);
         self.interrupt_running(process)?;
         let (mut looks, mut silent) = (0, 0);
         loop {
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
             if running.is_empty() {
+                if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
+                    self.look_up_threads(process)?; // some may be gone without a word
+                }
                 let held = self.running(process).into_iter();
                 return Ok(held.map(|i| self.table.slot(i).thread.tid).collect());
             }
@@ -161,10 +165,14 @@ impl<B: Backend> Tracer<B> {
                             .collect());
                     }
                     let (mut held, mut gone) = (Vec::new(), 0);
+                    // Killed, but a thread of it waits in vfork: none of the others stops any more.
+                    let mute = B::STOP_SCOPE == StopScope::Process
+                        && unless_gone(self.backend.is_mute(pid))? == Some(true);
                     for &index in &running {
                         let thread = self.table.slot(index).thread;
                         match unless_gone(self.backend.is_held(thread))? {
                             Some(true) => held.push(thread.tid),
+                            Some(false) if mute => held.push(thread.tid),
                             Some(false) => {}
                             // It was killed, or it is a first thread that ended before the others,
                             // and is not heard of until they have.
@@ -187,7 +195,7 @@ impl<B: Backend> Tracer<B> {
     /// death of those that rest may have gone unreported.
     pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
-        let tids = self.backend.threads(pid)?;
+        let Some(tids) = unless_gone(self.backend.threads(pid))? else { return Ok(()) };
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.state == State::Resting && !tids.contains(&slot.thread.tid) {
@@ -204,16 +212,27 @@ impl<B: Backend> Tracer<B> {
 
     /// Asks every running thread of a process to stop.
     pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
-        let mut running = self.running(process);
-        if B::STOP_SCOPE == StopScope::Process {
-            running.truncate(1); // stops them all
-        }
-        for index in running {
+        let pid = self.table.process(process).pid;
+        let mut asked = false;
+        for index in self.running(process) {
             let slot = self.table.slot(index);
+            let thread = slot.thread;
+            asked = true;
             if slot.interrupt == Interrupt::None && slot.state != State::Announced {
-                let thread = slot.thread;
-                unless_gone(self.backend.interrupt(thread))?;
+                asked = unless_gone(self.backend.interrupt(thread))?.is_some();
                 self.table.slot_mut(index).interrupt = Interrupt::Internal;
+            }
+            // One stops them all; but where deaths are not told it may be gone.
+            if asked && B::STOP_SCOPE == StopScope::Process {
+                break;
+            }
+        }
+        if !asked && B::STOP_SCOPE == StopScope::Process {
+            // Those that were born without a word.
+            for tid in unless_gone(self.backend.threads(pid))?.unwrap_or_default() {
+                if unless_gone(self.backend.interrupt(Thread { pid, tid }))?.is_some() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -311,9 +330,17 @@ impl<B: Backend> Tracer<B> {
     /// Runs what came to rest after the halt, since the kernel had held it before.
     pub(super) fn run_late(&mut self, process: u32) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
-            let slot = self.table.slot(index);
-            if slot.state == State::Resting && !slot.stays {
-                self.run_silently(index)?;
+            let slot = self.table.slot_mut(index);
+            if slot.state != State::Resting || slot.stays {
+                continue;
+            }
+            match slot.next.take() {
+                // It was killed as it rested, and has stopped on its way out.
+                Some(next) => {
+                    slot.state = State::Running;
+                    self.stopped(index, next)?;
+                }
+                None => self.run_silently(index)?,
             }
         }
         Ok(())
@@ -363,8 +390,13 @@ impl<B: Backend> Tracer<B> {
             }
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
+            let rested = stop.reason() == StopReason::AtRest;
             let (_, signal) = stop.consume();
             let signal = signal.or(self.take_deferred(index));
+            let slot = self.table.slot_mut(index);
+            // Whether a step of before is done will be known when it is reported.
+            slot.soft.stray_step |= rested && slot.run == Run::Step;
+            slot.run = Run::Continue;
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),

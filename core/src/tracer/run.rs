@@ -119,7 +119,14 @@ impl<B: Backend> Tracer<B> {
             self.release_dead(place.index);
             return Ok(());
         }
-        self.table.slot_mut(place.index).to_exit = to_exit;
+        let slot = self.table.slot_mut(place.index);
+        slot.to_exit = to_exit;
+        let reports = !matches!(slot.state, State::Given(StopReason::Interrupted));
+        if B::STOP_SCOPE == StopScope::Process && slot.run == Run::Step && !reports {
+            // Its process rests, for whatever reason; the step may be done, and reported later.
+            slot.soft.stray_step = true;
+            slot.run = Run::Continue;
+        }
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
         stop.consume();
         Ok(())
@@ -208,6 +215,7 @@ impl<B: Backend> Tracer<B> {
             self.list = threads;
             return Ok(());
         }
+        let own = run;
         let (mut target, mut run, mut signal) = (index, run, signal);
         for &i in &threads {
             if !self.table.slot(i).stays {
@@ -219,11 +227,17 @@ impl<B: Backend> Tracer<B> {
                 let thread = slot.thread;
                 unless_gone(self.backend.suspend(thread, false))?;
             }
-            if let Some((other, kept)) = deferred {
-                if other == Run::Step && run != Run::Step {
-                    (target, run) = (i, other);
-                }
-                signal = signal.or(kept);
+            signal = signal.or(deferred.and_then(|(_, kept)| kept));
+            if i == index {
+                continue; // what it was told before the stop from which it is run now is over
+            }
+            // A step that the stop of another thread has come before is still wanted.
+            let slot = self.table.slot_mut(i);
+            let wanted = deferred.map_or(slot.run, |(run, _)| run);
+            let steps = wanted == Run::Step && !slot.stays;
+            slot.run = if steps { Run::Step } else { Run::Continue };
+            if steps && run != Run::Step {
+                (target, run) = (i, Run::Step);
             }
         }
         self.apply_setup(target)?;
@@ -232,11 +246,24 @@ impl<B: Backend> Tracer<B> {
             self.keep_watch(i)?;
             signal = self.with_owed(i, signal);
         }
-        unless_gone(self.backend.resume(thread, run, signal))?;
-        self.eager.resumed(thread);
+        let mut ran = unless_gone(self.backend.resume(thread, run, signal))?;
+        // Unless it has ended without a word: then any other one will do.
         for &i in &threads {
-            self.table.slot_mut(i).run = if i == target { run } else { Run::Continue };
+            if ran.is_some() || i == target {
+                continue;
+            }
+            let other = self.table.slot(i).thread;
+            let how = if i == index { own } else { Run::Continue };
+            ran = unless_gone(self.backend.resume(other, how, signal))?;
+            if ran.is_some() {
+                self.table.slot_mut(target).run = Run::Continue;
+                (target, run) = (i, how);
+            }
         }
+        if ran.is_some() {
+            self.eager.resumed(self.table.slot(target).thread);
+        }
+        self.table.slot_mut(index).run = if index == target { run } else { Run::Continue };
         self.ran(index, State::Running);
         for &i in &threads {
             if self.table.slot(i).leaves && !self.table.slot(i).is_stopped() {

@@ -6,6 +6,7 @@
 //! breakpoint is led past it in [`pass`], memory is shown without them in [`memory`], and who
 //! comes, goes or is let go has them put in and taken out in [`family`] and [`release`].
 
+mod alone;
 mod family;
 mod hit;
 pub(super) mod image;
@@ -36,12 +37,21 @@ pub(super) struct Soft {
     pub(super) interrupted: bool,
     /// A step may be done that its last stop has come before.
     pub(super) stray_step: bool,
+    /// It has entered the system call at this address, and has not come to another breakpoint since.
+    entered: Option<u64>,
     /// It waits in `vfork`, and stops when that is over, before it does anything else.
     pub(super) in_vfork: bool,
     /// The process that it waits for.
     vfork_child: Option<Pid>,
     /// That one is not traced, so that the memory that they share must be clean.
     lends: bool,
+}
+
+impl Soft {
+    /// It does not go on from where it is.
+    pub(super) fn forget_place(&mut self) {
+        self.at = None;
+    }
 }
 
 /// What the engine keeps for breakpoints in memory, apart from the table.

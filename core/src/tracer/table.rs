@@ -193,7 +193,12 @@ impl Process {
 
     /// Whether whatever stops is let go; not while what has to happen before is on the way.
     pub(super) fn is_let_go(&self) -> bool {
-        self.letting_go && self.quiet == 0
+        self.letting_go && self.quiet == 0 && (self.stripped || self.image.is_none())
+    }
+
+    /// Whether it is on its way to being let go.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.letting_go && self.quiet > 0
     }
 
     /// Whether a `Halted` is out.

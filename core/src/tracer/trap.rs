@@ -13,6 +13,8 @@ pub(super) enum Trap {
     Ours(TrapCauses),
     /// Ours, but nobody wants to hear of it any more.
     Unseen,
+    /// Nobody knows: the thread was killed meanwhile, or taken along by an exec. Its end comes.
+    Gone,
     /// The program's own: its signal, its breakpoint instruction, its trap flag.
     Programs,
 }
@@ -25,6 +27,7 @@ impl<B: Backend> Tracer<B> {
             Looked::Nothing => {}
             Looked::Ours(causes) => return Ok(Trap::Ours(causes)),
             Looked::Unseen => return Ok(Trap::Unseen),
+            Looked::Gone => return Ok(Trap::Gone),
             Looked::Programs => return Ok(Trap::Programs),
         }
         let slot = self.table.slot_mut(index);
@@ -39,9 +42,10 @@ impl<B: Backend> Tracer<B> {
             None => unless_gone(self.backend.trap_origin(thread))?,
         };
         match origin {
+            None => return Ok(Trap::Gone),
             Some(TrapOrigin::Breakpoint) if software => return self.explain_hit(index),
             Some(TrapOrigin::Step) if stray && !stepped => return Ok(Trap::Unseen),
-            _ => {}
+            Some(_) => {}
         }
         let single_step = stepped && origin == Some(TrapOrigin::Step);
         let causes = TrapCauses { single_step, ..Default::default() };

@@ -216,6 +216,9 @@ impl<B: Backend> Tracer<B> {
         let steps_out = std::mem::take(&mut slot.steps_out);
         slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
         slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
+        if reason == RawReason::ThreadExiting {
+            slot.soft.forget_place(); // it executes nothing more
+        }
         slot.soft.interrupted = matches!(
             reason,
             RawReason::Paused | RawReason::GroupStop(_) | RawReason::Signal { .. }
@@ -338,6 +341,11 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 Trap::Unseen => return self.run_silently(index),
+                Trap::Gone => {
+                    self.pass_met(index, RawReason::Signal { signal, trap })?;
+                    self.table.slot_mut(index).state = State::Running;
+                    return Ok(());
+                }
                 Trap::Programs => {}
             }
         }

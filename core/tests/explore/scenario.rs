@@ -26,6 +26,14 @@ pub(crate) struct Scenario {
     pub(crate) whims: usize,
     /// How often somebody is killed right before a request.
     pub(crate) ambushes: usize,
+    /// The code of every program; without any there are no breakpoints.
+    pub(crate) code: &'static [u8],
+    /// Where in it breakpoints may be inserted.
+    pub(crate) spots: &'static [u64],
+    /// Whether all of those are inserted into the first process at the start.
+    pub(crate) set: bool,
+    /// How often a thread runs its code right before a request.
+    pub(crate) dashes: usize,
     /// A bug that is to be found.
     pub(crate) fault: Option<Fault>,
 }
@@ -44,6 +52,10 @@ pub(crate) enum Move {
     Stop,
     Cont,
     Kill,
+    /// Goes to the start of its code, or returns from a system call, and executes what is there.
+    Run,
+    /// The same, but a trap is not reported before all else is.
+    RunInto,
 }
 
 /// Something that a user does with an event.
@@ -55,6 +67,8 @@ pub(crate) enum User {
     Interrupt,
     Halt,
     Step,
+    Break,
+    Unbreak,
 }
 
 use Move::*;
@@ -71,6 +85,10 @@ const NONE: Scenario = Scenario {
     user: &[],
     whims: 0,
     ambushes: 0,
+    code: &[],
+    spots: &[],
+    set: false,
+    dashes: 0,
     fault: None,
 };
 
@@ -240,7 +258,45 @@ pub(crate) const SMALL: &[(&str, Scenario)] = &[
             ..NONE
         },
     ),
+    ("breaks", Scenario { threads: 2, moves: &[Run, RunInto], steps: 3, kept: 1, ..BREAKS }),
+    ("breaks_forks", Scenario { moves: &[Run, Fork, Vfork, Exec], steps: 3, ..BREAKS }),
+    (
+        "breaks_changed",
+        Scenario {
+            threads: 2,
+            moves: &[RunInto, Fork],
+            user: &[User::Break, User::Unbreak],
+            whims: 1,
+            ..BREAKS
+        },
+    ),
+    (
+        "breaks_let_go",
+        Scenario {
+            threads: 2,
+            moves: &[RunInto, Fork, Vfork],
+            user: &[User::Detach],
+            whims: 1,
+            ..BREAKS
+        },
+    ),
+    ("breaks_dashed", Scenario { threads: 2, moves: &[Run, Fork], steps: 1, dashes: 1, ..BREAKS }),
+    ("breaks_ambush", Scenario { moves: &[Run, Vfork], ambushes: 1, ..BREAKS }),
+    ("breaks_ambush_threads", Scenario { threads: 2, moves: &[Run], ambushes: 1, ..BREAKS }),
+    (
+        "breaks_halted",
+        Scenario {
+            threads: 2,
+            moves: &[Run, Move::Signal],
+            user: &[User::Halt, User::Step],
+            whims: 1,
+            ..BREAKS
+        },
+    ),
 ];
+
+/// With a breakpoint at the first of two instructions.
+const BREAKS: Scenario = Scenario { code: &[0x90, 0x90], spots: &[0], set: true, ..NONE };
 
 const ANY: Scenario = Scenario {
     threads: 2,
@@ -276,6 +332,54 @@ const WILD: Scenario = Scenario {
     ..ANY
 };
 
+/// With a system call in the code.
+const BROKEN: Scenario = Scenario {
+    moves: &[
+        Fork,
+        Vfork,
+        Sibling,
+        Thread,
+        Exec,
+        ExitThread,
+        Exit,
+        Move::Signal,
+        Stop,
+        Cont,
+        Move::Kill,
+        Run,
+        RunInto,
+        Run,
+        RunInto,
+        Run,
+        Vfork,
+        Run,
+    ],
+    code: &[0x90, 0x90, 0x05, 0x90],
+    spots: &[0, 1, 2, 3],
+    set: false,
+    dashes: 2,
+    user: &[User::Break, User::Break, User::Unbreak, User::Interrupt, User::Halt, User::Step],
+    whims: 10,
+    ..ANY
+};
+
+const BROKEN_WILD: Scenario = Scenario {
+    user: &[
+        User::Break,
+        User::Break,
+        User::Break,
+        User::Unbreak,
+        User::Drop,
+        User::Detach,
+        User::Kill,
+        User::Interrupt,
+        User::Halt,
+        User::Step,
+    ],
+    ambushes: 1,
+    ..BROKEN
+};
+
 /// Too large for that; walked through at random.
 pub(crate) const LARGE: &[(&str, Scenario)] = &[
     ("any", Scenario { ..ANY }),
@@ -288,4 +392,10 @@ pub(crate) const LARGE: &[(&str, Scenario)] = &[
     ("wild_unasked", Scenario { flags: EventFlags::empty(), ..WILD }),
     ("wild_parent", Scenario { follow: FollowFork::Parent, ..WILD }),
     ("wild_child", Scenario { follow: FollowFork::Child, ..WILD }),
+    ("broken", Scenario { set: true, ..BROKEN }),
+    ("broken_all", Scenario { flags: ALL, reuse: true, ..BROKEN }),
+    ("broken_wild", Scenario { set: true, ..BROKEN_WILD }),
+    ("broken_unasked", Scenario { flags: EventFlags::empty(), set: true, ..BROKEN_WILD }),
+    ("broken_parent", Scenario { follow: FollowFork::Parent, set: true, ..BROKEN_WILD }),
+    ("broken_child", Scenario { follow: FollowFork::Child, set: true, ..BROKEN_WILD }),
 ];

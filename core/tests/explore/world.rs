@@ -11,12 +11,19 @@ use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason};
 use trapline_core::fake::{Fake, Kernel, Report, Rules};
-use trapline_core::{ForkKind, Pid, Resume, Stopped, Tid, Tracer};
+use trapline_core::{ForkKind, Pid, Resume, SoftwareBreakpoint, Stopped, Tid, Tracer};
 
+use crate::breaks::{Breaks, CODE};
 use crate::ledger::{Ledger, Life};
 use crate::path::Path;
 use crate::scenario::{Move, Scenario, User};
 use user::Kept;
+
+/// What passes in one go is not told further: the tracer spins.
+const MOST_TOLD: usize = 200;
+
+/// No breakpoint has to be removed more often than the user can insert it.
+const MOST_REMOVALS: usize = 100;
 
 /// What can be done next.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +41,7 @@ pub(crate) struct World<'a, R: Rules> {
     pub(crate) kernel: Kernel<R>,
     tracer: Option<Tracer<Fake<R>>>,
     ledger: Ledger,
+    breaks: Rc<RefCell<Breaks>>,
     kept: Vec<Kept>,
     /// Reports that waits have taken and nobody has looked at.
     taken: Rc<RefCell<Vec<Report>>>,
@@ -46,6 +54,7 @@ pub(crate) struct World<'a, R: Rules> {
     steps: usize,
     whims: usize,
     ambushes: Rc<RefCell<usize>>,
+    dashes: Rc<RefCell<usize>>,
     /// A digest of what the user did.
     deeds: u64,
     /// What programs did, deaths and reports.
@@ -64,19 +73,28 @@ impl<'a, R: Rules> World<'a, R> {
             .follow_fork(scenario.follow)
             .half_patience(Duration::ZERO)
             .build_on(kernel.backend());
+        if !scenario.code.is_empty() {
+            kernel.map_programs(CODE, scenario.code);
+        }
         let pid = kernel.start();
         for _ in 1..scenario.threads {
             kernel.thread(kernel.leader(pid));
         }
         tracer.attach(pid).expect("it can be traced");
-        kernel.set_slow_deaths(true);
-        if let Some(fault) = scenario.fault {
-            kernel.seed(fault);
-        }
         let mut ledger = Ledger::new(scenario.flags);
         let others = kernel.threads(pid).into_iter().filter(|&tid| tid != kernel.leader(pid));
         ledger.start(pid, others.collect());
         let started = tracer.wait().expect("an attach").expect("has a first stop");
+        let mut breaks = Breaks::new(scenario.code, scenario.follow);
+        breaks.start(pid, &kernel);
+        for addr in scenario.spots.iter().filter(|_| scenario.set).map(|spot| CODE + spot) {
+            let id = tracer.insert(pid, SoftwareBreakpoint { addr }).expect("it is mapped");
+            breaks.inserted(pid, addr, id).expect("the first");
+        }
+        kernel.set_slow_deaths(true);
+        if let Some(fault) = scenario.fault {
+            kernel.seed(fault);
+        }
         tracer.resume(started, Resume::Continue).expect("it runs on");
         let ambushes = Rc::new(RefCell::new(0));
         let mut world = World {
@@ -85,6 +103,7 @@ impl<'a, R: Rules> World<'a, R> {
             kernel,
             tracer: Some(tracer),
             ledger,
+            breaks: Rc::new(RefCell::new(breaks)),
             kept: Vec::new(),
             taken: Rc::default(),
             heard: BTreeSet::new(),
@@ -93,6 +112,7 @@ impl<'a, R: Rules> World<'a, R> {
             steps: scenario.steps,
             whims: scenario.whims,
             ambushes,
+            dashes: Rc::default(),
             deeds: 0,
             kernel_steps: 0,
             story: Vec::new(),
@@ -113,7 +133,18 @@ impl<'a, R: Rules> World<'a, R> {
         });
         *self.ambushes.borrow_mut() = self.scenario.ambushes;
         let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
+        let (breaks, dashes) = (Rc::clone(&self.breaks), Rc::clone(&self.dashes));
+        *dashes.borrow_mut() = self.scenario.dashes;
         self.kernel.before_requests(move |kernel, call| {
+            breaks.borrow_mut().before(kernel, call.name, call.id);
+            if *dashes.borrow() > 0 {
+                let runners = runners(kernel);
+                let chosen = path.choose(runners.len() + 1);
+                if let Some(&runner) = chosen.checked_sub(1).and_then(|at| runners.get(at)) {
+                    *dashes.borrow_mut() -= 1;
+                    program::run(kernel, &breaks, runner, false);
+                }
+            }
             if *left.borrow() == 0 || matches!(call.name, "wait" | "kill" | "has_tracees") {
                 return;
             }
@@ -151,6 +182,16 @@ impl<'a, R: Rules> World<'a, R> {
         self.kernel.keep_log();
     }
 
+    /// What has passed between tracer and kernel meanwhile.
+    pub(crate) fn tell_log(&mut self) {
+        if self.tells {
+            let log = self.kernel.log();
+            let new = log.iter().skip(self.told).take(MOST_TOLD);
+            self.story.extend(new.map(|line| format!("    {line}")));
+            self.told = log.len();
+        }
+    }
+
     /// Goes the whole way.
     pub(crate) fn run(&mut self, seen: &mut HashSet<u64>) -> Result<(), String> {
         let mut turns = 0;
@@ -176,25 +217,34 @@ impl<'a, R: Rules> World<'a, R> {
 
     fn key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let ambushes = *self.ambushes.borrow();
+        let ambushes = (*self.ambushes.borrow(), *self.dashes.borrow());
         (self.kernel.digest(), self.deeds, self.steps, self.whims, ambushes).hash(&mut hasher);
+        if !self.breaks.borrow().is_off() {
+            self.breaks.borrow().hash(&mut hasher);
+        }
         (self.kept.len(), self.news).hash(&mut hasher);
         hasher.finish()
     }
 
     fn check(&mut self) -> Result<(), String> {
-        if self.tells {
-            let log = self.kernel.log();
-            self.story.extend(log.iter().skip(self.told).map(|line| format!("    {line}")));
-            self.told = log.len();
+        self.tell_log();
+        let mut breaks = self.breaks.borrow_mut();
+        if let (Some(tracer), false) = (&self.tracer, breaks.is_off()) {
+            breaks.meet(&self.kernel, tracer)?;
+            breaks.look(&self.kernel)?;
+            breaks.at_any_time(&self.kernel)?;
         }
         for report in self.taken.borrow_mut().drain(..) {
             self.kernel_steps += 1;
+            if report.kind == RawKind::Stop(RawReason::VforkDone) {
+                breaks.vfork_is_over(report.pid, &self.kernel);
+            }
             self.ledger.reported(report);
             if let RawKind::Stop(RawReason::Forked { .. }) = report.kind {
                 self.heard.extend(self.forks.remove(&report.tid));
             }
         }
+        drop(breaks);
         self.ledger.excuse(&self.kernel);
         if let Some(violation) = self.kernel.violations().first() {
             return Err(violation.clone());
@@ -242,6 +292,8 @@ impl<'a, R: Rules> World<'a, R> {
                     let makes = |m| matches!(m, Move::Fork | Move::Vfork | Move::Sibling);
                     let possible = self.scenario.moves.iter().filter(|&&m| room || !makes(m));
                     let of_thread = possible.filter(|&&m| m != Move::Kill);
+                    let of_thread =
+                        of_thread.filter(|&&m| program::is_possible(&self.kernel, m, tid));
                     acts.extend(of_thread.map(|&m| Act::Step(m, pid, tid)));
                 }
             }
@@ -290,6 +342,7 @@ impl<'a, R: Rules> World<'a, R> {
     /// Lets everything run, and then die.
     fn finish(&mut self) -> Result<(), String> {
         *self.ambushes.borrow_mut() = 0;
+        *self.dashes.borrow_mut() = 0;
         self.drain()?;
         // A thread in `vfork` is let go when its child has ended.
         while let Some(tid) = self.holding_up() {
@@ -303,6 +356,7 @@ impl<'a, R: Rules> World<'a, R> {
             return Err(wrong.clone());
         }
         self.ledger.settled(&self.kernel)?;
+        self.remove_all()?;
         self.tell(|| "everybody is killed".to_string());
         self.kernel.set_slow_deaths(false);
         for pid in self.kernel.processes() {
@@ -326,6 +380,25 @@ impl<'a, R: Rules> World<'a, R> {
             return Err(format!("left over: {:?}", self.kernel.reports()));
         }
         Ok(())
+    }
+
+    /// Nothing of the breakpoints is left when all are removed.
+    fn remove_all(&mut self) -> Result<(), String> {
+        let breaks = Rc::clone(&self.breaks);
+        let Some(tracer) = self.tracer.as_ref().filter(|_| !breaks.borrow().is_off()) else {
+            return Ok(());
+        };
+        breaks.borrow_mut().settled(&self.kernel, tracer)?;
+        for pid in self.kernel.processes() {
+            for _ in 0..MOST_REMOVALS {
+                let first = breaks.borrow().of(pid).first().copied();
+                let Some((addr, id)) = first else { break };
+                self.remove(pid, addr, id)?;
+            }
+        }
+        self.news = true;
+        self.drain()?;
+        breaks.borrow().all_removed(&self.kernel)
     }
 
     /// A vfork child that can act, and holds up one that was let go, or is not traced itself.
@@ -362,6 +435,14 @@ impl<R: Rules> Drop for World<'_, R> {
         self.kept.clear();
         self.tracer = None;
     }
+}
+
+/// Who can run its code.
+fn runners<R: Rules>(kernel: &Kernel<R>) -> Vec<Tid> {
+    let pids = kernel.processes().into_iter().filter(|&pid| kernel.is_traced(pid));
+    let mut tids: Vec<Tid> = pids.flat_map(|pid| kernel.threads(pid)).collect();
+    tids.retain(|&tid| kernel.acts(tid) && program::is_possible(kernel, Move::Run, tid));
+    tids
 }
 
 /// Whom an ambush can kill.

@@ -19,6 +19,8 @@ pub(in super::super) enum Looked {
     Ours(TrapCauses),
     /// It is ours, but nobody wants to hear of it.
     Unseen,
+    /// The thread was killed meanwhile.
+    Gone,
     /// It is the program's own as well, and of ours there is nothing to tell.
     Programs,
 }
@@ -42,7 +44,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(Looked::Nothing);
         }
         let Some(status) = unless_gone(self.backend.take_debug_status(thread))? else {
-            return Ok(Looked::Nothing);
+            return Ok(Looked::Gone);
         };
         let debug = self
             .table

@@ -57,6 +57,23 @@ impl<B: Backend> Tracer<B> {
         Ok(told.is_some_and(|shared| shared.unwrap_or(true)))
     }
 
+    /// Another process with breakpoints that has the memory of a thread.
+    pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
+        let has_any = |p: &Process| p.image.as_ref().is_some_and(|i| !i.borrow().is_empty());
+        let others = self.table.processes().filter(|(_, p)| {
+            p.pid != thread.pid && p.ended.is_none() && !p.letting_go && has_any(p)
+        });
+        let others: Vec<(u32, u32)> =
+            others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
+        for (process, first) in others {
+            let other = self.table.slot(first).thread;
+            if unless_gone(self.backend.shares_memory(other, thread))? == Some(Some(true)) {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
     /// Has the memory hold what the image says, through a stopped thread.
     pub(super) fn settle(&mut self, image: &Shared, thread: Thread) -> Result<()> {
         let changes = image.borrow().changes();
@@ -109,11 +126,19 @@ impl<B: Backend> Tracer<B> {
         process: u32,
         child: &Side,
     ) -> Result<()> {
+        let Side::Stopped(place) = *child else { return Ok(()) };
+        let thread = self.table.slot(place.index).thread;
+        if maker_thread.is_none() {
+            // Its maker is dead; that may have been in a vfork, or this child was made by one.
+            if let Some(sharer) = self.sharer_of(thread)? {
+                let image = self.table.process(sharer).image.clone();
+                self.table.process_mut(process).image = image;
+                return Ok(());
+            }
+        }
         let Some((from, image)) = maker.filter(|(_, image)| !image.borrow().is_empty()) else {
             return Ok(());
         };
-        let Side::Stopped(place) = *child else { return Ok(()) };
-        let thread = self.table.slot(place.index).thread;
         if let Some(maker) = maker_thread.and_then(|maker| self.table.at(maker)) {
             let maker = maker.thread;
             let told = unless_gone(self.backend.shares_memory(maker, thread))?;
@@ -125,6 +150,16 @@ impl<B: Backend> Tracer<B> {
         let copy = image.borrow().copy(from, thread.pid);
         let copy = Rc::new(std::cell::RefCell::new(copy));
         self.table.process_mut(process).image = Some(Rc::clone(&copy));
+        if maker_thread.is_none() {
+            // Nobody knows for certain that the maker had them at that moment, or whose memory it
+            // is: only what is there counts.
+            let addresses = copy.borrow().addresses();
+            for addr in addresses {
+                if unless_gone(self.has_breakpoint(thread, addr))? == Some(false) {
+                    copy.borrow_mut().give_up_one(addr);
+                }
+            }
+        }
         unless_gone(self.settle_copy(&copy, thread))?;
         Ok(())
     }

@@ -25,7 +25,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(Trap::Programs);
         };
         let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
-            return Ok(Trap::Programs);
+            return Ok(Trap::Gone);
         };
         let pc = <B::Arch as Arch>::pc(&registers);
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
@@ -48,7 +48,8 @@ impl<B: Backend> Tracer<B> {
         }
         <B::Arch as Arch>::set_pc(&mut registers, addr);
         unless_gone(self.backend.set_registers(thread, &registers))?;
-        self.table.slot_mut(index).soft.at = Some(addr);
+        let soft = &mut self.table.slot_mut(index).soft;
+        (soft.at, soft.entered) = (Some(addr), None);
         let returned = self.take_return(thread.tid, &registers);
         Ok(match owner {
             Some(id) if !returned => {

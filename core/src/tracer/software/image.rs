@@ -159,6 +159,13 @@ impl Image {
         self.locations.values_mut().for_each(|location| location.owners.clear());
     }
 
+    /// Nobody wants the breakpoint at this address.
+    pub(super) fn give_up_one(&mut self, addr: u64) {
+        if let Some(location) = self.locations.get_mut(&addr) {
+            location.owners.clear();
+        }
+    }
+
     /// What is to be changed in memory.
     pub(super) fn changes(&self) -> Vec<(u64, Change)> {
         let change = |(&addr, location): (&u64, &Location)| {
@@ -175,6 +182,12 @@ impl Image {
     /// The addresses of all locations.
     pub(super) fn addresses(&self) -> Vec<u64> {
         self.locations.keys().copied().collect()
+    }
+
+    /// What the program has at all locations.
+    pub(super) fn code(&self) -> Vec<(u64, Vec<u8>)> {
+        let own = |(&addr, location): (&u64, &Location)| (addr, location.original.clone());
+        self.locations.iter().map(own).collect()
     }
 
     /// The image of a copy of the memory, which belongs to a process that has the breakpoints of

@@ -82,6 +82,7 @@ impl<B: Backend> Tracer<B> {
         }
         let thread = slot.thread;
         let (at, interrupted) = (slot.soft.at, slot.soft.interrupted);
+        let entered = slot.soft.entered;
         let Some(image) = self.table.process_of(index).image.clone() else {
             self.table.slot_mut(index).soft.at = None;
             return Ok(false);
@@ -90,9 +91,13 @@ impl<B: Backend> Tracer<B> {
             (Some(_), None) => None,
             (None, _) if !interrupted || !image.borrow().has_calls() => return Ok(false),
             (None, _) => {
-                let registers = unless_gone(self.backend.registers(thread))?;
-                match registers.and_then(|registers| B::restarted(&registers)) {
+                let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+                    return Ok(false);
+                };
+                let back = entered == Some(<B::Arch as Arch>::pc(&registers));
+                match B::restarted(&registers) {
                     Some(registers) => Some(registers),
+                    None if back => Some(registers), // the kernel has gone back already
                     None => return Ok(false),
                 }
             }
@@ -248,10 +253,16 @@ impl<B: Backend> Tracer<B> {
             slot.run = run;
             self.table.revoke(index);
             self.alone(index);
-            unless_gone(self.backend.resume(thread, run, signal))?;
+            let ran = unless_gone(self.backend.resume(thread, run, signal))?;
+            if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
+                self.give_up_pass(process, index, signal)?;
+                return self.free_others(process, index);
+            }
             self.eager.resumed(thread);
             self.await_pass(index, thread, run)?;
-            if !self.lives(process, thread.pid) {
+            let slot = self.table.slot(index);
+            let runs = slot.thread == thread && !slot.is_stopped();
+            if !self.lives(process, thread.pid) || runs {
                 return Ok(());
             }
             self.free_others(process, index)?;
@@ -259,57 +270,6 @@ impl<B: Backend> Tracer<B> {
             let there = slot.thread == thread && slot.soft.at.is_some();
             if !there || slot.dead || slot.state != State::Resting {
                 return Ok(());
-            }
-        }
-    }
-
-    /// Where a process is run as a whole: has one thread run alone. Returns the signal that is
-    /// then to be delivered, to the thread that has reported it.
-    fn suspend_others(&mut self, process: u32, index: u32) -> Result<Option<Signal>> {
-        if B::STOP_SCOPE == StopScope::Thread {
-            return Ok(None);
-        }
-        let mut signal = None;
-        for i in self.table.process(process).threads.clone() {
-            let slot = self.table.slot_mut(i);
-            if let Some((_, kept)) = &mut slot.deferred {
-                signal = signal.or(kept.take());
-            }
-            let thread = slot.thread;
-            if i == index && std::mem::take(&mut slot.stays) {
-                unless_gone(self.backend.suspend(thread, false))?;
-            } else if i != index && !slot.stays && !slot.dead {
-                unless_gone(self.backend.suspend(thread, true))?;
-            }
-        }
-        Ok(signal)
-    }
-
-    /// The others may run again, but for those that were told to stay.
-    fn free_others(&mut self, process: u32, index: u32) -> Result<()> {
-        if B::STOP_SCOPE == StopScope::Thread {
-            return Ok(());
-        }
-        for i in self.table.process(process).threads.clone() {
-            let slot = self.table.slot(i);
-            if i != index && !slot.stays && !slot.dead {
-                unless_gone(self.backend.suspend(slot.thread, false))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One thread is about to run. Where one stop stops the process, others that are still inside
-    /// the kernel may have something to say as well.
-    fn alone(&mut self, index: u32) {
-        self.table.slot_mut(index).state = State::Running;
-        if B::STOP_SCOPE == StopScope::Process {
-            let process = self.table.slot(index).process;
-            for other in self.table.process(process).threads.clone() {
-                let slot = self.table.slot_mut(other);
-                if slot.state == State::Resting {
-                    slot.state = State::Running;
-                }
             }
         }
     }
@@ -336,6 +296,14 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
                     self.settle_parked()?;
+                    // Killed, while another thread waits in vfork: it stops no more.
+                    if B::STOP_SCOPE == StopScope::Process
+                        && unless_gone(self.backend.is_mute(thread.pid))? == Some(true)
+                    {
+                        let slot = self.table.slot_mut(index);
+                        slot.run = slot.soft.passing.take().unwrap_or(slot.run);
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -391,7 +359,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if entry {
-            slot.soft.at = None;
+            slot.soft.entered = slot.soft.at.take();
             if !reports {
                 slot.state = State::Resting;
                 return Ok(true);
@@ -418,8 +386,9 @@ impl<B: Backend> Tracer<B> {
             let pc = <B::Arch as Arch>::pc(&registers);
             let soft = &mut self.table.slot_mut(index).soft;
             if soft.at.is_some_and(|at| at != pc) {
-                soft.at = None;
+                let at = soft.at.take();
                 soft.stray_step = stepped; // done, and reported later
+                soft.entered = at.filter(|_| !stepped);
             }
         }
         Ok(())

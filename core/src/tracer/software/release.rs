@@ -29,8 +29,10 @@ impl<B: Backend> Tracer<B> {
         }
         self.table.process_mut(process).quiet += 1;
         let stripped = self.strip_at_rest(process, pid, &image);
-        let entry = self.table.process_mut(process);
-        entry.quiet = entry.quiet.saturating_sub(1);
+        if self.table.find_process(pid) == Some(process) {
+            let entry = self.table.process_mut(process);
+            entry.quiet = entry.quiet.saturating_sub(1);
+        }
         stripped
     }
 
@@ -45,8 +47,17 @@ impl<B: Backend> Tracer<B> {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.leave_shared(process, pid, image);
-        if let Some(thread) = self.stopped_in_family(process) {
-            unless_gone(self.settle(image, thread))?;
+        // Through its own threads first: others that share the memory may be killed, and it lives.
+        let mut ways = vec![process];
+        ways.extend(self.family(process).into_iter().filter(|&other| other != process));
+        for way in ways {
+            let Some(thread) = self.stopped_thread(way) else { continue };
+            if unless_gone(self.settle(image, thread))?.is_some() {
+                break;
+            }
+        }
+        if B::STOP_SCOPE == StopScope::Process {
+            self.backend.clean_children(pid, image.borrow().code());
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
@@ -131,14 +142,25 @@ impl<B: Backend> Tracer<B> {
         if !living && lost.is_empty() {
             return Ok(());
         }
+        if let Some(sharer) = self.sharer_of(thread)? {
+            // It has the memory of one that stays, by a vfork of which nothing more is heard.
+            if let Some(image) = self.table.process(sharer).image.clone() {
+                image.borrow_mut().lent = Lent::ForGood;
+                unless_gone(self.settle(&image, thread))?;
+            }
+            return Ok(());
+        }
         let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
         let maker = maker.1;
-        let mut images: Vec<Shared> =
-            lost.into_iter().filter(|(pid, _)| *pid == maker).map(|(_, image)| image).collect();
-        if let Some(process) = self.table.find_process(maker) {
-            images.extend(self.table.process(process).image.clone());
-        }
-        for image in images {
+        let known = self.table.find_process(maker);
+        // If its maker is dead, nobody knows who that was.
+        let orphan = known.is_none() && !lost.iter().any(|(pid, _)| *pid == maker);
+        let own = |(pid, _): &(Pid, Shared)| orphan || *pid == maker;
+        let mut images: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();
+        let living = self.table.processes();
+        let living = living.filter(|&(process, _)| orphan || Some(process) == known);
+        images.extend(living.filter_map(|(_, p)| Some((p.pid, p.image.clone()?))));
+        for (maker, image) in images {
             let copy = image.borrow().copy(maker, thread.pid);
             let copy = Rc::new(std::cell::RefCell::new(copy));
             copy.borrow_mut().give_up();

@@ -1,9 +1,12 @@
 //! What the user does: waits, resumes, and follows whims.
 
 use trapline_core::fake::Rules;
-use trapline_core::{Error, Event, Halted, Next, Pid, Resume, Stopped};
+use trapline_core::{
+    BreakpointId, Error, Event, Halted, Next, Pid, Resume, SoftwareBreakpoint, StopReason, Stopped,
+};
 
 use super::World;
+use crate::breaks::{CODE, list};
 use crate::scenario::User;
 
 /// What a user has in hand.
@@ -36,6 +39,12 @@ impl<R: Rules> World<'_, R> {
         self.did(0, || format!("wait: {event:?}"));
         self.news = event.is_some();
         let Some(event) = event else { return Ok(()) };
+        if let Event::Stopped(stop) = &event {
+            let hit =
+                matches!(stop.reason(), StopReason::Trap(causes) if causes.software.is_some());
+            let registers = if hit { self.tracer().registers(stop).ok() } else { None };
+            self.breaks.borrow_mut().given(stop, registers.map(|registers| registers.pc))?;
+        }
         self.ledger.given(&event, &self.kernel)?;
         let kept = Kept::Event(event);
         if !kept.tokens().is_empty() {
@@ -59,8 +68,67 @@ impl<R: Rules> World<'_, R> {
         result.map_err(|error| format!("resume: {error}"))
     }
 
+    /// Removes a breakpoint, once.
+    pub(super) fn remove(&mut self, pid: Pid, addr: u64, id: BreakpointId) -> Result<(), String> {
+        self.did(30, || format!("remove {id} at {addr:#x} from {pid}"));
+        self.breaks.borrow_mut().removed(pid, addr);
+        match self.tracer().remove(pid, id) {
+            Ok(_) | Err(Error::Gone) if !self.is_there(pid) => Ok(()),
+            Ok(true) => match list(self.tracer(), pid) {
+                Ok(left) if left.contains(&(addr, id)) => {
+                    self.breaks.borrow_mut().is_still(pid, addr, id)
+                }
+                _ => Ok(()),
+            },
+            other => Err(format!("M1: remove {id} of {pid}: {other:?}")),
+        }
+    }
+
+    /// Inserts a breakpoint into a process that has stopped, or removes one.
+    fn change(&mut self, whim: User, kept: &Kept) -> Result<(), String> {
+        let mut pids: Vec<Pid> = kept.tokens().into_iter().map(Stopped::pid).collect();
+        pids.dedup();
+        let Some(&pid) = pids.get(self.path.choose(pids.len())) else { return Ok(()) };
+        if whim == User::Unbreak {
+            let own = self.breaks.borrow().of(pid);
+            let Some(&(addr, id)) = own.get(self.path.choose(own.len())) else { return Ok(()) };
+            return self.remove(pid, addr, id);
+        }
+        let addr = CODE + self.scenario.spots[self.path.choose(self.scenario.spots.len())];
+        self.did(31 + addr as u32, || format!("insert at {addr:#x} into {pid}"));
+        let result = self.tracer().insert(pid, SoftwareBreakpoint { addr });
+        let mut breaks = self.breaks.borrow_mut();
+        breaks.look(&self.kernel)?;
+        match result {
+            Ok(id) if !self.is_there(pid) => {
+                breaks.inserted_into_dead(pid, addr, id);
+                Ok(())
+            }
+            Ok(id) => breaks.inserted(pid, addr, id),
+            Err(_) if !self.is_there(pid) => Ok(()),
+            // An exec has killed the thread that was stopped.
+            Err(Error::Gone) if self.any_doomed(pid) => Ok(()),
+            Err(Error::Unsupported { .. }) if breaks.is_lent_for_good(pid) => Ok(()),
+            Err(error) => Err(format!("M1: insert into {pid}: {error}")),
+        }
+    }
+
+    fn any_doomed(&self, pid: Pid) -> bool {
+        self.kernel.threads(pid).into_iter().any(|tid| self.kernel.is_doomed(tid))
+    }
+
+    /// Whether a process is there as the user knows it.
+    fn is_there(&self, pid: Pid) -> bool {
+        self.kernel.fate(pid).is_none() && self.kernel.is_traced(pid)
+    }
+
     pub(super) fn whim(&mut self, whim: User, kept: Kept) -> Result<(), String> {
         self.news = true;
+        if matches!(whim, User::Break | User::Unbreak) {
+            self.change(whim, &kept)?;
+            self.kept.push(kept);
+            return Ok(());
+        }
         let event = match kept {
             Kept::Event(event) => event,
             Kept::Halted(halted) => {
@@ -69,11 +137,15 @@ impl<R: Rules> World<'_, R> {
                     User::Detach => {
                         if halted.threads.iter().any(|stop| self.is_live(stop)) {
                             self.ledger.let_go(halted.pid);
+                            self.breaks.borrow_mut().leaves(halted.pid);
                         }
                         self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
                     }
                     _ => {
-                        halted.threads.iter().for_each(|stop| self.ledger.dropped_stop(stop));
+                        for stop in &halted.threads {
+                            self.ledger.dropped_stop(stop);
+                            self.breaks.borrow_mut().dropped(stop);
+                        }
                         drop(halted);
                     }
                 }
@@ -88,13 +160,15 @@ impl<R: Rules> World<'_, R> {
         match whim {
             User::Drop => {
                 self.ledger.dropped(&event);
-                drop(event);
+                let kept = Kept::Event(event);
+                kept.tokens().into_iter().for_each(|s| self.breaks.borrow_mut().dropped(s));
             }
             User::Detach => {
                 let kept = Kept::Event(event);
                 for stop in kept.tokens() {
                     if self.is_live(stop) {
                         self.ledger.let_go(stop.pid());
+                        self.breaks.borrow_mut().leaves(stop.pid());
                     }
                 }
                 let Kept::Event(event) = kept else { return Ok(()) };
@@ -115,6 +189,7 @@ impl<R: Rules> World<'_, R> {
                 }
                 self.kept.push(Kept::Event(event));
             }
+            User::Break | User::Unbreak => {}
             User::Step => {
                 self.tracer()
                     .resume(event, Resume::Step)

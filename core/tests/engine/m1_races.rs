@@ -1,0 +1,197 @@
+//! M1, E5 and F3: breakpoints in memory, and what comes in between. The explorer has found these.
+
+use trapline_core::fake::{FreeBsdRules, LinuxRules};
+use trapline_core::{
+    Error, EventFlags, FollowFork, ForkKind, Signal, SoftwareBreakpoint, StopReason,
+};
+
+use crate::common::*;
+use crate::m1_software::{CODE, software, with_code};
+
+/// Kills a process right before the next request of this name.
+fn kill_before<R: trapline_core::fake::Rules>(
+    world: &World<R>,
+    pid: trapline_core::Pid,
+    name: &'static str,
+) {
+    world.kernel.before_requests(move |kernel, call| {
+        if call.name == name {
+            kernel.kill(pid);
+        }
+    });
+}
+
+both! {
+    fn a_hit_of_the_killed_is_no_signal<R>() {
+        for request in ["trap_origin", "registers"] {
+            let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+            world.put(pid, CODE);
+            world.kernel.jump(world.main(pid), CODE);
+            kill_before(&world, pid, request);
+            let mut told = world.run_all();
+            if R::RULES.tells_ids {
+                told.retain(|line| !line.contains("software"));
+                world.kernel.kill(pid);
+                told.extend(world.run_all());
+            }
+            assert_eq!(told, [format!("{pid} killed by SIGKILL")], "{request}");
+            world.over();
+        }
+    }
+
+    fn nobody_is_let_go_with_one_while_another_process_goes<R>() {
+        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+        let other = world.new_thread(pid);
+        world.put(pid, CODE);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        let fork = world.forked();
+        if world.kernel.acts(other) {
+            world.kernel.jump(other, CODE);
+        }
+        // The one half is dead, and its end is waited for.
+        world.kernel.kill(child);
+        world.tracer().detach(fork).unwrap();
+        assert_eq!(world.kernel.memory(pid, CODE, 1), [0x90]);
+        assert_eq!(world.kernel.fate(pid), None, "nobody was killed");
+        world.run_all();
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_that_waits_to_be_reported_is_let_go_clean() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.put(pid, CODE);
+    // Both at the same time; the kernel tells of one after the other.
+    world.kernel.fork(main, ForkKind::Fork);
+    let second = world.kernel.fork(other, ForkKind::Fork);
+    let fork = world.forked();
+    world.tracer().detach(fork).unwrap();
+    assert!(!world.kernel.is_traced(second));
+    assert_eq!(world.kernel.memory(second, CODE, 1), [0x90]);
+    world.kernel.jump(world.main(second), CODE);
+    assert_eq!(world.kernel.fate(second), None);
+}
+
+#[test]
+fn a_killed_process_that_waits_in_vfork_is_not_waited_for() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    world.kernel.signal_thread(other, Signal::USR1);
+    world.run_all(); // so that it is known
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let fork = world.forked();
+    world.go(fork);
+    world.kernel.kill(pid);
+    let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE });
+    assert!(matches!(refused, Err(Error::NotStopped | Error::Gone)), "{refused:?}");
+    world.kernel.exit(world.main(child), 0);
+    world.run_all();
+    world.over();
+}
+
+#[test]
+fn a_first_thread_that_is_gone_is_not_asked_to_stop() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.exit_thread(main, 0); // which nobody asked to hear of
+    let id = world.put(pid, CODE);
+    world.kernel.jump(other, CODE);
+    let stop = world.hits(id, CODE);
+    world.go(stop);
+    world.idle();
+    assert_eq!(world.kernel.executed(pid, CODE), 1);
+}
+
+#[test]
+fn a_step_is_one_step_though_another_thread_comes_before() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let id = world.put(pid, CODE);
+    world.kernel.jump(main, CODE);
+    world.kernel.jump(other, CODE);
+    let stop = world.hits(id, CODE);
+    assert_eq!(stop.tid(), main);
+    world.step(stop);
+    let stop = world.hits(id, CODE);
+    assert_eq!(stop.tid(), other);
+    world.go(stop);
+    let stop = world.stop();
+    assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step), "{stop:?}");
+    assert_eq!(stop.tid(), main);
+    world.go(stop);
+    world.idle(); // runs on, and is stepped no more
+    assert!(world.kernel.deliveries().is_empty());
+}
+
+#[test]
+fn a_call_that_is_made_again_is_no_new_arrival() {
+    const CALL: u64 = CODE + 3;
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let main = world.main(pid);
+    let id = world.put(pid, CALL);
+    world.kernel.jump(main, CALL);
+    let stop = world.hits(id, CALL);
+    world.go(stop);
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.go(stop);
+    world.idle();
+    assert!(world.kernel.is_in_call(main));
+}
+
+#[test]
+fn a_vfork_child_is_let_go_clean_though_its_parent_is_killed() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    world.tracer().set_follow_fork(FollowFork::Parent);
+    world.put(pid, CODE);
+    kill_before(&world, pid, "write_memory");
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    world.run_all();
+    assert_eq!(world.kernel.memory(child, CODE, 1), [0x90]);
+    world.kernel.jump(world.main(child), CODE);
+    assert_eq!(world.kernel.fate(child), None);
+    assert!(software_free(&world, child));
+}
+
+/// Whether no breakpoint instruction is in the code.
+fn software_free(world: &World<LinuxRules>, pid: trapline_core::Pid) -> bool {
+    !world.kernel.memory(pid, CODE, 6).contains(&0xcc)
+}
+
+#[test]
+fn the_child_of_a_killed_vfork_child_has_its_grandparents_memory() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let id = world.put(pid, CODE);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let fork = world.forked();
+    world.go(fork);
+    world.kernel.fork(world.main(child), ForkKind::Vfork);
+    world.kernel.kill(child);
+    world.run_all();
+    assert_eq!(world.kernel.memory(pid, CODE, 1), [0xcc]);
+    world.kernel.jump(world.main(pid), CODE);
+    let stop = world.stop();
+    assert_eq!(software(&stop), Some(id));
+    world.go(stop);
+    world.run_all();
+}
+
+#[test]
+fn an_exit_stop_is_not_at_a_breakpoint() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS | EventFlags::EXIT);
+    world.new_thread(pid);
+    let id = world.put(pid, CODE);
+    world.kernel.jump(world.main(pid), CODE);
+    let stop = world.hits(id, CODE);
+    world.kernel.kill(pid);
+    world.go(stop);
+    let mut exiting = [world.stop(), world.stop()];
+    exiting.sort_by_key(|stop| stop.tid());
+    let [first, other] = exiting;
+    assert_eq!(first.reason(), StopReason::ThreadExiting);
+    world.go(first); // ends only after the other one
+    world.go(other);
+    world.run_all();
+    world.over();
+}
