@@ -273,6 +273,7 @@ crate::tests! {
             ticks += u32::from(is_tick(&event));
             go(&mut tracer, event);
         }
+        let mut all = Vec::new();
         for _ in 0..20 {
             waker.wake();
             let mut stops = 0;
@@ -285,10 +286,11 @@ crate::tests! {
                     }
                 }
             }
-            // When the doorbell gets a CPU is the scheduler's affair; how soon it is heard then is
-            // shown on the model.
-            assert!(stops <= 20_000, "{stops}");
+            all.push(stops);
         }
+        // When the doorbell gets a CPU is the scheduler's affair, and late once or twice.
+        all.sort_unstable();
+        assert!(all[all.len() / 2] <= 128 && all[all.len() - 1] <= 20_000, "{all:?}");
         kill_all(&mut tracer);
     }
 }

@@ -8,7 +8,7 @@
 //! sleep queue, inside a system call. The tracer is told once.
 
 use trapline_core::backend::Thread;
-use trapline_core::{Pid, Signal, Tid};
+use trapline_core::{Signal, Tid};
 
 use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{LwpFlags, LwpInfo, SigInfo};
@@ -24,9 +24,8 @@ pub(crate) struct Reported {
 
 impl Tracee {
     /// The thread that was stopped last, if that was for a signal inside of a system call.
-    pub(crate) fn reported_inside(&self, pid: i32) -> Option<Thread> {
-        let reported = self.reported.filter(|reported| reported.inside)?;
-        Some(Thread { pid: Pid::from_raw(pid), tid: reported.tid })
+    pub(crate) fn reported_inside(&self) -> Option<Tid> {
+        self.reported.filter(|reported| reported.inside).map(|reported| reported.tid)
     }
 
     /// A thread has stopped, perhaps for a signal; says whether that is known already.

@@ -11,7 +11,6 @@
 //! handling it meanwhile.
 
 use trapline_core::Tid;
-use trapline_core::backend::Thread;
 
 use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{LwpInfo, SI_LWP};
@@ -46,7 +45,7 @@ impl FreeBsd {
     pub(crate) fn wake_the_forgotten(&mut self, pid: i32) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         // It reported last, from inside of a system call.
-        let Some(Thread { tid, .. }) = tracee.reported_inside(pid) else { return };
+        let Some(tid) = tracee.reported_inside() else { return };
         let Ok(threads) = self.kernel.threads(pid) else { return };
         let asleep = |t: &&crate::sys::Process| t.tid == tid.as_raw() && t.on_sleep_queue;
         let Some(thread) = threads.iter().find(asleep) else { return };
