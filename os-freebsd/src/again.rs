@@ -6,6 +6,9 @@
 //! `kern/subr_sleepqueue.c`, `ptracestop` and `ast_sig` in `kern/kern_sig.c`). Anywhere else it is
 //! delivered right after the report. What tells them apart is that the stopped thread is on a
 //! sleep queue, inside a system call. The tracer is told once.
+//!
+//! A stop says whether it is inside of a call (PL_FLAG_SCE), but not of one that it entered before
+//! the attach (`syscallenter` in `kern/subr_syscall.c`).
 
 use trapline_core::backend::Thread;
 use trapline_core::{Signal, Tid};
@@ -16,21 +19,20 @@ use crate::decode::{LwpFlags, LwpInfo, SigInfo};
 /// A signal that a thread has stopped for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reported {
-    tid: Tid,
+    pub(crate) tid: Tid,
     info: SigInfo,
-    /// It was inside a system call.
+    /// It may be inside a system call.
     inside: bool,
 }
 
 impl Tracee {
-    /// The thread that was stopped last, if that was for a signal inside of a system call.
-    pub(crate) fn reported_inside(&self) -> Option<Tid> {
-        self.reported.filter(|reported| reported.inside).map(|reported| reported.tid)
-    }
-
     /// A thread has stopped, perhaps for a signal; says whether that is known already.
     pub(crate) fn knows(&mut self, stop: &LwpInfo) -> bool {
-        let inside = stop.flags.contains(LwpFlags::SCE);
+        let told = stop.flags.contains(LwpFlags::SCE);
+        if told {
+            self.were_inside.retain(|&tid| tid != stop.tid);
+        }
+        let inside = told || self.were_inside.contains(&stop.tid);
         self.reported = stop.siginfo.map(|info| Reported { tid: stop.tid, info, inside });
         let Some(reported) = self.reported else { return false };
         let same = |again: &Reported| (again.tid, again.info) == (reported.tid, reported.info);
@@ -53,8 +55,11 @@ impl FreeBsd {
         // The list has no entry for a thread alone.
         let threads = self.kernel.threads(pid).unwrap_or_default();
         let sleeps = threads.iter().any(|other| other.tid == tid.as_raw() && other.on_sleep_queue);
-        if let Some(tracee) = self.tracees.get_mut(&pid).filter(|_| sleeps) {
+        let Some(tracee) = self.tracees.get_mut(&pid) else { return };
+        if sleeps {
             tracee.again.push(reported);
+        } else {
+            tracee.were_inside.retain(|&other| other != tid); // it is on its way out
         }
     }
 }

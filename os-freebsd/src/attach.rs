@@ -26,8 +26,12 @@ impl FreeBsd {
         tracee.setup = Some(setup);
         // If it has ended already, its end is reported.
         let threads = self.threads_of(pid).unwrap_or_default();
+        let tids: Vec<Tid> = threads.iter().map(|thread| Tid::from_raw(thread.tid)).collect();
+        if let Some(tracee) = self.tracees.get_mut(&raw) {
+            tracee.were_inside.clone_from(&tids);
+        }
         Ok(RawAttach {
-            threads: threads.iter().map(|thread| Tid::from_raw(thread.tid)).collect(),
+            threads: tids,
             real_parent: threads.first().map(|thread| Pid::from_raw(thread.parent)),
             meanwhile: Vec::new(),
         })

@@ -54,6 +54,8 @@ pub(crate) struct Tracee {
     pub(crate) reported: Option<Reported>,
     /// Those that are delivered, and will be reported once more.
     pub(crate) again: Vec<Reported>,
+    /// The LWPs that may be in a system call since before the attach.
+    pub(crate) were_inside: Vec<Tid>,
     /// Signals of ours that are still to be reported.
     pub(crate) wakeups: Vec<Wakeup>,
     /// Its debug registers were set.
@@ -78,6 +80,7 @@ impl Tracee {
             exits: None,
             reported: None,
             again: Vec::new(),
+            were_inside: Vec::new(),
             wakeups: Vec::new(),
             watched: false,
             code: Vec::new(),

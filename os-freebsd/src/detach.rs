@@ -172,6 +172,7 @@ impl FreeBsd {
         let Status::Stopped(signal) = decode::status(status) else {
             return Ok(());
         };
+        self.turn.has_stopped(pid);
         let result = self.kernel.lwp_info(pid);
         let info = self.checked("PT_LWPINFO", found.thread, result)?;
         found.reporter = info;
@@ -183,6 +184,7 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };
+        tracee.knows(&info); // one that comes again is sent again too, and so delivered once
         let woken = tracee.takes_wakeup(&info);
         match tracee.expected.reason(signal, &info) {
             Some(RawReason::Signal { .. }) if woken => {}

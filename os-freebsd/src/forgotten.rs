@@ -9,11 +9,16 @@
 //! Another signal wakes it, one that its program handles and that is not shown then. To be on the
 //! safe side it is one that is ignored by default, so that it ends nobody, should the program stop
 //! handling it meanwhile.
+//!
+//! Nothing tells that thread from those that were asleep when their process stopped, and for which
+//! a signal may interrupt a call that another would not have. It is most likely the one that
+//! reported last. If that does not help, the others follow, more of them each time.
 
 use trapline_core::Tid;
 
 use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{LwpInfo, SI_LWP};
+use crate::sys::Process;
 
 /// What libthr interrupts threads with, which has a handler in each program with threads; its
 /// handler ignores what it did not send.
@@ -41,18 +46,25 @@ impl Tracee {
 }
 
 impl FreeBsd {
-    /// Wakes the thread of a process that has been about to stop for long, if it is such a one.
+    /// Wakes threads of a process that has been about to stop for long, and sleep.
     pub(crate) fn wake_the_forgotten(&mut self, pid: i32) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
-        // It reported last, from inside of a system call.
-        let Some(tid) = tracee.reported_inside() else { return };
-        let Ok(threads) = self.kernel.threads(pid) else { return };
-        let asleep = |t: &&crate::sys::Process| t.tid == tid.as_raw() && t.on_sleep_queue;
-        let Some(thread) = threads.iter().find(asleep) else { return };
-        let handled = |&&signal: &&i32| thread.caught.has(signal) && !thread.blocked.has(signal);
-        let Some(&signal) = HARMLESS.iter().find(handled) else { return };
-        if self.kernel.kill_thread(pid, tid.as_raw(), signal).is_ok() {
-            tracee.wakeups.push(Wakeup { tid, signal });
+        let Ok(mut threads) = self.kernel.threads(pid) else { return };
+        let last = tracee.reported.map(|reported| reported.tid.as_raw());
+        threads.sort_by_key(|thread| Some(thread.tid) != last);
+        let woken: Vec<i32> = tracee.wakeups.iter().map(|wakeup| wakeup.tid.as_raw()).collect();
+        let asleep = |thread: &&Process| thread.on_sleep_queue && !woken.contains(&thread.tid);
+        for thread in threads.iter().filter(asleep).take(woken.len().max(1)) {
+            let Some(signal) = harmless(thread) else { continue };
+            if self.kernel.kill_thread(pid, thread.tid, signal).is_ok() {
+                tracee.wakeups.push(Wakeup { tid: Tid::from_raw(thread.tid), signal });
+            }
         }
     }
+}
+
+/// A signal that does nothing to a thread but wake it.
+fn harmless(thread: &Process) -> Option<i32> {
+    let heeded = |signal| thread.caught.has(signal) && !thread.blocked.has(signal);
+    HARMLESS.into_iter().find(|&signal| heeded(signal) && !thread.pending.has(signal))
 }

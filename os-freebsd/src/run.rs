@@ -192,28 +192,29 @@ impl FreeBsd {
         self.killed.iter().map(|killed| killed.again).min()
     }
 
-    /// For an idle moment: wakes threads that the kernel does not. Ten times a second one process
-    /// is looked at, each in turn.
+    /// Wakes threads that the kernel does not. Ten times a second a process is looked at, this one
+    /// or each in turn.
     ///
     /// A SIGKILL that comes while its process is stopped is given to one thread, which is not woken
     /// if it is asleep; the process would live on until it wakes by itself (`tdsendsignal` in
     /// `kern_sig.c`). For the others see [`forgotten`](crate::forgotten).
-    pub(crate) fn wake_sleepers(&mut self) {
+    pub(crate) fn wake_sleepers(&mut self, only: Option<i32>) {
         let now = Instant::now();
         if now - *self.turn.looked.get_or_insert(now) < NET {
             return;
         }
         self.turn.looked = Some(now);
-        let again = self.turn.stopping.take();
-        let Some(pid) = again.or_else(|| self.turn.next(&self.tracees)) else { return };
-        if let Ok(Some(process)) = self.kernel.process(pid) {
-            if process.pending.has(SIGKILL) {
-                let _ = self.kernel.kill(pid, SIGKILL); // wakes, unless it is still stopped
-            }
-            match again {
-                Some(_) if process.stopping => self.wake_the_forgotten(pid),
-                None if process.stopping => self.turn.stopping = Some(pid),
-                _ => {}
+        let stopping = self.turn.stopping.take();
+        let next = only.or(stopping).or_else(|| self.turn.next(&self.tracees));
+        let Some(pid) = next else { return };
+        let Ok(Some(process)) = self.kernel.process(pid) else { return };
+        if process.pending.has(SIGKILL) {
+            let _ = self.kernel.kill(pid, SIGKILL); // wakes, unless it is still stopped
+        }
+        if process.stopping {
+            self.turn.stopping = Some(pid);
+            if stopping == Some(pid) {
+                self.wake_the_forgotten(pid);
             }
         }
     }

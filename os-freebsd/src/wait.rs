@@ -67,13 +67,18 @@ pub(crate) struct Turn {
     last: i32,
     /// A sleep ended by the net.
     netted: bool,
-    /// The process that was about to stop when it was looked at last.
+    /// The process that was about to stop when it was looked at last, and has not stopped since.
     pub(crate) stopping: Option<i32>,
     /// When one was last looked at for threads that are to be woken.
     pub(crate) looked: Option<Instant>,
 }
 
 impl Turn {
+    /// A process has stopped.
+    pub(crate) fn has_stopped(&mut self, pid: i32) {
+        self.stopping.take_if(|stopping| *stopping == pid);
+    }
+
     /// The process whose turn it is.
     pub(crate) fn next(&mut self, tracees: &BTreeMap<i32, Tracee>) -> Option<i32> {
         let after = tracees.range(self.last.saturating_add(1)..).next();
@@ -159,9 +164,7 @@ impl FreeBsd {
             };
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && timeout == NET;
-            if !woken {
-                self.wake_sleepers();
-            }
+            self.wake_sleepers(None);
             if self.rung {
                 self.rung = false;
                 return Ok(Waited::Woken);
@@ -285,6 +288,7 @@ impl FreeBsd {
         let Status::Stopped(signal) = decode::status(status) else {
             return Ok(None); // not asked for, so never found
         };
+        self.turn.has_stopped(pid);
         if signal == SIGKILL {
             // Not for the tracer to decide. The process runs on to its end. The signal is now that
             // of the thread that stopped, and gone if that ends first (`tdsigcleanup` in
@@ -457,6 +461,7 @@ impl FreeBsd {
             }
             // Others' SIGCHLD are used up here, but not their stops: a wait looks before it sleeps.
             self.sleep(left.min(NET / 10))?;
+            self.wake_sleepers(Some(pid));
         }
     }
 }

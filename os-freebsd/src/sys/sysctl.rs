@@ -55,47 +55,52 @@ const LIMIT: usize = 64 << 20;
 impl Kernel {
     /// One process; `None` if there is none. An LWP's id finds its process.
     pub(crate) fn process(&mut self, pid: i32) -> Result<Option<Process>> {
-        Ok(self.processes(&[libc::KERN_PROC_PID, pid], 1)?.into_iter().next())
+        let mut bytes = [0; SIZE];
+        match self.sysctl_into([libc::KERN_PROC_PID, pid], &mut bytes) {
+            Ok(len) => Ok((len == SIZE).then(|| process(&bytes))),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// The threads of a process, each with what is known about the process; none if there is none.
     pub(crate) fn threads(&mut self, pid: i32) -> Result<Vec<Process>> {
-        self.processes(&[libc::KERN_PROC_PID | libc::KERN_PROC_INC_THREAD, pid], 16)
+        self.processes([libc::KERN_PROC_PID | libc::KERN_PROC_INC_THREAD, pid], 16)
     }
 
     /// All processes that can be seen.
     pub(crate) fn all_processes(&mut self) -> Result<Vec<Process>> {
-        self.processes(&[libc::KERN_PROC_PROC, 0], 256)
+        self.processes([libc::KERN_PROC_PROC, 0], 256)
     }
 
     /// The file that a process runs, with a final zero.
     pub(crate) fn executable(&mut self, pid: i32) -> Result<Vec<u8>> {
-        self.sysctl(&[libc::KERN_PROC_PATHNAME, pid], libc::PATH_MAX as usize)
+        self.sysctl([libc::KERN_PROC_PATHNAME, pid], libc::PATH_MAX as usize)
     }
 
     /// The address of a process's `struct ps_strings`.
     pub(crate) fn ps_strings(&mut self, pid: i32) -> Result<Vec<u8>> {
-        self.sysctl(&[libc::KERN_PROC_PS_STRINGS, pid], size_of::<u64>())
+        self.sysctl([libc::KERN_PROC_PS_STRINGS, pid], size_of::<u64>())
     }
 
     /// The arguments of a process, each with a final zero.
     pub(crate) fn arguments(&mut self, pid: i32) -> Result<Vec<u8>> {
-        self.sysctl(&[libc::KERN_PROC_ARGS, pid], 4096)
+        self.sysctl([libc::KERN_PROC_ARGS, pid], 4096)
     }
 
     /// The auxiliary vector of a process.
     pub(crate) fn auxiliary_vector(&mut self, pid: i32) -> Result<Vec<u8>> {
-        self.sysctl(&[libc::KERN_PROC_AUXV, pid], 4096)
+        self.sysctl([libc::KERN_PROC_AUXV, pid], 4096)
     }
 
     /// The name of a thread, without its final zero; `None` if there is no such thread.
     pub(crate) fn thread_name(&mut self, pid: i32, tid: i32) -> Result<Option<Vec<u8>>> {
         let name = [libc::KERN_PROC_PID | libc::KERN_PROC_INC_THREAD, pid];
-        let bytes = self.sysctl(&name, 16 * SIZE)?;
+        let bytes = self.sysctl(name, 16 * SIZE)?;
         Ok(bytes.chunks_exact(SIZE).find(|entry| process(entry).tid == tid).map(name_of))
     }
 
-    fn processes(&mut self, name: &[c_int], guess: usize) -> Result<Vec<Process>> {
+    fn processes(&mut self, name: [c_int; 2], guess: usize) -> Result<Vec<Process>> {
         let bytes = match self.sysctl(name, guess * SIZE) {
             Err(Errno::SRCH) => return Ok(Vec::new()),
             result => result?,
@@ -104,33 +109,36 @@ impl Kernel {
     }
 
     /// Reads a variable below `kern.proc`, into a buffer that grows until it fits.
-    fn sysctl(&mut self, name: &[c_int], guess: usize) -> Result<Vec<u8>> {
-        let name: Vec<c_int> =
-            [libc::CTL_KERN, libc::KERN_PROC].iter().chain(name).copied().collect();
-        let mut size = guess;
+    fn sysctl(&mut self, name: [c_int; 2], guess: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; guess];
         loop {
-            let mut bytes = vec![0_u8; size];
-            let mut len = bytes.len();
-            self.requests += 1;
-            // SAFETY: the name is read; at most `len` bytes are written, and the buffer has them.
-            match check(unsafe {
-                libc::sysctl(
-                    name.as_ptr(),
-                    name.len() as u32,
-                    bytes.as_mut_ptr().cast(),
-                    &mut len,
-                    std::ptr::null(),
-                    0,
-                )
-            }) {
-                Err(Errno::NOMEM) if size < LIMIT => size *= 4,
+            match self.sysctl_into(name, &mut bytes) {
+                Err(Errno::NOMEM) if bytes.len() < LIMIT => bytes.resize(4 * bytes.len(), 0),
                 result => {
-                    result?;
-                    bytes.truncate(len);
+                    bytes.truncate(result?);
                     return Ok(bytes);
                 }
             }
         }
+    }
+
+    /// Reads a variable below `kern.proc`, and says how long it is.
+    fn sysctl_into(&mut self, name: [c_int; 2], bytes: &mut [u8]) -> Result<usize> {
+        let name = [libc::CTL_KERN, libc::KERN_PROC, name[0], name[1]];
+        let mut len = bytes.len();
+        self.requests += 1;
+        // SAFETY: the name is read; at most `len` bytes are written, and the buffer has them.
+        check(unsafe {
+            libc::sysctl(
+                name.as_ptr(),
+                name.len() as u32,
+                bytes.as_mut_ptr().cast(),
+                &mut len,
+                std::ptr::null(),
+                0,
+            )
+        })?;
+        Ok(len)
     }
 
     /// `PROC_TRACE_STATUS`: the tracer, 0 if there is none, -1 if none may be.

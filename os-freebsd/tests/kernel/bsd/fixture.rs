@@ -32,6 +32,23 @@ fn wait_for(pid: i32) -> u8 {
     if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) as u8 } else { 99 }
 }
 
+/// Threads that fork and wait, so many times or until a signal is handled.
+fn forks(threads: u32, rounds: u32) -> u8 {
+    let fork = move || {
+        let enough = || HANDLED.load(Ordering::SeqCst) > 0;
+        for _ in (0..rounds).take_while(|_| !enough()) {
+            // SAFETY: the child only exits.
+            match unsafe { libc::fork() } {
+                0 => child_exit(0),
+                pid => assert_eq!(wait_for(pid), 0),
+            }
+        }
+    };
+    let threads: Vec<_> = (0..threads).map(|_| std::thread::spawn(fork)).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    0
+}
+
 /// What a child does at once; nothing that a forked child of a single thread may not do.
 fn child_exit(code: i32) -> ! {
     // SAFETY: ends the process.
@@ -247,23 +264,23 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             0
         }
         // Threads that fork plainly.
-        "forks" => {
-            let rounds = number(2);
-            let threads: Vec<_> = (0..number(1))
-                .map(|_| {
-                    std::thread::spawn(move || {
-                        for _ in 0..rounds {
-                            // SAFETY: the child only exits.
-                            match unsafe { libc::fork() } {
-                                0 => child_exit(0),
-                                pid => assert_eq!(wait_for(pid), 0),
-                            }
-                        }
-                    })
-                })
-                .collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            0
+        // Threads that fork and wait, so many times.
+        "forks" => forks(number(1), number(2)),
+        // The same, until SIGUSR1, and one that raises SIGUSR2 at times: a fork is begun anew
+        // whenever its process is stopped.
+        "raising-forks" => {
+            extern "C" fn nothing(_: libc::c_int) {}
+            handle(libc::SIGUSR1);
+            // SAFETY: the handler does nothing.
+            unsafe { libc::signal(libc::SIGUSR2, nothing as *const () as usize) };
+            std::thread::spawn(|| {
+                for time in (1..64).cycle() {
+                    std::thread::sleep(Duration::from_millis(time));
+                    // SAFETY: sends a signal to this thread.
+                    unsafe { libc::raise(libc::SIGUSR2) };
+                }
+            });
+            forks(number(1), number(2))
         }
         "pids" => {
             for _ in 0..3 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trapline_core::backend::{
-    NewTask, Patience, RawKind, RawReason, Run, Thread, TrapOrigin, Waited,
+    NewTask, Patience, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin, Waited,
 };
 use trapline_core::{Arch, Backend, EventFlags, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
@@ -135,42 +135,39 @@ pub(super) fn step_into_a_call() {
     assert_eq!(libc::WTERMSIG(status), libc::SIGKILL, "it has lived until then");
 }
 
-/// Threads fork all the time; whatever is unreported when one is let go, nothing stays stopped,
-/// and no child stays traced.
+/// Threads fork all the time, and one raises signals; the process is let go at a stop of one, when
+/// another has a fork to report, if that comes about; until it has done so twice. Nothing stays stopped, and the child of that fork does
+/// not stay traced.
 pub(super) fn pending_fork() {
     let mut b = FreeBsd::open().unwrap();
-    for round in 0..8 {
-        let first = start(&mut b, &["forks", "4", "8"], EventFlags::PROCESS);
-        let pid = first.pid.unwrap();
-        let mut stop = first;
+    let mut unreported = 0;
+    while unreported < 2 {
+        let mut stop = start(&mut b, &["raising-forks", "6", "1000"], EventFlags::PROCESS);
+        let (pid, parent) = (stop.pid.unwrap(), thread(&stop));
         let mut children: Vec<Pid> = Vec::new();
-        for _ in 0..12 + 3 * round {
-            if let RawKind::Stop(RawReason::Forked {
-                task: Some(NewTask::Process { pid, .. }),
-                ..
-            }) = stop.kind
-            {
-                children.push(pid);
-            }
-            if stop.pid != Some(pid) {
-                children.extend(stop.pid); // its own stop tells of it, too
+        for round in 0.. {
+            children.extend(child_of(&stop).or(stop.pid).filter(|&child| child != pid));
+            if stop.pid == Some(pid) {
+                let forks = forks_unreported(&mut b, &stop, &children);
+                unreported += forks;
+                if forks > 0 || round > 100 {
+                    break;
+                }
             }
             if matches!(stop.kind, RawKind::Stop(_)) {
                 go(&mut b, &stop);
             }
-            stop = next(&mut b);
-        }
-        while stop.pid != Some(pid) || !matches!(stop.kind, RawKind::Stop(_)) {
-            children.extend(stop.pid);
-            if matches!(stop.kind, RawKind::Stop(_)) {
-                go(&mut b, &stop);
-            }
-            stop = next(&mut b);
-        }
-        if let RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. } = reason(&stop) {
-            children.push(pid);
+            // The parent's first, so that its children's stops stay unseen; but they have to go on.
+            let looks = if round % 2 == 0 { 50 } else { 0 };
+            let mut looks = (0..looks).map(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                b.look(parent).unwrap()
+            });
+            let found = looks.find_map(|stop| stop);
+            stop = found.unwrap_or_else(|| next(&mut b));
         }
         b.detach(thread(&stop), signal(&stop)).unwrap();
+        kill(pid.as_raw(), libc::SIGUSR1); // enough
         // What it was told of is still traced, and is run to its end; then nothing is.
         loop {
             match b.wait(Patience::Block).unwrap() {
@@ -189,6 +186,25 @@ pub(super) fn pending_fork() {
         assert_eq!(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }, pid.as_raw());
         assert_eq!(status, 0, "all its children ended well");
     }
+}
+
+/// The child that a stop tells of.
+fn child_of(stop: &RawStop) -> Option<Pid> {
+    match stop.kind {
+        RawKind::Stop(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
+            Some(pid)
+        }
+        _ => None,
+    }
+}
+
+/// How many threads but the one that reported have made children that were not heard of.
+fn forks_unreported(b: &mut FreeBsd, stop: &RawStop, children: &[Pid]) -> usize {
+    let pid = stop.pid.unwrap();
+    let others = b.threads(pid).unwrap().into_iter().filter(|&tid| Some(tid) != stop.tid);
+    let infos = others.filter_map(|tid| b.lwp_info(Thread { pid, tid }).ok());
+    let unheard = |child: Pid| !children.contains(&child);
+    infos.filter(|info| info.reports && info.child.is_some_and(unheard)).count()
 }
 
 /// The SIGSTOP of an interrupt that another stop overtook is not left behind.
