@@ -135,9 +135,9 @@ pub(super) fn step_into_a_call() {
     assert_eq!(libc::WTERMSIG(status), libc::SIGKILL, "it has lived until then");
 }
 
-/// Threads fork all the time, and one raises signals; the process is let go at a stop of one, when
-/// another has a fork to report, if that comes about; until it has done so twice. Nothing stays stopped, and the child of that fork does
-/// not stay traced.
+/// Threads fork all the time, and one raises signals; a process is let go at a stop of one, until
+/// another had a fork to report twice. Nothing stays stopped, and the child of that fork does not
+/// stay traced.
 pub(super) fn pending_fork() {
     let mut b = FreeBsd::open().unwrap();
     let mut unreported = 0;
