@@ -51,11 +51,13 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         let Ok(mut threads) = self.kernel.threads(pid) else { return };
         let last = tracee.reported.map(|reported| reported.tid.as_raw());
-        threads.sort_by_key(|thread| Some(thread.tid) != last);
-        let woken: Vec<i32> = tracee.wakeups.iter().map(|wakeup| wakeup.tid.as_raw()).collect();
-        let asleep = |thread: &&Process| thread.on_sleep_queue && !woken.contains(&thread.tid);
-        for thread in threads.iter().filter(asleep).take(woken.len().max(1)) {
-            let Some(signal) = harmless(thread) else { continue };
+        let woken = |tid| tracee.wakeups.iter().filter(|wakeup| wakeup.tid.as_raw() == tid).count();
+        // One that was woken sleeps again if the signal came just before it slept.
+        threads.retain(|thread| thread.can_be_woken);
+        threads.sort_by_key(|thread| (woken(thread.tid), Some(thread.tid) != last));
+        threads.truncate(tracee.wakeups.len().max(1));
+        for thread in threads {
+            let Some(signal) = harmless(&thread) else { continue };
             if self.kernel.kill_thread(pid, thread.tid, signal).is_ok() {
                 tracee.wakeups.push(Wakeup { tid: Tid::from_raw(thread.tid), signal });
             }
@@ -65,6 +67,5 @@ impl FreeBsd {
 
 /// A signal that does nothing to a thread but wake it.
 fn harmless(thread: &Process) -> Option<i32> {
-    let heeded = |signal| thread.caught.has(signal) && !thread.blocked.has(signal);
-    HARMLESS.into_iter().find(|&signal| heeded(signal) && !thread.pending.has(signal))
+    HARMLESS.into_iter().find(|&signal| thread.caught.has(signal) && !thread.blocked.has(signal))
 }

@@ -120,7 +120,7 @@ fn run_apart(name: &str) -> Result<(), Failed> {
     while !has_ended(group) && Instant::now() <= until {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let late = !has_ended(group);
+    let late = (!has_ended(group)).then(|| threads_of(group));
     // What a failed test has left in its group holds the pipes open. The number is the group's
     // until its first process is waited for, and may be another test's then.
     // SAFETY: sends a signal to the group that this function made.
@@ -130,8 +130,9 @@ fn run_apart(name: &str) -> Result<(), Failed> {
     for reader in readers {
         output += &String::from_utf8_lossy(&reader.join().unwrap_or_default());
     }
-    if late {
-        return Err(format!("not done after {} s:\n{output}", limit.as_secs()).into());
+    if let Some(threads) = late {
+        let limit = limit.as_secs();
+        return Err(format!("not done after {limit} s:\n{output}\n{threads}").into());
     }
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
@@ -142,4 +143,17 @@ fn run_apart(name: &str) -> Result<(), Failed> {
         (Some(_), _) => Err(output.into()),
         (None, signal) => Err(format!("killed by signal {signal:?}:\n{output}").into()),
     }
+}
+
+/// What each thread of a group is at, for messages; nothing where there is no `ps`.
+fn threads_of(group: i32) -> String {
+    let columns = if cfg!(target_os = "freebsd") {
+        ["-axH", "-o", "pgid,pid,ppid,lwp,stat,mwchan,tracer,time,command"]
+    } else {
+        ["-eL", "-o", "pgid,pid,ppid,lwp,stat,wchan:24,time,args"]
+    };
+    let Ok(output) = Command::new("ps").args(columns).output() else { return String::new() };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ours = |line: &&str| line.split_whitespace().next() == Some(&group.to_string());
+    text.lines().take(1).chain(text.lines().filter(ours)).map(|line| format!("{line}\n")).collect()
 }

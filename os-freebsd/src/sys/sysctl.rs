@@ -39,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) uninterruptible: bool,
     /// The thread sleeps, or is about to, even if it is stopped there.
     pub(crate) on_sleep_queue: bool,
+    /// Besides, a signal ends that.
+    pub(crate) can_be_woken: bool,
     /// Pending for the process; in a list of threads, for the thread.
     pub(crate) pending: SignalSet,
 }
@@ -180,6 +182,8 @@ fn process(bytes: &[u8]) -> Process {
     // pointers that are not followed; they may be unaligned.
     let info: kinfo_proc = unsafe { bytes.as_ptr().cast::<kinfo_proc>().read_unaligned() };
     let (sleeps, flags) = (info.ki_stat == libc::SSLEEP, info.ki_flag);
+    let heeds_signals = info.ki_tdflags & ffi::TDF_SINTR != 0;
+    let queued = !info.ki_wchan.is_null();
     Process {
         pid: info.ki_pid,
         tid: info.ki_tid,
@@ -196,8 +200,9 @@ fn process(bytes: &[u8]) -> Process {
             true => Activity::Asleep,
             false => Activity::Busy { cpu: Duration::from_micros(info.ki_runtime) },
         },
-        uninterruptible: sleeps && info.ki_tdflags & ffi::TDF_SINTR == 0,
-        on_sleep_queue: !info.ki_wchan.is_null(),
+        uninterruptible: sleeps && !heeds_signals,
+        on_sleep_queue: queued,
+        can_be_woken: queued && heeds_signals,
         pending: super::ptrace::signals(&info.ki_siglist),
     }
 }
