@@ -253,36 +253,48 @@ both! {
     }
 }
 
-/// The message of a fork is an exit code by then.
+/// The message of a fork is an exit code by then. What made the child is known all the same, and
+/// who did; also if it has ended as well, before its first stop.
 #[test]
 fn an_exit_code_is_no_pid() {
-    let flags = EventFlags::PROCESS | EventFlags::EXIT;
-    let (mut world, pid) = World::<LinuxRules>::with_process(flags);
-    world.kernel.before_requests(move |kernel, call| {
-        if call.name == "new_task" {
-            kernel.kill(pid);
-        }
-    });
-    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-    let mut forks = 0;
-    let mut ended = 0;
-    while let Some(event) = world.tracer().try_wait().unwrap() {
-        match &event {
-            Event::Forked(fork) => {
-                assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-                assert!(matches!(fork.parent, Half::Gone));
-                forks += 1;
+    for kind in [ForkKind::Fork, ForkKind::Vfork] {
+        for (child_dies, flags) in
+            [(false, EventFlags::EXIT), (false, EventFlags::empty()), (true, EventFlags::empty())]
+        {
+            let (mut world, pid) = World::<LinuxRules>::with_process(flags | EventFlags::PROCESS);
+            let child = world.kernel.fork(world.main(pid), kind);
+            world.kernel.before_requests(move |kernel, call| {
+                if call.name == "new_task" {
+                    kernel.kill(pid);
+                    if child_dies {
+                        kernel.kill(child);
+                    }
+                }
+            });
+            let mut forks = 0;
+            let mut ended = Vec::new();
+            while let Some(event) = world.tracer().try_wait().unwrap() {
+                match &event {
+                    Event::Forked(fork) => {
+                        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+                        assert_eq!(fork.kind, kind);
+                        assert!(matches!(fork.parent, Half::Gone));
+                        forks += 1;
+                    }
+                    Event::Exited { pid, status, .. } => {
+                        assert_eq!(*status, KILLED);
+                        ended.push(*pid);
+                    }
+                    _ => {}
+                }
+                world.go(event);
             }
-            Event::Exited { pid: gone, status, .. } => {
-                assert_eq!((*gone, *status), (pid, KILLED));
-                ended += 1;
-            }
-            _ => {}
+            ended.sort();
+            let expected = if child_dies { vec![pid, child] } else { vec![pid] };
+            assert_eq!((forks, ended), (1, expected), "{kind} {child_dies}");
+            world.idle();
         }
-        world.go(event);
     }
-    assert_eq!((forks, ended), (1, 1));
-    world.idle();
 }
 
 /// Linux takes it on to its exit stop, which is shown behind the one that it was killed in.
