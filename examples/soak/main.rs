@@ -14,9 +14,9 @@ mod random;
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -91,6 +91,31 @@ fn main() {
     std::process::exit(i32::from(model.counts.deviations > 0));
 }
 
+/// Wakes the tracer now and then, and ends this program if that does not come back.
+#[derive(Default)]
+struct Clock {
+    stopped: AtomicBool,
+    /// How many turns the tracer's loop has taken.
+    turns: AtomicU64,
+}
+
+impl Clock {
+    fn run(&self, wake: impl Fn()) {
+        let mut last = (0, Instant::now());
+        while !self.stopped.load(Ordering::SeqCst) {
+            wake();
+            std::thread::sleep(Duration::from_millis(500));
+            let turns = self.turns.load(Ordering::SeqCst);
+            if turns != last.0 {
+                last = (turns, Instant::now());
+            } else if last.1.elapsed() > QUIET {
+                println!("the tracer does not come back from a call");
+                std::process::exit(1);
+            }
+        }
+    }
+}
+
 struct Soak {
     leader: Child,
     random: Random,
@@ -113,16 +138,12 @@ impl Soak {
         let flags = EventFlags::all().difference(EventFlags::SYSCALL);
         let mut tracer = Tracer::builder().events(flags).build()?;
         let waker = tracer.waker()?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let ticks = Arc::clone(&ended);
-        let clock = std::thread::spawn(move || {
-            while !ticks.load(Ordering::SeqCst) {
-                waker.wake();
-                std::thread::sleep(Duration::from_millis(500));
-            }
-        });
+        let clock = Arc::new(Clock::default());
+        let ticking = Arc::clone(&clock);
+        let ticks = std::thread::spawn(move || ticking.run(|| waker.wake()));
         let mut last = Instant::now();
         loop {
+            clock.turns.fetch_add(1, Ordering::SeqCst);
             while Instant::now() < until && self.roots.len() < programs {
                 let seed = self.random.next();
                 let pid = tracer.spawn(program::command(seed, self.group()))?.pid;
@@ -148,8 +169,8 @@ impl Soak {
             self.answers(&mut tracer, event)?;
         }
         self.takes_children(&mut tracer);
-        ended.store(true, Ordering::SeqCst);
-        let _ = clock.join();
+        clock.stopped.store(true, Ordering::SeqCst);
+        let _ = ticks.join();
         Ok(())
     }
 
@@ -244,14 +265,20 @@ impl Soak {
     /// All that was let go ends by itself; nobody is left stopped, and no zombie of ours.
     fn clean_up(&mut self) {
         self.model.is_over();
+        let us = std::process::id() as i32;
+        let until = Instant::now() + QUIET;
         for mut child in std::mem::take(&mut self.detached) {
-            match child.wait() {
-                Ok(status) => self.model.ends_untraced(child.id(), status),
+            match wait_until(&mut child, until) {
+                Ok(Some(status)) => self.model.ends_untraced(child.id(), status),
+                Ok(None) => {
+                    let left = group::described(&BTreeSet::from([child.id() as i32]));
+                    self.model.deviates(format!("let go, and does not end: {left:?}"));
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
                 Err(error) => self.model.deviates(format!("wait for {}: {error}", child.id())),
             }
         }
-        let us = std::process::id() as i32;
-        let until = Instant::now() + QUIET;
         loop {
             let mut living = group::living_in(self.group());
             living.remove(&self.group());
@@ -271,6 +298,16 @@ impl Soak {
         if !zombies.is_empty() {
             self.model.deviates(format!("zombies: {zombies:?}"));
         }
+    }
+}
+
+fn wait_until(child: &mut Child, until: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() > until {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
