@@ -34,9 +34,9 @@
 //! noticed it is [`Error::Taken`]: when no tracee is left (Linux). `std::process::Child` waits for
 //! its own process alone, so it is safe to use for the host's own children.
 //!
-//! A host with an event loop of its own watches [`Tracer::readiness`](trapline_core::Tracer::readiness);
-//! one with other threads has them wake a wait with a [`Waker`], or waits with a
-//! [time limit](trapline_core::Tracer::wait_timeout).
+//! A host with an event loop of its own watches
+//! [`Tracer::readiness`](trapline_core::Tracer::readiness); one with other threads has them wake a
+//! wait with a [`Waker`], or waits with a [time limit](trapline_core::Tracer::wait_timeout).
 
 #![forbid(unsafe_code)]
 

@@ -15,7 +15,20 @@ pub enum Breakpoint {
 
 /// A breakpoint instruction in place of the program's own: as many as one likes, for code only.
 ///
-/// It is not seen by [`read_memory`](crate::Tracer::read_memory).
+/// It belongs to a process, for all its threads; each arrival of each thread is one stop, with the
+/// program counter at it, and to resume passes it. It is not seen by
+/// [`read_memory`](crate::Tracer::read_memory), and stays if
+/// [`write_memory`](crate::Tracer::write_memory) writes there.
+///
+/// The child of a fork has its parent's as long as it is traced, under the same ids. A child of
+/// `vfork`, which shares its parent's memory, passes its parent's without a stop, and can have its
+/// own. An exec forgets them all. Whoever is let go has none in its memory.
+///
+/// # Platform notes
+///
+/// If the tracer is *killed*, nobody takes them out: a process that lives on dies of `SIGTRAP` when
+/// it comes to one. So does one with a thread that does, if a Linux program has made that with
+/// `CLONE_UNTRACED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SoftwareBreakpoint {
     /// The first byte of an instruction.

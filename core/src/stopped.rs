@@ -61,8 +61,8 @@ impl Stopped {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSignalStop`] unless this stop is for a signal: no kernel injects one reliably
-    /// at other stops. Use `kill(2)` there.
+    /// [`Error::NotSignalStop`] unless this stop is for a signal: no kernel delivers one reliably
+    /// by resuming from another stop. There [`Tracer::inject`](crate::Tracer::inject) does it.
     pub fn set_signal(&mut self, signal: Option<Signal>) -> Result<()> {
         if !matches!(self.reason, StopReason::Signal(_)) {
             return Err(Error::NotSignalStop);

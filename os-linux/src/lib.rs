@@ -12,8 +12,9 @@
 //!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
-//! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process that sleeps, shares
-//!   the host's memory and nothing else, and is killed with the tracer. It is a tracee like others.
+//! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process
+//!   that sleeps, shares the host's memory and nothing else, and is killed with the tracer. It is a
+//!   tracee like others.
 //! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
 //! - A thread may exist for as long as an attach takes.
 

@@ -124,14 +124,19 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// What the kernel knows about the signal of a signal stop: who sent it, or which address
-    /// faulted.
+    /// faulted. At a [`StopReason::Trap`] it is the `SIGTRAP` that told of it.
     ///
     /// # Errors
     ///
     /// [`Error::NotSignalStop`] at any other stop; [`Error::Gone`] if the thread was killed.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_GETSIGINFO` in `ptrace(2)` (Linux); `pl_siginfo` of `PT_LWPINFO` in `ptrace(2)`
+    /// (FreeBSD).
     pub fn signal_info(&mut self, stop: &Stopped) -> Result<SignalInfo> {
         let thread = self.asked(stop)?;
-        if !matches!(stop.reason(), crate::StopReason::Signal(_) | crate::StopReason::Trap(_)) {
+        if !matches!(stop.reason(), StopReason::Signal(_) | StopReason::Trap(_)) {
             return Err(Error::NotSignalStop);
         }
         self.backend.signal_info(thread)

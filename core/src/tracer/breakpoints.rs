@@ -14,9 +14,15 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
-    /// [`Error::BadAddress`](crate::Error::BadAddress) for a place that cannot have one;
+    /// [`Error::BadAddress`](crate::Error::BadAddress) for a place that cannot have one: nothing
+    /// is mapped there, or in memory another one has the bytes;
     /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads, as in
-    /// an exec.
+    /// an exec. In memory, [`Error::Unsupported`](crate::Error::Unsupported) if a process that is
+    /// not traced has that memory too. By debug registers,
+    /// [`Error::BadBreakpoint`](crate::Error::BadBreakpoint) for a length that makes no sense,
+    /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot), and
+    /// [`Error::Unsupported`](crate::Error::Unsupported) in a 32-bit program. After an error
+    /// nothing has changed.
     pub fn insert(&mut self, pid: Pid, breakpoint: impl Into<Breakpoint>) -> Result<BreakpointId> {
         let process = self.traced(pid)?;
         match breakpoint.into() {

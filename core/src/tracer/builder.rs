@@ -93,7 +93,8 @@ impl<B: Backend> Builder<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`](crate::Error::Unsupported) on FreeBSD if this process has another tracer.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) on FreeBSD if this process has another
+    /// tracer, on Linux if this thread has.
     pub fn build(self) -> Result<Tracer<B>> {
         Ok(self.build_on(B::open()?))
     }

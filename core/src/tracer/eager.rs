@@ -6,9 +6,10 @@
 //! number of times, and lets others run in between.
 //!
 //! That must not starve anybody: after so many stops all that have stopped are taken in before any
-//! of them is resumed, and as long as these are many, again and again. And it must not cost more than it gains: looks that find nothing are left
-//! out more and more; and where a yield takes long, for somebody else runs on this CPU, a tracer
-//! that sleeps is woken sooner than one that has given up its turn.
+//! of them is resumed, and as long as these are many, again and again. And it must not cost more
+//! than it gains: looks that find nothing are left out more and more; and where a yield takes
+//! long, for somebody else runs on this CPU, a tracer that sleeps is woken sooner than one that
+//! has given up its turn.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::backend::Thread;
 const ROUND: u32 = 48;
 /// With many threads it is one more stop for so many of them, for to look at all costs more.
 const SHARE: u32 = 8;
-/// Where one of so many threads has stopped, and at least two have, all are taken in again after that: each gets its turn.
+/// Where one of so many threads has stopped, and at least two have, all are taken in again after
+/// that: each gets its turn.
 const CROWD: usize = 16;
 /// The same where one thread alone is traced, and only a tracee that nobody has announced could
 /// wait.

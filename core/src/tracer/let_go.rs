@@ -132,7 +132,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel, for example that this user may not.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel, for example that
+    /// this user may not.
     pub fn kill(&mut self, pid: Pid) -> Result<()> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
         let threads = &self.table.process(process).threads;

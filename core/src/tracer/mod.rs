@@ -87,7 +87,8 @@ pub enum FollowExec {
 ///
 /// # Platform notes
 ///
-/// Linux: one per thread; several on several threads do not disturb each other, nor wake each other.
+/// Linux: one per thread; several on several threads do not disturb each other, nor wake each
+/// other.
 /// Who has more busy tracees than one thread can serve makes several, and gives each whole trees of
 /// processes: what a tracee makes is its tracer's, and nothing moves between tracers. FreeBSD: one
 /// per process.

@@ -34,7 +34,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`](crate::Error::Os) for an answer of the kernel that is not expected; no stop is lost by it.
+    /// [`Error::Os`](crate::Error::Os) for an answer of the kernel that is not expected; no stop
+    /// is lost by it. [`Error::Taken`](crate::Error::Taken) if the host has waited for a tracee
+    /// itself.
     ///
     /// # Platform notes
     ///

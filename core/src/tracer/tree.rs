@@ -11,11 +11,10 @@ use crate::error::unless_gone;
 use crate::{Backend, Ending, Pid, Result};
 
 use super::Tracer;
+use super::halt::HELD_FOR;
 
 /// How many brief waits the first stop of a process may take.
 const START_WAITS: u32 = 1000;
-/// How many brief waits in a row a process may be held by the kernel before it is not waited for.
-const HELD_FOR: u32 = 20;
 
 /// What an attach to a tree has found so far.
 struct Tree {
