@@ -268,7 +268,10 @@ crate::tests! {
         }
         let (mut child, pid) = ready("forward", &["0"]);
         signal(pid, libc::SIGSTOP);
-        std::thread::sleep(Duration::from_millis(20));
+        let mut status = 0;
+        // SAFETY: `status` lives; waits until this child has stopped.
+        unsafe { libc::waitpid(pid.as_raw(), &mut status, libc::WUNTRACED) };
+        assert!(libc::WIFSTOPPED(status));
         let mut tracer = tracer(EventFlags::PROCESS);
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);

@@ -189,7 +189,8 @@ crate::tests! {
             program.go(event);
         }
         // The maker comes to the same place out of the same call.
-        let threads: Vec<_> = order.join(" ").replace("first first", "first").split(' ').map(String::from).collect();
+        let threads = order.join(" ").replace("first first", "first");
+        let threads: Vec<_> = threads.split(' ').map(String::from).collect();
         let writes = order.iter().filter(|what| **what == "wrote").count();
         assert_eq!(writes, 4, "{order:?}");
         for thread in threads.split(|what| what == "wrote").take(4) {

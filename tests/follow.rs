@@ -127,7 +127,8 @@ crate::tests! {
 
     fn f1_program_by_program_the_caller_decides() {
         let mut tracer = tracer(EventFlags::PROCESS);
-        let pid = tracer.spawn(sh("sh -c 'exit 1'; /bin/echo a >/dev/null; sh -c 'exit 2'; exit 3")).unwrap().pid;
+        let script = "sh -c 'exit 1'; /bin/echo a >/dev/null; sh -c 'exit 2'; exit 3";
+        let pid = tracer.spawn(sh(script)).unwrap().pid;
         let mut let_go = 0;
         let log = run_with(&mut tracer, |tracer, event| {
             if let Event::Stopped(stop) = &event {

@@ -165,15 +165,35 @@ crate::tests! {
 
     fn w4_interrupt_of_a_process_that_sleeps_in_the_kernel() {
         let mut tracer = tracer(EventFlags::PROCESS);
-        let stop = spawned(&mut tracer, sh("sleep 1; exit 5"));
-        let pid = stop.pid();
-        tracer.resume(stop, Resume::Continue).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        tracer.interrupt(pid).unwrap();
+        let mut command = sh("cat; exit 5");
+        command.stdin(Stdio::piped());
+        let mut child = tracer.spawn(command).unwrap();
+        let pid = child.pid;
+        // Until the shell waits for its child, and that one for its input.
+        let mut execs = 0;
+        loop {
+            match tracer.wait_timeout(Duration::from_millis(100)).unwrap() {
+                Some(event) => {
+                    let stop = matches!(&event, Event::Stopped(stop)
+                        if matches!(stop.reason(), StopReason::Execed { .. }));
+                    execs += usize::from(stop);
+                    tracer.resume(event, Resume::Continue).unwrap();
+                }
+                None if execs == 2 => break,
+                None => {}
+            }
+        }
+        for _ in 0..3 {
+            tracer.interrupt(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Interrupted));
+            tracer.resume(stop, Resume::Continue).unwrap();
+        }
+        drop(child.stdin.take());
         let log = run(&mut tracer);
-        // The sleep went on where it was, and the status is the program's.
-        assert!(log.count("interrupted") <= 1);
-        assert_eq!(log.count("exit 5 of us"), 1);
+        // The wait went on where it was, and the status is the program's.
+        assert_eq!(log.count("interrupted"), 0);
+        assert_eq!((log.count("exit 0"), log.count("exit 5 of us")), (1, 1));
         assert!(matches!(tracer.interrupt(pid), Err(Error::Gone)));
     }
 

@@ -141,7 +141,9 @@ crate::tests! {
 
     fn w2_a_zombie_of_the_host_blinds_no_wait() {
         let mut zombie = Command::new("true").spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        while !harness::has_ended(zombie.id() as i32) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let log = trace(EventFlags::PROCESS, fixture("fork", &["10"]));
         assert_eq!(log.count("exit"), 11);
         assert!(zombie.wait().unwrap().success());
