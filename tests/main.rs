@@ -39,6 +39,7 @@ mod namespace;
 mod own_children;
 mod parents;
 mod placement;
+mod programs;
 mod real_parents;
 mod requests;
 mod sharding;
@@ -77,6 +78,7 @@ fn main() {
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
+        ("programs", programs::TESTS),
         ("parents", parents::TESTS),
         ("real_parents", real_parents::TESTS),
         ("own_children", own_children::TESTS),
