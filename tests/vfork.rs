@@ -1,16 +1,30 @@
 //! F2: vforks, whose parent waits in the kernel, and whose child holds back stop signals there.
 
+use std::process::{ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
-use trapline::{Event, EventFlags, ExitStatus, Half, Resume, Signal, StopReason, Stopped, Tracer};
+use trapline::{
+    Event, EventFlags, ExitStatus, Half, Pid, Resume, Signal, StopReason, Stopped, Tracer,
+};
 
 use crate::common::*;
 use crate::fixtures::fixture;
 
-/// A program whose vfork child sleeps so long, and its two halves, stopped.
-fn vforking(args: &[&str]) -> (Tracer, Stopped, Stopped) {
+/// A program in `vfork`, whose child goes on once its input is closed.
+struct Vforking {
+    tracer: Tracer,
+    parent: Stopped,
+    child: Stopped,
+    input: ChildStdin,
+}
+
+/// The two halves, stopped.
+fn vforking(args: &[&str]) -> Vforking {
     let mut tracer = tracer(EventFlags::PROCESS | EventFlags::VFORK_DONE);
-    let stop = spawned(&mut tracer, fixture("slow-vfork", args));
+    let mut command = fixture("slow-vfork", args);
+    command.stdin(Stdio::piped());
+    let input = tracer.spawn(command).unwrap().stdin.expect("piped");
+    let stop = next_stop(&mut tracer);
     tracer.resume(stop, Resume::Continue).unwrap();
     match tracer.wait().unwrap() {
         Some(Event::Forked(fork)) => {
@@ -18,10 +32,20 @@ fn vforking(args: &[&str]) -> (Tracer, Stopped, Stopped) {
             let (Half::Stopped(parent), Half::Stopped(child)) = (fork.parent, fork.child) else {
                 panic!("both halves");
             };
-            (tracer, parent, child)
+            Vforking { tracer, parent, child, input }
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// The two pids, parent and child, once both are on their way to their waits.
+fn both_waiting(args: &[&str]) -> (Tracer, Pid, Pid, ChildStdin) {
+    let Vforking { mut tracer, parent, child, input } = vforking(args);
+    let (parent_pid, pid) = (parent.pid(), child.pid());
+    tracer.resume(child, Resume::Continue).unwrap();
+    tracer.resume(parent, Resume::Continue).unwrap();
+    assert!(tracer.wait_timeout(Duration::from_millis(100)).unwrap().is_none());
+    (tracer, parent_pid, pid, input)
 }
 
 /// What a process did, but for signals.
@@ -31,27 +55,25 @@ fn of<'a>(log: &'a Log, process: &str) -> Vec<&'a str> {
 
 crate::tests! {
     fn f2_the_end_of_the_sharing_is_told() {
-        for (args, child) in [
-            (&["100"][..], &["exec", "exit 7 of P1"][..]),
-            (&["100", "exit"], &["exit 8 of P1"]),
-        ] {
+        for (args, child) in
+            [(&[][..], &["exec", "exit 7 of P1"][..]), (&["exit"], &["exit 8 of P1"])]
+        {
             let flags = EventFlags::PROCESS | EventFlags::VFORK_DONE;
-            let log = trace(flags, fixture("slow-vfork", args));
-            let exit = if args.len() == 1 { "exit 7 of us" } else { "exit 8 of us" };
+            let mut command = fixture("slow-vfork", args);
+            command.stdin(Stdio::null());
+            let log = trace(flags, command);
+            let exit = if args.is_empty() { "exit 7 of us" } else { "exit 8 of us" };
             assert_eq!(of(&log, "P1"), ["exec", "vfork P2", "vfork done", exit]);
             assert_eq!(of(&log, "P2"), child);
         }
     }
 
-    // Of a parent that is killed while it waits it is not told, unless the kernel (FreeBSD's) has it
-    // wait all the same; the child goes on alone.
+    // Of a parent that is killed while it waits it is not told, unless the kernel (FreeBSD's) has
+    // it wait all the same; the child goes on alone.
     fn f2_a_parent_that_is_killed_in_the_wait() {
-        let (mut tracer, parent, child) = vforking(&["700"]);
-        let (pid, child_pid) = (parent.pid(), child.pid());
-        tracer.resume(child, Resume::Continue).unwrap();
-        tracer.resume(parent, Resume::Continue).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        let (mut tracer, pid, child_pid, input) = both_waiting(&[]);
         tracer.kill(pid).unwrap();
+        drop(input);
         let mut ended = Vec::new();
         let log = run_with(&mut tracer, |_, event| {
             if let Event::Exited { pid, .. } = &event {
@@ -67,12 +89,9 @@ crate::tests! {
 
     // To interrupt the child takes as long as the kernel makes it, and harms nothing.
     fn f2_a_child_that_is_interrupted() {
-        let (mut tracer, parent, child) = vforking(&["400"]);
-        let pid = child.pid();
-        tracer.resume(child, Resume::Continue).unwrap();
-        tracer.resume(parent, Resume::Continue).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        let (mut tracer, _, pid, input) = both_waiting(&[]);
         tracer.interrupt(pid).unwrap();
+        drop(input);
         let log = run(&mut tracer);
         // The exec may answer it, or take it along.
         assert!(log.count("interrupted") <= 1);
@@ -82,16 +101,13 @@ crate::tests! {
     // To let the child go does not wait for its exec, and leaves no stop behind.
     fn f3_a_child_that_is_let_go() {
         for exits in [false, true] {
-            let args = if exits { &["700", "exit"][..] } else { &["700"] };
-            let (mut tracer, parent, child) = vforking(args);
-            let (parent_pid, pid) = (parent.pid(), child.pid());
-            tracer.resume(child, Resume::Continue).unwrap();
-            tracer.resume(parent, Resume::Continue).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
+            let args = if exits { &["exit"][..] } else { &[] };
+            let (mut tracer, parent_pid, pid, input) = both_waiting(args);
             let begin = Instant::now();
             tracer.detach_process(pid).unwrap();
-            let took = begin.elapsed();
-            assert!(took < Duration::from_millis(500), "{took:?}");
+            // Nor is it given up as one that does not answer, which takes ten seconds.
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+            drop(input);
             let mut end = None;
             run_with(&mut tracer, |_, event| {
                 if let Event::Exited { pid: ended, status, .. } = &event {
@@ -108,11 +124,7 @@ crate::tests! {
 
     // Let go at a signal stop, with the stop of an interrupt still to come.
     fn f3_a_child_that_is_let_go_with_an_interrupt_pending() {
-        let (mut tracer, parent, child) = vforking(&["3000"]);
-        let pid = child.pid();
-        tracer.resume(child, Resume::Continue).unwrap();
-        tracer.resume(parent, Resume::Continue).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        let (mut tracer, _, pid, _input) = both_waiting(&[]);
         tracer.interrupt(pid).unwrap();
         // SAFETY: sends a signal to the tracee.
         assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
@@ -123,10 +135,9 @@ crate::tests! {
             stop = next_stop(&mut tracer);
         }
         assert_eq!(stop.reason(), StopReason::Signal(Signal::TERM));
-        let begin = Instant::now();
-        tracer.detach(stop).unwrap(); // which delivers it
+        // Which delivers it: the child dies of it, for its input stays open.
+        tracer.detach(stop).unwrap();
         let log = run(&mut tracer);
-        assert!(begin.elapsed() < Duration::from_millis(2500), "it died of the signal");
         assert_eq!(log.count("vfork done"), 1);
     }
 }
