@@ -35,7 +35,7 @@ struct Process {
     /// which then is a vfork.
     starting: bool,
     killed: bool,
-    /// When it was killed, it had threads.
+    /// When it was killed, it had threads, or was making some.
     killed_in_threads: bool,
     /// A child of it has survived that.
     has_survivor: bool,
@@ -198,7 +198,10 @@ impl Model {
         }
         let Some(process) = self.of(stop.pid(), event) else { return };
         let wrong = match reason {
-            StopReason::ThreadStarted => (!process.threads.insert(tid)).then_some("twice"),
+            StopReason::ThreadStarted => {
+                process.killed_in_threads |= process.killed;
+                (!process.threads.insert(tid)).then_some("twice")
+            }
             StopReason::Execed { former_tid } => {
                 let first = std::mem::take(&mut process.starting);
                 process.execs += i32::from(!first);
