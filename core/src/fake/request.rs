@@ -71,6 +71,11 @@ impl Model {
                 signal = None;
             }
             if matches!(reason, RawReason::GroupStop(_)) && !task.notify {
+                if reported && task.trapped {
+                    // It does not get far, and is in the group-stop again after that.
+                    task.state = State::Runs;
+                    return self.land(tid);
+                }
                 self.violation(format!("thread {tid} was run out of its group-stop"));
             }
             if reported && signal.is_some() && !matches!(reason, RawReason::Signal { .. }) {
@@ -119,16 +124,24 @@ impl Model {
         for other in self.living(pid) {
             let Some(task) = self.tasks.get(&other) else { continue };
             match (&task.state, task.leaving) {
-                (State::Runs, Some(status)) => {
+                (State::Runs, Some(status)) if !task.suspended => {
                     self.told.insert(other);
                     self.leave(other, status);
                 }
+                // It stays on its way out (`ptracestop` in `kern_sig.c`), unless they all leave.
+                (State::Runs, Some(status)) if self.leave_all(pid) => self.leave(other, status),
                 (State::Runs, None) if task.held.is_none() && !task.suspended => {
                     self.go_on(other);
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Whether all threads of a process, or all but one, are made to end.
+    fn leave_all(&self, pid: Pid) -> bool {
+        let process = self.processes.get(&pid);
+        process.is_some_and(|process| process.ending.is_some() || process.execing.is_some())
     }
 
     pub(super) fn listen(&mut self, thread: Thread) -> Result<()> {

@@ -169,6 +169,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(pid);
+        self.ends_vfork(process);
         for (_, makers) in &mut self.early {
             makers.retain(|maker| maker.pid != pid);
         }
@@ -238,7 +239,7 @@ impl<B: Backend> Tracer<B> {
         if entry.ended.is_none() || entry.exit_queued {
             return;
         }
-        if !entry.threads.is_empty() || self.may_have_forked(entry.pid, entry.cut_short) {
+        if !entry.threads.is_empty() || self.has_late_fork(process) {
             if !self.held_exits.contains(&process) {
                 self.held_exits.push(process);
             }
@@ -247,6 +248,13 @@ impl<B: Backend> Tracer<B> {
         self.held_exits.retain(|&held| held != process);
         self.table.process_mut(process).exit_queued = true;
         self.ready.push_back(Ready::Exited { process });
+    }
+
+    /// Whether the event of a fork may have to come before the end of a process. Its half may have
+    /// been taken in only after that end.
+    pub(super) fn has_late_fork(&self, process: u32) -> bool {
+        let entry = self.table.process(process);
+        self.may_have_forked(entry.pid, entry.cut_short)
     }
 
     /// Looks again after the ends that had to wait.

@@ -25,7 +25,7 @@ pub(super) struct Awaited {
     real_parent: Option<Pid>,
     setup: Setup,
     /// The parent's breakpoints in memory.
-    image: Option<Shared>,
+    pub(super) image: Option<Shared>,
 }
 
 impl<B: Backend> Tracer<B> {
@@ -138,7 +138,13 @@ impl<B: Backend> Tracer<B> {
         self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let image = fork.image.map(|image| (fork.parent_pid, image));
-        self.inherit(fork.kind, image, maker, process, &side)?;
+        match (image, maker) {
+            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side)?,
+            (None, Some(_)) => {}
+            (image, None) => {
+                self.inherit_unannounced(image.into_iter().collect(), None, process, &side)?;
+            }
+        }
         let pair = ForkPair {
             kind: fork.kind,
             parent_pid: Some(fork.parent_pid),

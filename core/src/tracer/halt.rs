@@ -390,13 +390,9 @@ impl<B: Backend> Tracer<B> {
             }
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
-            let rested = stop.reason() == StopReason::AtRest;
             let (_, signal) = stop.consume();
             let signal = signal.or(self.take_deferred(index));
-            let slot = self.table.slot_mut(index);
-            // Whether a step of before is done will be known when it is reported.
-            slot.soft.stray_step |= rested && slot.run == Run::Step;
-            slot.run = Run::Continue;
+            self.table.slot_mut(index).run = Run::Continue;
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),

@@ -61,7 +61,7 @@ impl<B: Backend> Tracer<B> {
                 self.let_go_running(process)?;
             }
         }
-        Ok(())
+        self.pass_queued()
     }
 
     /// Lets a process go, running or stopped, whoever has the tokens of its threads; they are
@@ -74,7 +74,8 @@ impl<B: Backend> Tracer<B> {
         match self.traced(pid) {
             Ok(process) => {
                 self.silence(pid);
-                self.let_go_running(process)
+                self.let_go_running(process)?;
+                self.pass_queued()
             }
             Err(_) => Ok(()),
         }
@@ -145,6 +146,7 @@ impl<B: Backend> Tracer<B> {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
             self.table.process_mut(process).killed = true;
             for index in self.table.process(process).threads.clone() {
+                self.table.slot_mut(index).deferred = None;
                 if self.table.slot(index).is_held() {
                     self.table.slot_mut(index).dead = true;
                 } else {
@@ -168,7 +170,7 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
-        if self.table.process(process).image.is_some() {
+        if self.has_image(process)? {
             let place = self.table.place(index);
             self.table.slot_mut(index).state = State::Resting;
             self.strip(process)?;
@@ -465,6 +467,7 @@ impl<B: Backend> Tracer<B> {
     /// Lets a process go that may be running altogether.
     pub(super) fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
+        self.has_image(process)?;
         self.strip(process)?;
         if self.traced(pid).ok() != Some(process) {
             return self.await_strays();

@@ -367,18 +367,23 @@ impl<B: Backend> Tracer<B> {
         };
         let process = self.table.add_process(Process::new(pid, Some(real_parent), setup));
         self.inherit_hardware(process, parent_pid, kind.unwrap_or(ForkKind::Fork));
-        let image = match (suspects.first(), living) {
-            (Some(maker), _) => maker.image.clone().map(|image| (maker.pid, image)),
-            (None, Some(living)) => {
+        let images = match (&suspects[..], living) {
+            ([], Some(living)) => {
                 let living = self.table.process(living);
-                living.image.clone().map(|image| (living.pid, image))
+                living.image.iter().map(|image| (living.pid, Rc::clone(image))).collect()
             }
-            (None, None) => None,
+            (suspects, _) => suspects
+                .iter()
+                .filter_map(|maker| Some((maker.pid, maker.image.clone()?)))
+                .collect(),
         };
         let child = self.first_stop(process, raw, None);
-        self.inherit(ForkKind::Fork, image, None, process, &child)?;
+        let kind = kind.unwrap_or(ForkKind::Fork);
+        // Its maker may still have the memory, or another child of that one that is not traced.
+        let let_go = suspects.iter().find(|suspect| suspect.let_go && kind == ForkKind::Vfork);
+        self.inherit_unannounced(images, let_go.map(|maker| maker.pid), process, &child)?;
         let pair = ForkPair {
-            kind: kind.unwrap_or(ForkKind::Fork),
+            kind,
             parent_pid,
             parent_tid,
             child_pid: pid,

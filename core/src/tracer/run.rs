@@ -121,12 +121,6 @@ impl<B: Backend> Tracer<B> {
         }
         let slot = self.table.slot_mut(place.index);
         slot.to_exit = to_exit;
-        let reports = !matches!(slot.state, State::Given(StopReason::Interrupted));
-        if B::STOP_SCOPE == StopScope::Process && slot.run == Run::Step && !reports {
-            // Its process rests, for whatever reason; the step may be done, and reported later.
-            slot.soft.stray_step = true;
-            slot.run = Run::Continue;
-        }
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
         stop.consume();
         Ok(())
@@ -266,7 +260,8 @@ impl<B: Backend> Tracer<B> {
         self.table.slot_mut(index).run = if index == target { run } else { Run::Continue };
         self.ran(index, State::Running);
         for &i in &threads {
-            if self.table.slot(i).leaves && !self.table.slot(i).is_stopped() {
+            let slot = self.table.slot(i);
+            if slot.leaves && !slot.stays && !slot.is_stopped() {
                 self.thread_ended(i);
             }
         }

@@ -21,13 +21,15 @@ use crate::backend::{Run, Thread};
 use crate::{Arch, Backend, Breakpoint, BreakpointId, Error, Pid, Result, SoftwareBreakpoint, Tid};
 
 use super::Tracer;
-use image::{Image, Lent, Shared};
+use image::{Image, Shared};
 
 /// What a thread has to do with breakpoints in memory.
 #[derive(Debug, Default)]
 pub(super) struct Soft {
     /// It stands at this address, has reported that or need not, and must not trap there again.
     at: Option<u64>,
+    /// The breakpoint there was not in memory when it was last run.
+    lifted: bool,
     /// It is to be run so, once it is past the breakpoint.
     queued: Option<Run>,
     /// It is on its way past the breakpoint; how it is to be run then.
@@ -43,8 +45,6 @@ pub(super) struct Soft {
     pub(super) in_vfork: bool,
     /// The process that it waits for.
     vfork_child: Option<Pid>,
-    /// That one is not traced, so that the memory that they share must be clean.
-    lends: bool,
 }
 
 impl Soft {
@@ -91,7 +91,7 @@ impl<B: Backend> Tracer<B> {
         self.with_stopped(process, |tracer, thread| {
             let image = tracer.image_of(process)?;
             let bytes = <B::Arch as Arch>::BREAKPOINT.len();
-            if image.borrow().lent == Lent::ForGood {
+            if image.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
             }
@@ -119,7 +119,8 @@ impl<B: Backend> Tracer<B> {
         if image.borrow().changes().is_empty() {
             return Ok(true);
         }
-        match self.with_stopped(process, |tracer, thread| tracer.settle(&image, thread)) {
+        let settle = |tracer: &mut Self, _| tracer.settle_family(&image, process);
+        match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
             Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(true),
             Err(error) => Err(error),
@@ -153,7 +154,7 @@ impl<B: Backend> Tracer<B> {
         process: u32,
         request: impl FnOnce(&mut Self, Thread) -> Result<T>,
     ) -> Result<T> {
-        if let Some(thread) = self.stopped_thread(process) {
+        if let Some(thread) = self.stopped_thread(process)? {
             return request(self, thread);
         }
         let pid = self.table.process(process).pid;
@@ -164,7 +165,7 @@ impl<B: Backend> Tracer<B> {
                 if tracer.traced(pid)? != process {
                     return Err(Error::Gone);
                 }
-                match (tracer.stopped_in_family(process), request.take()) {
+                match (tracer.stopped_in_family(process)?, request.take()) {
                     (Some(thread), Some(request)) => request(tracer, thread),
                     (_, kept) => {
                         request = kept;
@@ -187,16 +188,26 @@ impl<B: Backend> Tracer<B> {
         }
         let mut image = Rc::<std::cell::RefCell<Image>>::default();
         let mut sharers = vec![process];
-        for other in self.vfork_relatives(process) {
-            if self.share(process, other)? {
+        let mut at = 0;
+        while let Some(&sharer) = sharers.get(at) {
+            for other in self.vfork_relatives(sharer) {
+                if sharers.contains(&other) || !self.share(sharer, other)? {
+                    continue;
+                }
                 if let Some(theirs) = &self.table.process(other).image {
                     image = Rc::clone(theirs);
                 }
                 sharers.push(other);
             }
+            at += 1;
         }
         for sharer in sharers {
             self.table.process_mut(sharer).image = Some(Rc::clone(&image));
+            // A child whose fork is reported half has it as well.
+            let pid = self.table.process(sharer).pid;
+            for fork in self.awaited.iter_mut().filter(|fork| fork.parent_pid == pid) {
+                fork.image.get_or_insert_with(|| Rc::clone(&image));
+            }
         }
         Ok(image)
     }

@@ -153,6 +153,8 @@ pub(super) struct Process {
     pub(super) image: Option<Shared>,
     /// They were taken out, for it is let go.
     pub(super) stripped: bool,
+    /// Nobody has told who made it: it may have anybody's memory, until it execs.
+    pub(super) unannounced: bool,
 }
 
 impl Process {
@@ -179,6 +181,7 @@ impl Process {
             inherit: InheritDebug::default(),
             image: None,
             stripped: false,
+            unannounced: false,
         }
     }
 

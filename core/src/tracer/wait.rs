@@ -91,6 +91,10 @@ impl<B: Backend> Tracer<B> {
                     }));
                 }
                 Ready::ThreadExited { pid, tid } => return Some(Event::ThreadExited { pid, tid }),
+                Ready::Exited { process } if self.has_late_fork(process) => {
+                    self.table.process_mut(process).exit_queued = false;
+                    self.queue_exit(process);
+                }
                 Ready::Exited { process } => {
                     self.departed = Some(process);
                     let process = self.table.process(process);
@@ -224,7 +228,9 @@ impl<B: Backend> Tracer<B> {
             RawReason::Paused | RawReason::GroupStop(_) | RawReason::Signal { .. }
         );
         if slot.run == Run::Step && slot.soft.interrupted {
-            slot.soft.stray_step = !matches!(reason, RawReason::Signal { .. });
+            // Linux has the trap of a step come before all other signals.
+            slot.soft.stray_step =
+                B::STOP_SCOPE == StopScope::Process || !matches!(reason, RawReason::Signal { .. });
         }
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
@@ -387,6 +393,8 @@ impl<B: Backend> Tracer<B> {
             let slot: &mut Slot = self.table.slot_mut(other);
             if other != index && !slot.is_stopped() {
                 slot.state = State::Resting;
+                // Whether its step is done will be known when it is reported.
+                slot.soft.stray_step |= slot.run == Run::Step;
             }
         }
     }

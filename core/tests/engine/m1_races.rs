@@ -2,7 +2,7 @@
 
 use trapline_core::fake::{FreeBsdRules, LinuxRules};
 use trapline_core::{
-    Error, EventFlags, FollowFork, ForkKind, Signal, SoftwareBreakpoint, StopReason,
+    Error, EventFlags, FollowFork, ForkKind, Next, Signal, SoftwareBreakpoint, StopReason, Stopped,
 };
 
 use crate::common::*;
@@ -194,4 +194,164 @@ fn an_exit_stop_is_not_at_a_breakpoint() {
     world.go(other);
     world.run_all();
     world.over();
+}
+
+/// A process with a thread in `vfork` and one at a breakpoint, whose stop is given; the former's
+/// child runs.
+fn at_a_breakpoint_beside_a_vfork() -> (World<FreeBsdRules>, trapline_core::Pid, Stopped) {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    let id = world.put(pid, CODE);
+    world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let fork = world.forked();
+    world.go(fork);
+    world.kernel.jump(other, CODE);
+    let stop = world.hits(id, CODE);
+    (world, pid, stop)
+}
+
+#[test]
+fn who_is_killed_as_it_is_led_past_and_stops_no_more_is_left_alone() {
+    let (mut world, pid, stop) = at_a_breakpoint_beside_a_vfork();
+    world.kernel.kill(pid);
+    world.go(stop);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    world.run_to_the_end();
+    world.over();
+}
+
+#[test]
+fn who_was_to_be_run_and_is_killed_by_the_user_is_not_run() {
+    let (mut world, pid, stop) = at_a_breakpoint_beside_a_vfork();
+    let halted = world.tracer().halt(stop).unwrap();
+    let mut stops = halted.threads.into_iter();
+    let hit = stops.next().unwrap();
+    world.go(hit); // runs with the others
+    world.tracer().kill(pid).unwrap();
+    drop(stops);
+    let _ = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE + 1 });
+    world.run_to_the_end();
+    world.over();
+}
+
+#[test]
+fn a_step_that_another_thread_came_before_is_no_signal_later() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.put(pid, CODE);
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.signal_thread(other, Signal::USR1);
+    // The step is done, and reported behind the signal of the other thread.
+    world.kernel.choose(move |reports| reports.iter().position(|report| report.tid == other));
+    world.step(stop);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    assert_eq!(stop.tid(), other);
+    world.kernel.choose(|_| Some(0));
+    let halted = world.tracer().halt(stop).unwrap();
+    for stop in halted.threads {
+        world.go(stop);
+    }
+    assert_eq!(world.run_all(), [] as [&str; 0]);
+    assert_eq!(world.kernel.delivered(pid, Signal::TRAP), 0);
+}
+
+#[test]
+fn a_thread_that_is_gone_without_a_word_is_not_asked() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let id = world.put(pid, CODE);
+    world.kernel.exit_thread(main, 0); // which nobody asked to hear of
+    world.kernel.signal_thread(other, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.put(pid, CODE + 1);
+    assert!(world.tracer().remove(pid, id).unwrap());
+    assert_eq!(world.kernel.memory(pid, CODE, 2), [0x90, 0xcc]);
+    world.go(stop);
+    world.run_all();
+}
+
+#[test]
+fn no_signal_is_lost_as_a_thread_is_led_past() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let id = world.put(pid, CODE);
+    world.kernel.jump(main, CODE);
+    world.kernel.signal_thread(other, Signal::USR1);
+    let hit = world.hits(id, CODE);
+    world.kernel.signal_thread(main, Signal::USR1);
+    world.go(hit);
+    world.run_all();
+    assert_eq!(world.kernel.delivered(pid, Signal::USR1), 2);
+}
+
+#[test]
+fn a_first_thread_that_is_killed_as_it_is_led_past_is_not_waited_for() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS | EventFlags::EXIT);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let id = world.put(pid, CODE);
+    world.kernel.jump(main, CODE);
+    let hit = world.hits(id, CODE);
+    world.kernel.set_slow_deaths(true);
+    world.kernel.kill(pid);
+    world.kernel.die(main); // is at its exit stop, which nobody has seen
+    world.kernel.die(other);
+    world.go(hit);
+    let told = world.run_all();
+    assert_eq!(told.last(), Some(&format!("{pid} killed by SIGKILL")), "{told:?}");
+    world.over();
+}
+
+#[test]
+fn who_is_stopped_by_job_control_is_not_led_past_with_others() {
+    const CALL: u64 = CODE + 3;
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.jump(other, CALL);
+    world.put(pid, CALL);
+    let id = world.put(pid, CODE);
+    world.kernel.jump(main, CODE);
+    let hit = world.hits(id, CODE);
+    world.kernel.signal_thread(other, Signal::STOP);
+    let stop = world.stop_for(StopReason::Signal(Signal::STOP));
+    world.go(stop);
+    let stop = world.stop_for(StopReason::GroupStop(Signal::STOP));
+    world.go(stop);
+    world.go(hit);
+    world.run_all();
+    assert_eq!(world.kernel.state(other), "Listens, held: None");
+}
+
+#[test]
+fn a_trap_is_taken_out_of_who_is_stopped_by_job_control() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.put(pid, CODE);
+    world.kernel.run_into(other, CODE);
+    world.kernel.signal_thread(main, Signal::STOP);
+    let stop = world.stop_for(StopReason::Signal(Signal::STOP));
+    world.go(stop);
+    let stop = world.stop_for(StopReason::GroupStop(Signal::STOP));
+    world.tracer().detach(stop).unwrap();
+    world.kernel.signal(pid, Signal::CONT);
+    assert_eq!(world.kernel.fate(pid), None, "it has no trap to die of");
+    assert_eq!(world.kernel.executed(pid, CODE), 1);
+}
+
+#[test]
+fn who_is_on_its_way_out_and_stays_is_not_forgotten() {
+    let (mut world, pid) = World::<FreeBsdRules>::with_process(THREADS | EventFlags::EXIT);
+    let other = world.new_thread(pid);
+    world.kernel.exit_thread(other, 0);
+    let stop = world.stop();
+    let halted = world.tracer().halt(stop).unwrap();
+    let next = |stop: &Stopped| if stop.tid() == other { Next::Stay } else { Next::Continue };
+    world.tracer().resume_halted(halted, next).unwrap();
+    assert_eq!(world.run_all(), [] as [&str; 0]);
+    world.kernel.signal(pid, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    let halted = world.tracer().halt(stop).unwrap();
+    world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+    assert_eq!(world.run_all(), [format!("{other} ended")]);
+    assert_eq!(world.kernel.threads(pid).len(), 1);
 }

@@ -24,6 +24,7 @@ mod f4_trees;
 mod f5_endings;
 mod m1_processes;
 mod m1_races;
+mod m1_shared;
 mod m1_software;
 mod placement;
 mod w1_wakers;

@@ -2,9 +2,10 @@
 
 mod check;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use trapline_core::fake::{Fake, Kernel, Rules};
+use trapline_core::backend::{RawKind, RawReason};
+use trapline_core::fake::{Fake, Kernel, Report, Rules, Swallowed};
 use trapline_core::{
     Breakpoint, BreakpointId, FollowFork, ForkKind, Pid, Signal, StopReason, Stopped, Tid, Tracer,
 };
@@ -32,14 +33,20 @@ struct Owner {
     known: bool,
     /// It is, or is about to be, traced no more.
     leaves: bool,
-    /// Somebody who is not traced has its memory, so that it must be clean.
-    lent: bool,
-    /// It is so until its next exec.
+    /// Who is not traced and has its memory, as far as the tracer can know: so that must be clean.
+    loans: BTreeSet<Pid>,
+    /// It must be so until its next exec.
     for_good: bool,
-    /// It may have had a copy of what its maker's dead maker has left.
-    stray: bool,
+    /// The thread that waits for it in vfork, unless it has exec'ed.
+    waiter: Option<Tid>,
     /// Another process has the number of its maker by now.
     orphan: bool,
+}
+
+impl Owner {
+    fn is_lent(&self) -> bool {
+        self.for_good || !self.loans.is_empty()
+    }
 }
 
 /// What a thread has to do with breakpoints.
@@ -71,7 +78,11 @@ pub(crate) struct Breaks {
     code: &'static [u8],
     follow_both: bool,
     owners: BTreeMap<Pid, Owner>,
+    /// What processes had whose numbers others have by now.
+    past: BTreeMap<BreakpointId, u64>,
     threads: BTreeMap<Tid, Arrival>,
+    /// What the tracer has taken in, and may be busy with.
+    reports: Vec<(Pid, Tid, RawKind)>,
     /// How much of what was executed has been looked at.
     seen: usize,
     wrong: Option<String>,
@@ -81,12 +92,24 @@ impl Breaks {
     pub(crate) fn new(code: &'static [u8], follow: FollowFork) -> Self {
         let follow_both = follow == FollowFork::Both;
         let (owners, threads) = (BTreeMap::new(), BTreeMap::new());
-        Breaks { code, follow_both, owners, threads, seen: 0, wrong: None }
+        let past = BTreeMap::new();
+        let reports = Vec::new();
+        Breaks { code, follow_both, owners, past, threads, reports, seen: 0, wrong: None }
     }
 
     /// Whether there is anything to look at.
     pub(crate) fn is_off(&self) -> bool {
         self.code.is_empty()
+    }
+
+    /// The tracer has run a thread out of a stop for an exec before a wait could find that: where
+    /// it takes the place of a first thread that was killed in a stop, no kernel says so. Whose
+    /// memory has which breakpoints is not to be known any more.
+    pub(crate) fn give_up_if_misled<R: Rules>(&mut self, kernel: &Kernel<R>) {
+        let exec = |swallowed: &Swallowed| matches!(swallowed.reason, RawReason::Execed { .. });
+        if kernel.swallowed().iter().any(exec) {
+            self.code = &[];
+        }
     }
 
     // What programs do.
@@ -100,17 +123,19 @@ impl Breaks {
     pub(crate) fn made<R: Rules>(
         &mut self,
         child: Pid,
-        maker: Pid,
+        (maker, tid): (Pid, Tid),
         kind: ForkKind,
         kernel: &Kernel<R>,
     ) {
         let made_by = |owner: &&mut Owner| owner.made.is_some_and(|(maker, _)| maker == child);
         self.owners.values_mut().filter(made_by).for_each(|owner| owner.orphan = true);
         let made = Some((maker, kind));
-        let stray = self.has_outlived_its_maker(maker, kernel);
+        let waiter = (kind == ForkKind::Vfork).then_some(tid);
         let image = kernel.image(child);
-        let owner = Owner { image, made, stray, sure: true, ..Owner::default() };
-        self.owners.insert(child, owner);
+        let owner = Owner { image, made, waiter, sure: true, ..Owner::default() };
+        if let Some(old) = self.owners.insert(child, owner) {
+            self.past.extend(old.ever);
+        }
         self.born(kernel.leader(child));
     }
 
@@ -220,7 +245,12 @@ impl Breaks {
     }
 
     /// The user is given a stop, at `pc`.
-    pub(crate) fn given(&mut self, stop: &Stopped, pc: Option<u64>) -> Verdict {
+    pub(crate) fn given<R: Rules>(
+        &mut self,
+        stop: &Stopped,
+        pc: Option<u64>,
+        kernel: &Kernel<R>,
+    ) -> Verdict {
         if stop.reason() == StopReason::Signal(Signal::TRAP) && !self.is_off() {
             return Err(format!("M1: {stop:?}, and no program traps"));
         }
@@ -229,7 +259,9 @@ impl Breaks {
         let Some(&addr) = owner.and_then(|owner| owner.ever.get(&id)) else {
             return Err(format!("M1: {stop:?}: no breakpoint of this process"));
         };
-        if pc.is_some_and(|pc| pc != addr) {
+        // An exec of another thread may have taken the place of this one since.
+        let same = owner.is_some_and(|owner| owner.image == kernel.image(stop.pid()));
+        if same && pc.is_some_and(|pc| pc != addr) {
             return Err(format!("M1: {stop:?} at {pc:x?}, not at {addr:#x}"));
         }
         match self.threads.get_mut(&stop.tid()) {
@@ -241,12 +273,39 @@ impl Breaks {
         }
     }
 
-    /// A thread has reported that its vfork is over, and the tracer has seen to that.
-    pub(crate) fn vfork_is_over<R: Rules>(&mut self, pid: Pid, kernel: &Kernel<R>) {
+    /// The tracer takes a report.
+    pub(crate) fn takes(&mut self, report: Report) {
+        self.reports.push((report.pid, report.tid, report.kind));
+    }
+
+    /// The tracer has seen to what it has taken.
+    pub(crate) fn told<R: Rules>(&mut self, kernel: &Kernel<R>) {
+        for (pid, tid, kind) in std::mem::take(&mut self.reports) {
+            match kind {
+                RawKind::Stop(RawReason::VforkDone) => self.vfork_is_over(pid, tid, kernel),
+                RawKind::Stop(RawReason::Execed { .. }) => self.execed(pid, kernel),
+                RawKind::Ended(_) => self.is_given_back(pid),
+                RawKind::Stop(_) => {}
+            }
+        }
+    }
+
+    /// A process has nobody's memory any more.
+    fn is_given_back(&mut self, pid: Pid) {
+        for owner in self.owners.values_mut() {
+            owner.loans.remove(&pid);
+        }
+    }
+
+    /// A thread has said that its vfork is over.
+    fn vfork_is_over<R: Rules>(&mut self, pid: Pid, tid: Tid, kernel: &Kernel<R>) {
+        let waits = |(_, owner): &(&Pid, &Owner)| owner.waiter == Some(tid);
+        let children: Vec<Pid> = self.owners.iter().filter(waits).map(|(&pid, _)| pid).collect();
+        for child in children {
+            self.is_given_back(child);
+        }
         for pid in kernel.sharers(pid) {
-            let outside = self.lent_to(pid, kernel);
-            let Some(owner) = self.owners.get_mut(&pid) else { continue };
-            owner.lent = outside || owner.for_good;
+            let Some(owner) = self.owners.get(&pid) else { continue };
             // What is put back is new to who is in a system call there.
             let there = |a: &&mut Arrival| a.last.is_some_and(|last| owner.own.contains_key(&last));
             let mut threads = self.threads.values_mut().filter(|arrival| arrival.pid == pid);

@@ -22,6 +22,9 @@ use user::Kept;
 /// What passes in one go is not told further: the tracer spins.
 const MOST_TOLD: usize = 200;
 
+/// No way needs more requests: the tracer spins.
+const MOST_REQUESTS: u64 = 200_000;
+
 /// No breakpoint has to be removed more often than the user can insert it.
 const MOST_REMOVALS: usize = 100;
 
@@ -125,17 +128,14 @@ impl<'a, R: Rules> World<'a, R> {
 
     /// The choices that are made inside of waits and before requests.
     fn script(&mut self) {
-        let (path, taken) = (self.path.clone(), Rc::clone(&self.taken));
-        self.kernel.choose(move |reports| {
-            let chosen = path.choose(reports.len());
-            taken.borrow_mut().push(reports[chosen]);
-            Some(chosen)
-        });
+        let path = self.path.clone();
+        self.find(move |many| path.choose(many));
         *self.ambushes.borrow_mut() = self.scenario.ambushes;
         let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
         let (breaks, dashes) = (Rc::clone(&self.breaks), Rc::clone(&self.dashes));
         *dashes.borrow_mut() = self.scenario.dashes;
         self.kernel.before_requests(move |kernel, call| {
+            assert!(call.number < MOST_REQUESTS, "the tracer spins");
             breaks.borrow_mut().before(kernel, call.name, call.id);
             if *dashes.borrow() > 0 {
                 let runners = runners(kernel);
@@ -154,6 +154,17 @@ impl<'a, R: Rules> World<'a, R> {
                 *left.borrow_mut() -= 1;
                 kernel.kill(victim);
             }
+        });
+    }
+
+    /// Chooses what waits find, and notes it down.
+    fn find(&mut self, choose: impl Fn(usize) -> usize + 'static) {
+        let (taken, breaks) = (Rc::clone(&self.taken), Rc::clone(&self.breaks));
+        self.kernel.choose(move |reports| {
+            let chosen = choose(reports.len());
+            taken.borrow_mut().push(reports[chosen]);
+            breaks.borrow_mut().takes(reports[chosen]);
+            Some(chosen)
         });
     }
 
@@ -211,7 +222,7 @@ impl<'a, R: Rules> World<'a, R> {
                 return Err("no end of events".to_string());
             }
         }
-        self.kernel.choose(|_| Some(0));
+        self.find(|_| 0);
         self.finish()
     }
 
@@ -229,16 +240,15 @@ impl<'a, R: Rules> World<'a, R> {
     fn check(&mut self) -> Result<(), String> {
         self.tell_log();
         let mut breaks = self.breaks.borrow_mut();
+        breaks.give_up_if_misled(&self.kernel);
         if let (Some(tracer), false) = (&self.tracer, breaks.is_off()) {
             breaks.meet(&self.kernel, tracer)?;
             breaks.look(&self.kernel)?;
             breaks.at_any_time(&self.kernel)?;
         }
+        breaks.told(&self.kernel);
         for report in self.taken.borrow_mut().drain(..) {
             self.kernel_steps += 1;
-            if report.kind == RawKind::Stop(RawReason::VforkDone) {
-                breaks.vfork_is_over(report.pid, &self.kernel);
-            }
             self.ledger.reported(report);
             if let RawKind::Stop(RawReason::Forked { .. }) = report.kind {
                 self.heard.extend(self.forks.remove(&report.tid));

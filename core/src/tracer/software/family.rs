@@ -1,15 +1,16 @@
 //! The processes that share an address space, and what its memory is to hold.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::backend::Thread;
+use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
 use crate::{Arch, Backend, Error, ForkKind, Pid, Result};
 
-use super::super::table::Process;
+use super::super::table::{Process, Slot, State};
 use super::super::{Side, Tracer};
-use super::image::{Change, Lent, Shared};
+use super::image::{Change, Image, Shared};
 
 impl<B: Backend> Tracer<B> {
     /// A process and all that share its image.
@@ -23,26 +24,44 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A thread of a process that requests can be made of.
-    pub(super) fn stopped_thread(&self, process: u32) -> Option<Thread> {
-        let slots = self.table.process(process).threads.iter().map(|&i| self.table.slot(i));
-        slots.into_iter().find(|slot| slot.is_stopped() && !slot.dead).map(|slot| slot.thread)
+    pub(super) fn stopped_thread(&mut self, process: u32) -> Result<Option<Thread>> {
+        let find = |tracer: &Self, rests: bool| {
+            let threads = &tracer.table.process(process).threads;
+            let mut slots = threads.iter().map(|&i| tracer.table.slot(i));
+            let stopped = |slot: &Slot| slot.is_stopped() && !slot.dead;
+            let fits = |slot: &Slot| stopped(slot) && (rests || slot.state != State::Resting);
+            slots.find(|slot| fits(slot)).map(|slot| slot.thread)
+        };
+        if let Some(thread) = find(self, false) {
+            return Ok(Some(thread));
+        }
+        if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
+            self.look_up_threads(process)?; // one that only rests may be gone without a word
+        }
+        Ok(find(self, true))
     }
 
     /// The same, of any process that shares its memory.
-    pub(super) fn stopped_in_family(&self, process: u32) -> Option<Thread> {
-        self.family(process).into_iter().find_map(|other| self.stopped_thread(other))
+    pub(super) fn stopped_in_family(&mut self, process: u32) -> Result<Option<Thread>> {
+        for other in self.family(process) {
+            if let Some(thread) = self.stopped_thread(other)? {
+                return Ok(Some(thread));
+            }
+        }
+        Ok(None)
     }
 
-    /// Processes that may share a process's memory by a `vfork` that is not over.
+    /// Processes that may share a process's memory, by a `vfork` that is not over.
     pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
-        let pid = self.table.process(process).pid;
+        let Process { pid, unannounced, .. } = *self.table.process(process);
         let child_of = |p: &Process| {
             p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork_child).collect()
         };
         let children: Vec<Pid> = child_of(self.table.process(process));
         let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
-        let related =
-            living.filter(|(_, p)| children.contains(&p.pid) || child_of(p).contains(&pid));
+        let vforked = |p: &Process| children.contains(&p.pid) || child_of(p).contains(&pid);
+        let related = living
+            .filter(|&(other, p)| other != process && (unannounced || p.unannounced || vforked(p)));
         related.map(|(index, _)| index).collect()
     }
 
@@ -92,6 +111,23 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// The same through whoever of those that have the memory is there: others may be killed, and
+    /// it lives.
+    pub(super) fn settle_family(&mut self, image: &Shared, process: u32) -> Result<()> {
+        if image.borrow().changes().is_empty() {
+            return Ok(());
+        }
+        let mut ways = vec![process];
+        ways.extend(self.family(process).into_iter().filter(|&other| other != process));
+        for way in ways {
+            let Some(thread) = self.stopped_thread(way)? else { continue };
+            if unless_gone(self.settle(image, thread))?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a breakpoint instruction out, unless the program has something else there by now.
     fn lift(&mut self, image: &Shared, thread: Thread, addr: u64) -> Result<()> {
         let Some(original) = image.borrow().get(addr).map(|l| l.original.clone()) else {
@@ -121,25 +157,17 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn inherit(
         &mut self,
         kind: ForkKind,
-        maker: Option<(Pid, Shared)>,
-        maker_thread: Option<Place>,
+        (from, image): (Pid, Shared),
+        maker: Place,
         process: u32,
         child: &Side,
     ) -> Result<()> {
         let Side::Stopped(place) = *child else { return Ok(()) };
         let thread = self.table.slot(place.index).thread;
-        if maker_thread.is_none() {
-            // Its maker is dead; that may have been in a vfork, or this child was made by one.
-            if let Some(sharer) = self.sharer_of(thread)? {
-                let image = self.table.process(sharer).image.clone();
-                self.table.process_mut(process).image = image;
-                return Ok(());
-            }
-        }
-        let Some((from, image)) = maker.filter(|(_, image)| !image.borrow().is_empty()) else {
+        if image.borrow().is_empty() {
             return Ok(());
-        };
-        if let Some(maker) = maker_thread.and_then(|maker| self.table.at(maker)) {
+        }
+        if let Some(maker) = self.table.at(maker) {
             let maker = maker.thread;
             let told = unless_gone(self.backend.shares_memory(maker, thread))?;
             if told.is_some_and(|shared| shared.unwrap_or(kind == ForkKind::Vfork)) {
@@ -148,19 +176,50 @@ impl<B: Backend> Tracer<B> {
             }
         }
         let copy = image.borrow().copy(from, thread.pid);
-        let copy = Rc::new(std::cell::RefCell::new(copy));
+        let copy = Rc::new(RefCell::new(copy));
         self.table.process_mut(process).image = Some(Rc::clone(&copy));
-        if maker_thread.is_none() {
-            // Nobody knows for certain that the maker had them at that moment, or whose memory it
-            // is: only what is there counts.
-            let addresses = copy.borrow().addresses();
-            for addr in addresses {
+        unless_gone(self.settle_copy(&copy, thread))?;
+        Ok(())
+    }
+
+    /// The same of a process whose maker is dead, and may be one of several. It may share the
+    /// memory of one that lives, as that one or the maker was made by `vfork`, or of one that is not
+    /// traced any more.
+    pub(in crate::tracer) fn inherit_unannounced(
+        &mut self,
+        makers: Vec<(Pid, Shared)>,
+        lent_to: Option<Pid>,
+        process: u32,
+        child: &Side,
+    ) -> Result<()> {
+        let Side::Stopped(place) = *child else { return Ok(()) };
+        let thread = self.table.slot(place.index).thread;
+        self.table.process_mut(process).unannounced = true;
+        if let Some(sharer) = self.sharer_of(thread)? {
+            let image = self.table.process(sharer).image.clone();
+            self.table.process_mut(process).image = image;
+            return Ok(());
+        }
+        // Nobody knows whose memory it is, or what that had at the moment: only what is there
+        // counts.
+        let mut found = Image::default();
+        for (maker, image) in makers {
+            let mut copy = image.borrow().copy(maker, thread.pid);
+            for addr in copy.addresses() {
                 if unless_gone(self.has_breakpoint(thread, addr))? == Some(false) {
-                    copy.borrow_mut().give_up_one(addr);
+                    copy.give_up_one(addr);
                 }
             }
+            found.add(copy);
         }
-        unless_gone(self.settle_copy(&copy, thread))?;
+        if let Some(pid) = lent_to {
+            found.lend(pid, false);
+        }
+        if !found.is_empty() || lent_to.is_some() {
+            let found = Rc::new(RefCell::new(found));
+            self.table.process_mut(process).image = Some(Rc::clone(&found));
+            unless_gone(self.settle_copy(&found, thread))?;
+        }
         Ok(())
     }
 
@@ -184,36 +243,57 @@ impl<B: Backend> Tracer<B> {
         soft.vfork_child = child;
     }
 
+    /// A process has ended. Its number is free, though the end of its vfork may be still to come.
+    pub(in crate::tracer) fn ends_vfork(&mut self, process: u32) {
+        let Process { pid, real_parent, .. } = *self.table.process(process);
+        let Some(maker) = real_parent.and_then(|parent| self.table.find_process(parent)) else {
+            return;
+        };
+        for index in self.table.process(maker).threads.clone() {
+            let soft = &mut self.table.slot_mut(index).soft;
+            soft.vfork_child = soft.vfork_child.filter(|&child| child != pid);
+        }
+    }
+
     /// The child has its own memory by now, or is dead: what it had in its maker's is taken out,
     /// and what was taken out for its sake put back.
     pub(in crate::tracer) fn vfork_is_over(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot_mut(index);
         let (thread, process) = (slot.thread, slot.process);
         slot.soft.in_vfork = false;
-        slot.soft.lends = false;
         let child = slot.soft.vfork_child.take();
         let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        if let Some(child) = child {
+            image.borrow_mut().give_back(child);
+        }
         let child = child.and_then(|child| self.table.find_process(child));
         let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
         if let Some(child) = child.filter(|&child| same(&self.table.process(child).image)) {
             // Its exec or its end is reported only after this.
-            self.leave_image(child);
-        }
-        let family = self.family(process);
-        let mut threads = family.iter().flat_map(|&p| &self.table.process(p).threads);
-        let lent = threads.any(|&i| self.table.slot(i).soft.lends);
-        if !lent && image.borrow().lent == Lent::UntilVforkDone {
-            image.borrow_mut().lent = Lent::No;
+            let child = self.table.process_mut(child);
+            child.image = None;
+            image.borrow_mut().leave(child.pid);
         }
         unless_gone(self.settle(&image, thread))?;
         Ok(())
     }
 
-    /// A process has exec'ed or ended: it has nothing to do with its old memory any more.
+    /// A process has exec'ed or ended: it has nothing to do with its old memory any more. Others
+    /// that have it lose what it has left there, and get back what could not be for its sake.
     pub(in crate::tracer) fn leave_image(&mut self, process: u32) {
         let process = self.table.process_mut(process);
-        if let Some(image) = process.image.take() {
-            image.borrow_mut().leave(process.pid);
+        process.unannounced = false;
+        let pid = process.pid;
+        let Some(image) = process.image.take() else { return };
+        image.borrow_mut().leave(pid);
+        image.borrow_mut().give_back(pid);
+        if image.borrow().changes().is_empty() {
+            return;
+        }
+        let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
+        let sharer = self.table.processes().find(|(_, p)| has_it(p)).map(|(_, p)| p.pid);
+        if let Some(sharer) = sharer {
+            self.queue_pass(sharer);
         }
     }
 }

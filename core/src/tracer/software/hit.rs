@@ -49,7 +49,7 @@ impl<B: Backend> Tracer<B> {
         <B::Arch as Arch>::set_pc(&mut registers, addr);
         unless_gone(self.backend.set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
-        (soft.at, soft.entered) = (Some(addr), None);
+        (soft.at, soft.lifted, soft.entered) = (Some(addr), false, None);
         let returned = self.take_return(thread.tid, &registers);
         Ok(match owner {
             Some(id) if !returned => {

@@ -14,19 +14,19 @@ pub(in crate::tracer) type Shared = Rc<RefCell<Image>>;
 #[derive(Debug, Clone, Default)]
 pub(in crate::tracer) struct Image {
     locations: BTreeMap<u64, Location>,
-    /// A process that is not traced has the memory too: until its vfork is over, or for good.
-    pub(super) lent: Lent,
+    /// Processes that are not traced and have the memory too: a breakpoint would kill them. What is
+    /// wanted is put in when there are none.
+    loans: Vec<Loan>,
     /// How many locations are system calls.
     calls: usize,
 }
 
-/// Whether somebody has the memory whom a breakpoint would kill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Lent {
-    #[default]
-    No,
-    UntilVforkDone,
-    ForGood,
+/// Somebody who is not traced has the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Loan {
+    to: Pid,
+    /// A thread that is traced waits for it, and says when it has the memory no more.
+    returns: bool,
 }
 
 /// A place where there is a breakpoint, or was one: a thread may have run into it, and not have
@@ -40,6 +40,8 @@ pub(super) struct Location {
     owners: Vec<Owner>,
     /// The breakpoint instruction is in memory.
     pub(super) inserted: bool,
+    /// A thread is being led past, so that it must not be.
+    open: bool,
 }
 
 /// One process's part in a location.
@@ -75,6 +77,26 @@ impl Image {
         self.get(addr).is_some_and(|location| location.inserted)
     }
 
+    /// Whether a process has a breakpoint there, be it that it cannot be in memory now.
+    pub(super) fn is_wanted(&self, addr: u64) -> bool {
+        self.get(addr).is_some_and(|location| !location.owners.is_empty())
+    }
+
+    /// A process is not traced any more, and keeps the memory.
+    pub(super) fn lend(&mut self, to: Pid, returns: bool) {
+        self.loans.push(Loan { to, returns });
+    }
+
+    /// A process has the memory no more.
+    pub(super) fn give_back(&mut self, from: Pid) {
+        self.loans.retain(|loan| loan.to != from);
+    }
+
+    /// Whether there can be no breakpoints for as long as there is this memory.
+    pub(super) fn is_lent_for_good(&self) -> bool {
+        self.loans.iter().any(|loan| !loan.returns)
+    }
+
     /// Whether a system call has a breakpoint.
     pub(super) fn has_calls(&self) -> bool {
         self.calls > 0
@@ -101,6 +123,20 @@ impl Image {
         self.locations.range(from..=to).any(|(&at, l)| at != addr && !l.owners.is_empty())
     }
 
+    /// The program's own instruction was put in, for a thread to be led past.
+    pub(super) fn open(&mut self, addr: u64) {
+        if let Some(location) = self.locations.get_mut(&addr) {
+            (location.inserted, location.open) = (false, true);
+        }
+    }
+
+    /// The thread is past, or will not be.
+    pub(super) fn close(&mut self, addr: u64) {
+        if let Some(location) = self.locations.get_mut(&addr) {
+            location.open = false;
+        }
+    }
+
     /// Remembers what the program has at an address; if it is known, only what kind it is.
     pub(super) fn locate(&mut self, addr: u64, original: &[u8], passing: Passing) {
         let location = self.locations.entry(addr).or_insert_with(|| Location {
@@ -108,6 +144,7 @@ impl Image {
             passing,
             owners: Vec::new(),
             inserted: false,
+            open: false,
         });
         if !location.inserted {
             location.original = original.to_vec();
@@ -169,7 +206,7 @@ impl Image {
     /// What is to be changed in memory.
     pub(super) fn changes(&self) -> Vec<(u64, Change)> {
         let change = |(&addr, location): (&u64, &Location)| {
-            let wanted = !location.owners.is_empty() && self.lent == Lent::No;
+            let wanted = !location.owners.is_empty() && self.loans.is_empty() && !location.open;
             match (wanted, location.inserted) {
                 (true, false) => Some((addr, Change::Insert)),
                 (false, true) => Some((addr, Change::Lift)),
@@ -194,12 +231,24 @@ impl Image {
     /// another one. What of the instructions the copy really has is still to be found out.
     pub(super) fn copy(&self, from: Pid, to: Pid) -> Image {
         let mut copy = self.clone();
-        copy.lent = Lent::No;
+        copy.loans.clear();
         for location in copy.locations.values_mut() {
+            location.open = false;
             location.owners.retain(|owner| owner.pid == from);
             location.owners.iter_mut().for_each(|owner| owner.pid = to);
         }
         copy
+    }
+
+    /// Has what another image has as well, but for addresses that it knows with an owner.
+    pub(super) fn add(&mut self, other: Image) {
+        for (addr, location) in other.locations {
+            let known = self.locations.get(&addr).is_some_and(|known| !known.owners.is_empty());
+            if !known {
+                self.locations.insert(addr, location);
+            }
+        }
+        self.count_calls();
     }
 
     /// Puts the program's own bytes into what was read from memory.
@@ -291,10 +340,11 @@ mod tests {
         image.leave(P);
         assert_eq!((image.owned(0x10, P), image.owned(0x10, Q)), (None, Some(id(2))));
         assert_eq!(image.changes(), []);
-        image.lent = Lent::UntilVforkDone;
+        image.lend(P, true);
         assert_eq!(image.changes(), [(0x10, Change::Lift)]);
+        assert!(!image.is_lent_for_good());
         image.get_mut(0x10).unwrap().inserted = false;
-        image.lent = Lent::No;
+        image.give_back(P);
         assert_eq!(image.changes(), [(0x10, Change::Insert)]);
     }
 

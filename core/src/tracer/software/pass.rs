@@ -12,7 +12,7 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Pid, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
-use super::super::table::State;
+use super::super::table::{Slot, State};
 use super::image::Shared;
 
 impl<B: Backend> Tracer<B> {
@@ -67,7 +67,7 @@ impl<B: Backend> Tracer<B> {
         Ok(stands)
     }
 
-    fn queue_pass(&mut self, pid: Pid) {
+    pub(super) fn queue_pass(&mut self, pid: Pid) {
         if !self.software.queue.contains(&pid) {
             self.software.queue.push_back(pid);
         }
@@ -76,6 +76,7 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread stands at a breakpoint that it must not run into, or is about to go back
     /// to one. With a signal it may have to run a handler first, and be back after that.
     fn stands(&mut self, index: u32, signal: Option<Signal>) -> Result<bool> {
+        self.look_if_lifted(index)?;
         let slot = self.table.slot(index);
         if slot.soft.at.is_none() && !slot.soft.interrupted {
             return Ok(false);
@@ -108,12 +109,28 @@ impl<B: Backend> Tracer<B> {
         };
         let addr = at.or(registers.as_ref().map(<B::Arch as Arch>::pc));
         let inserted = addr.is_some_and(|addr| image.borrow().is_inserted(addr));
-        let soft = &mut self.table.slot_mut(index).soft;
-        soft.at = addr.filter(|_| inserted && signal.is_none());
-        if let (Some(registers), Some(_), true) = (registers, signal, inserted) {
+        let lifted = !inserted && at.is_some_and(|at| image.borrow().is_wanted(at));
+        if let (Some(registers), Some(_), true) = (registers, signal, inserted || lifted) {
             self.note_return(thread.tid, registers);
         }
-        Ok(self.table.slot(index).soft.at.is_some())
+        let soft = &mut self.table.slot_mut(index).soft;
+        soft.at = addr.filter(|_| (inserted || lifted) && signal.is_none());
+        soft.lifted = lifted;
+        Ok(inserted && soft.at.is_some())
+    }
+
+    /// A thread that was run from a breakpoint which others had to have taken out for a while may
+    /// not have got away from there.
+    fn look_if_lifted(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot_mut(index);
+        if !std::mem::take(&mut slot.soft.lifted) {
+            return Ok(());
+        }
+        let thread = slot.thread;
+        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+            self.moved(index, <B::Arch as Arch>::pc(&registers));
+        }
+        Ok(())
     }
 
     /// Leads those past their breakpoints that are to run, and runs them.
@@ -151,11 +168,18 @@ impl<B: Backend> Tracer<B> {
         self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
     }
 
-    /// Leads all threads of a family past, with the others at rest.
+    /// Leads all threads of a family past, with the others at rest, and puts in what could not be
+    /// before.
     fn pass_family(&mut self, family: &[(u32, Pid)]) -> Result<()> {
         for &(process, pid) in family {
             if self.lives(process, pid) {
                 self.rest_all(process)?;
+            }
+        }
+        if let Some(&(process, _)) = family.iter().find(|&&(process, pid)| self.lives(process, pid))
+        {
+            if let Some(image) = self.table.process(process).image.clone() {
+                self.settle_family(&image, process)?;
             }
         }
         loop {
@@ -186,7 +210,8 @@ impl<B: Backend> Tracer<B> {
         } else {
             threads.retain(|&i| {
                 let slot = self.table.slot(i);
-                (slot.soft.queued.is_some() || !kept) && !slot.stays && slot.next.is_none()
+                let runs = !slot.stays && !slot.group_stopped && slot.next.is_none();
+                runs && (slot.soft.queued.is_some() || !kept)
             });
         }
         for index in threads {
@@ -213,29 +238,27 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());
         }
-        if let Some(location) = image.borrow_mut().get_mut(addr) {
-            location.inserted = false;
-        }
+        image.borrow_mut().open(addr);
         let passed = self.step_past(index, thread, location.passing);
+        image.borrow_mut().close(addr);
         self.reinsert(&image, process, thread)?;
         passed
     }
 
     /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
     fn reinsert(&mut self, image: &Shared, process: u32, thread: Thread) -> Result<()> {
-        let stopped = if self.lives(process, thread.pid) {
-            self.stopped_in_family(process)
-        } else {
-            let shares = |p: &Option<Shared>| {
-                p.as_ref().is_some_and(|other| std::rc::Rc::ptr_eq(other, image))
-            };
-            let sharer = self.table.processes().find(|(_, p)| shares(&p.image)).map(|(i, _)| i);
-            sharer.and_then(|sharer| self.stopped_in_family(sharer))
-        };
-        if let Some(stopped) = stopped {
-            unless_gone(self.settle(image, stopped))?;
+        let there = |slot: &Slot| slot.is_stopped() && !slot.dead;
+        let known = self.table.find_thread_of(thread.pid, thread.tid);
+        if known.is_some_and(|index| there(self.table.slot(index))) {
+            unless_gone(self.settle(image, thread))?;
         }
-        Ok(())
+        if self.lives(process, thread.pid) {
+            return self.settle_family(image, process);
+        }
+        let shares =
+            |p: &Option<Shared>| p.as_ref().is_some_and(|other| std::rc::Rc::ptr_eq(other, image));
+        let sharer = self.table.processes().find(|(_, p)| shares(&p.image)).map(|(i, _)| i);
+        sharer.map_or(Ok(()), |sharer| self.settle_family(image, sharer))
     }
 
     /// Has one thread execute the instruction that it stands at, while nobody else runs.
@@ -268,7 +291,8 @@ impl<B: Backend> Tracer<B> {
             self.free_others(process, index)?;
             let slot = self.table.slot(index);
             let there = slot.thread == thread && slot.soft.at.is_some();
-            if !there || slot.dead || slot.state != State::Resting {
+            let rests = !slot.dead && slot.state == State::Resting;
+            if !there || !rests || (B::STOP_SCOPE == StopScope::Process && self.is_shown(process)) {
                 return Ok(());
             }
         }
@@ -288,7 +312,11 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 self.alone(index);
-                unless_gone(self.backend.resume(thread, run, None))?;
+                let ran = unless_gone(self.backend.resume(thread, run, None))?;
+                if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
+                    let process = self.table.slot(index).process;
+                    return self.give_up_pass(process, index, None);
+                }
             }
             match self.ask(Patience::Brief)? {
                 Waited::Stop(raw) => self.take(raw)?,
@@ -296,16 +324,25 @@ impl<B: Backend> Tracer<B> {
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
                     self.settle_parked()?;
-                    // Killed, while another thread waits in vfork: it stops no more.
-                    if B::STOP_SCOPE == StopScope::Process
-                        && unless_gone(self.backend.is_mute(thread.pid))? == Some(true)
-                    {
-                        let slot = self.table.slot_mut(index);
-                        slot.run = slot.soft.passing.take().unwrap_or(slot.run);
+                    if self.is_silenced(thread)? {
+                        let process = self.table.slot(index).process;
+                        for i in self.table.process(process).threads.clone() {
+                            let slot = self.table.slot_mut(i);
+                            (slot.soft.passing, slot.deferred) = (None, None);
+                        }
                         return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    /// Whether a thread that runs was killed, and is not heard of for as long as another one takes:
+    /// one that waits in vfork, or (a first thread) one that has yet to leave its last stop.
+    fn is_silenced(&mut self, thread: Thread) -> Result<bool> {
+        match B::STOP_SCOPE {
+            StopScope::Thread => Ok(unless_gone(self.backend.is_held(thread))?.is_none()),
+            StopScope::Process => Ok(unless_gone(self.backend.is_mute(thread.pid))? == Some(true)),
         }
     }
 
@@ -427,7 +464,11 @@ impl<B: Backend> Tracer<B> {
         if self.is_shown(process) {
             return Ok(()); // runs with what is shown
         }
-        let asked = threads.iter().find_map(|&i| Some((i, self.table.slot(i).deferred?)));
+        let rests = |slot: &Slot| slot.state == State::Resting && !slot.dead;
+        let asked = threads.iter().find_map(|&i| {
+            let slot = self.table.slot(i);
+            Some((i, slot.deferred.filter(|_| rests(slot))?))
+        });
         match asked {
             Some((index, (run, signal))) => self.start_process(index, run, signal),
             None if self.table.process(process).is_halted() => Ok(()),

@@ -8,12 +8,22 @@ use crate::{Backend, Pid, Result};
 
 use super::super::Tracer;
 use super::super::table::State;
-use super::image::{Lent, Shared};
+use super::image::Shared;
 
 /// How many times a thread may have something else to say before its trap.
 const TRAPS_MOST: usize = 4;
 
 impl<B: Backend> Tracer<B> {
+    /// Whether a process has breakpoints to leave behind, or shares its memory with one that may
+    /// get some.
+    pub(in crate::tracer) fn has_image(&mut self, process: u32) -> Result<bool> {
+        if self.table.process(process).image.is_none() && self.vfork_relatives(process).is_empty() {
+            return Ok(false);
+        }
+        self.image_of(process)?;
+        Ok(true)
+    }
+
     /// Before a process is let go: takes its breakpoints out of its memory, with its threads at
     /// rest, and out of the way what its threads have run into. Threads that the kernel holds have
     /// run into nothing.
@@ -47,15 +57,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.leave_shared(process, pid, image);
-        // Through its own threads first: others that share the memory may be killed, and it lives.
-        let mut ways = vec![process];
-        ways.extend(self.family(process).into_iter().filter(|&other| other != process));
-        for way in ways {
-            let Some(thread) = self.stopped_thread(way) else { continue };
-            if unless_gone(self.settle(image, thread))?.is_some() {
-                break;
-            }
-        }
+        self.settle_family(image, process)?;
         if B::STOP_SCOPE == StopScope::Process {
             self.backend.clean_children(pid, image.borrow().code());
         }
@@ -83,16 +85,8 @@ impl<B: Backend> Tracer<B> {
             return;
         }
         let waits = |&i: &u32| self.table.slot(i).soft.vfork_child == Some(pid);
-        match threads.into_iter().find(waits) {
-            Some(maker) => {
-                self.table.slot_mut(maker).soft.lends = true;
-                let mut image = image.borrow_mut();
-                if image.lent == Lent::No {
-                    image.lent = Lent::UntilVforkDone;
-                }
-            }
-            None => image.borrow_mut().lent = Lent::ForGood,
-        }
+        let returns = threads.iter().any(waits);
+        image.borrow_mut().lend(pid, returns);
     }
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
@@ -145,7 +139,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(sharer) = self.sharer_of(thread)? {
             // It has the memory of one that stays, by a vfork of which nothing more is heard.
             if let Some(image) = self.table.process(sharer).image.clone() {
-                image.borrow_mut().lent = Lent::ForGood;
+                image.borrow_mut().lend(thread.pid, false);
                 unless_gone(self.settle(&image, thread))?;
             }
             return Ok(());

@@ -24,7 +24,7 @@ impl Breaks {
     fn executed(&mut self, Execution { pid, tid, addr, image, trapped }: Execution) -> Verdict {
         let owner = self.owners.get(&pid);
         let owned = owner.is_some_and(|o| o.image == Some(image) && o.own.contains_key(&addr));
-        let lent = owner.is_some_and(|owner| owner.lent);
+        let lent = owner.is_some_and(Owner::is_lent);
         let old = self.threads.get(&tid).filter(|old| (old.pid, old.image) == (pid, image));
         let mut now = old.copied().unwrap_or(Arrival::new(pid, image));
         // A system call that was interrupted is made again.
@@ -71,12 +71,16 @@ impl Breaks {
                 return Err(format!("M1: {pid} has {told:?}, its maker {maker} {makers:?}"));
             }
             // Of several that are dead the tracer may take another one for its maker.
-            let all: Vec<&Owner> = match lives {
-                true => from.into_iter().collect(),
-                false => self.owners.values().collect(),
+            let all: Vec<_> = match lives {
+                true => from.into_iter().map(|owner| &owner.ever).collect(),
+                false => {
+                    self.owners.values().map(|owner| &owner.ever).chain([&self.past]).collect()
+                }
             };
-            let had = |id: &BreakpointId| all.iter().any(|owner| owner.ever.contains_key(id));
-            if !told.iter().all(|(_, id)| had(id)) {
+            let had = |&(addr, id): &(u64, BreakpointId)| {
+                all.iter().any(|ever| ever.get(&id) == Some(&addr))
+            };
+            if !told.iter().all(had) {
                 return Err(format!("M1: {pid} has {told:?}, of which its maker knows nothing"));
             }
             if let Some(owner) = self.owners.get_mut(&pid) {
@@ -86,14 +90,17 @@ impl Breaks {
                 owner.own = told.into_iter().map(|(addr, id)| (addr, (id, None))).collect();
             }
         }
-        for (&pid, owner) in &mut self.owners {
-            let image = kernel.image(pid);
-            if image.is_some() && image != owner.image {
-                owner.own.clear();
-                (owner.image, owner.lent, owner.for_good) = (image, false, false);
-            }
-        }
         Ok(())
+    }
+
+    /// The tracer is told that a process has exec'ed, or is not concerned.
+    pub(super) fn execed<R: Rules>(&mut self, pid: Pid, kernel: &Kernel<R>) {
+        if let Some(owner) = self.owners.get_mut(&pid) {
+            owner.own.clear();
+            owner.loans.clear();
+            (owner.image, owner.for_good, owner.waiter) = (kernel.image(pid), false, None);
+        }
+        self.is_given_back(pid);
     }
 
     /// A request is about to be made.
@@ -101,6 +108,9 @@ impl Breaks {
         let looks = matches!(name, "is_held" | "is_mute" | "activity");
         if self.is_off() || self.wrong.is_some() || looks {
             return;
+        }
+        if matches!(name, "resume" | "detach") {
+            self.told(kernel);
         }
         self.wrong = self.look(kernel).and_then(|()| self.at_any_time(kernel)).err();
         if name == "detach" {
@@ -125,10 +135,9 @@ impl Breaks {
             if !kernel.is_traced(pid) && memory != self.code {
                 return Err(format!("F3: {pid} is not traced, and has {memory:x?}"));
             }
-            let outside = self.lent_to(pid, kernel);
+            self.look_for_loans(pid, kernel);
             let Some(owner) = self.owners.get_mut(&pid) else { continue };
-            owner.lent |= outside;
-            if owner.lent || owner.leaves || owner.image != kernel.image(pid) {
+            if owner.is_lent() || owner.leaves || owner.image != kernel.image(pid) {
                 continue;
             }
             for &addr in owner.own.keys() {
@@ -150,20 +159,33 @@ impl Breaks {
         }
     }
 
-    /// Whether somebody who is not traced has a process's memory, or will.
-    pub(super) fn lent_to<R: Rules>(&mut self, pid: Pid, kernel: &Kernel<R>) -> bool {
-        let made_by = |pid: &Pid| self.owners.get(pid).and_then(|owner| owner.made);
+    /// Who is not traced and has a process's memory, or will.
+    fn look_for_loans<R: Rules>(&mut self, pid: Pid, kernel: &Kernel<R>) {
         let leaves = |pid: &Pid| self.owners.get(pid).is_some_and(|owner| owner.leaves);
         let mut outside = kernel.sharers(pid);
         outside.retain(|other| *other != pid);
         outside.retain(|other| !self.follow_both || leaves(other) || !kernel.is_traced(*other));
-        // Its maker does not wait for anything that will be reported.
-        let maker = made_by(&pid).map(|(maker, _)| maker);
-        let for_good = maker.is_some_and(|maker| outside.contains(&maker));
+        // Nobody waits for it who will report that.
+        let returns = |other: &Pid| match self.owners.get(other).and_then(|owner| owner.made) {
+            Some((maker, ForkKind::Vfork)) => {
+                kernel.fate(maker).is_none() && kernel.is_traced(maker) && !leaves(&maker)
+            }
+            _ => false,
+        };
+        let lent = |other: &Pid| self.owners.get(other).is_some_and(|owner| owner.for_good);
+        let for_good = !outside.iter().all(returns) || kernel.sharers(pid).iter().any(lent);
+        let Some(owner) = self.owners.get(&pid) else { return };
+        // If its maker was let go, nobody knows whether that lives; if it is dead, nobody knows
+        // whether it was one that was let go.
+        let gone = |maker: Pid| kernel.fate(maker).is_some() || kernel.threads(maker).is_empty();
+        let gone = owner.made.is_some_and(|(maker, _)| leaves(&maker) || gone(maker));
+        let left = owner.waiter.is_some()
+            && (gone || owner.orphan)
+            && self.owners.values().any(|owner| owner.leaves);
         if let Some(owner) = self.owners.get_mut(&pid) {
-            owner.for_good |= for_good;
+            owner.for_good |= for_good || left;
+            owner.loans.extend(outside);
         }
-        !outside.is_empty()
     }
 
     pub(crate) fn is_lent_for_good(&self, pid: Pid) -> bool {
@@ -202,7 +224,7 @@ impl Breaks {
             if told != self.of(pid) {
                 return Err(format!("M1: {pid} has {told:?}, not {:?}", self.of(pid)));
             }
-            if owner.lent {
+            if owner.is_lent() {
                 continue;
             }
             let mut wanted = self.code.to_vec();
@@ -210,24 +232,19 @@ impl Breaks {
             for (addr, _) in sharers.iter().flat_map(|&sharer| self.of(sharer)) {
                 wanted[(addr - CODE) as usize] = TRAP;
             }
-            let memory = kernel.memory(pid, CODE, self.code.len());
-            if memory != wanted && !self.has_outlived_its_maker(pid, kernel) {
+            let mut memory = kernel.memory(pid, CODE, self.code.len());
+            // One that was killed and is still on its way out may be about to leave some there.
+            let leaving = sharers.iter().filter(|&&sharer| kernel.fate(sharer).is_some());
+            let left = leaving.filter_map(|sharer| self.owners.get(sharer));
+            for &addr in left.flat_map(|owner| owner.ever.values()) {
+                let at = (addr - CODE) as usize;
+                memory[at] = wanted[at];
+            }
+            if memory != wanted {
                 return Err(format!("M1: {pid} has {memory:x?} in memory, not {wanted:x?}"));
             }
         }
         Ok(())
-    }
-
-    /// Whether a vfork child has the memory of a maker that was killed: what that has left there it
-    /// is led past, and loses when it is let go.
-    pub(super) fn has_outlived_its_maker<R: Rules>(&self, pid: Pid, kernel: &Kernel<R>) -> bool {
-        let Some(owner) = self.owners.get(&pid) else { return false };
-        let Some((maker, ForkKind::Vfork)) = owner.made else { return owner.stray };
-        let dead = owner.stray
-            || owner.orphan
-            || kernel.fate(maker).is_some()
-            || kernel.threads(maker).is_empty();
-        dead || self.has_outlived_its_maker(maker, kernel)
     }
 
     /// All breakpoints were removed.
@@ -237,7 +254,6 @@ impl Breaks {
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
             // What a parent that waits in vfork cannot take out goes when it stops.
             let alone = kernel.sharers(pid).len() < 2;
-            let alone = alone && !self.has_outlived_its_maker(pid, kernel);
             if lives && alone && memory != self.code {
                 return Err(format!("M1: {memory:x?} is left in {pid}"));
             }

@@ -25,7 +25,7 @@ impl<R: Rules> World<'_, R> {
         }
         let mut make = |kind, sibling| {
             let child = if sibling { kernel.fork_sibling(tid) } else { kernel.fork(tid, kind) };
-            self.breaks.borrow_mut().made(child, pid, kind, &kernel);
+            self.breaks.borrow_mut().made(child, (pid, tid), kind, &kernel);
             self.ledger.made(child, (pid, tid), kind);
             let life = self.ledger.lives.entry(child).or_default();
             life.earlier = kernel.delivered(child, Signal::USR1);

@@ -43,7 +43,8 @@ impl<R: Rules> World<'_, R> {
             let hit =
                 matches!(stop.reason(), StopReason::Trap(causes) if causes.software.is_some());
             let registers = if hit { self.tracer().registers(stop).ok() } else { None };
-            self.breaks.borrow_mut().given(stop, registers.map(|registers| registers.pc))?;
+            let pc = registers.map(|registers| registers.pc);
+            self.breaks.borrow_mut().given(stop, pc, &self.kernel)?;
         }
         self.ledger.given(&event, &self.kernel)?;
         let kept = Kept::Event(event);
