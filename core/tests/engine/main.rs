@@ -5,6 +5,7 @@ mod common;
 mod cost;
 mod d_edges;
 mod d_registers;
+mod d_traps;
 mod e2_forks;
 mod e2_races;
 mod e3_execs;
