@@ -161,6 +161,25 @@ crate::tests! {
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 
+    // The step that leads past it sets a flag, which the program must not see.
+    fn m1_flags_are_pushed_as_they_would_be() {
+        for step in [false, true] {
+            let (mut tracer, mut stop, addr, id) = probed(fixture("probe-flags", &["3"]));
+            for _ in 0..3 {
+                tracer.resume(stop, Resume::Continue).unwrap();
+                stop = next_stop(&mut tracer);
+                assert!(is_hit(&mut tracer, &stop, id, addr));
+                if step {
+                    tracer.resume(stop, Resume::Step).unwrap();
+                    stop = next_stop(&mut tracer);
+                    assert!(is_step(stop.reason()));
+                }
+            }
+            tracer.resume(stop, Resume::Continue).unwrap();
+            assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+        }
+    }
+
     fn m1_a_string_instruction_is_one_hit() {
         let (mut tracer, stop, addr, id) = probed(fixture("probe-copy", &["300"]));
         expect_hits(&mut tracer, stop, id, addr, 2);

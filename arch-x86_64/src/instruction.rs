@@ -24,6 +24,8 @@ pub(crate) fn passing(code: &[u8]) -> Passing {
         [0x0f, 0x05 | 0x34, ..] | [0xcd, 0x80, ..] => Passing::SystemCall,
         // `ins`, `outs`; `movs`, `cmps`; `stos`, `lods`, `scas`
         [0x6c..=0x6f | 0xa4..=0xa7 | 0xaa..=0xaf, ..] if repeats => Passing::Repeats,
+        // `pushf`
+        [0x9c, ..] => Passing::PushesFlags,
         _ => Passing::Step,
     }
 }
@@ -40,6 +42,14 @@ mod tests {
         for code in [&[0x0f, 0x0b][..], &[0xcd, 0x03], &[0x0f], &[]] {
             assert_eq!(passing(code), Passing::Step, "{code:x?}");
         }
+    }
+
+    #[test]
+    fn flags_are_pushed() {
+        for code in [&[0x9c][..], &[0x66, 0x9c], &[0x48, 0x9c]] {
+            assert_eq!(passing(code), Passing::PushesFlags, "{code:x?}");
+        }
+        assert_eq!(passing(&[0x9d]), Passing::Step);
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Arch for X86_64 {
     fn passing(code: &[u8]) -> Passing {
         instruction::passing(code)
     }
+
+    /// TF is bit 8.
+    fn pushed_step(registers: &Registers) -> (u64, u8) {
+        let [_, bit, ..] = RFlags::TF.bits().to_le_bytes();
+        (registers.rsp.wrapping_add(1), bit)
+    }
 }
 
 macro_rules! registers {

@@ -51,6 +51,10 @@ pub trait Arch {
     /// What it takes to lead a thread past the instruction that these bytes begin with; they may
     /// be fewer than it has.
     fn passing(instruction: &[u8]) -> Passing;
+
+    /// Where the flags that a thread has just pushed have the one by which it was stepped: the
+    /// address of a byte, and the bit in it.
+    fn pushed_step(registers: &Self::Registers) -> (u64, u8);
 }
 
 /// What it takes to lead a thread past an instruction.
@@ -58,6 +62,8 @@ pub trait Arch {
 pub enum Passing {
     /// One step.
     Step,
+    /// One step, by a flag that the instruction stores with the others.
+    PushesFlags,
     /// As many steps as it takes until the program counter moves: a step of a string instruction
     /// does one round.
     Repeats,

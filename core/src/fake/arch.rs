@@ -76,4 +76,8 @@ impl Arch for FakeArch {
             _ => Passing::Step,
         }
     }
+
+    fn pushed_step(registers: &FakeRegisters) -> (u64, u8) {
+        (registers.sp, 1) // no instruction of the model pushes flags
+    }
 }

@@ -370,6 +370,9 @@ impl<B: Backend> Tracer<B> {
             }
             _ => false,
         };
+        if let Some(at) = at.filter(|_| !stays) {
+            self.hide_step(index, at)?;
+        }
         let slot = self.table.slot_mut(index);
         if !stays {
             slot.soft.at = None;
@@ -426,7 +429,34 @@ impl<B: Backend> Tracer<B> {
                 let at = soft.at.take();
                 soft.stray_step = stepped; // done, and reported later
                 soft.entered = at.filter(|_| !stepped);
+                if let Some(at) = at.filter(|_| stepped) {
+                    self.hide_step(index, at)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
+    /// was stepped is taken out of them, unless it is the program's own.
+    fn hide_step(&mut self, index: u32, at: u64) -> Result<()> {
+        let image = self.table.process_of(index).image.clone();
+        let pushes = |image: Shared| {
+            let image = image.borrow();
+            image.get(at).is_some_and(|location| location.passing == Passing::PushesFlags)
+        };
+        if !image.is_some_and(pushes) {
+            return Ok(());
+        }
+        let thread = self.table.slot(index).thread;
+        let registers = unless_gone(self.backend.registers(thread))?;
+        let Some(registers) = registers.filter(|r| !<B::Arch as Arch>::steps_itself(r)) else {
+            return Ok(());
+        };
+        let (addr, bit) = <B::Arch as Arch>::pushed_step(&registers);
+        let mut byte = [0];
+        if unless_gone(self.backend.read_memory(thread, addr, &mut byte))? == Some(1) {
+            unless_gone(self.backend.write_memory(thread, addr, &[byte[0] & !bit]))?;
         }
         Ok(())
     }
