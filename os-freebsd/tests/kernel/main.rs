@@ -21,6 +21,8 @@ mod bsd {
 
     /// For one test, on an emulated machine.
     const LIMIT: Duration = Duration::from_secs(120);
+    /// For what a test has killed to be gone.
+    const DYING: Duration = Duration::from_secs(10);
 
     pub(crate) fn main() -> ExitCode {
         let mut args = std::env::args().skip(1);
@@ -86,8 +88,21 @@ mod bsd {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
+        let group = -(child.id() as i32);
+        if result.is_ok() {
+            // Nobody of its group is to be left.
+            let start = Instant::now();
+            while driver::kill(group, 0) {
+                if start.elapsed() > DYING {
+                    driver::kill(group, libc::SIGKILL);
+                    return Err("it leaves a process behind".into());
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            return result;
+        }
         // What is left of it, if anything.
-        driver::kill(-(child.id() as i32), libc::SIGKILL);
+        driver::kill(group, libc::SIGKILL);
         let _ = child.wait();
         result
     }

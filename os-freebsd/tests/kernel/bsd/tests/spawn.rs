@@ -3,8 +3,11 @@
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
-use trapline_core::backend::{Ending, Patience, RawKind, RawReason, Setup, Waited};
+use trapline_core::backend::{
+    Activity, Ending, Patience, RawKind, RawReason, Setup, Thread, Waited,
+};
 use trapline_core::{Backend, Error, EventFlags, ExitStatus, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
 
@@ -184,12 +187,18 @@ pub(super) fn attach_refused() {
     talk.child.wait().unwrap();
 }
 
-/// A process that a signal had stopped before is run by the attach, as the kernel has it.
+/// A process that a signal had stopped before is run by the attach, as the kernel has it. (The signal
+/// finds it asleep. One that met it on its way there may have stopped with the signal still pending,
+/// and then stops for it again once it is let go.)
 pub(super) fn attach_stopped() {
     let mut b = FreeBsd::open().unwrap();
     for round in 0..4 {
         let (talk, _) = Talk::new(&["sleep"]);
         let pid = talk.pid.as_raw();
+        let tid = b.threads(talk.pid).unwrap()[0];
+        while b.activity(Thread { pid: talk.pid, tid }).unwrap() != Activity::Asleep {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         kill(pid, libc::SIGSTOP);
         let mut status = 0;
         // SAFETY: the status is valid for a write.
