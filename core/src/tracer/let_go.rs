@@ -35,6 +35,13 @@ impl<B: Backend> Tracer<B> {
     /// `vfork`, is let go by a later wait. If the first thread of a process has ended before the
     /// others, the kernel tells the tracer of the process's end first, and its parent only then: a
     /// later wait takes it, and of a program that was spawned gives the [`Event::Exited`].
+    ///
+    /// On FreeBSD a signal that a thread is stopped for, or has yet to report, is sent again: to its
+    /// handler the tracer is the sender then; a value that was queued with it is kept.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_DETACH` (Linux) and `PT_DETACH` (FreeBSD) in `ptrace(2)`.
     pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
         let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
         let mut stops = Vec::new();

@@ -92,6 +92,10 @@ pub enum FollowExec {
 /// Who has more busy tracees than one thread can serve makes several, and gives each whole trees of
 /// processes: what a tracee makes is its tracer's, and nothing moves between tracers. FreeBSD: one
 /// per process.
+///
+/// Real parents wait for their children as ever. But on FreeBSD one that ignores SIGCHLD, or has set
+/// `SA_NOCLDWAIT`, gets zombies of those that are traced all the same (`proc_reap` in
+/// `sys/kern/kern_exit.c`).
 pub struct Tracer<B: Backend> {
     backend: B,
     table: Table,
@@ -268,7 +272,17 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if there is no such process, [`Error::NotPermitted`] with what to do about
-    /// it if the kernel refuses.
+    /// it if the kernel refuses, or if this tracer traces it already.
+    ///
+    /// # Platform notes
+    ///
+    /// A process that job control has stopped stays stopped on Linux: a
+    /// [`StopReason::GroupStop`](crate::StopReason::GroupStop) follows. FreeBSD ends that stop, and
+    /// the process runs once it is resumed or let go.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_SEIZE` (Linux) and `PT_ATTACH` (FreeBSD) in `ptrace(2)`.
     pub fn attach(&mut self, pid: Pid) -> Result<()> {
         self.attach_with(pid, Ending::Detach)
     }
