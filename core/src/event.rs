@@ -118,7 +118,7 @@ impl Half {
 /// How a process was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ForkKind {
-    /// `fork`.
+    /// `fork`, and what FreeBSD makes with `rfork` or `pdfork`.
     Fork,
     /// `vfork`: the parent waits until the child execs or ends, and shares its memory until then.
     Vfork,

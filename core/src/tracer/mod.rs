@@ -351,14 +351,30 @@ impl<B: Backend> Tracer<B> {
         self.backend.randomize_addresses(random);
     }
 
+    /// Which side of a fork stays traced.
+    pub fn follow_fork(&self) -> FollowFork {
+        self.follow
+    }
+
     /// Which side of later forks stays traced; may change at any time.
     pub fn set_follow_fork(&mut self, follow: FollowFork) {
         self.follow = follow;
     }
 
+    /// Whether processes stay traced over an exec.
+    pub fn follow_exec(&self) -> FollowExec {
+        self.follow_exec
+    }
+
     /// Whether processes stay traced over later execs; may change at any time.
     pub fn set_follow_exec(&mut self, follow: FollowExec) {
         self.follow_exec = follow;
+    }
+
+    /// Which events the processes report that are spawned or attached to from now on; see
+    /// [`set_events`](Tracer::set_events) for those that are traced already.
+    pub fn set_default_events(&mut self, flags: EventFlags) {
+        self.flags = flags;
     }
 
     /// Whether no process is traced and no event is left.

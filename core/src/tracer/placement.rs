@@ -9,9 +9,12 @@ use std::rc::Rc;
 
 use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
-use crate::{Backend, CpuSet, Pid, Result, Tid};
+use crate::{Backend, CpuSet, Error, Pid, Result, Tid};
 
 use super::Tracer;
+
+/// More CPUs than any kernel knows.
+const CPUS: u32 = 1 << 20;
 
 /// Where the tracer's thread and its tracees run; chosen by
 /// [`Builder::placement`](crate::Builder::placement).
@@ -75,7 +78,11 @@ impl<B: Backend> Tracer<B> {
         }
         let own = self.backend.cpus(None)?;
         let cpu = match self.placing.placement {
-            Placement::ShareCpuOf(cpu) => cpu,
+            Placement::ShareCpuOf(cpu) if cpu < CPUS => cpu,
+            Placement::ShareCpuOf(_) => {
+                let what = "a CPU of so high a number";
+                return Err(Error::Unsupported { what, on: B::SYSTEM });
+            }
             _ => self.backend.current_cpu()?,
         };
         let shared = CpuSet::one(cpu);

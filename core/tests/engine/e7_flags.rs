@@ -19,6 +19,19 @@ fn told_the_kernel<R: Rules>(world: &World<R>) -> usize {
 }
 
 both! {
+    fn of_processes_to_come<R>() {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::empty());
+        world.tracer().set_default_events(EventFlags::EXEC);
+        let other = world.attach();
+        assert_eq!(world.tracer().events(pid).unwrap(), EventFlags::empty());
+        assert_eq!(world.tracer().events(other).unwrap(), EventFlags::EXEC);
+        world.kernel.exec(world.main(other), "new");
+        let stop = world.stop_for(StopReason::Execed { former_tid: None });
+        assert_eq!(stop.pid(), other);
+        world.go(stop);
+        world.idle();
+    }
+
     fn changed_at_a_stop<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::empty());
         let main = world.main(pid);
