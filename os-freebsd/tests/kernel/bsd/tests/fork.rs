@@ -133,7 +133,8 @@ fn kills_vforker() -> bool {
     while let Some(event) = tracer.wait().unwrap() {
         match &event {
             Event::Forked(fork) if comes_first => {
-                assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+                // Not after the ten seconds for which one that may live is waited for.
+                assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
                 assert_eq!((fork.kind, fork.parent_pid), (ForkKind::Vfork, Some(pid)));
                 assert_eq!(fork.parent_tid, Some(maker));
                 assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
