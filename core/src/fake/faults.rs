@@ -4,17 +4,21 @@ use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrig
 use crate::{ExitStatus, Pid, Result, Signal, Tid};
 
 use super::kernel::Report;
-use super::model::{Model, State};
+use super::model::{Model, State, Stop};
 
 /// A bug of a back end. A check of an engine that misses it is worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Loses the first stop of a new process.
     LosesChildren,
+    /// Forgets a new process that stops before its maker has told of it.
+    ForgetsEarlyChildren,
     /// Loses what a parent says of its forks, and runs it on.
     LosesForks,
     /// Loses execs, and runs the thread on.
     LosesExecs,
+    /// Loses the ends of those that were killed.
+    LosesTheKilled,
     /// Reports every end with the same status.
     LiesAboutEnds,
     /// Does not deliver signals.
@@ -45,6 +49,12 @@ impl Model {
         let mut raw = self.report(report);
         match (self.fault, &mut raw.kind) {
             (Some(Fault::LosesChildren), RawKind::Stop(RawReason::Paused)) if fresh => None,
+            (Some(Fault::ForgetsEarlyChildren), RawKind::Stop(RawReason::Paused))
+                if fresh && self.is_untold(report.pid) =>
+            {
+                None
+            }
+            (Some(Fault::LosesTheKilled), RawKind::Ended(ExitStatus::Killed { .. })) => None,
             (Some(Fault::LosesForks), RawKind::Stop(RawReason::Forked { .. }))
             | (Some(Fault::LosesExecs), RawKind::Stop(RawReason::Execed { .. })) => {
                 let _ = self.resume(thread, Run::Continue, None);
@@ -76,6 +86,15 @@ impl Model {
             }
             _ => task,
         }
+    }
+
+    /// Whether the maker of a new process is still to tell of it.
+    fn is_untold(&self, child: Pid) -> bool {
+        let tells = |stop: &Stop| match stop.made {
+            Some(NewTask::Process { pid, .. }) => pid == child && !stop.reported,
+            _ => false,
+        };
+        self.tasks.values().any(|task| matches!(&task.state, State::Stopped(stop) if tells(stop)))
     }
 
     /// Whether a thread has stopped for a breakpoint instruction.

@@ -35,6 +35,8 @@ struct Explored {
     worlds: usize,
     /// The longest way, in steps of the kernel: what programs do, deaths, and reports.
     longest: usize,
+    /// Most processes and threads at once.
+    tasks: usize,
 }
 
 fn number(variable: &str) -> Option<usize> {
@@ -52,22 +54,27 @@ fn explore<R: Rules>(scenario: &Scenario) -> Result<Explored, String> {
     let mut seen = HashSet::new();
     let mut explored = Explored::default();
     loop {
-        let steps = go::<R>(scenario, path.clone(), &mut seen)
+        let (steps, tasks) = go::<R>(scenario, path.clone(), &mut seen)
             .map_err(|wrong| tell::<R>(scenario, &path.choices(), &wrong))?;
         explored.ways += 1;
         explored.worlds = seen.len();
         explored.longest = explored.longest.max(steps);
+        explored.tasks = explored.tasks.max(tasks);
         if !path.next() {
             return Ok(explored);
         }
     }
 }
 
-/// Takes one way.
-fn go<R: Rules>(scenario: &Scenario, path: Path, seen: &mut HashSet<u64>) -> Result<usize, String> {
+/// Takes one way. Says how long it is, in steps of the kernel, and how many tasks there were.
+fn go<R: Rules>(
+    scenario: &Scenario,
+    path: Path,
+    seen: &mut HashSet<u64>,
+) -> Result<(usize, usize), String> {
     let mut world = World::<R>::new(scenario, path);
     match catch_unwind(AssertUnwindSafe(|| world.run(seen))) {
-        Ok(Ok(())) => Ok(world.kernel_steps),
+        Ok(Ok(())) => Ok((world.kernel_steps, world.most_tasks)),
         Ok(Err(wrong)) => Err(wrong),
         Err(_) => Err("panic".to_string()),
     }
@@ -84,12 +91,15 @@ fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], wrong: &str) -> String
 
 /// Each small scenario in full, under the rules of one kernel.
 fn explore_small<R: Rules>() {
-    let mut failed = false;
+    let (mut failed, mut deep) = (false, false);
     for (name, scenario) in SMALL.iter().filter(|(name, _)| is_wanted(name)) {
         let scenario =
             Scenario { steps: scenario.steps + number("MORE").unwrap_or(0), ..scenario.clone() };
         match explore::<R>(&scenario) {
-            Ok(explored) => println!("{name}: {explored:?}"),
+            Ok(explored) => {
+                println!("{name}: {explored:?}");
+                deep |= explored.tasks >= 4 && explored.longest >= 10;
+            }
             Err(wrong) => {
                 println!("SCENARIO={name}: {wrong}");
                 failed = true;
@@ -97,6 +107,7 @@ fn explore_small<R: Rules>() {
         }
     }
     assert!(!failed);
+    assert!(deep || std::env::var("ONLY").is_ok(), "none of them goes far");
 }
 
 #[test]
@@ -162,8 +173,10 @@ fn seeded_bugs_are_found() {
     use Move::*;
     for (fault, moves) in [
         (Fault::LosesChildren, &[Fork] as &'static [Move]),
+        (Fault::ForgetsEarlyChildren, &[Fork]),
         (Fault::LosesForks, &[Fork]),
         (Fault::LosesExecs, &[Exec]),
+        (Fault::LosesTheKilled, &[Kill]),
         (Fault::LiesAboutEnds, &[Exit]),
         (Fault::DropsSignals, &[Signal]),
         (Fault::DoublesSignals, &[Signal]),

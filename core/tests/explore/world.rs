@@ -62,6 +62,8 @@ pub(crate) struct World<'a, R: Rules> {
     deeds: u64,
     /// What programs did, deaths and reports.
     pub(crate) kernel_steps: usize,
+    /// Most threads at once, of all processes.
+    pub(crate) most_tasks: usize,
     /// What happened, for a message.
     pub(crate) story: Vec<String>,
     tells: bool,
@@ -118,6 +120,7 @@ impl<'a, R: Rules> World<'a, R> {
             dashes: Rc::default(),
             deeds: 0,
             kernel_steps: 0,
+            most_tasks: 0,
             story: Vec::new(),
             tells: false,
             told: 0,
@@ -239,6 +242,9 @@ impl<'a, R: Rules> World<'a, R> {
 
     fn check(&mut self) -> Result<(), String> {
         self.tell_log();
+        let processes = self.kernel.processes();
+        let tasks = processes.into_iter().map(|pid| self.kernel.threads(pid).len()).sum();
+        self.most_tasks = self.most_tasks.max(tasks);
         let mut breaks = self.breaks.borrow_mut();
         breaks.give_up_if_misled(&self.kernel);
         if let (Some(tracer), false) = (&self.tracer, breaks.is_off()) {
