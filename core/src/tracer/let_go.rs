@@ -153,7 +153,6 @@ impl<B: Backend> Tracer<B> {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
             self.table.process_mut(process).killed = true;
             for index in self.table.process(process).threads.clone() {
-                self.table.slot_mut(index).deferred = None;
                 if self.table.slot(index).is_held() {
                     self.table.slot_mut(index).dead = true;
                 } else {

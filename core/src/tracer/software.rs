@@ -183,10 +183,11 @@ impl<B: Backend> Tracer<B> {
 
     /// The image of a process, made if it has none yet: it may be that of another one.
     fn image_of(&mut self, process: u32) -> Result<Shared> {
-        if let Some(image) = &self.table.process(process).image {
-            return Ok(Rc::clone(image));
-        }
-        let mut image = Rc::<std::cell::RefCell<Image>>::default();
+        let mut image = match &self.table.process(process).image {
+            Some(image) if !image.borrow().is_blank() => return Ok(Rc::clone(image)),
+            Some(image) => Rc::clone(image),
+            None => Rc::<std::cell::RefCell<Image>>::default(),
+        };
         let mut sharers = vec![process];
         let mut at = 0;
         while let Some(&sharer) = sharers.get(at) {
@@ -194,7 +195,8 @@ impl<B: Backend> Tracer<B> {
                 if sharers.contains(&other) || !self.share(sharer, other)? {
                     continue;
                 }
-                if let Some(theirs) = &self.table.process(other).image {
+                let theirs = self.table.process(other).image.as_ref();
+                if let Some(theirs) = theirs.filter(|image| !image.borrow().is_blank()) {
                     image = Rc::clone(theirs);
                 }
                 sharers.push(other);
@@ -206,7 +208,7 @@ impl<B: Backend> Tracer<B> {
             // A child whose fork is reported half has it as well.
             let pid = self.table.process(sharer).pid;
             for fork in self.awaited.iter_mut().filter(|fork| fork.parent_pid == pid) {
-                fork.image.get_or_insert_with(|| Rc::clone(&image));
+                fork.image = Some(Rc::clone(&image));
             }
         }
         Ok(image)

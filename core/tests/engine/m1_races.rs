@@ -196,40 +196,48 @@ fn an_exit_stop_is_not_at_a_breakpoint() {
     world.over();
 }
 
-/// A process with a thread in `vfork` and one at a breakpoint, whose stop is given; the former's
-/// child runs.
-fn at_a_breakpoint_beside_a_vfork() -> (World<FreeBsdRules>, trapline_core::Pid, Stopped) {
+/// A process with a thread in `vfork` and one at a breakpoint, whose stop is given; and the stop of
+/// the child.
+fn at_a_breakpoint_beside_a_vfork() -> (World<FreeBsdRules>, trapline_core::Pid, [Stopped; 2]) {
     let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     let id = world.put(pid, CODE);
-    world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
     let fork = world.forked();
     world.go(fork);
+    world.kernel.signal(child, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.kernel.jump(other, CODE);
-    let stop = world.hits(id, CODE);
-    (world, pid, stop)
+    let hit = world.hits(id, CODE);
+    (world, pid, [hit, stop])
 }
 
 #[test]
 fn who_is_killed_as_it_is_led_past_and_stops_no_more_is_left_alone() {
-    let (mut world, pid, stop) = at_a_breakpoint_beside_a_vfork();
+    let (mut world, pid, [hit, child]) = at_a_breakpoint_beside_a_vfork();
     world.kernel.kill(pid);
-    world.go(stop);
+    world.go(hit);
     assert!(world.tracer().try_wait().unwrap().is_none());
+    world.go(child);
     world.run_to_the_end();
     world.over();
 }
 
 #[test]
 fn who_was_to_be_run_and_is_killed_by_the_user_is_not_run() {
-    let (mut world, pid, stop) = at_a_breakpoint_beside_a_vfork();
-    let halted = world.tracer().halt(stop).unwrap();
+    let (mut world, pid, [hit, child]) = at_a_breakpoint_beside_a_vfork();
+    let halted = world.tracer().halt(hit).unwrap();
     let mut stops = halted.threads.into_iter();
     let hit = stops.next().unwrap();
     world.go(hit); // runs with the others
     world.tracer().kill(pid).unwrap();
+    // Leads all past that share the memory.
+    let (id, main) = (world.put(child.pid(), CODE), child.tid());
+    world.go(child);
+    world.kernel.jump(main, CODE);
+    let hit = world.hits(id, CODE);
+    world.go(hit);
     drop(stops);
-    let _ = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE + 1 });
     world.run_to_the_end();
     world.over();
 }
@@ -288,15 +296,18 @@ fn no_signal_is_lost_as_a_thread_is_led_past() {
 #[test]
 fn a_first_thread_that_is_killed_as_it_is_led_past_is_not_waited_for() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS | EventFlags::EXIT);
-    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.new_thread(pid);
+    let main = world.main(pid);
     let id = world.put(pid, CODE);
     world.kernel.jump(main, CODE);
     let hit = world.hits(id, CODE);
+    let mut stops = world.tracer().halt(hit).unwrap().threads.into_iter();
+    let hit = stops.next().unwrap();
     world.kernel.set_slow_deaths(true);
     world.kernel.kill(pid);
     world.kernel.die(main); // is at its exit stop, which nobody has seen
-    world.kernel.die(other);
-    world.go(hit);
+    world.go(hit); // and out of that
+    drop(stops);
     let told = world.run_all();
     assert_eq!(told.last(), Some(&format!("{pid} killed by SIGKILL")), "{told:?}");
     world.over();
@@ -354,4 +365,26 @@ fn who_is_on_its_way_out_and_stays_is_not_forgotten() {
     world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
     assert_eq!(world.run_all(), [format!("{other} ended")]);
     assert_eq!(world.kernel.threads(pid).len(), 1);
+}
+
+#[test]
+fn a_signal_without_a_handler_hides_no_later_arrival() {
+    const CALL: u64 = CODE + 3;
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let main = world.main(pid);
+    let id = world.put(pid, CALL);
+    world.kernel.jump(main, CALL);
+    let hit = world.hits(id, CALL);
+    world.go(hit);
+    // Interrupted, but the signal comes before that.
+    world.kernel.signal_thread(main, Signal::USR1);
+    world.tracer().interrupt(pid).unwrap();
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.go(stop);
+    assert_eq!(world.run_all(), [] as [&str; 0]);
+    assert!(world.kernel.is_in_call(main), "it is made again");
+    world.kernel.finish_call(main);
+    world.kernel.jump(main, CALL);
+    let hit = world.hits(id, CALL);
+    world.go(hit);
 }

@@ -7,7 +7,7 @@ use trapline_core::{
 };
 
 use crate::common::*;
-use crate::m1_software::{CODE, software, with_code};
+use crate::m1_software::{CODE, with_code};
 
 impl<R: Rules> World<R> {
     /// The instruction at [`CODE`] as it is in a process's memory.
@@ -192,21 +192,23 @@ fn a_hit_is_told_once_though_its_breakpoint_was_out_for_a_while() {
 #[test]
 fn a_child_keeps_its_own_though_its_maker_is_killed() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
-    world.kernel.set_slow_deaths(true);
+    let other = world.new_thread(pid);
     let main = world.main(pid);
     let child = world.vforks(main);
     let first = world.main(child);
     let stop = world.stopped(first);
     let id = world.put(child, CODE);
     world.go(stop);
-    for _ in 0..2 {
-        world.kernel.jump(first, CODE);
-        let stop = world.hits(id, CODE);
-        world.kernel.kill(pid); // which the tracer has yet to hear of
-        world.go(stop);
-        assert_eq!(world.code(child), 0xcc);
-        world.kernel.finish_call(first);
-    }
+    // A way to the memory, as far as the tracer knows.
+    let way = world.stopped(other);
+    world.kernel.jump(first, CODE);
+    let hit = world.hits(id, CODE);
+    world.kernel.set_slow_deaths(true);
+    world.kernel.kill(pid);
+    world.go(hit);
+    assert_eq!(world.code(child), 0xcc);
+    world.kernel.set_slow_deaths(false);
+    world.go(way);
     world.kernel.kill(child);
     world.run_all();
 }
@@ -258,8 +260,8 @@ fn a_child_whose_maker_is_silent_may_share_any_memory() {
         }
     }
     assert!(exiting.iter().any(|stop| stop.tid() == other));
-    let ours = world.put(pid, CODE);
     let theirs = world.put(child, CODE);
+    let ours = world.put(pid, CODE);
     assert!(world.tracer().remove(child, theirs).unwrap());
     assert_eq!(world.code(pid), 0xcc);
     assert!(world.tracer().remove(pid, ours).unwrap());
@@ -274,20 +276,55 @@ fn a_child_whose_maker_is_silent_may_share_any_memory() {
 fn a_child_of_somebody_who_was_let_go_may_share_its_memory() {
     let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
+    let stranger = world.attach();
     world.tracer().set_follow_fork(FollowFork::Child);
-    let first = world.kernel.fork(world.main(pid), ForkKind::Fork);
-    let second = world.kernel.fork(other, ForkKind::Vfork);
-    world.kernel.hold(world.main(second));
-    let fork = world.forked();
-    assert_eq!(fork.child_pid, first);
-    world.kernel.release(world.main(second));
-    world.go(fork);
+    // May have been the maker of whoever is heard of now.
+    world.kernel.kill(stranger);
     world.run_all();
-    if world.kernel.is_traced(second) {
-        let refused = world.tracer().insert(second, SoftwareBreakpoint { addr: CODE });
-        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
-    }
-    assert_eq!(world.code(pid), 0x90);
+    world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let child = world.kernel.fork(other, ForkKind::Vfork);
+    // Killed, so that it does not outlive its being let go, and who has made the child is not told.
+    world.kernel.kill(pid);
+    let first = world.main(child);
+    world.kernel.choose(move |all| all.iter().position(|report| report.tid == first).or(Some(0)));
+    let fork = world.forked();
+    assert!(matches!(fork.parent, Half::LetGo), "{fork:?}");
+    world.go(fork);
+    let fork = loop {
+        match world.next() {
+            trapline_core::Event::Forked(fork) => break fork,
+            event => world.go(event),
+        }
+    };
+    assert_eq!(fork.child_pid, child);
+    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE });
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    world.go(fork);
+}
+
+#[test]
+fn an_end_waits_for_a_fork_that_is_heard_of_as_what_it_has_left_is_taken_out() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    world.put(pid, CODE);
+    let first = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let second = world.kernel.fork(other, ForkKind::Vfork);
+    let late = world.main(first);
+    world.kernel.hold(late);
+    world.kernel.hold(world.main(pid));
+    let fork = world.forked();
+    assert_eq!(fork.child_pid, second);
+    world.kernel.kill(pid);
+    world.go(fork);
+    world.kernel.before_requests(move |kernel, call| {
+        if call.name == "interrupt" {
+            kernel.release(late);
+        }
+    });
+    let told = world.run_all();
+    let at = |what: &str| told.iter().position(|line| line.contains(what));
+    let (fork, end) = (at(&format!("vfork {first}")), at("killed by"));
+    assert!(fork.is_some() && fork < end, "{told:?}");
 }
 
 #[test]
@@ -296,26 +333,64 @@ fn none_is_put_back_while_a_thread_is_led_past_it() {
     let (main, other) = (world.main(pid), world.new_thread(pid));
     let id = world.put(pid, CODE);
     let child = world.vforks(main);
+    // Interrupted, but it has come to the breakpoint before.
+    world.kernel.jump(other, CODE);
+    world.tracer().interrupt(pid).unwrap();
+    let hit = world.hits(id, CODE);
+    // As it is led past, the word that the vfork is over comes first, then the interrupt, and then
+    // it is stepped once more.
     world.kernel.hold(main);
     world.kernel.exit(world.main(child), 0);
-    world.kernel.jump(other, CODE);
-    let stop = loop {
-        match world.next() {
-            trapline_core::Event::Stopped(stop) if software(&stop) == Some(id) => break stop,
-            event => world.go(event),
-        }
-    };
-    // The word that the vfork is over comes before that of the step, and the thread has to be
-    // stepped again.
     world.kernel.before_requests(move |kernel, call| {
         if call.name == "resume" && call.id == other.as_raw() {
             kernel.release(main);
-            kernel.signal_thread(other, Signal::USR1);
         }
     });
-    world.go(stop);
-    world.kernel.before_requests(|_, _| {});
-    let told = world.run_all();
-    assert!(!told.iter().any(|line| line.contains("software: Some")), "{told:?}");
+    world.kernel.choose(move |all| all.iter().position(|report| report.tid == main).or(Some(0)));
+    world.go(hit);
+    assert_eq!(world.run_all(), [format!("{child} exit status 0")]);
     assert_eq!((world.code(pid), world.kernel.executed(pid, CODE)), (0xcc, 1));
+}
+
+#[test]
+fn a_child_that_comes_after_a_refused_insert_shares_the_memory() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let first = world.main(child);
+    world.kernel.hold(first);
+    let stop = world.stopped(other);
+    let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: 0xdead_0000 });
+    assert!(matches!(refused, Err(Error::BadAddress { .. })), "{refused:?}");
+    world.kernel.release(first);
+    let fork = world.forked();
+    world.put(pid, CODE);
+    world.go(stop);
+    world.go(fork);
+    world.kernel.jump(first, CODE);
+    assert_eq!(world.run_all(), [] as [&str; 0], "it is not the child's");
+    world.kernel.kill(child);
+    world.run_all();
+}
+
+#[test]
+fn what_was_let_go_may_have_left_others_that_share_the_memory() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    let main = world.main(pid);
+    let child = world.vforks(main);
+    let stop = world.stopped(other);
+    world.put(child, CODE);
+    world.tracer().detach(stop).unwrap(); // its first thread waits
+    let unseen = world.kernel.fork(other, ForkKind::Vfork);
+    world.kernel.kill(pid);
+    world.run_all();
+    assert_eq!(world.code(unseen), 0x90);
+    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE + 1 });
+    assert!(matches!(refused, Err(Error::Unsupported { .. } | Error::NotStopped)), "{refused:?}");
+    assert_eq!(world.kernel.memory(unseen, CODE, 2), [0x90, 0x90]);
+    for pid in [unseen, child] {
+        world.kernel.kill(pid);
+    }
+    world.run_all();
 }

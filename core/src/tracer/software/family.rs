@@ -78,7 +78,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Another process with breakpoints that has the memory of a thread.
     pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
-        let has_any = |p: &Process| p.image.as_ref().is_some_and(|i| !i.borrow().is_empty());
+        let has_any = |p: &Process| p.image.as_ref().is_some_and(|i| !i.borrow().is_blank());
         let others = self.table.processes().filter(|(_, p)| {
             p.pid != thread.pid && p.ended.is_none() && !p.letting_go && has_any(p)
         });
@@ -164,7 +164,7 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<()> {
         let Side::Stopped(place) = *child else { return Ok(()) };
         let thread = self.table.slot(place.index).thread;
-        if image.borrow().is_empty() {
+        if image.borrow().is_blank() {
             return Ok(());
         }
         if let Some(maker) = self.table.at(maker) {
@@ -284,9 +284,13 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.process_mut(process);
         process.unannounced = false;
         let pid = process.pid;
+        // Of one that really was let go there may be children that have it, too.
+        let released = process.released;
         let Some(image) = process.image.take() else { return };
         image.borrow_mut().leave(pid);
-        image.borrow_mut().give_back(pid);
+        if !released {
+            image.borrow_mut().give_back(pid);
+        }
         if image.borrow().changes().is_empty() {
             return;
         }

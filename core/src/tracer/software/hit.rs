@@ -1,5 +1,6 @@
 //! Whose a breakpoint instruction is that a thread has run into.
 
+use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Result, Tid, TrapCauses};
 
@@ -69,6 +70,20 @@ impl<B: Backend> Tracer<B> {
             returns.remove(0);
         }
         returns.push((tid, registers));
+    }
+
+    /// A thread goes on from where it is: if it was given a signal there, no handler has run, or that
+    /// is over.
+    pub(super) fn returns_no_more(&mut self, thread: Thread) -> Result<()> {
+        if self.software.returns.iter().any(|(tid, _)| *tid == thread.tid) {
+            if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+                let mut registers = B::restarted(&registers).unwrap_or(registers);
+                let pc = <B::Arch as Arch>::pc(&registers);
+                <B::Arch as Arch>::set_pc(&mut registers, pc);
+                self.take_return(thread.tid, &registers);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a thread is back from a handler, with these registers.

@@ -65,6 +65,12 @@ impl Image {
         self.locations.is_empty()
     }
 
+    /// Whether it says nothing yet: of processes that have come since it may not be known that they
+    /// share it.
+    pub(super) fn is_blank(&self) -> bool {
+        self.locations.is_empty() && self.loans.is_empty()
+    }
+
     pub(super) fn get(&self, addr: u64) -> Option<&Location> {
         self.locations.get(&addr)
     }

@@ -233,6 +233,7 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).soft.at = None;
             return Ok(());
         };
+        self.returns_no_more(thread)?;
         let written = self.backend.write_text(thread, addr, &location.original);
         if unless_gone(written)?.is_none() {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
@@ -325,11 +326,7 @@ impl<B: Backend> Tracer<B> {
                 Waited::Nothing => {
                     self.settle_parked()?;
                     if self.is_silenced(thread)? {
-                        let process = self.table.slot(index).process;
-                        for i in self.table.process(process).threads.clone() {
-                            let slot = self.table.slot_mut(i);
-                            (slot.soft.passing, slot.deferred) = (None, None);
-                        }
+                        self.table.slot_mut(index).soft.passing = None;
                         return Ok(());
                     }
                 }
