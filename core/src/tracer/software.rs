@@ -2,9 +2,10 @@
 //!
 //! They belong to an address space, the [`image`]: a `vfork` child has its parent's, the child of
 //! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
-//! is led past without a word. A trap is looked up in [`hit`], a thread that is to run from a
-//! breakpoint is led past it in [`pass`], memory is shown without them in [`memory`], and who
-//! comes, goes or is let go has them put in and taken out in [`family`] and [`release`].
+//! is led past without a word. A trap is looked up in [`hit`]. A thread that is to run from a
+//! breakpoint, which [`stand`] finds out, is led past it in [`pass`]. Memory is shown without them
+//! in [`memory`], and who comes, goes or is let go has them put in and taken out in [`family`] and
+//! [`release`].
 
 mod alone;
 mod family;
@@ -13,6 +14,7 @@ pub(super) mod image;
 mod memory;
 mod pass;
 mod release;
+mod stand;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

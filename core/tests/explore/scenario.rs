@@ -298,24 +298,24 @@ pub(crate) const SMALL: &[(&str, Scenario)] = &[
 /// With a breakpoint at the first of two instructions.
 const BREAKS: Scenario = Scenario { code: &[0x90, 0x90], spots: &[0], set: true, ..NONE };
 
+/// Each move but those that take code. One that is listed again is as much more likely.
+const EACH: &[Move] =
+    &[Fork, Vfork, Sibling, Thread, Exec, ExitThread, Exit, Move::Signal, Stop, Cont, Move::Kill];
+
+/// Both lists, of `N` together.
+const fn join<const N: usize>(one: &[Move], other: &[Move]) -> [Move; N] {
+    assert!(one.len() + other.len() == N);
+    let (mut all, mut at) = ([Fork; N], 0);
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
 const ANY: Scenario = Scenario {
     threads: 2,
-    moves: &[
-        Fork,
-        Vfork,
-        Sibling,
-        Thread,
-        Exec,
-        ExitThread,
-        Exit,
-        Move::Signal,
-        Stop,
-        Cont,
-        Move::Kill,
-        Move::Signal,
-        Fork,
-        Thread,
-    ],
+    moves: &join::<14>(EACH, &[Move::Signal, Fork, Thread]),
     steps: 25,
     processes: 6,
     kept: 3,
@@ -334,26 +334,7 @@ const WILD: Scenario = Scenario {
 
 /// With a system call in the code.
 const BROKEN: Scenario = Scenario {
-    moves: &[
-        Fork,
-        Vfork,
-        Sibling,
-        Thread,
-        Exec,
-        ExitThread,
-        Exit,
-        Move::Signal,
-        Stop,
-        Cont,
-        Move::Kill,
-        Run,
-        RunInto,
-        Run,
-        RunInto,
-        Run,
-        Vfork,
-        Run,
-    ],
+    moves: &join::<18>(EACH, &[Run, RunInto, Run, RunInto, Run, Vfork, Run]),
     code: &[0x90, 0x90, 0x05, 0x90],
     spots: &[0, 1, 2, 3],
     set: false,
