@@ -14,32 +14,32 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawKind, RawReason,
-    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
+    Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
 use super::faults::Fault;
 use super::kernel::{Call, Kernel, Report};
-use super::model::{Model, State, all_cpus};
+use super::model::{Model, all_cpus};
 use super::rules::Rules;
 
 /// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
 /// killed or let go, as its setup says.
 #[derive(Debug)]
 pub struct Fake<R: Rules> {
-    kernel: Kernel<R>,
-    woken: Arc<Flag>,
+    pub(super) kernel: Kernel<R>,
+    pub(super) woken: Arc<Flag>,
     /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
-    chosen: Option<Report>,
+    pub(super) chosen: Option<Report>,
     /// The other end of what an event loop has.
     kept_open: Option<UnixStream>,
 }
 
 /// A waker's word.
 #[derive(Debug, Default)]
-struct Flag(AtomicBool);
+pub(super) struct Flag(pub(super) AtomicBool);
 
 impl Wake for Flag {
     fn wake(&self) {
@@ -47,16 +47,13 @@ impl Wake for Flag {
     }
 }
 
-/// How many waits in a row may find nothing, before that counts as a tracer that spins.
-const SPINS: u32 = 20_000;
-
 impl<R: Rules> Fake<R> {
     pub(super) fn new(kernel: Kernel<R>) -> Self {
         Fake { kernel, woken: Arc::default(), chosen: None, kept_open: None }
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
-    fn call<T: Debug + Hash>(
+    pub(super) fn call<T: Debug + Hash>(
         &mut self,
         name: &'static str,
         id: i32,
@@ -80,47 +77,13 @@ impl<R: Rules> Fake<R> {
     }
 
     /// Something that is known without a request.
-    fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+    pub(super) fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
         look(&self.kernel.model())
-    }
-
-    /// The report that the next wait takes, if there is one.
-    fn take_report(&mut self) -> Option<RawStop> {
-        loop {
-            {
-                let mut model = self.kernel.model();
-                if !model.slow_deaths || model.reports().is_empty() {
-                    model.die_all();
-                }
-                if model.reports().is_empty() {
-                    model.land_all();
-                }
-            }
-            let reports = self.kernel.model().reports();
-            let chosen = match self.chosen.take().filter(|chosen| reports.contains(chosen)) {
-                Some(chosen) => chosen,
-                None => self.kernel.choose_among(&reports)?,
-            };
-            let mut model = self.kernel.model();
-            model.records.quiet = 0;
-            if let Some(raw) = model.report_or_lose(chosen) {
-                return Some(raw);
-            }
-        }
-    }
-
-    fn traced(&self) -> bool {
-        self.view(|model| model.tasks.values().any(|task| task.setup.is_some()))
-    }
-
-    fn meanwhile(&mut self) -> Vec<RawStop> {
-        let many = self.kernel.take_meanwhile();
-        (0..many).map_while(|_| self.take_report()).collect()
     }
 }
 
 /// Adds to the digest of what passed, and to the log if one is kept.
-fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
+pub(super) fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
     let mut digest = FxHasher::default();
     (model.records.talk, what).hash(&mut digest);
     model.records.talk = digest.finish();
@@ -160,30 +123,9 @@ impl<R: Rules> Backend for Fake<R> {
         let fails = self.kernel.take_failing_spawn();
         let killed = self.kernel.take_killed_spawn();
         let program = command.get_program().to_string_lossy().into_owned();
-        let (pid, stop) = self.call("spawn", -1, |model| {
-            if let Some(kind) = fails {
-                return Err(Error::Spawn(kind.into()));
-            }
-            let pid = model.add_process(Pid::from_raw(std::process::id() as i32), &program);
-            model.trace_all(pid, setup);
-            for tid in model.threads(pid) {
-                let cpus = model.tracer_cpus.clone();
-                model.tasks.entry(tid).and_modify(|task| task.cpus = cpus);
-                let former = R::RULES.tells_ids.then_some(tid);
-                model.stop_with(tid, RawReason::Execed { former_tid: former }, None, Some(tid));
-            }
-            if killed {
-                model.kill(pid);
-                let left: Vec<Tid> = model.living(pid);
-                for tid in left {
-                    let Some(task) = model.tasks.get_mut(&tid) else { continue };
-                    task.leaving = Some(super::stops::KILLED);
-                    model.leave(tid, super::stops::KILLED);
-                }
-                return Ok((pid, None));
-            }
-            let first = model.reports().into_iter().find(|report| report.pid == pid);
-            Ok((pid, first.map(|report| model.report(report))))
+        let (pid, stop) = self.call("spawn", -1, |model| match fails {
+            Some(kind) => Err(Error::Spawn(kind.into())),
+            None => Ok(model.spawn(&program, setup, killed)),
         })?;
         Ok(RawSpawn { pid, child: None, stop, meanwhile })
     }
@@ -191,89 +133,20 @@ impl<R: Rules> Backend for Fake<R> {
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         let meanwhile = self.meanwhile();
         let (threads, real_parent) = self.call("attach", pid.as_raw(), |model| {
-            if model.living(pid).is_empty() {
-                return Err(Error::Gone);
-            }
-            if model.is_traced(pid) {
-                model.violation(format!("attach to process {pid}, which is traced"));
-            }
+            model.check_attach(pid)?;
             Ok((model.attach(pid, setup), model.real_parent(pid)?))
         })?;
         Ok(RawAttach { threads, real_parent: Some(real_parent), meanwhile })
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
-        self.call("wait", -1, |_| Ok(()))?;
-        loop {
-            if self.woken.0.swap(false, Ordering::SeqCst) {
-                return Ok(Waited::Woken);
-            }
-            if let Some(raw) = self.take_report() {
-                note(&mut self.kernel.model(), raw, || format!("{raw:?}"));
-                return Ok(Waited::Stop(raw));
-            }
-            if !self.kernel.next_idle_step() {
-                break;
-            }
-        }
-        if !self.traced() {
-            return Ok(Waited::NoTracees);
-        }
-        if let Patience::Until(deadline) = patience {
-            // Nothing happens by itself, so the time passes at once.
-            std::thread::sleep(deadline.saturating_duration_since(std::time::Instant::now()));
-        }
-        if patience == Patience::Block {
-            // A real one would wait for ever; this one lets the test see that.
-            self.kernel.model().records.blocked += 1;
-            return Ok(Waited::Woken);
-        }
-        let mut model = self.kernel.model();
-        model.records.quiet += 1;
-        if model.records.quiet > SPINS {
-            model.records.quiet = 0;
-            model.violation("the tracer spins".to_string());
-            let source = std::io::ErrorKind::Deadlock.into();
-            return Err(Error::Os { request: "wait", id: -1, source });
-        }
-        Ok(Waited::Nothing)
+        self.wait_for(patience)
     }
 
     const YIELDS: u32 = 1;
 
-    /// What is there may be found by the next wait only, as if it had happened in between: so
-    /// what a [chooser](Kernel::choose) has found holds.
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
-        if self.chosen.is_some() || self.woken.0.load(Ordering::SeqCst) {
-            return Ok(None);
-        }
-        let reports = {
-            let mut model = self.kernel.model();
-            if !model.slow_deaths {
-                model.die_all();
-            }
-            model.reports()
-        };
-        let there = |report: &Report| match R::RULES.scope {
-            StopScope::Thread => report.tid == thread.tid,
-            StopScope::Process => {
-                report.pid == thread.pid && matches!(report.kind, RawKind::Stop(_))
-            }
-        };
-        if !reports.iter().any(there) {
-            return Ok(None);
-        }
-        let Some(chosen) = self.kernel.choose_among(&reports) else { return Ok(None) };
-        self.chosen = Some(chosen);
-        if !there(&chosen) {
-            return Ok(None);
-        }
-        self.call("wait", -1, |_| Ok(()))?;
-        let raw = self.take_report();
-        if let Some(raw) = raw {
-            note(&mut self.kernel.model(), raw, || format!("{raw:?}"));
-        }
-        Ok(raw)
+        self.look_at(thread)
     }
 
     fn has_tracees(&mut self) -> Result<bool> {
@@ -574,34 +447,5 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn requests(&self) -> u64 {
         self.view(|model| model.records.requests)
-    }
-}
-
-impl Model {
-    /// All threads of a process are traced from now on.
-    fn trace_all(&mut self, pid: Pid, setup: Setup) {
-        for task in self.tasks.values_mut().filter(|task| task.pid == pid) {
-            task.setup = Some(setup);
-            task.bare = false;
-        }
-    }
-
-    /// Traces a running process, and has one thread stop.
-    fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
-        let threads = self.living(pid);
-        self.trace_all(pid, setup);
-        let stopped = self.processes.get(&pid).and_then(|process| process.group_stop);
-        if let Some(signal) = stopped {
-            for &tid in &threads {
-                if self.tasks.get(&tid).is_some_and(|task| task.state == State::Listens) {
-                    self.stop(tid, RawReason::GroupStop(signal));
-                }
-            }
-        } else if let Some(&tid) = threads.iter().find(|&&tid| self.acts(tid)) {
-            self.stop(tid, RawReason::Paused);
-        } else if let Some(task) = threads.first().and_then(|tid| self.tasks.get_mut(tid)) {
-            task.interrupt = true;
-        }
-        threads
     }
 }

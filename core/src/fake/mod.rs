@@ -39,8 +39,10 @@ mod program;
 mod request;
 mod rules;
 mod signals;
+mod start;
 mod stops;
 mod vm;
+mod waits;
 
 pub use arch::{FakeArch, FakeRegisters};
 pub use backend::Fake;

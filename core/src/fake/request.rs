@@ -130,7 +130,11 @@ impl Model {
                 }
                 // It stays on its way out (`ptracestop` in `kern_sig.c`), unless they all leave.
                 (State::Runs, Some(status)) if self.leave_all(pid) => self.leave(other, status),
-                (State::Runs, None) if task.held.is_none() && !task.suspended => {
+                // Who is suspended leaves with the others (`thread_suspend_check` in
+                // `kern_thread.c`).
+                (State::Runs, None)
+                    if task.held.is_none() && (!task.suspended || self.leave_all(pid)) =>
+                {
                     self.go_on(other);
                 }
                 _ => {}

@@ -377,11 +377,17 @@ impl<B: Backend> Tracer<B> {
                 .filter_map(|maker| Some((maker.pid, maker.image.clone()?)))
                 .collect(),
         };
+        let thread = child;
         let child = self.first_stop(process, raw, None);
         let kind = kind.unwrap_or(ForkKind::Fork);
         // Its maker may still have the memory, or another child of that one that is not traced.
-        let let_go = suspects.iter().find(|suspect| suspect.let_go && kind == ForkKind::Vfork);
-        self.inherit_unannounced(images, let_go.map(|maker| maker.pid), process, &child)?;
+        let mut lent_to = None;
+        for &Lost { pid, tid, .. } in suspects.iter().filter(|suspect| suspect.let_go) {
+            let maker = Thread { pid, tid };
+            let shared = self.backend.shares_memory(maker, thread).is_ok_and(|s| s == Some(true));
+            lent_to = lent_to.or(Some(pid).filter(|_| shared || kind == ForkKind::Vfork));
+        }
+        self.inherit_unannounced(images, lent_to, process, &child)?;
         let pair = ForkPair {
             kind,
             parent_pid,

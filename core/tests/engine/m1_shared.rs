@@ -394,3 +394,17 @@ fn what_was_let_go_may_have_left_others_that_share_the_memory() {
     }
     world.run_all();
 }
+
+#[test]
+fn an_exec_as_a_thread_is_led_past_leaves_the_new_program_alone() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    world.kernel.map_programs(CODE, &[0x90, 0xf4]);
+    let (other, third) = (world.new_thread(pid), world.new_thread(pid));
+    let id = world.put(pid, CODE);
+    world.kernel.jump(other, CODE);
+    world.kernel.exec(third, "program"); // waits for the one that has trapped
+    let hit = world.hits(id, CODE);
+    world.go(hit);
+    world.run_all();
+    assert_eq!(world.code(pid), 0x90);
+}

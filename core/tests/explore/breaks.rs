@@ -229,9 +229,18 @@ impl Breaks {
     /// A process is about to be let go.
     pub(crate) fn leaves(&mut self, pid: Pid) {
         self.changed(pid);
+        let maker = |owner: &Owner| owner.made.filter(|_| owner.waiter.is_some()).map(|m| m.0);
+        let own = self.owners.get(&pid).and_then(maker);
         if let Some(owner) = self.owners.get_mut(&pid) {
             owner.leaves = true;
             owner.own.clear();
+        }
+        // If it is dead already, the tracer has yet to hear of that.
+        for (&other, owner) in self.owners.iter_mut().filter(|&(&other, _)| other != pid) {
+            let theirs = maker(owner);
+            if theirs == Some(pid) || own == Some(other) || (own.is_some() && own == theirs) {
+                owner.loans.insert(pid);
+            }
         }
         for arrival in self.threads.values_mut().filter(|arrival| arrival.pid == pid) {
             arrival.owed = false;

@@ -117,8 +117,12 @@ impl<B: Backend> Tracer<B> {
         if image.borrow().changes().is_empty() {
             return Ok(());
         }
-        let mut ways = vec![process];
-        ways.extend(self.family(process).into_iter().filter(|&other| other != process));
+        let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
+        let way = |&(other, p): &(u32, &Process)| {
+            has_it(p) && p.ended.is_none() && (other == process || !p.letting_go)
+        };
+        let mut ways: Vec<u32> = self.table.processes().filter(way).map(|(i, _)| i).collect();
+        ways.sort_by_key(|&other| other != process);
         for way in ways {
             let Some(thread) = self.stopped_thread(way)? else { continue };
             if unless_gone(self.settle(image, thread))?.is_some() {

@@ -7,6 +7,8 @@
 //! was interrupted for this is made again from its first instruction, and if that has a breakpoint
 //! too, two such threads would interrupt each other for ever.
 
+use std::rc::Rc;
+
 use crate::backend::{Patience, RawReason, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Pid, Result, TrapCauses};
@@ -131,18 +133,15 @@ impl<B: Backend> Tracer<B> {
 
     /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
     fn reinsert(&mut self, image: &Shared, process: u32, thread: Thread) -> Result<()> {
-        let there = |slot: &Slot| slot.is_stopped() && !slot.dead;
+        let has_it = |slot: &Slot| {
+            let own = self.table.process(slot.process).image.as_ref();
+            own.is_some_and(|own| Rc::ptr_eq(own, image)) && slot.is_stopped() && !slot.dead
+        };
         let known = self.table.find_thread_of(thread.pid, thread.tid);
-        if known.is_some_and(|index| there(self.table.slot(index))) {
+        if known.is_some_and(|index| has_it(self.table.slot(index))) {
             unless_gone(self.settle(image, thread))?;
         }
-        if self.lives(process, thread.pid) {
-            return self.settle_family(image, process);
-        }
-        let shares =
-            |p: &Option<Shared>| p.as_ref().is_some_and(|other| std::rc::Rc::ptr_eq(other, image));
-        let sharer = self.table.processes().find(|(_, p)| shares(&p.image)).map(|(i, _)| i);
-        sharer.map_or(Ok(()), |sharer| self.settle_family(image, sharer))
+        self.settle_family(image, process)
     }
 
     /// Has one thread execute the instruction that it stands at, while nobody else runs.
@@ -217,13 +216,14 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Whether a thread that runs was killed, and is not heard of for as long as another one takes:
-    /// one that waits in vfork, or (a first thread) one that has yet to leave its last stop.
+    /// Whether a thread that runs has ended or was killed, and is not heard of for as long as another
+    /// one takes: one that waits in vfork, or has yet to leave its last stop.
     fn is_silenced(&mut self, thread: Thread) -> Result<bool> {
-        match B::STOP_SCOPE {
-            StopScope::Thread => Ok(unless_gone(self.backend.is_held(thread))?.is_none()),
-            StopScope::Process => Ok(unless_gone(self.backend.is_mute(thread.pid))? == Some(true)),
+        if unless_gone(self.backend.is_held(thread))?.is_none() {
+            return Ok(true);
         }
+        Ok(B::STOP_SCOPE == StopScope::Process
+            && unless_gone(self.backend.is_mute(thread.pid))? == Some(true))
     }
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not

@@ -1,0 +1,75 @@
+//! How tracing starts.
+
+use crate::backend::{RawReason, RawStop, Setup};
+use crate::{Error, Pid, Result, Tid};
+
+use super::model::{Model, State};
+use super::stops::KILLED;
+
+impl Model {
+    /// Starts a program that is traced, up to its exec, unless it is killed before that.
+    pub(super) fn spawn(
+        &mut self,
+        program: &str,
+        setup: Setup,
+        killed: bool,
+    ) -> (Pid, Option<RawStop>) {
+        let pid = self.add_process(Pid::from_raw(std::process::id() as i32), program);
+        self.trace_all(pid, setup);
+        for tid in self.threads(pid) {
+            let cpus = self.tracer_cpus.clone();
+            self.tasks.entry(tid).and_modify(|task| task.cpus = cpus);
+            let former = self.rules.tells_ids.then_some(tid);
+            self.stop_with(tid, RawReason::Execed { former_tid: former }, None, Some(tid));
+        }
+        if killed {
+            self.kill(pid);
+            for tid in self.living(pid) {
+                let Some(task) = self.tasks.get_mut(&tid) else { continue };
+                task.leaving = Some(KILLED);
+                self.leave(tid, KILLED);
+            }
+            return (pid, None);
+        }
+        let first = self.reports().into_iter().find(|report| report.pid == pid);
+        (pid, first.map(|report| self.report(report)))
+    }
+
+    /// Whether a process can be attached to. A tracer that has it already is noted.
+    pub(super) fn check_attach(&mut self, pid: Pid) -> Result<()> {
+        if self.living(pid).is_empty() {
+            return Err(Error::Gone);
+        }
+        if self.is_traced(pid) {
+            self.violation(format!("attach to process {pid}, which is traced"));
+        }
+        Ok(())
+    }
+
+    /// All threads of a process are traced from now on.
+    fn trace_all(&mut self, pid: Pid, setup: Setup) {
+        for task in self.tasks.values_mut().filter(|task| task.pid == pid) {
+            task.setup = Some(setup);
+            task.bare = false;
+        }
+    }
+
+    /// Traces a running process, and has one thread stop.
+    pub(super) fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
+        let threads = self.living(pid);
+        self.trace_all(pid, setup);
+        let stopped = self.processes.get(&pid).and_then(|process| process.group_stop);
+        if let Some(signal) = stopped {
+            for &tid in &threads {
+                if self.tasks.get(&tid).is_some_and(|task| task.state == State::Listens) {
+                    self.stop(tid, RawReason::GroupStop(signal));
+                }
+            }
+        } else if let Some(&tid) = threads.iter().find(|&&tid| self.acts(tid)) {
+            self.stop(tid, RawReason::Paused);
+        } else if let Some(task) = threads.first().and_then(|tid| self.tasks.get_mut(tid)) {
+            task.interrupt = true;
+        }
+        threads
+    }
+}
