@@ -95,10 +95,12 @@ crate::tests! {
         // Linux asks for the child's id, and whether it is a thread; FreeBSD sets the child's
         // event mask, and has the kernel tell of its end. An empty wait may come between.
         let least = 2 * STOP + 2;
-        assert_eq!(*forks.iter().min().unwrap(), least, "{forks:?}");
         if cfg!(target_os = "linux") {
+            assert_eq!(*forks.iter().min().unwrap(), least, "{forks:?}");
             assert!(forks.iter().all(|&cost| cost <= least + 6), "{forks:?}");
         }
+        // On a busy machine another event's wait may have found the two stops before.
+        assert!(forks.contains(&least), "{forks:?}");
     }
 
     fn an_exec_asks_for_the_former_thread() {
