@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use trapline_core::fake::{Fake, Kernel, Rules};
 use trapline_core::{
-    Builder, Event, EventFlags, ExitStatus, FollowFork, Forked, Half, Pid, Resume, Signal,
-    StopReason, Stopped, Tid, Tracer,
+    Builder, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Forked, Half, Pid, Resume,
+    Signal, StopReason, Stopped, Tid, Tracer,
 };
 
 /// Everything that is off by default, but for what changes how threads stop.
@@ -100,6 +100,15 @@ impl<R: Rules> World<R> {
         let tid = self.kernel.thread(self.main(pid));
         self.run_all();
         tid
+    }
+
+    /// Has a thread make a process, and runs both once that is told.
+    pub(crate) fn forks(&mut self, maker: Tid, kind: ForkKind) -> Pid {
+        let child = self.kernel.fork(maker, kind);
+        let fork = self.forked();
+        assert_eq!(fork.child_pid, child);
+        self.go(fork);
+        child
     }
 
     /// The next event, which is there.

@@ -165,9 +165,8 @@ fn two_dead_parents_are_not_told_apart() {
 #[test]
 fn a_sibling_is_its_makers() {
     let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
-    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-    let fork = world.forked();
-    world.go(fork);
+    let maker = world.main(pid);
+    let child = world.forks(maker, ForkKind::Fork);
     for sibling_first in [false, true] {
         let maker = world.main(child);
         let sibling = world.kernel.fork_sibling(maker);
@@ -190,9 +189,8 @@ fn a_sibling_is_its_makers() {
 fn a_sibling_whose_maker_was_killed() {
     let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
     let pid = world.attach();
-    let maker = world.kernel.fork(world.main(pid), ForkKind::Fork);
-    let fork = world.forked();
-    world.go(fork);
+    let main = world.main(pid);
+    let maker = world.forks(main, ForkKind::Fork);
     let sibling = world.kernel.fork_sibling(world.main(maker));
     world.kernel.kill(maker);
     // Its parent lives, and did not make it: PPid is no proof.
@@ -316,9 +314,8 @@ fn the_number_of_a_child_that_was_shown_early() {
     // It was shown without its maker, who was killed; so nothing is left to be taken for old news.
     let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
     let pid = world.attach();
-    let other = world.kernel.fork(world.main(pid), ForkKind::Fork);
-    let fork = world.forked();
-    world.go(fork);
+    let maker = world.main(pid);
+    let other = world.forks(maker, ForkKind::Fork);
     let main = world.main(pid);
     world.kernel.hold(main);
     let sibling = world.kernel.fork_sibling(main);

@@ -79,9 +79,8 @@ fn a_killed_process_that_waits_in_vfork_is_not_waited_for() {
     let other = world.new_thread(pid);
     world.kernel.signal_thread(other, Signal::USR1);
     world.run_all(); // so that it is known
-    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
-    let fork = world.forked();
-    world.go(fork);
+    let maker = world.main(pid);
+    let child = world.forks(maker, ForkKind::Vfork);
     world.kernel.kill(pid);
     let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE });
     assert!(matches!(refused, Err(Error::NotStopped | Error::Gone)), "{refused:?}");
@@ -163,9 +162,8 @@ fn software_free(world: &World<LinuxRules>, pid: trapline_core::Pid) -> bool {
 fn the_child_of_a_killed_vfork_child_has_its_grandparents_memory() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
     let id = world.put(pid, CODE);
-    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
-    let fork = world.forked();
-    world.go(fork);
+    let maker = world.main(pid);
+    let child = world.forks(maker, ForkKind::Vfork);
     world.kernel.fork(world.main(child), ForkKind::Vfork);
     world.kernel.kill(child);
     world.run_all();
@@ -202,9 +200,8 @@ fn at_a_breakpoint_beside_a_vfork() -> (World<FreeBsdRules>, trapline_core::Pid,
     let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     let id = world.put(pid, CODE);
-    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
-    let fork = world.forked();
-    world.go(fork);
+    let maker = world.main(pid);
+    let child = world.forks(maker, ForkKind::Vfork);
     world.kernel.signal(child, Signal::USR1);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.kernel.jump(other, CODE);

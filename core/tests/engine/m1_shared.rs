@@ -20,14 +20,6 @@ impl<R: Rules> World<R> {
         self.kernel.signal_thread(tid, Signal::USR1);
         self.stop_for(StopReason::Signal(Signal::USR1))
     }
-
-    /// Has a thread call `vfork`, and runs both.
-    fn vforks(&mut self, tid: Tid) -> Pid {
-        let child = self.kernel.fork(tid, ForkKind::Vfork);
-        let fork = self.forked();
-        self.go(fork);
-        child
-    }
 }
 
 /// Both halves of a fork, stopped.
@@ -66,8 +58,8 @@ both! {
     fn two_children_of_one_process_share_its_memory<R>() {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let (main, other) = (world.main(pid), world.new_thread(pid));
-        let first = world.vforks(main);
-        let second = world.vforks(other);
+        let first = world.forks(main, ForkKind::Vfork);
+        let second = world.forks(other, ForkKind::Vfork);
         let first_main = world.main(first);
         let stop = world.stopped(first_main);
         world.put(first, CODE);
@@ -106,9 +98,8 @@ both! {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
         let other = world.new_thread(pid);
         world.tracer().set_follow_fork(FollowFork::Parent);
-        let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
-        let fork = world.forked();
-        world.go(fork);
+        let maker = world.main(pid);
+        let child = world.forks(maker, ForkKind::Vfork);
         let stop = world.stopped(other);
         world.put(pid, CODE);
         assert_eq!(world.code(pid), 0x90, "the child would run into it");
@@ -124,7 +115,7 @@ fn what_a_dead_maker_has_left_is_taken_out() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
     let main = world.main(pid);
     world.put(pid, CODE);
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     world.kernel.kill(pid);
     world.run_all();
     assert_eq!(world.code(child), 0x90);
@@ -147,7 +138,7 @@ fn what_an_exec_of_another_thread_has_left_is_taken_out() {
 fn the_end_of_a_vfork_is_not_that_of_a_later_one() {
     let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
     let (main, other) = (world.main(pid), world.new_thread(pid));
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     // The end of the child is heard of before its maker's word, and its number is free.
     world.kernel.hold(main);
     world.kernel.exit(world.main(child), 0);
@@ -174,7 +165,7 @@ fn a_hit_is_told_once_though_its_breakpoint_was_out_for_a_while() {
     world.kernel.jump(other, CODE);
     let hit = world.hits(id, CODE);
     world.tracer().set_follow_fork(FollowFork::Parent);
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     assert_eq!(world.code(pid), 0x90);
     // Resumed, and stopped again before it has executed anything.
     world.kernel.signal_thread(other, Signal::USR1);
@@ -194,7 +185,7 @@ fn a_child_keeps_its_own_though_its_maker_is_killed() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     let main = world.main(pid);
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     let first = world.main(child);
     let stop = world.stopped(first);
     let id = world.put(child, CODE);
@@ -332,7 +323,7 @@ fn none_is_put_back_while_a_thread_is_led_past_it() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
     let (main, other) = (world.main(pid), world.new_thread(pid));
     let id = world.put(pid, CODE);
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     // Interrupted, but it has come to the breakpoint before.
     world.kernel.jump(other, CODE);
     world.tracer().interrupt(pid).unwrap();
@@ -378,7 +369,7 @@ fn what_was_let_go_may_have_left_others_that_share_the_memory() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     let main = world.main(pid);
-    let child = world.vforks(main);
+    let child = world.forks(main, ForkKind::Vfork);
     let stop = world.stopped(other);
     world.put(child, CODE);
     world.tracer().detach(stop).unwrap(); // its first thread waits
