@@ -154,29 +154,29 @@ impl<B: Backend> Tracer<B> {
     fn with_stopped<T>(
         &mut self,
         process: u32,
-        request: impl FnOnce(&mut Self, Thread) -> Result<T>,
+        mut request: impl FnMut(&mut Self, Thread) -> Result<T>,
     ) -> Result<T> {
         if let Some(thread) = self.stopped_thread(process)? {
-            return request(self, thread);
+            match request(self, thread) {
+                Err(Error::Gone) => {} // killed, perhaps with its process, or by an exec of another
+                result => return result,
+            }
         }
         let pid = self.table.process(process).pid;
-        let mut request = Some(request);
         let mut tries = 0;
         loop {
             let result = self.at_rest(process, |tracer| {
                 if tracer.traced(pid)? != process {
                     return Err(Error::Gone);
                 }
-                match (tracer.stopped_in_family(process)?, request.take()) {
-                    (Some(thread), Some(request)) => request(tracer, thread),
-                    (_, kept) => {
-                        request = kept;
-                        Err(Error::NotStopped)
-                    }
+                let thread = tracer.stopped_in_family(process)?.ok_or(Error::NotStopped)?;
+                match request(tracer, thread) {
+                    Err(Error::Gone) if tracer.lives(process, pid) => Err(Error::NotStopped),
+                    result => result,
                 }
             });
             tries += 1;
-            let held = request.is_some() && matches!(result, Err(Error::NotStopped));
+            let held = matches!(result, Err(Error::NotStopped));
             if !held || tries == HELD_TRIES || self.traced(pid).ok() != Some(process) {
                 return result;
             }

@@ -49,7 +49,8 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    fn lives(&self, process: u32, pid: Pid) -> bool {
+    /// Whether a process is still there, and is the one that had this index.
+    pub(super) fn lives(&self, process: u32, pid: Pid) -> bool {
         self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
     }
 

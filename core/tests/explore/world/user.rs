@@ -107,8 +107,8 @@ impl<R: Rules> World<'_, R> {
             }
             Ok(id) => breaks.inserted(pid, addr, id),
             Err(_) if !self.is_there(pid) => Ok(()),
-            // An exec has killed the thread that was stopped.
-            Err(Error::Gone) if self.any_doomed(pid) => Ok(()),
+            // An exec has killed the thread that was stopped, and holds the others.
+            Err(Error::NotStopped) if self.any_doomed(pid) => Ok(()),
             Err(Error::Unsupported { .. }) if breaks.is_lent_for_good(pid) => Ok(()),
             Err(error) => Err(format!("M1: insert into {pid}: {error}")),
         }
