@@ -9,7 +9,8 @@ impl<B: Backend> Tracer<B> {
     /// asked twice is one, which has to be removed twice.
     ///
     /// Threads that run are stopped for it, for a moment. A thread that stands at the place already
-    /// arrives there when it is resumed.
+    /// arrives there when it is resumed. If the process execs in that moment, with the event still to
+    /// come, it is the new program that has the breakpoint.
     ///
     /// # Errors
     ///

@@ -385,3 +385,25 @@ fn a_signal_without_a_handler_hides_no_later_arrival() {
     let hit = world.hits(id, CALL);
     world.go(hit);
 }
+
+/// The thread that is stopped is killed by the exec of another one: the process has not gone, and it
+/// is the new program that gets the breakpoint.
+#[test]
+fn an_insert_meets_an_exec() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    world.kernel.map_programs(CODE, &[0x90; 16]);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.exec(other, "new");
+    let id = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE }).unwrap();
+    drop(stop);
+    let stop = world.stop();
+    assert!(matches!(stop.reason(), StopReason::Execed { .. }), "{stop:?}");
+    world.go(stop);
+    world.kernel.jump(main, CODE);
+    let stop = world.stop();
+    assert_eq!(software(&stop), Some(id));
+    world.go(stop);
+    world.run_all();
+}
