@@ -193,10 +193,12 @@ crate::tests! {
         let mut text = String::new();
         output.read_to_string(&mut text).unwrap();
         println!("{text}");
-        let after_long = text.lines().find_map(|line| line.strip_prefix("3000 "));
-        let micros: u64 = after_long.expect(&text).parse().unwrap();
+        let after = |silence| text.lines().filter_map(move |line| line.strip_prefix(silence));
+        let micros = |line: &str| line.parse::<u64>().unwrap();
+        let long = after("3000 ").map(micros).max().expect(&text);
+        let short = after("1 ").map(micros).max().expect(&text);
         // A tracer that looks less and less often would be later by hundreds of milliseconds.
-        assert!(micros < 300_000, "{text}");
+        assert!(long < 300_000.max(10 * short), "{text}");
     }
 
     fn w3_an_idle_tracer_uses_no_cpu() {
@@ -209,13 +211,15 @@ crate::tests! {
             tracer.resume(stop, Resume::Continue).unwrap();
         }
         assert!(tracer.wait_timeout(Duration::from_millis(100)).unwrap().is_none());
-        let before = cpu_time();
+        let (before, asked) = (cpu_time(), tracer.requests());
         assert!(tracer.wait_timeout(Duration::from_secs(seconds)).unwrap().is_none());
-        let used = cpu_time() - before;
-        println!("{used:?} in {seconds} s");
-        // FreeBSD's sleep ends ten times a second; in an emulator each of those takes its time.
-        let most = if cfg!(target_os = "freebsd") { 50 } else { 1 };
-        assert!(used < most * Duration::from_millis(seconds), "{used:?}");
+        let (used, asked) = (cpu_time() - before, tracer.requests() - asked);
+        println!("{used:?} and {asked} requests in {seconds} s");
+        // FreeBSD's sleep ends ten times a second, with a look each time.
+        let most = if cfg!(target_os = "freebsd") { 100 * seconds } else { 10 };
+        assert!(asked <= most, "{asked} requests");
+        // An emulator may take its time for each; who is never idle uses all of it.
+        assert!(used < Duration::from_secs(seconds) / 2, "{used:?}");
         for pid in pids {
             tracer.kill(pid).unwrap();
         }
