@@ -43,7 +43,8 @@ both! {
         // Linux would take the way out of the call for the step, so that is gone first.
         let log = world.kernel.log().split_off(before);
         let ran: Vec<&String> = log.iter().filter(|line| line.starts_with("resume")).collect();
-        assert_eq!(ran.len(), if R::RULES.scope == trapline_core::backend::StopScope::Thread { 2 } else { 1 }, "{log:#?}");
+        let by_thread = R::RULES.scope == trapline_core::backend::StopScope::Thread;
+        assert_eq!(ran.len(), if by_thread { 2 } else { 1 }, "{log:#?}");
         world.go(stop);
         world.idle();
     }

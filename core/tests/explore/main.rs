@@ -8,8 +8,9 @@
 //!
 //! To go deeper: `MORE=1 cargo test --release -p trapline-core --test explore` makes programs do
 //! one step more in the small scenarios, and `CASES=100000` takes so many random ways through each
-//! of the large ones; `ONLY=name` takes those that begin so. A failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [BSD=1]
-//! cargo test -p trapline-core --test explore one_way -- --nocapture` tells it again.
+//! of the large ones, other ones with `SEED=2`; `ONLY=name` takes the scenarios that begin so. A
+//! failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [BSD=1] cargo test
+//! -p trapline-core --test explore one_way -- --nocapture` tells it again.
 
 mod breaks;
 mod ledger;
