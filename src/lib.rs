@@ -46,11 +46,11 @@ pub mod os;
 pub use trapline_arch_x86_64 as x86_64;
 pub use trapline_core::backend;
 pub use trapline_core::{
-    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CpuSet, Ending, Error, Event,
-    EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind, Forked, Half, Halted,
-    HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing, Pid, Placement,
-    ProcessInfo, Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint, Spawned,
-    StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode, CpuSet,
+    EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind,
+    Forked, Half, Halted, HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing,
+    Pid, Placement, ProcessInfo, Readiness, Relocation, Result, Resume, Signal, SignalInfo,
+    SlotCode, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

@@ -1,8 +1,9 @@
 //! The general registers.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use trapline_core::{Arch, Passing};
+use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 use crate::debug::{SLOTS, USER_END};
 use crate::{ExtendedState, FpRegisters, RFlags, instruction};
@@ -15,6 +16,7 @@ impl Arch for X86_64 {
     type Registers = Registers;
     type FpRegisters = FpRegisters;
     type ExtendedState = ExtendedState;
+    type Emulated = Infallible;
 
     /// `int3`. After it has trapped, the program counter is one past it.
     const BREAKPOINT: &'static [u8] = &[0xcc];
@@ -67,7 +69,7 @@ impl Arch for X86_64 {
         registers.flags().contains(RFlags::TF)
     }
 
-    fn passing(code: &[u8]) -> Passing {
+    fn passing(code: &[u8], _: CodeMode) -> Passing {
         instruction::passing(code)
     }
 
@@ -76,6 +78,29 @@ impl Arch for X86_64 {
         let [_, bit, ..] = RFlags::TF.bits().to_le_bytes();
         (registers.rsp.wrapping_add(1), bit)
     }
+
+    const SLOT_LENGTH: usize = 64;
+    const SLOT_REACH: u64 = 0x7fff_0000;
+
+    fn relocate(_: &[u8], _: u64, _: CodeMode) -> Relocation<Infallible> {
+        Relocation::Refused
+    }
+
+    fn place(_: &[u8], _: u64, _: u64, _: CodeMode) -> Option<SlotCode> {
+        None
+    }
+
+    fn emulate(never: &Infallible, _: &mut Registers, _: &mut dyn EmulatedMemory) -> bool {
+        match *never {}
+    }
+
+    fn uses_return_stack(never: &Infallible) -> bool {
+        match *never {}
+    }
+
+    fn leave_slot(_: &SlotCode, _: u64, _: u64, _: &mut Registers) {}
+
+    fn enter_slot(_: u64, _: &mut Registers) {}
 }
 
 macro_rules! registers {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::{CodeMode, EmulatedMemory, Relocation, SlotCode};
+
 /// A CPU architecture: plain data and pure functions; no operating system in it.
 pub trait Arch {
     /// The general registers, the same type on every system.
@@ -10,6 +12,8 @@ pub trait Arch {
     type FpRegisters: Clone + Eq + Debug;
     /// The extended state, in the form that the CPU saves it.
     type ExtendedState: Clone + Eq + Debug;
+    /// An instruction that can be carried out without the CPU: see [`Relocation::Emulate`].
+    type Emulated: Clone + Debug;
 
     /// The instruction that traps, as it stands in memory.
     const BREAKPOINT: &'static [u8];
@@ -50,11 +54,59 @@ pub trait Arch {
 
     /// What it takes to lead a thread past the instruction that these bytes begin with; they may
     /// be fewer than it has.
-    fn passing(instruction: &[u8]) -> Passing;
+    fn passing(instruction: &[u8], mode: CodeMode) -> Passing;
 
     /// Where the flags that a thread has just pushed have the one by which it was stepped: the
     /// address of a byte, and the bit in it.
     fn pushed_step(registers: &Self::Registers) -> (u64, u8);
+
+    /// How many bytes of memory a slot takes, at a multiple of that number.
+    const SLOT_LENGTH: usize;
+
+    /// How far a slot may be from the place that it is for: where memory for slots is worth having.
+    /// What an instruction refers to can be out of reach all the same; [`place`](Self::place) says.
+    const SLOT_REACH: u64;
+
+    /// How the instruction that `code` begins with can be executed away from `from`, its address.
+    ///
+    /// `code` may have more bytes than the instruction; if it has fewer, or is no instruction, it
+    /// is refused. The answer depends on nothing else, so it can be kept.
+    fn relocate(code: &[u8], from: u64, mode: CodeMode) -> Relocation<Self::Emulated>;
+
+    /// The code for a slot at `to`, for an instruction at `from` that is to be copied
+    /// ([`Relocation::Copy`]).
+    ///
+    /// `None` if what the instruction refers to is out of reach from there.
+    fn place(code: &[u8], from: u64, to: u64, mode: CodeMode) -> Option<SlotCode>;
+
+    /// Carries an instruction out: the registers become what they would be behind it, the program
+    /// counter too.
+    ///
+    /// False if it has to be executed in place, because memory could not be accessed, because it
+    /// faults, or because the program has itself trapped behind it; then nothing has changed.
+    #[must_use = "false says that nothing was done"]
+    fn emulate(
+        instruction: &Self::Emulated,
+        registers: &mut Self::Registers,
+        memory: &mut dyn EmulatedMemory,
+    ) -> bool;
+
+    /// Whether it pushes or pops a return address, of which the CPU keeps a second copy where it
+    /// has a shadow stack: then it must not be emulated.
+    fn uses_return_stack(instruction: &Self::Emulated) -> bool;
+
+    /// The registers of a thread that runs in the slot at `to`, as they would be if it had executed
+    /// the original at `from` in place. Registers with another program counter are left alone.
+    ///
+    /// What the kernel remembers about a system call stays, so that one that was interrupted in the
+    /// slot is made again at the original place.
+    fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut Self::Registers);
+
+    /// Sends a thread that has arrived at a breakpoint into the slot at `to`, which is for that
+    /// place.
+    ///
+    /// Nothing but the program counter changes.
+    fn enter_slot(to: u64, registers: &mut Self::Registers);
 }
 
 /// What it takes to lead a thread past an instruction.

@@ -16,6 +16,7 @@ mod event;
 pub mod fake;
 mod flags;
 mod id;
+mod relocation;
 mod signal;
 mod stopped;
 mod tracer;
@@ -31,6 +32,7 @@ pub use error::{Error, Result};
 pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
 pub use flags::EventFlags;
 pub use id::{Pid, Tid};
+pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::Signal;
 pub use stopped::Stopped;
 pub use tracer::{

@@ -1,6 +1,8 @@
 //! A CPU with three registers.
 
-use crate::{Arch, Passing};
+use std::convert::Infallible;
+
+use crate::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 /// Traps.
 pub(super) const BREAKPOINT: u8 = 0xcc;
@@ -36,6 +38,7 @@ impl Arch for FakeArch {
     type Registers = FakeRegisters;
     type FpRegisters = Vec<u8>;
     type ExtendedState = Vec<u8>;
+    type Emulated = Infallible;
 
     const BREAKPOINT: &'static [u8] = &[BREAKPOINT];
     const BREAKPOINT_ADVANCE: u64 = 1;
@@ -69,7 +72,7 @@ impl Arch for FakeArch {
         registers.steps
     }
 
-    fn passing(code: &[u8]) -> Passing {
+    fn passing(code: &[u8], _: CodeMode) -> Passing {
         match code.first() {
             Some(&REPEAT) => Passing::Repeats,
             Some(&CALL) => Passing::SystemCall,
@@ -80,4 +83,27 @@ impl Arch for FakeArch {
     fn pushed_step(registers: &FakeRegisters) -> (u64, u8) {
         (registers.sp, 1) // no instruction of the model pushes flags
     }
+
+    const SLOT_LENGTH: usize = 16;
+    const SLOT_REACH: u64 = 1 << 31;
+
+    fn relocate(_: &[u8], _: u64, _: CodeMode) -> Relocation<Infallible> {
+        Relocation::Refused
+    }
+
+    fn place(_: &[u8], _: u64, _: u64, _: CodeMode) -> Option<SlotCode> {
+        None
+    }
+
+    fn emulate(never: &Infallible, _: &mut FakeRegisters, _: &mut dyn EmulatedMemory) -> bool {
+        match *never {}
+    }
+
+    fn uses_return_stack(never: &Infallible) -> bool {
+        match *never {}
+    }
+
+    fn leave_slot(_: &SlotCode, _: u64, _: u64, _: &mut FakeRegisters) {}
+
+    fn enter_slot(_: u64, _: &mut FakeRegisters) {}
 }

@@ -20,7 +20,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::backend::{Run, Thread};
-use crate::{Arch, Backend, Breakpoint, BreakpointId, Error, Pid, Result, SoftwareBreakpoint, Tid};
+use crate::{
+    Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint, Tid,
+};
 
 use super::Tracer;
 use image::{Image, Shared};
@@ -145,7 +147,7 @@ impl<B: Backend> Tracer<B> {
         code.truncate(read);
         image.borrow().hide(addr, &mut code);
         let Some(original) = code.get(..bytes) else { return Err(Error::BadAddress { addr }) };
-        let passing = <B::Arch as Arch>::passing(&code);
+        let passing = <B::Arch as Arch>::passing(&code, CodeMode::Bits64);
         image.borrow_mut().locate(addr, original, passing);
         Ok(())
     }
