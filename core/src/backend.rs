@@ -20,7 +20,7 @@ pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     TrapOrigin, Waited,
 };
-pub use request::{Activity, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
+pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
 
 /// The requests of one kernel.
 ///
@@ -230,6 +230,38 @@ pub trait Backend: Sized {
             _ => Ok(()),
         }
     }
+
+    /// Writes memory as the program itself could: not past its protection.
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;
+
+    /// How much memory is [mapped for code](Backend::map_code) at a time.
+    const CODE_AREA: u64;
+
+    /// Has a stopped thread map memory that can be executed, `len` bytes of it, as near to an address
+    /// as there is room. Nothing else about the thread changes, whatever stop it is at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where that cannot be or might harm the
+    /// program, as when it has forbidden itself the system call.
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64>;
+
+    /// Has a stopped thread give memory back that it was made to [map](Backend::map_code).
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()>;
+
+    /// Whether the CPU keeps a second copy of a thread's return addresses.
+    fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool>;
+
+    /// What a signal does to the process of a thread when it is delivered.
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition>;
+
+    /// Whether the system call at whose exit a thread has stopped with these registers is the one
+    /// that ends the handler of a signal.
+    fn ends_handler(
+        &mut self,
+        thread: Thread,
+        registers: &<Self::Arch as Arch>::Registers,
+    ) -> Result<bool>;
 
     /// Whether two processes have the same memory, not copies of it: after a `vfork`, or a `clone`
     /// that says so. `None` if the kernel does not tell. Neither need be stopped.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
-    Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach, RawSpawn,
+    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -336,6 +336,34 @@ impl<R: Rules> Backend for Fake<R> {
             let one = space(one.pid).ok_or(Error::Gone)?;
             Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
         })
+    }
+
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.write_memory(thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 256;
+
+    fn map_code(&mut self, thread: Thread, _: u64, len: u64) -> Result<u64> {
+        self.call("map_code", thread.tid.as_raw(), |model| model.map_code(thread, len))
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.call("unmap_code", thread.tid.as_raw(), |model| model.unmap_code(thread, addr, len))
+    }
+
+    fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        let id = thread.tid.as_raw();
+        self.call("disposition", id, |model| model.disposition(thread.pid, signal))
+    }
+
+    fn ends_handler(&mut self, thread: Thread, _: &FakeRegisters) -> Result<bool> {
+        let id = thread.tid.as_raw();
+        self.call("ends_handler", id, |model| Ok(model.inspected(thread)?.returned))
     }
 
     fn restarted(registers: &FakeRegisters) -> Option<FakeRegisters> {

@@ -54,8 +54,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`] if the thread was killed.
     pub fn registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
-        let thread = self.asked(stop)?;
-        self.backend.registers(thread)
+        self.asked(stop)?;
+        self.shown_registers(stop.place.index)
     }
 
     /// Sets the general registers.
@@ -69,10 +69,8 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
-        let thread = self.asked(stop)?;
-        self.backend.set_registers(thread, registers)?;
-        self.moved(stop.place.index, <B::Arch as Arch>::pc(registers));
-        Ok(())
+        self.asked(stop)?;
+        self.set_shown_registers(stop.place.index, registers)
     }
 
     /// The floating-point registers.

@@ -11,7 +11,7 @@ use super::eager::Eager;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
-use super::{FollowExec, FollowFork, Placement, Tracer};
+use super::{FollowExec, FollowFork, Placement, StepOver, Tracer};
 
 /// Makes a [`Tracer`].
 #[must_use]
@@ -22,6 +22,7 @@ pub struct Builder<B> {
     follow_exec: FollowExec,
     half_patience: Duration,
     inherit: InheritDebug,
+    step_over: StepOver,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -34,6 +35,7 @@ impl<B: Backend> Default for Builder<B> {
             follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
             inherit: InheritDebug::default(),
+            step_over: StepOver::default(),
             backend: PhantomData,
         }
     }
@@ -78,6 +80,12 @@ impl<B: Backend> Builder<B> {
     /// default children and new images start clear.
     pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
         self.inherit = inherit;
+        self
+    }
+
+    /// How threads get past breakpoints in memory; default [`StepOver::OutOfLine`].
+    pub fn step_over(mut self, how: StepOver) -> Self {
+        self.step_over = how;
         self
     }
 
@@ -130,7 +138,7 @@ impl<B: Backend> Builder<B> {
             last_breakpoint: 0,
             inherit: self.inherit,
             watches: false,
-            software: Software::default(),
+            software: Software::new(self.step_over),
         }
     }
 }

@@ -346,6 +346,9 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.iter();
         let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
         self.put_back(thread);
+        for other in self.table.process(process).threads.clone() {
+            self.write_back(other)?;
+        }
         self.disarm_whole(process)?;
         let signal = self.with_owed(index, signal);
         if unless_gone(self.backend.detach(thread, signal))?.is_some() {
@@ -360,6 +363,7 @@ impl<B: Backend> Tracer<B> {
         let (thread, process) = (slot.thread, slot.process);
         let signal = signal.or(self.kept_signal(index));
         self.put_back(thread);
+        self.write_back(index)?;
         let signal = self.with_owed(index, signal);
         if self.disarm(index)? {
             // A trap of ours would kill it: it comes to that first, before it runs anything.

@@ -4,6 +4,7 @@ use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::software::Onward;
 use super::table::{Interrupt, State};
 use super::{Ready, Tracer};
 
@@ -151,7 +152,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn stops_at_syscalls(&self, index: u32) -> bool {
-        self.table.slot(index).to_exit || self.reports_syscalls(index)
+        self.table.slot(index).to_exit || self.reports_syscalls(index) || self.runs_handler(index)
     }
 
     /// Makes the kernel run a stopped thread; with process scope, its process.
@@ -170,9 +171,10 @@ impl<B: Backend> Tracer<B> {
             self.ran(index, State::Listening);
             return Ok(());
         }
-        if self.holds_back(index, run, signal)? {
+        if self.go_on_from(index, run, signal)? != Onward::Runs {
             return Ok(());
         }
+        let run = self.or_to_handlers_end(index, run);
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
@@ -205,7 +207,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let signal = self.take_signal(index, signal)?;
-        if self.holds_process_back(index, run, signal)? {
+        if self.process_goes_on_from(index, run, signal)? != Onward::Runs {
             self.list = threads;
             return Ok(());
         }
@@ -233,6 +235,9 @@ impl<B: Backend> Tracer<B> {
             if steps && run != Run::Step {
                 (target, run) = (i, Run::Step);
             }
+        }
+        for &i in &threads {
+            run = self.or_to_handlers_end(i, run);
         }
         self.apply_setup(target)?;
         let thread = self.table.slot(target).thread;
@@ -269,6 +274,12 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// The system calls of a thread that runs a handler have to be seen, as it may have come to that
+    /// with this very resumption.
+    fn or_to_handlers_end(&self, index: u32, run: Run) -> Run {
+        if run == Run::Continue && self.runs_handler(index) { Run::Syscall } else { run }
+    }
+
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
         let wanted = self.told_setup(self.table.slot(index).process);
@@ -291,6 +302,7 @@ impl<B: Backend> Tracer<B> {
     fn ran(&mut self, index: u32, state: State) {
         self.table.revoke(index);
         self.table.slot_mut(index).state = state;
+        self.note_memory(index);
         if B::STOP_SCOPE == StopScope::Thread {
             self.table.slot_mut(index).stays = false;
             return;
@@ -300,6 +312,7 @@ impl<B: Backend> Tracer<B> {
             let other = self.table.process(process).threads[i];
             if other != index && matches!(self.table.slot(other).state, State::Resting) {
                 self.table.slot_mut(other).state = state;
+                self.note_memory(other);
             }
         }
     }

@@ -235,6 +235,7 @@ impl<B: Backend> Tracer<B> {
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
+        self.look_for_return(index, reason)?;
         if reason == RawReason::VforkDone {
             self.vfork_is_over(index)?;
         }

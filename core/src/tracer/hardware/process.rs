@@ -2,7 +2,8 @@
 
 use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::{
-    Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, Inherit, Pid, Result,
+    Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Inherit, Pid,
+    Result,
 };
 
 use super::super::Tracer;
@@ -34,6 +35,11 @@ pub(super) struct Inserted {
 impl ProcessDebug {
     pub(super) fn find(&mut self, breakpoint: HardwareBreakpoint) -> Option<&mut Inserted> {
         self.breakpoints.iter_mut().find(|known| known.breakpoint == breakpoint)
+    }
+
+    /// Whether any of them is about data.
+    pub(in super::super) fn watches_data(&self) -> bool {
+        self.breakpoints.iter().any(|known| known.breakpoint.kind != HardwareKind::Execute)
     }
 
     /// All breakpoints, with one more.

@@ -16,6 +16,7 @@ use crate::{Arch, Backend, Passing, Pid, Result, TrapCauses};
 use super::super::Tracer;
 use super::super::table::{Slot, State};
 use super::image::Shared;
+use super::places::InMemory;
 
 impl<B: Backend> Tracer<B> {
     /// Leads those past their breakpoints that are to run, and runs them.
@@ -102,7 +103,7 @@ impl<B: Backend> Tracer<B> {
         }
         for index in threads {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !slot.dead && self.stands(index, None)? {
+            if slot.state == State::Resting && !slot.dead && self.stands(index)? {
                 return Ok(Some(index));
             }
         }
@@ -115,12 +116,15 @@ impl<B: Backend> Tracer<B> {
         let (thread, process, at) = (slot.thread, slot.process, slot.soft.at);
         let image = self.table.process(process).image.clone();
         let (Some(addr), Some(image)) = (at, image) else { return Ok(()) };
-        let Some(location) = image.borrow().get(addr).filter(|l| l.inserted).cloned() else {
+        let Some(location) =
+            image.borrow().get(addr).filter(|l| l.memory == InMemory::Yes).cloned()
+        else {
             self.table.slot_mut(index).soft.at = None;
             return Ok(());
         };
-        self.returns_no_more(thread)?;
-        let written = self.backend.write_text(thread, addr, &location.original);
+        let own = location.code.bytes().get(..Self::INT.len()).unwrap_or_default();
+        self.write_back(index)?;
+        let written = self.backend.write_text(thread, addr, own);
         if unless_gone(written)?.is_none() {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());

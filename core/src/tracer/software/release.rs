@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::backend::{Patience, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
-use crate::{Backend, Pid, Result};
+use crate::{Arch, Backend, Pid, Result};
 
 use super::super::Tracer;
 use super::super::table::State;
@@ -59,10 +59,13 @@ impl<B: Backend> Tracer<B> {
         self.leave_shared(process, pid, image);
         self.settle_family(image, process)?;
         if B::STOP_SCOPE == StopScope::Process {
-            self.backend.clean_children(pid, image.borrow().code());
+            self.backend.clean_children(pid, image.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
+            if self.table.slot(index).is_stopped() {
+                self.write_back(index)?;
+            }
             if B::STOP_SCOPE == StopScope::Thread {
                 self.take_out_trap(process, index)?;
             }
@@ -70,7 +73,10 @@ impl<B: Backend> Tracer<B> {
                 return Ok(());
             }
         }
-        Ok(())
+        match self.stopped_thread(process)? {
+            Some(thread) if !image.borrow().is_lent() => self.unmap_slots(image, process, thread),
+            _ => Ok(()),
+        }
     }
 
     /// A process that leaves and lives on has no part in its memory's breakpoints. If others that
@@ -106,6 +112,22 @@ impl<B: Backend> Tracer<B> {
             unless_gone(self.backend.resume(thread, Run::Continue, None))?;
             self.await_stop(index, thread)?;
         }
+        Ok(())
+    }
+
+    /// Takes a thread that is not in the table out of the slot that it may be in, and gives the
+    /// memory for slots back.
+    fn leave_slots_of(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        if !image.borrow().has_slots() {
+            return Ok(());
+        }
+        let mut registers = self.backend.registers(thread)?;
+        let pc = <B::Arch as Arch>::pc(&registers);
+        if let Some((code, from, to)) = image.borrow().slot_at(pc) {
+            <B::Arch as Arch>::leave_slot(code, from, to, &mut registers);
+            self.backend.set_registers(thread, &registers)?;
+        }
+        self.give_back_areas(image, thread);
         Ok(())
     }
 
@@ -159,6 +181,7 @@ impl<B: Backend> Tracer<B> {
             let copy = Rc::new(std::cell::RefCell::new(copy));
             copy.borrow_mut().give_up();
             unless_gone(self.settle_copy(&copy, thread))?;
+            unless_gone(self.leave_slots_of(&copy, thread))?;
         }
         Ok(())
     }
