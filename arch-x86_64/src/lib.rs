@@ -10,6 +10,7 @@ pub mod debug;
 mod flags;
 mod fp;
 mod instruction;
+mod portable;
 mod registers;
 mod relocate;
 mod xsave;
