@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use trapline_arch_x86_64::debug::{Probe, SLOTS};
+use crate::cpu::debug::{Probe, SLOTS};
 
 use crate::{
     BreakpointId, Error, Event, HardwareBreakpoint, HardwareKind, Pid, Placement, Result, Resume,
@@ -201,7 +201,7 @@ impl SelfTest {
                         report.write.seen += hit(probed.write);
                         tracer.resume(stop, Resume::Continue)?;
                     }
-                    // The `int3` at its end.
+                    // The breakpoint instruction at its end.
                     (StopReason::Signal(Signal::TRAP), _) => {
                         probes.remove(&stop.pid());
                         end(&mut tracer, stop)?;
@@ -255,7 +255,7 @@ fn start(tracer: &mut Tracer) -> Result<Stopped> {
 
 /// How many registers can be armed at once.
 fn free_slots(tracer: &mut Tracer, stop: &Stopped) -> Result<usize> {
-    let addr = tracer.registers(stop)?.rsp & !0xfff;
+    let addr = tracer.registers(stop)?.sp() & !0xfff;
     let mut ids = Vec::new();
     let mut most = SLOTS;
     while ids.len() < most {

@@ -40,10 +40,11 @@
 
 #![forbid(unsafe_code)]
 
+mod cpu;
 pub mod debug_registers;
 pub mod os;
 
-pub use trapline_arch_x86_64 as x86_64;
+pub use cpu::*;
 pub use trapline_core::backend;
 pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode, CpuSet,

@@ -10,10 +10,13 @@ pub mod debug;
 mod flags;
 mod fp;
 mod instruction;
+mod portable;
 mod registers;
+mod relocate;
 mod xsave;
 
 pub use flags::RFlags;
 pub use fp::{FXSAVE_LEN, FpRegisters};
 pub use registers::{Registers, X86_64};
+pub use relocate::Emulated;
 pub use xsave::{ExtendedState, StateComponents, XsaveError};

@@ -1,12 +1,11 @@
 //! The general registers.
 
-use std::convert::Infallible;
 use std::fmt;
 
 use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 use crate::debug::{SLOTS, USER_END};
-use crate::{ExtendedState, FpRegisters, RFlags, instruction};
+use crate::{Emulated, ExtendedState, FpRegisters, RFlags, instruction, relocate};
 
 /// The x86-64 CPU, as [`Arch`] has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +15,7 @@ impl Arch for X86_64 {
     type Registers = Registers;
     type FpRegisters = FpRegisters;
     type ExtendedState = ExtendedState;
-    type Emulated = Infallible;
+    type Emulated = Emulated;
 
     /// `int3`. After it has trapped, the program counter is one past it.
     const BREAKPOINT: &'static [u8] = &[0xcc];
@@ -69,8 +68,8 @@ impl Arch for X86_64 {
         registers.flags().contains(RFlags::TF)
     }
 
-    fn passing(code: &[u8], _: CodeMode) -> Passing {
-        instruction::passing(code)
+    fn passing(code: &[u8], mode: CodeMode) -> Passing {
+        instruction::passing(code, mode)
     }
 
     /// TF is bit 8.
@@ -79,28 +78,37 @@ impl Arch for X86_64 {
         (registers.rsp.wrapping_add(1), bit)
     }
 
-    const SLOT_LENGTH: usize = 64;
-    const SLOT_REACH: u64 = 0x7fff_0000;
+    const SLOT_LENGTH: usize = relocate::LENGTH;
 
-    fn relocate(_: &[u8], _: u64, _: CodeMode) -> Relocation<Infallible> {
-        Relocation::Refused
+    const SLOT_REACH: u64 = relocate::REACH;
+
+    fn relocate(code: &[u8], from: u64, mode: CodeMode) -> Relocation<Emulated> {
+        relocate::relocate(code, from, mode)
     }
 
-    fn place(_: &[u8], _: u64, _: u64, _: CodeMode) -> Option<SlotCode> {
-        None
+    fn place(code: &[u8], from: u64, to: u64, mode: CodeMode) -> Option<SlotCode> {
+        relocate::place(code, from, to, mode)
     }
 
-    fn emulate(never: &Infallible, _: &mut Registers, _: &mut dyn EmulatedMemory) -> bool {
-        match *never {}
+    fn emulate(
+        instruction: &Emulated,
+        registers: &mut Registers,
+        memory: &mut dyn EmulatedMemory,
+    ) -> bool {
+        instruction.carry_out(registers, memory)
     }
 
-    fn uses_return_stack(never: &Infallible) -> bool {
-        match *never {}
+    fn uses_return_stack(instruction: &Emulated) -> bool {
+        instruction.uses_return_stack()
     }
 
-    fn leave_slot(_: &SlotCode, _: u64, _: u64, _: &mut Registers) {}
+    fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut Registers) {
+        relocate::leave(slot, from, to, registers);
+    }
 
-    fn enter_slot(_: u64, _: &mut Registers) {}
+    fn enter_slot(to: u64, registers: &mut Registers) {
+        relocate::enter(to, registers);
+    }
 }
 
 macro_rules! registers {
@@ -248,6 +256,13 @@ impl Registers {
     /// tracer's own question about the system call is right on both.
     pub fn syscall_number(&self) -> Option<u64> {
         (self.orig_rax != Self::NO_SYSCALL).then_some(self.orig_rax)
+    }
+
+    /// Whether Linux will make the system call again that the thread is in: when the thread goes
+    /// on, the kernel takes 2 off the program counter (`include/linux/errno.h`).
+    pub(crate) fn will_restart(&self) -> bool {
+        let result = self.rax as i64;
+        self.orig_rax != Self::NO_SYSCALL && matches!(result, -514..=-512 | -516)
     }
 
     /// The six arguments of a 64-bit system call: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`.

@@ -25,6 +25,20 @@ pub trait Arch {
     /// How many bytes the longest instruction has.
     const LONGEST_INSTRUCTION: usize;
 
+    /// Instructions begin at multiples of it.
+    const INSTRUCTION_ALIGNMENT: u64 = 1;
+
+    /// How many bytes of code before and behind a place
+    /// [`interrupts_sequence`](Self::interrupts_sequence) looks at.
+    const SEQUENCE_LENGTH: usize = 0;
+
+    /// Whether a trap between `before`, the code up to a place, and `at`, the code from there on,
+    /// would have a program that runs into it try the same again for ever: some CPUs have a load
+    /// that reserves memory, and a store that only works if nothing has come between.
+    fn interrupts_sequence(_before: &[u8], _at: &[u8]) -> bool {
+        false
+    }
+
     /// The program counter.
     fn pc(registers: &Self::Registers) -> u64;
 

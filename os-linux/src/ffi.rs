@@ -32,9 +32,6 @@ pub(crate) struct SyscallInfo {
     pub(crate) seccomp_data: u64,
 }
 
-/// The register set that `PTRACE_GETREGSET` calls the extended state of an x86 CPU.
-pub(crate) const NT_X86_XSTATE: libc::c_long = 0x202;
-
 /// `siginfo_t`, as bytes: `decode` takes it apart.
 #[repr(C, align(8))]
 #[derive(Debug, Clone, Copy)]

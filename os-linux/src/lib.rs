@@ -1,4 +1,5 @@
-//! The Linux back end of trapline: `ptrace(2)` with `PTRACE_SEIZE`, on x86-64.
+//! The Linux back end of trapline: `ptrace(2)` with `PTRACE_SEIZE`, on x86-64
+//! and aarch64.
 //!
 //! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`pidfd_open`,
 //! `PTRACE_GET_SYSCALL_INFO`, `waitid` with `P_PIDFD`) and a `/proc`.
@@ -259,8 +260,7 @@ impl Backend for Linux {
         if let Some(call) = regs::syscall_at_entry(&info) {
             return Ok(call);
         }
-        let registers = self.kernel.registers(thread.tid)?;
-        regs::syscall_from_registers(&info, &registers)
+        regs::syscall(&self.kernel, thread, &info)?
             .ok_or_else(|| unusable("PTRACE_GET_SYSCALL_INFO", thread.tid, libc::EINVAL))
     }
 

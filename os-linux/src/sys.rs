@@ -5,7 +5,7 @@ mod bell;
 mod cpus;
 mod event;
 mod memory;
-mod ptrace;
+pub(crate) mod ptrace;
 mod signal;
 mod spawn;
 mod wait;
@@ -67,7 +67,7 @@ pub(crate) fn error(request: &'static str, id: i32, source: io::Error) -> Error 
 }
 
 /// Turns what `syscall(2)` returns into a result.
-fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
+pub(crate) fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
     if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
 

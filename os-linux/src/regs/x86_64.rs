@@ -5,12 +5,10 @@ pub(crate) mod debug;
 use std::io;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
+use trapline_core::backend::Thread;
 use trapline_core::{Error, Result, Syscall, Tid};
 
-use crate::ffi::{
-    PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE,
-    PTRACE_SYSCALL_INFO_SECCOMP, SyscallInfo,
-};
+use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo};
 use crate::sys::{Kernel, error};
 
 /// The CPU.
@@ -155,6 +153,9 @@ pub(crate) fn set_fp_registers(kernel: &Kernel, tid: Tid, registers: &FpRegister
     kernel.set_fp_registers(tid, &registers.to_fxsave())
 }
 
+/// The register set that `PTRACE_GETREGSET` calls the extended state of an x86 CPU (`linux/elf.h`).
+const NT_X86_XSTATE: u32 = 0x202;
+
 /// More than any CPU of today has (AMX makes it 11 KB); if not, it is asked again with more.
 const XSAVE_LENGTH: usize = 16 << 10;
 
@@ -168,7 +169,7 @@ pub(crate) fn extended_state(kernel: &Kernel, tid: Tid) -> Result<ExtendedState>
     };
     let mut area = vec![0; XSAVE_LENGTH];
     loop {
-        let length = kernel.xstate(tid, &mut area).map_err(failed)?;
+        let length = kernel.register_set(tid, NT_X86_XSTATE, &mut area).map_err(failed)?;
         if length < area.len() {
             area.truncate(length);
             break;
@@ -182,24 +183,24 @@ pub(crate) fn extended_state(kernel: &Kernel, tid: Tid) -> Result<ExtendedState>
 
 /// Sets the extended state.
 pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedState) -> Result<()> {
-    kernel.set_xstate(tid, state.as_bytes())
+    kernel
+        .set_register_set(tid, NT_X86_XSTATE, state.as_bytes())
+        .map_err(|e| error("PTRACE_SETREGSET", tid.as_raw(), e))
 }
 
-/// A system call from what the kernel says at its entry, which is everything; `None` if the
-/// registers must be asked as well.
-pub(crate) fn syscall_at_entry(info: &SyscallInfo) -> Option<Syscall> {
-    match info.op {
-        PTRACE_SYSCALL_INFO_ENTRY | PTRACE_SYSCALL_INFO_SECCOMP => {
-            let [number, args @ ..] = info.data;
-            Some(Syscall { number, args, result: None })
-        }
-        _ => None,
-    }
+/// The system call that a thread is in, of which the kernel has not told all.
+pub(crate) fn syscall(
+    kernel: &Kernel,
+    thread: Thread,
+    info: &SyscallInfo,
+) -> Result<Option<Syscall>> {
+    let registers = kernel.registers(thread.tid)?;
+    Ok(syscall_from_registers(info, &registers))
 }
 
 /// A system call at its exit, where the kernel says the result and the registers still have the
 /// number and the arguments, or at another stop inside it; `None` if the thread is in none.
-pub(crate) fn syscall_from_registers(
+fn syscall_from_registers(
     info: &SyscallInfo,
     registers: &libc::user_regs_struct,
 ) -> Option<Syscall> {
@@ -210,14 +211,7 @@ pub(crate) fn syscall_from_registers(
         [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
     };
     let result = match info.op {
-        PTRACE_SYSCALL_INFO_EXIT => {
-            let [value, is_error, ..] = info.data;
-            Some(if is_error & 0xff == 0 {
-                Ok(value)
-            } else {
-                Err((value as i64).wrapping_neg() as i32)
-            })
-        }
+        PTRACE_SYSCALL_INFO_EXIT => Some(super::result_of(info)),
         PTRACE_SYSCALL_INFO_NONE if registers.orig_rax as i64 >= 0 => None,
         _ => return None,
     };
@@ -334,18 +328,6 @@ mod tests {
         for other in [raw(57, 0x23), raw(120, 0x33), raw(2, 0x33), raw(u64::MAX, 0x33)] {
             assert_eq!(clone_call(&other), CloneCall::Other);
         }
-    }
-
-    #[test]
-    fn a_system_call_is_complete_at_its_entry() {
-        let info = SyscallInfo {
-            op: PTRACE_SYSCALL_INFO_ENTRY,
-            data: [39, 1, 2, 3, 4, 5, 6],
-            ..SyscallInfo::default()
-        };
-        let call = syscall_at_entry(&info).unwrap();
-        assert_eq!((call.number, call.args), (39, [1, 2, 3, 4, 5, 6]));
-        assert_eq!(call.result, None);
     }
 
     #[test]

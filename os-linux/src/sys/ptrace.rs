@@ -10,7 +10,7 @@ use trapline_core::backend::Run;
 use trapline_core::{Result, Signal, Tid};
 
 use super::{Kernel, check, error};
-use crate::ffi::{NT_X86_XSTATE, PTRACE_GET_SYSCALL_INFO, Siginfo, SyscallInfo};
+use crate::ffi::{PTRACE_GET_SYSCALL_INFO, Siginfo, SyscallInfo};
 
 /// A request that takes numbers: `addr` and `data` are not looked at as addresses.
 fn plain(request: libc::c_long, tid: Tid, data: libc::c_long) -> io::Result<libc::c_long> {
@@ -25,7 +25,7 @@ fn plain(request: libc::c_long, tid: Tid, data: libc::c_long) -> io::Result<libc
 ///
 /// The kernel writes at most `size_of::<T>()` bytes for `request` and `addr`, and every value of
 /// these bytes is a `T`.
-unsafe fn fill<T>(
+pub(crate) unsafe fn fill<T>(
     request: libc::c_long,
     tid: Tid,
     addr: libc::c_long,
@@ -42,16 +42,15 @@ unsafe fn fill<T>(
 /// # Safety
 ///
 /// The kernel reads at most `size_of::<T>()` bytes for `request`.
-unsafe fn pass<T>(request: libc::c_long, tid: Tid, data: &T) -> io::Result<libc::c_long> {
+pub(crate) unsafe fn pass<T>(
+    request: libc::c_long,
+    tid: Tid,
+    data: &T,
+) -> io::Result<libc::c_long> {
     let data: *const T = data;
     // SAFETY: `data` is readable for the length of `T`, which is all the kernel reads, by the
     // caller's promise.
     check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), 0_usize, data) })
-}
-
-/// Where `struct user` has a debug register.
-fn debug_offset(number: usize) -> libc::c_long {
-    (std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>()) as libc::c_long
 }
 
 fn number(signal: Option<Signal>) -> libc::c_long {
@@ -151,82 +150,24 @@ impl Kernel {
         Ok(info)
     }
 
-    /// `PTRACE_GETREGS`: in the 64-bit form for 32-bit programs too.
-    pub(crate) fn registers(&self, tid: Tid) -> Result<libc::user_regs_struct> {
-        self.count();
-        // SAFETY: all zeros are a value of this structure of integers.
-        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-        // SAFETY: writes one `user_regs_struct`.
-        unsafe { fill(libc::PTRACE_GETREGS as _, tid, 0, &mut registers) }
-            .map_err(|e| error("PTRACE_GETREGS", tid.as_raw(), e))?;
-        Ok(registers)
-    }
-
-    /// `PTRACE_SETREGS`.
-    pub(crate) fn set_registers(&self, tid: Tid, registers: &libc::user_regs_struct) -> Result<()> {
-        self.count();
-        // SAFETY: reads one `user_regs_struct`.
-        unsafe { pass(libc::PTRACE_SETREGS as _, tid, registers) }
-            .map_err(|e| error("PTRACE_SETREGS", tid.as_raw(), e))?;
-        Ok(())
-    }
-
-    /// `PTRACE_PEEKUSER` of a debug register.
-    pub(crate) fn debug_register(&self, tid: Tid, number: usize) -> io::Result<u64> {
-        self.count();
-        let mut value = 0_u64;
-        // SAFETY: writes one word.
-        unsafe { fill(libc::PTRACE_PEEKUSER as _, tid, debug_offset(number), &mut value) }?;
-        Ok(value)
-    }
-
-    /// `PTRACE_POKEUSER` of a debug register.
-    pub(crate) fn set_debug_register(&self, tid: Tid, number: usize, value: u64) -> io::Result<()> {
-        self.count();
-        let (request, offset) = (libc::PTRACE_POKEUSER, debug_offset(number));
-        // SAFETY: takes both arguments as numbers and touches no memory of this process.
-        check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), offset, value) })?;
-        Ok(())
-    }
-
-    /// `PTRACE_GETFPREGS`: an FXSAVE image.
-    pub(crate) fn fp_registers(&self, tid: Tid) -> Result<[u8; 512]> {
-        self.count();
-        let mut image = [0; 512];
-        // SAFETY: writes one `user_fpregs_struct`, which is an FXSAVE image of 512 bytes.
-        unsafe { fill(libc::PTRACE_GETFPREGS as _, tid, 0, &mut image) }
-            .map_err(|e| error("PTRACE_GETFPREGS", tid.as_raw(), e))?;
-        Ok(image)
-    }
-
-    /// `PTRACE_SETFPREGS`.
-    pub(crate) fn set_fp_registers(&self, tid: Tid, image: &[u8; 512]) -> Result<()> {
-        self.count();
-        // SAFETY: reads one `user_fpregs_struct`, which is an FXSAVE image of 512 bytes.
-        unsafe { pass(libc::PTRACE_SETFPREGS as _, tid, image) }
-            .map_err(|e| error("PTRACE_SETFPREGS", tid.as_raw(), e))?;
-        Ok(())
-    }
-
-    /// `PTRACE_GETREGSET` with `NT_X86_XSTATE`: how many bytes of `area` it took.
-    pub(crate) fn xstate(&self, tid: Tid, area: &mut [u8]) -> io::Result<usize> {
+    /// `PTRACE_GETREGSET`: how many bytes of `area` the set took.
+    pub(crate) fn register_set(&self, tid: Tid, set: u32, area: &mut [u8]) -> io::Result<usize> {
         self.count();
         let mut iov = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
         // SAFETY: writes the `iovec`'s new length and, through it, at most `iov_len` bytes of
         // `area`, which is borrowed until after the call.
-        unsafe { fill(libc::PTRACE_GETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }?;
+        unsafe { fill(libc::PTRACE_GETREGSET as _, tid, set.into(), &mut iov) }?;
         Ok(iov.iov_len)
     }
 
-    /// `PTRACE_SETREGSET` with `NT_X86_XSTATE`.
-    pub(crate) fn set_xstate(&self, tid: Tid, area: &[u8]) -> Result<()> {
+    /// `PTRACE_SETREGSET`.
+    pub(crate) fn set_register_set(&self, tid: Tid, set: u32, area: &[u8]) -> io::Result<()> {
         self.count();
         let mut iov =
             libc::iovec { iov_base: ptr::from_ref(area).cast_mut().cast(), iov_len: area.len() };
         // SAFETY: writes the `iovec`'s new length and only reads, through it, at most `iov_len`
         // bytes of `area`, which is borrowed until after the call.
-        unsafe { fill(libc::PTRACE_SETREGSET as _, tid, NT_X86_XSTATE, &mut iov) }
-            .map_err(|e| error("PTRACE_SETREGSET", tid.as_raw(), e))?;
+        unsafe { fill(libc::PTRACE_SETREGSET as _, tid, set.into(), &mut iov) }?;
         Ok(())
     }
 }

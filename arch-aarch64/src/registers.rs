@@ -1,0 +1,185 @@
+//! The general registers.
+
+use std::fmt;
+
+use crate::Pstate;
+
+/// The general registers of a thread, the same type on every system: X0 to X30, the stack pointer,
+/// the program counter and the processor state.
+///
+/// ```
+/// use trapline_arch_aarch64::Registers;
+/// let mut registers = Registers::default();
+/// assert!(registers.set("pc", 0x401000));
+/// assert_eq!(registers.pc(), 0x401000);
+/// assert_eq!(registers.get("v0"), None);
+/// for (name, value) in registers.iter() {
+///     println!("{name:8} {value:#018x}");
+/// }
+/// ```
+///
+/// # Platform notes
+///
+/// The set is that of Linux's `struct user_pt_regs`, with its order. The thread pointer
+/// (`TPIDR_EL0`) is in the [`ExtendedState`](crate::ExtendedState).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Registers {
+    /// X0 to X30. X0 to X7 have the arguments of a function or a system call and X0 its result, X8
+    /// the number of a Linux system call; X29 is the frame pointer and X30 the link register.
+    pub x: [u64; 31],
+    /// The stack pointer.
+    pub sp: u64,
+    /// The program counter.
+    pub pc: u64,
+    /// The processor state; [`Registers::flags`] takes it apart.
+    ///
+    /// # Platform notes
+    ///
+    /// [`Pstate::SS`], with which a kernel does a single step, is never set in it.
+    pub pstate: u64,
+}
+
+const SP: usize = 31;
+const PC: usize = 32;
+const PSTATE: usize = 33;
+
+impl Registers {
+    /// The names of all registers, in the order of the fields.
+    pub const NAMES: &'static [&'static str] = &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x29", "x30", "sp", "pc", "pstate",
+    ];
+
+    fn at(&self, index: usize) -> Option<u64> {
+        match index {
+            SP => Some(self.sp),
+            PC => Some(self.pc),
+            PSTATE => Some(self.pstate),
+            _ => self.x.get(index).copied(),
+        }
+    }
+
+    fn index_of(name: &str) -> Option<usize> {
+        Self::NAMES.iter().position(|known| *known == name)
+    }
+
+    /// The register of this name; `None` if there is none.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        Self::index_of(name).and_then(|index| self.at(index))
+    }
+
+    /// Sets the register of this name, and says whether there is one.
+    #[must_use = "false says that there is no such register"]
+    pub fn set(&mut self, name: &str, value: u64) -> bool {
+        let Some(index) = Self::index_of(name) else { return false };
+        let register = match index {
+            SP => &mut self.sp,
+            PC => &mut self.pc,
+            PSTATE => &mut self.pstate,
+            _ => match self.x.get_mut(index) {
+                Some(register) => register,
+                None => return false,
+            },
+        };
+        *register = value;
+        true
+    }
+
+    /// Names and values, in the order of the fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let registers = *self;
+        let value = move |index| registers.at(index).unwrap_or(0);
+        Self::NAMES.iter().enumerate().map(move |(index, name)| (*name, value(index)))
+    }
+
+    /// The program counter. Every CPU's registers have this and the four that follow.
+    pub fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    /// Moves the program counter, as [`Arch::set_pc`](trapline_core::Arch::set_pc) does.
+    pub fn set_pc(&mut self, pc: u64) {
+        <crate::AArch64 as trapline_core::Arch>::set_pc(self, pc);
+    }
+
+    /// The stack pointer.
+    pub fn sp(&self) -> u64 {
+        self.sp
+    }
+
+    /// An integer argument at the entry of a function, the first being 0: X0 to X7 (AAPCS64, 6.8.2).
+    /// `None` for those that are not in registers.
+    pub fn argument(&self, n: usize) -> Option<u64> {
+        self.x.get(n).copied().filter(|_| n < 8)
+    }
+
+    /// The integer result of a function at its return, or of a system call at its exit: X0.
+    ///
+    /// # Platform notes
+    ///
+    /// A system call that failed returns `-errno` (-4095 to -1) on Linux; on FreeBSD it returns
+    /// `errno` and sets [`Pstate::C`].
+    pub fn result(&self) -> u64 {
+        let [result, ..] = self.x;
+        result
+    }
+
+    /// The processor state, by name.
+    pub fn flags(&self) -> Pstate {
+        Pstate::from_bits_retain(self.pstate)
+    }
+}
+
+impl fmt::Debug for Registers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Registers");
+        for (name, value) in self.iter() {
+            out.field(name, &format_args!("{value:#x}"));
+        }
+        out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered() -> Registers {
+        let mut registers = Registers::default();
+        for (value, name) in (1..).zip(Registers::NAMES) {
+            assert!(registers.set(name, value));
+        }
+        registers
+    }
+
+    #[test]
+    fn each_name_is_its_own_register() {
+        let registers = numbered();
+        assert_eq!((registers.x[0], registers.x[30]), (1, 31));
+        assert_eq!((registers.sp, registers.pc, registers.pstate), (32, 33, 34));
+        assert!(registers.iter().map(|(_, value)| value).eq(1..=34));
+        for (name, value) in registers.iter() {
+            assert_eq!(registers.get(name), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_changes_nothing() {
+        let mut registers = numbered();
+        for name in ["", "X0", "w0", "x31", "pc "] {
+            assert_eq!(registers.get(name), None);
+            assert!(!registers.set(name, 0));
+        }
+        assert_eq!(registers, numbered());
+    }
+
+    #[test]
+    fn arguments_are_where_the_abi_has_them() {
+        let registers = numbered();
+        assert_eq!(registers.argument(0), Some(1));
+        assert_eq!(registers.argument(7), Some(8));
+        assert_eq!(registers.argument(8), None);
+        assert_eq!((registers.result(), registers.sp(), registers.pc()), (1, 32, 33));
+    }
+}

@@ -1,0 +1,49 @@
+//! The names that the registers of every CPU have, for code that needs no others.
+
+use trapline_core::Arch;
+
+use crate::{Registers, X86_64};
+
+impl Registers {
+    /// The program counter. Every CPU's registers have this and the four that follow.
+    pub fn pc(&self) -> u64 {
+        self.rip
+    }
+
+    /// Moves the program counter, as [`Arch::set_pc`] does.
+    pub fn set_pc(&mut self, pc: u64) {
+        X86_64::set_pc(self, pc);
+    }
+
+    /// The stack pointer.
+    pub fn sp(&self) -> u64 {
+        self.rsp
+    }
+
+    /// An integer argument at the entry of a function, the first being 0: those of
+    /// [`function_args`](Registers::function_args). `None` for those that are not in registers.
+    pub fn argument(&self, n: usize) -> Option<u64> {
+        self.function_args().get(n).copied()
+    }
+
+    /// The integer result of a function at its return, or of a system call at its exit; see
+    /// [`return_value`](Registers::return_value).
+    pub fn result(&self) -> u64 {
+        self.return_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_every_cpu() {
+        let mut registers =
+            Registers { rip: 1, rsp: 2, rdi: 3, r9: 4, rax: 5, ..Registers::default() };
+        assert_eq!((registers.pc(), registers.sp(), registers.result()), (1, 2, 5));
+        assert_eq!([0, 5, 6].map(|n| registers.argument(n)), [Some(3), Some(4), None]);
+        registers.set_pc(7);
+        assert_eq!(registers.rip, 7);
+    }
+}

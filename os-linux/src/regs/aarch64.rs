@@ -1,0 +1,212 @@
+//! aarch64: registers, system calls and the instructions of the doorbell.
+
+pub(crate) mod debug;
+mod narrow;
+mod sets;
+
+use trapline_arch_aarch64::{AArch64, Pstate, Registers};
+use trapline_core::backend::Thread;
+use trapline_core::{Result, Syscall, Tid};
+
+pub(crate) use sets::{extended_state, fp_registers, set_extended_state, set_fp_registers};
+
+use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo};
+use crate::sys::Kernel;
+
+/// The CPU.
+pub(crate) type Cpu = AArch64;
+
+/// What a request for the registers gives.
+type Raw = libc::user_regs_struct;
+
+/// The system call that made a task, as its caller's registers show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloneCall {
+    /// `fork` or `vfork`, which 32-bit programs have.
+    Fork,
+    /// `clone` with these flags.
+    Clone(u64),
+    /// `clone3` with its arguments at this address; the flags are the first eight bytes there.
+    Clone3(u64),
+    /// A call of another ABI.
+    Other,
+}
+
+impl Kernel {
+    /// The general registers, of 32-bit programs too.
+    pub(crate) fn registers(&self, tid: Tid) -> Result<Raw> {
+        let (registers, length) = self.general_set(tid)?;
+        Ok(if length == narrow::LENGTH { narrow::widened(&registers) } else { registers })
+    }
+
+    /// Sets them; a program stays what it is.
+    pub(crate) fn set_registers(&self, tid: Tid, registers: &Raw) -> Result<()> {
+        if is_native(registers) {
+            return self.set_general_set(tid, registers, size_of::<Raw>());
+        }
+        self.set_general_set(tid, &narrow::narrowed(registers), narrow::LENGTH)
+    }
+}
+
+/// Which call it was. At an event stop the arguments are still in their registers.
+pub(crate) fn clone_call(registers: &Raw) -> CloneCall {
+    let [first, ..] = registers.regs;
+    if !is_native(registers) {
+        return narrow::clone_call(registers);
+    }
+    match registers.regs[8] as libc::c_long {
+        libc::SYS_clone => CloneCall::Clone(first),
+        libc::SYS_clone3 => CloneCall::Clone3(first),
+        _ => CloneCall::Other,
+    }
+}
+
+/// Whether these registers are those of a 64-bit program.
+pub(crate) fn is_native(registers: &Raw) -> bool {
+    registers.pstate & Pstate::NRW.bits() == 0
+}
+
+/// Never: the kernel has gone back to the call before it tells of the stop (`do_signal` in
+/// `arch/arm64/kernel/signal.c`).
+pub(crate) fn restarted(_: &Registers) -> Option<Registers> {
+    None
+}
+
+/// The library's registers from the kernel's. The bit that a step needs comes and goes with it.
+pub(crate) fn from_kernel(raw: &Raw) -> Registers {
+    let pstate = raw.pstate & !Pstate::SS.bits();
+    Registers { x: raw.regs, sp: raw.sp, pc: raw.pc, pstate }
+}
+
+/// The kernel's registers from the library's.
+pub(crate) fn to_kernel(registers: &Registers) -> Raw {
+    let Registers { x, sp, pc, pstate } = *registers;
+    Raw { regs: x, sp, pc, pstate }
+}
+
+/// The system call that a thread is in: what the kernel says of it, whose first argument is not in
+/// its register any more when the result is.
+pub(crate) fn syscall(
+    kernel: &Kernel,
+    thread: Thread,
+    info: &SyscallInfo,
+) -> Result<Option<Syscall>> {
+    let result = match info.op {
+        PTRACE_SYSCALL_INFO_EXIT => Some(super::result_of(info)),
+        PTRACE_SYSCALL_INFO_NONE => None,
+        _ => return Ok(None),
+    };
+    kernel.count();
+    let tid = thread.tid.as_raw();
+    if let Some(call) = std::fs::read_to_string(format!("/proc/{tid}/syscall"))
+        .ok()
+        .and_then(|line| call_in(&line, result))
+    {
+        return Ok(Some(call));
+    }
+    // Where the kernel does not say, or this tracer may not ask.
+    let Some(number) = sets::syscall_number(kernel, thread.tid)? else { return Ok(None) };
+    let [a, b, c, d, e, f, ..] = kernel.registers(thread.tid)?.regs;
+    Ok(Some(Syscall { number, args: [a, b, c, d, e, f], result }))
+}
+
+/// A line of `/proc/<id>/syscall` (`proc_pid_syscall` in `fs/proc/base.c`): the number, the
+/// arguments, the stack pointer and the program counter; -1 where there is no call.
+fn call_in(line: &str, result: Option<std::result::Result<u64, i32>>) -> Option<Syscall> {
+    let mut words = line.split_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    let number = u64::try_from(number).ok()?;
+    let mut args = [0; 6];
+    for arg in &mut args {
+        *arg = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
+    }
+    Some(Syscall { number, args, result })
+}
+
+/// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
+/// new process's id, or a negative error number.
+///
+/// The new process leaves the file table it was born with and keeps of it `$timer` alone, a
+/// `timerfd` that is neither 0 nor the last number; moves to the directory `$directory`, takes the
+/// name `$name` and sleeps in `read(2)` of that timer, into the 8 bytes at `$ticks`. Each time that
+/// returns it sends itself SIGSTOP, which cannot be blocked (the program counter would stay at a
+/// breakpoint instruction); if it fails, it ends. Needs an `unsafe` block: all signals must be
+/// blocked.
+macro_rules! clone_sleeper {
+    ($flags:expr, $directory:expr, $name:expr, $timer:expr, $ticks:expr) => {{
+        let returned: isize;
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x0, #0",
+            "sub w1, w22, #1",
+            "mov x2, #{unshare}",
+            "mov x8, #{close_range}",
+            "svc #0",
+            "cbnz x0, 5f",
+            "add w0, w22, #1",
+            "mov w1, #-1",
+            "mov x2, #0",
+            "mov x8, #{close_range}",
+            "svc #0",
+            "5:",
+            "mov x0, x20",
+            "mov x8, #{chdir}",
+            "svc #0",
+            "mov x0, #{set_name}",
+            "mov x1, x21",
+            "mov x8, #{prctl}",
+            "svc #0",
+            "3:",
+            "mov w0, w22",
+            "mov x1, x23",
+            "mov x2, #8",
+            "mov x8, #{read}",
+            "svc #0",
+            "cmn x0, #{interrupted}",
+            "b.eq 3b",
+            "cmp x0, #8",
+            "b.ne 4f",
+            "mov x8, #{getpid}",
+            "svc #0",
+            "mov x1, #{stop}",
+            "mov x8, #{kill}",
+            "svc #0",
+            "b 3b",
+            "4:",
+            "mov x0, #0",
+            "mov x8, #{exit}",
+            "svc #0",
+            "udf #0",
+            "2:",
+            unshare = const $crate::ffi::CLOSE_RANGE_UNSHARE,
+            close_range = const libc::SYS_close_range,
+            chdir = const libc::SYS_chdir,
+            set_name = const libc::PR_SET_NAME,
+            prctl = const libc::SYS_prctl,
+            read = const libc::SYS_read,
+            interrupted = const libc::EINTR,
+            getpid = const libc::SYS_getpid,
+            stop = const libc::SIGSTOP,
+            kill = const libc::SYS_kill,
+            exit = const libc::SYS_exit,
+            in("x8") libc::SYS_clone,
+            inlateout("x0") $flags as isize => returned,
+            in("x1") 0_usize,
+            in("x2") 0_usize,
+            in("x3") 0_usize,
+            in("x4") 0_usize,
+            in("x20") $directory,
+            in("x21") $name,
+            in("x22") $timer,
+            in("x23") $ticks,
+            options(nostack),
+        );
+        returned
+    }};
+}
+pub(crate) use clone_sleeper;
+
+#[cfg(test)]
+#[path = "aarch64/tests.rs"]
+mod tests;
