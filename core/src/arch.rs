@@ -70,9 +70,6 @@ pub trait Arch {
     /// be fewer than it has.
     fn passing(instruction: &[u8], mode: CodeMode) -> Passing;
 
-    /// In which mode a thread with these registers reads its instructions.
-    fn code_mode(registers: &Self::Registers) -> CodeMode;
-
     /// How many bytes the instruction has that these begin with; `None` if they are none.
     fn instruction_length(code: &[u8], mode: CodeMode) -> Option<u8>;
 

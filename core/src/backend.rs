@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::debug::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
-use crate::{Arch, CpuSet, Pid, Result, Signal, Tid};
+use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     TrapOrigin, Waited,
@@ -230,6 +230,10 @@ pub trait Backend: Sized {
             _ => Ok(()),
         }
     }
+
+    /// In which mode a thread with these registers executes code: what its code segment says, which
+    /// can change with any jump. Each system has its own numbers of segments.
+    fn code_mode(registers: &<Self::Arch as Arch>::Registers) -> CodeMode;
 
     /// Writes memory as the program itself could: not past its protection.
     fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;

@@ -92,6 +92,11 @@ pub(crate) fn event_of(info: &Siginfo) -> i32 {
     int(info, 8) >> 8
 }
 
+/// Whether the stop is one of a system call (`PTRACE_O_TRACESYSGOOD`).
+pub(crate) fn is_syscall_stop(info: &Siginfo) -> bool {
+    int(info, 8) == libc::SIGTRAP | 0x80
+}
+
 /// Where a `SIGTRAP` comes from.
 ///
 /// `send_sigtrap` and `get_si_code` in `arch/x86/kernel/traps.c`; a step over a system call is

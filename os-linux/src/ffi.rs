@@ -5,6 +5,11 @@
 /// `PTRACE_SEIZE`d threads have it.
 pub(crate) const PTRACE_EVENT_STOP: u32 = 128;
 
+/// `ptrace(2)`: the signals that a thread blocks.
+pub(crate) const PTRACE_GETSIGMASK: libc::c_long = 0x420a;
+/// `ptrace(2)`: sets the signals that a thread blocks.
+pub(crate) const PTRACE_SETSIGMASK: libc::c_long = 0x420b;
+
 /// `ptrace(2)`: what a stop in a system call is about.
 pub(crate) const PTRACE_GET_SYSCALL_INFO: libc::c_long = 0x420e;
 

@@ -26,6 +26,7 @@ mod attach;
 mod decode;
 mod ext;
 mod ffi;
+mod inject;
 mod memory;
 mod process;
 mod readiness;
@@ -39,6 +40,7 @@ mod wait;
 mod waker;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
@@ -49,10 +51,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Activity, Backend, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, Backend, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
+    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Arch, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{
+    Arch, CodeMode, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+};
 
 pub use ext::{Abi, BpfInstruction, TracerExt};
 
@@ -81,6 +85,8 @@ pub struct Linux {
     filter: Option<Vec<BpfInstruction>>,
     /// Programs are not laid out at random.
     fixed_addresses: bool,
+    /// What was waited for while a tracee made a system call for the tracer.
+    early: VecDeque<RawStop>,
     bell: Option<Bell>,
     lookout: Option<Lookout>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
@@ -133,6 +139,7 @@ impl Backend for Linux {
             spawner: None,
             filter: None,
             fixed_addresses: false,
+            early: VecDeque::new(),
             bell: None,
             lookout: None,
             last_fork: None,
@@ -162,7 +169,10 @@ impl Backend for Linux {
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
-        self.wait_for(patience)
+        match self.early.pop_front() {
+            Some(stop) => Ok(Waited::Stop(stop)),
+            None => self.wait_for(patience),
+        }
     }
 
     const YIELDS: u32 = 12;
@@ -335,6 +345,40 @@ impl Backend for Linux {
 
     fn write_text(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<()> {
         self.memory.write_text(&self.kernel, thread, addr, data)
+    }
+
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.memory.write_data(&self.kernel, thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 1 << 20;
+
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        self.map_near(thread, near, len)
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.unmap(thread, addr, len)
+    }
+
+    fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool> {
+        regs::has_shadow_stack(&self.kernel, thread.tid)
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        Ok(process::status(&self.kernel, thread.tid.as_raw())?.disposition(signal))
+    }
+
+    fn ends_handler(
+        &mut self,
+        thread: Thread,
+        registers: &<Cpu as Arch>::Registers,
+    ) -> Result<bool> {
+        regs::ends_handler(&self.kernel, thread.tid, registers)
+    }
+
+    fn code_mode(registers: &<Cpu as Arch>::Registers) -> CodeMode {
+        regs::code_mode(registers)
     }
 
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {

@@ -59,6 +59,25 @@ impl Memory {
         })
     }
 
+    /// Writes as the program itself could, where the kernel has a call for that.
+    pub(crate) fn write_data(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<usize> {
+        match kernel.write_memory(thread.tid, addr, data) {
+            Ok(0) => Err(Error::BadAddress { addr }),
+            Ok(done) => Ok(done),
+            Err(e) => match e.raw_os_error() {
+                Some(libc::EFAULT) => Err(Error::BadAddress { addr }),
+                Some(libc::ESRCH) => Err(Error::Gone),
+                _ => self.write(kernel, thread, addr, data),
+            },
+        }
+    }
+
     /// Writes all of it, by the file at once: text is where the system call does not write.
     pub(crate) fn write_text(
         &mut self,

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trapline_core::backend::{Activity, Listed, Thread};
+use trapline_core::backend::{Activity, Disposition, Listed, Thread};
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::sys::Kernel;
@@ -32,6 +32,12 @@ pub(crate) struct Status {
     pub(crate) capabilities: u64,
     /// The signals that wait for this thread alone, the lowest bit for signal 1.
     pub(crate) pending: u64,
+    /// The signals that its process ignores.
+    pub(crate) ignored: u64,
+    /// The signals that its process has handlers for.
+    pub(crate) caught: u64,
+    /// Whether its system calls are filtered, if the kernel tells: 0 if not.
+    pub(crate) seccomp: Option<u8>,
 }
 
 impl Status {
@@ -42,8 +48,20 @@ impl Status {
 
     /// Whether a signal waits for this thread alone.
     pub(crate) fn has_pending(&self, signal: Signal) -> bool {
-        let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(u32::MAX);
-        self.pending.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
+        has(self.pending, signal)
+    }
+
+    /// What a signal does to its process.
+    pub(crate) fn disposition(&self, signal: Signal) -> Disposition {
+        // The default of these is to do nothing, or nothing that the program sees.
+        let harmless = matches!(signal, Signal::CHLD | Signal::URG | Signal::WINCH | Signal::CONT);
+        if has(self.caught, signal) {
+            Disposition::Caught
+        } else if has(self.ignored, signal) || harmless || signal.stops() {
+            Disposition::Ignored
+        } else {
+            Disposition::Ends
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -53,6 +71,7 @@ impl Status {
                 .and_then(|value| std::str::from_utf8(value).ok())
         };
         let number = |name| field(name)?.trim().parse().ok();
+        let number_of = |name| field(name)?.trim().parse().ok();
         Some(Self {
             state: *field("State")?.trim().as_bytes().first()?,
             tgid: number("Tgid")?,
@@ -62,8 +81,17 @@ impl Status {
             user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
             capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
             pending: u64::from_str_radix(field("SigPnd")?.trim(), 16).ok()?,
+            ignored: u64::from_str_radix(field("SigIgn")?.trim(), 16).ok()?,
+            caught: u64::from_str_radix(field("SigCgt")?.trim(), 16).ok()?,
+            seccomp: number_of("Seccomp"),
         })
     }
+}
+
+/// Whether a set of signals, the lowest bit for signal 1, has one.
+fn has(set: u64, signal: Signal) -> bool {
+    let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(u32::MAX);
+    set.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
 }
 
 /// The status of a process or of a thread.

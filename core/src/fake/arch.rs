@@ -131,10 +131,6 @@ impl Arch for FakeArch {
         registers.pc = to;
     }
 
-    fn code_mode(_: &FakeRegisters) -> CodeMode {
-        CodeMode::Bits64
-    }
-
     fn instruction_length(code: &[u8], _: CodeMode) -> Option<u8> {
         code.first().map(|_| 1)
     }

@@ -17,7 +17,7 @@ use crate::backend::{
     Activity, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach, RawSpawn,
     RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use crate::{Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
 use super::faults::Fault;
@@ -336,6 +336,10 @@ impl<R: Rules> Backend for Fake<R> {
             let one = space(one.pid).ok_or(Error::Gone)?;
             Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
         })
+    }
+
+    fn code_mode(_: &FakeRegisters) -> CodeMode {
+        CodeMode::Bits64
     }
 
     fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {

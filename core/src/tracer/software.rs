@@ -194,7 +194,7 @@ impl<B: Backend> Tracer<B> {
 
     /// In which mode a stopped thread reads its instructions.
     fn code_mode(&mut self, thread: Thread) -> Result<CodeMode> {
-        Ok(<B::Arch as Arch>::code_mode(&self.backend.registers(thread)?))
+        Ok(B::code_mode(&self.backend.registers(thread)?))
     }
 
     /// Does something that needs a stopped thread of a process: any one will do.

@@ -6,7 +6,7 @@ mod sets;
 
 use trapline_arch_aarch64::{AArch64, Pstate, Registers};
 use trapline_core::backend::Thread;
-use trapline_core::{Result, Syscall, Tid};
+use trapline_core::{CodeMode, Result, Syscall, Tid};
 
 pub(crate) use sets::{extended_state, fp_registers, set_extended_state, set_fp_registers};
 
@@ -64,6 +64,45 @@ pub(crate) fn clone_call(registers: &Raw) -> CloneCall {
 /// Whether these registers are those of a 64-bit program.
 pub(crate) fn is_native(registers: &Raw) -> bool {
     registers.pstate & Pstate::NRW.bits() == 0
+}
+
+/// The instruction that makes a system call: `svc #0`.
+pub(crate) const SYSCALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
+
+/// In which mode a thread with these registers reads its instructions.
+pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
+    match registers.pstate & Pstate::NRW.bits() {
+        0 => CodeMode::Bits64,
+        _ => CodeMode::Bits32,
+    }
+}
+
+/// The registers of a thread that is to make a system call by the instruction at `at`.
+pub(crate) fn at_call(registers: &Raw, at: u64, number: u64, args: [u64; 6]) -> Raw {
+    let mut call = *registers;
+    let [a, b, c, d, e, f] = args;
+    for (register, value) in call.regs.iter_mut().zip([a, b, c, d, e, f, 0, 0, number]) {
+        *register = value;
+    }
+    call.pc = at;
+    call
+}
+
+/// What it returned.
+pub(crate) fn call_result(registers: &Raw) -> i64 {
+    let [result, ..] = registers.regs;
+    result as i64
+}
+
+/// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
+/// call (`restore_sigframe` in `arch/arm64/kernel/signal.c`).
+pub(crate) fn ends_handler(kernel: &Kernel, tid: Tid, _: &Registers) -> Result<bool> {
+    Ok(sets::syscall_number(kernel, tid)?.is_none())
+}
+
+/// Never: what the CPU has of that is not used by programs yet.
+pub(crate) fn has_shadow_stack(_: &Kernel, _: Tid) -> Result<bool> {
+    Ok(false)
 }
 
 /// Never: the kernel has gone back to the call before it tells of the stop (`do_signal` in

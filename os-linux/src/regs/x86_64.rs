@@ -3,10 +3,11 @@
 pub(crate) mod debug;
 
 use std::io;
+use std::sync::OnceLock;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::Thread;
-use trapline_core::{Error, Result, Syscall, Tid};
+use trapline_core::{CodeMode, Error, Result, Syscall, Tid};
 
 use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo};
 use crate::sys::{Kernel, error};
@@ -52,6 +53,60 @@ pub(crate) fn clone_call(registers: &libc::user_regs_struct) -> CloneCall {
 /// Whether these registers are those of a 64-bit program (or of one of the x32 ABI).
 pub(crate) fn is_native(registers: &libc::user_regs_struct) -> bool {
     registers.cs == USER_CS
+}
+
+/// The instruction that makes a system call.
+pub(crate) const SYSCALL: &[u8] = &[0x0f, 0x05];
+
+/// In which mode a thread with these registers reads its instructions.
+pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
+    if registers.cs == USER_CS { CodeMode::Bits64 } else { CodeMode::Bits32 }
+}
+
+/// The registers of a thread that is to make a system call by the instruction at `at`.
+pub(crate) fn at_call(
+    registers: &libc::user_regs_struct,
+    at: u64,
+    number: u64,
+    args: [u64; 6],
+) -> libc::user_regs_struct {
+    let [rdi, rsi, rdx, r10, r8, r9] = args;
+    let orig_rax = Registers::NO_SYSCALL;
+    libc::user_regs_struct {
+        rip: at,
+        rax: number,
+        orig_rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*registers
+    }
+}
+
+/// What it returned.
+pub(crate) fn call_result(registers: &libc::user_regs_struct) -> i64 {
+    registers.rax as i64
+}
+
+/// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
+/// call (`restore_sigcontext` in `arch/x86/kernel/signal_64.c`).
+pub(crate) fn ends_handler(_: &Kernel, _: Tid, registers: &Registers) -> Result<bool> {
+    Ok(registers.orig_rax == Registers::NO_SYSCALL)
+}
+
+/// Whether a thread has a shadow stack (Linux 6.6).
+pub(crate) fn has_shadow_stack(kernel: &Kernel, tid: Tid) -> Result<bool> {
+    /// `linux/elf.h`
+    const NT_X86_SHSTK: u32 = 0x204;
+    static CPU_HAS_ONE: OnceLock<bool> = OnceLock::new();
+    let known = CPU_HAS_ONE.get_or_init(|| {
+        let flags = std::fs::read_to_string("/proc/cpuinfo");
+        flags.map_or(true, |flags| flags.split_whitespace().any(|flag| flag == "user_shstk"))
+    });
+    Ok(*known && kernel.register_set(tid, NT_X86_SHSTK, &mut [0; 8]).is_ok())
 }
 
 /// What the registers of a thread that was interrupted in a system call become when it goes on

@@ -10,7 +10,9 @@ use trapline_core::backend::Run;
 use trapline_core::{Result, Signal, Tid};
 
 use super::{Kernel, check, error};
-use crate::ffi::{PTRACE_GET_SYSCALL_INFO, Siginfo, SyscallInfo};
+use crate::ffi::{
+    PTRACE_GET_SYSCALL_INFO, PTRACE_GETSIGMASK, PTRACE_SETSIGMASK, Siginfo, SyscallInfo,
+};
 
 /// A request that takes numbers: `addr` and `data` are not looked at as addresses.
 fn plain(request: libc::c_long, tid: Tid, data: libc::c_long) -> io::Result<libc::c_long> {
@@ -136,6 +138,28 @@ impl Kernel {
         // SAFETY: reads one `siginfo_t`, which is 128 bytes.
         unsafe { pass(libc::PTRACE_SETSIGINFO as _, tid, info) }
             .map_err(|e| error("PTRACE_SETSIGINFO", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_GETSIGMASK`: the lowest bit for signal 1.
+    pub(crate) fn signal_mask(&self, tid: Tid) -> Result<u64> {
+        self.count();
+        let mut mask = 0_u64;
+        // SAFETY: writes a set of signals of as many bytes as the third argument says, 8.
+        unsafe { fill(PTRACE_GETSIGMASK, tid, size_of::<u64>() as _, &mut mask) }
+            .map_err(|e| error("PTRACE_GETSIGMASK", tid.as_raw(), e))?;
+        Ok(mask)
+    }
+
+    /// `PTRACE_SETSIGMASK`.
+    pub(crate) fn set_signal_mask(&self, tid: Tid, mask: u64) -> Result<()> {
+        self.count();
+        let mask = &raw const mask;
+        let size = size_of::<u64>();
+        // SAFETY: reads a set of signals of as many bytes as the third argument says, 8.
+        let set =
+            unsafe { libc::syscall(libc::SYS_ptrace, PTRACE_SETSIGMASK, tid.as_raw(), size, mask) };
+        check(set).map_err(|e| error("PTRACE_SETSIGMASK", tid.as_raw(), e))?;
         Ok(())
     }
 

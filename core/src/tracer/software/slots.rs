@@ -83,7 +83,7 @@ impl<B: Backend> Tracer<B> {
         let Some(code) = image.borrow().get(addr).map(|location| location.code) else {
             return Ok(None);
         };
-        let mode = <B::Arch as Arch>::code_mode(&registers);
+        let mode = B::code_mode(&registers);
         match <B::Arch as Arch>::relocate(code.bytes(), addr, mode) {
             Relocation::Refused => Ok(None),
             Relocation::Emulate(instruction) => {
