@@ -64,6 +64,8 @@ impl Arch for AArch64 {
         false
     }
 
+    const STORES_STEP_FLAG: bool = false;
+
     fn instruction_length(code: &[u8], _: CodeMode) -> Option<u8> {
         instruction::word(code).map(|_| 4)
     }

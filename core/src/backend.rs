@@ -177,6 +177,12 @@ pub trait Backend: Sized {
     /// Where a `SIGTRAP` comes from, at a [`RawReason::Signal`] that did not say.
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin>;
 
+    /// Where a thread's last step has ended, if the answer to [`trap_origin`](Backend::trap_origin)
+    /// has told; it makes no request.
+    fn stepped_to(&self, _thread: Thread) -> Option<u64> {
+        None
+    }
+
     /// What is known about the signal of a signal stop.
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo>;
 

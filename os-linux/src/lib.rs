@@ -92,6 +92,8 @@ pub struct Linux {
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
     last_fork: Option<(Tid, ForkKind)>,
+    /// The thread that was asked about last, if it had made a step, and where that has ended.
+    last_step: Option<(Tid, u64)>,
     /// The process that made it: a fork of the host has a copy, and must not act on it.
     owner: u32,
     /// ptrace takes requests from the tracer's thread alone.
@@ -143,6 +145,7 @@ impl Backend for Linux {
             bell: None,
             lookout: None,
             last_fork: None,
+            last_step: None,
             owner: std::process::id(),
             not_send: PhantomData,
         })
@@ -213,6 +216,7 @@ impl Backend for Linux {
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.last_step = None;
         self.kernel.resume(thread.tid, run, signal)
     }
 
@@ -256,7 +260,16 @@ impl Backend for Linux {
     }
 
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
-        Ok(decode::trap_origin(&self.kernel.siginfo(thread.tid)?))
+        let info = self.kernel.siginfo(thread.tid)?;
+        let origin = decode::trap_origin(&info);
+        self.last_step = (origin == TrapOrigin::Step)
+            .then(|| Some((thread.tid, decode::signal_info(&info)?.addr?)))
+            .flatten();
+        Ok(origin)
+    }
+
+    fn stepped_to(&self, thread: Thread) -> Option<u64> {
+        self.last_step.filter(|&(tid, _)| tid == thread.tid).map(|(_, pc)| pc)
     }
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
@@ -284,6 +297,7 @@ impl Backend for Linux {
         thread: Thread,
         registers: &<Cpu as Arch>::Registers,
     ) -> Result<()> {
+        self.last_step = None;
         let registers = regs::to_kernel(registers);
         self.kernel.set_registers(thread.tid, &registers)
     }

@@ -90,6 +90,8 @@ impl Arch for FakeArch {
         }
     }
 
+    const STORES_STEP_FLAG: bool = false;
+
     fn pushed_step(registers: &FakeRegisters) -> (u64, u8) {
         (registers.sp, 1) // no instruction of the model pushes flags
     }

@@ -50,6 +50,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(thread.pid);
+        self.forget_code(thread.pid);
         self.leave_image(process);
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);

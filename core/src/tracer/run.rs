@@ -175,6 +175,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let run = self.or_to_handlers_end(index, run);
+        self.begin_step(index, run)?;
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
@@ -240,6 +241,7 @@ impl<B: Backend> Tracer<B> {
             run = self.or_to_handlers_end(i, run);
         }
         self.apply_setup(target)?;
+        self.begin_step(target, run)?;
         let thread = self.table.slot(target).thread;
         for &i in &threads {
             self.keep_watch(i)?;

@@ -16,6 +16,7 @@ mod memory;
 mod pass;
 mod places;
 mod position;
+mod pushed;
 mod release;
 mod settle;
 mod slots;
@@ -34,6 +35,7 @@ use handlers::Handler;
 use image::{Image, Shared};
 use places::InMemory;
 use position::Owed;
+use pushed::Pieces;
 
 pub(super) use slots::Onward;
 
@@ -70,6 +72,8 @@ pub(super) struct Soft {
     handlers: Vec<Handler>,
     /// What the memory was when it was last run.
     pub(super) seen: u64,
+    /// It is to step over the instruction there, which stores the flags.
+    stores_flags_at: Option<u64>,
 }
 
 impl Soft {
@@ -92,12 +96,25 @@ pub(super) struct Software<R> {
     registers: Vec<Option<R>>,
     /// Whether threads step over breakpoints out of line, where that is possible.
     out_of_line: bool,
+    /// The registers of a thread, by its slot, that were read to find out why it has stopped.
+    looked: Option<(u32, R)>,
+    /// For steps.
+    pieces: Pieces,
+    /// Steps were made since something else was.
+    stepping: bool,
 }
 
 impl<R> Software<R> {
     pub(super) fn new(step_over: StepOver) -> Self {
         let out_of_line = step_over == StepOver::OutOfLine;
-        Software { queue: VecDeque::new(), registers: Vec::new(), out_of_line }
+        Software {
+            queue: VecDeque::new(),
+            registers: Vec::new(),
+            out_of_line,
+            looked: None,
+            pieces: Pieces::default(),
+            stepping: false,
+        }
     }
 }
 

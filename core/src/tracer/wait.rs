@@ -236,6 +236,7 @@ impl<B: Backend> Tracer<B> {
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
         self.look_for_return(index, reason)?;
+        self.end_step(index)?;
         if reason == RawReason::VforkDone {
             self.vfork_is_over(index)?;
         }

@@ -77,16 +77,17 @@ impl<B: Backend> Tracer<B> {
         if returned {
             if let Some(which) = soft.handlers.iter().rposition(|h| h.at == pc && h.sp == sp) {
                 soft.handlers.truncate(which);
-                soft.at = Some(pc);
+                (soft.at, soft.in_slot) = (Some(pc), false);
             }
         }
-        // Those whose frame is not on the stack any more do not come back.
-        soft.handlers.retain(|h| sp.checked_sub(h.sp).is_none_or(|above| above > STACK));
+        self.drop_left_handlers(index, sp);
         Ok(())
     }
 
-    /// A thread has arrived at a breakpoint: a handler that was to come back to it did not, or has.
-    pub(super) fn no_handler_returns_to(&mut self, index: u32, at: u64) {
-        self.table.slot_mut(index).soft.handlers.retain(|handler| handler.at != at);
+    /// A thread has this stack pointer: handlers whose frame is not on the stack any more have been
+    /// left by a jump, and do not come back.
+    pub(super) fn drop_left_handlers(&mut self, index: u32, sp: u64) {
+        let handlers = &mut self.table.slot_mut(index).soft.handlers;
+        handlers.retain(|h| sp.checked_sub(h.sp).is_none_or(|above| above > STACK));
     }
 }

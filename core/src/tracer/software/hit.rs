@@ -19,6 +19,7 @@ impl<B: Backend> Tracer<B> {
     /// trapped, by where the thread is.
     pub(in crate::tracer) fn must_be_hit(&mut self, index: u32) -> Result<bool> {
         let thread = self.table.slot(index).thread;
+        self.software.looked = None;
         let Some(image) = self.table.process_of(index).image.clone() else { return Ok(false) };
         let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
             return Ok(false);
@@ -32,6 +33,8 @@ impl<B: Backend> Tracer<B> {
         if hit {
             <B::Arch as Arch>::set_pc(&mut registers, addr);
             self.keep_trapped(index, registers);
+        } else {
+            self.software.looked = Some((index, registers));
         }
         Ok(hit)
     }
@@ -49,8 +52,13 @@ impl<B: Backend> Tracer<B> {
             return Ok(Trap::Unseen);
         }
         if !self.table.slot(index).soft.trapped {
-            let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
-                return Ok(Trap::Gone);
+            let looked = self.software.looked.take().filter(|&(of, _)| of == index);
+            let mut registers = match looked {
+                Some((_, registers)) => registers,
+                None => match unless_gone(self.backend.registers(thread))? {
+                    Some(registers) => registers,
+                    None => return Ok(Trap::Gone),
+                },
             };
             let pc = <B::Arch as Arch>::pc(&registers);
             let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
@@ -83,7 +91,7 @@ impl<B: Backend> Tracer<B> {
         let addr = <B::Arch as Arch>::pc(&registers);
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.at, soft.lifted, soft.entered, soft.in_slot) = (Some(addr), false, None, false);
-        self.no_handler_returns_to(index, addr);
+        self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = image.borrow().owned(addr, pid);
         Ok(match owner {
             Some(id) => Trap::Ours(TrapCauses { software: Some(id), ..Default::default() }),

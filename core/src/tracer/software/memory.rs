@@ -28,6 +28,7 @@ impl<B: Backend> Tracer<B> {
         addr: u64,
         data: &[u8],
     ) -> Result<usize> {
+        self.forget_code(thread.pid);
         let Some(image) = self.image_behind(thread) else {
             return self.backend.write_memory(thread, addr, data);
         };

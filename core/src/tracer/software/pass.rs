@@ -256,7 +256,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if let Some(at) = at.filter(|_| !stays) {
-            self.hide_step(index, at)?;
+            self.hide_pass(index, at)?;
         }
         let slot = self.table.slot_mut(index);
         if !stays {
@@ -315,7 +315,7 @@ impl<B: Backend> Tracer<B> {
                 soft.stray_step = stepped; // done, and reported later
                 soft.entered = at.filter(|_| !stepped);
                 if let Some(at) = at.filter(|_| stepped) {
-                    self.hide_step(index, at)?;
+                    self.hide_pass(index, at)?;
                 }
             }
         }
@@ -323,27 +323,21 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
-    /// was stepped is taken out of them, unless it is the program's own.
-    fn hide_step(&mut self, index: u32, at: u64) -> Result<()> {
-        let image = self.table.process_of(index).image.clone();
-        let pushes = |image: Shared| {
+    /// was stepped is taken out of them.
+    fn hide_pass(&mut self, index: u32, at: u64) -> Result<()> {
+        let image = self.table.process_of(index).image.as_ref();
+        let pushes = image.is_some_and(|image| {
             let image = image.borrow();
             image.get(at).is_some_and(|location| location.passing == Passing::PushesFlags)
-        };
-        if !image.is_some_and(pushes) {
-            return Ok(());
-        }
+        });
         let thread = self.table.slot(index).thread;
-        let registers = unless_gone(self.backend.registers(thread))?;
-        let Some(registers) = registers.filter(|r| !<B::Arch as Arch>::steps_itself(r)) else {
-            return Ok(());
-        };
-        let (addr, bit) = <B::Arch as Arch>::pushed_step(&registers);
-        let mut byte = [0];
-        if unless_gone(self.backend.read_memory(thread, addr, &mut byte))? == Some(1) {
-            unless_gone(self.backend.write_memory(thread, addr, &[byte[0] & !bit]))?;
+        match pushes {
+            true => match unless_gone(self.backend.registers(thread))? {
+                Some(registers) => self.hide_step(thread, &registers),
+                None => Ok(()),
+            },
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether a thread of a process has an event or a token out, or will have.
