@@ -4,6 +4,7 @@
 //! halves of a fork, following, real parents, halting, which events are shown) is in the engine,
 //! once.
 
+mod near;
 mod report;
 mod request;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use crate::debug::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
 use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
+pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     TrapOrigin, Waited,

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
-    Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach, RawSpawn,
+    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{
+    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+};
 
 use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
@@ -112,6 +114,8 @@ impl Tracee {
 /// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
 #[derive(Debug)]
 pub struct FreeBsd {
+    /// The registers that were read or written last, until a process runs.
+    pub(crate) known_registers: Option<crate::regs::KnownRegisters>,
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
@@ -186,6 +190,7 @@ impl Backend for FreeBsd {
         let mut freebsd = FreeBsd {
             kernel: Kernel::default(),
             queue: Arc::new(queue),
+            known_registers: None,
             tracees: BTreeMap::new(),
             untold: 0,
             ready: VecDeque::new(),
@@ -229,6 +234,7 @@ impl Backend for FreeBsd {
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
+        self.known_registers = None;
         self.wait_for_any(patience)
     }
 
@@ -236,6 +242,7 @@ impl Backend for FreeBsd {
     const YIELDS: u32 = 2;
 
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.known_registers = None;
         self.look_at(thread.pid.as_raw())
     }
 
@@ -379,6 +386,36 @@ impl Backend for FreeBsd {
 
     fn is_native(&mut self, thread: Thread) -> Result<bool> {
         self.runs_64_bit(thread)
+    }
+
+    fn code_mode(registers: &Registers) -> CodeMode {
+        crate::regs::code_mode(registers)
+    }
+
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.write(thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 1 << 20;
+
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        self.map_near(thread, near, len)
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.unmap(thread, addr, len)
+    }
+
+    fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {
+        Ok(false) // programs have none on FreeBSD
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        self.disposition_of(thread, signal)
+    }
+
+    fn ends_handler(&mut self, thread: Thread, _: &Registers) -> Result<bool> {
+        Ok(self.info(thread)?.syscall == crate::ffi::SYS_SIGRETURN as u32)
     }
 
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {

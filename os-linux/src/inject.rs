@@ -1,27 +1,10 @@
 //! System calls that a tracee makes for its tracer.
 
-use trapline_core::backend::{RawKind, RawReason, Run, Thread};
-use trapline_core::{Backend, Error, Result, Signal};
+use trapline_core::backend::{RawKind, RawReason, Run, Thread, pages_near};
+use trapline_core::{Arch, Backend, Error, Result, Signal};
 
 use crate::ffi::PTRACE_EVENT_STOP;
 use crate::{Linux, decode, process, regs};
-
-/// How far from a place its memory is looked for, at first below it: what grows upwards from a
-/// program, its heap, is not to be in the way.
-const DISTANCES: [i64; 12] = [
-    -(16 << 20),
-    -(32 << 20),
-    -(64 << 20),
-    -(96 << 20),
-    64 << 20,
-    96 << 20,
-    -(256 << 20),
-    -(512 << 20),
-    512 << 20,
-    768 << 20,
-    -(1 << 30),
-    1 << 30,
-];
 
 /// `MAP_FIXED_NOREPLACE` (Linux 4.17); an older kernel takes the address for a wish.
 const FIXED_NOREPLACE: u64 = 0x10_0000;
@@ -39,24 +22,18 @@ fn refused(what: &'static str) -> Error {
 impl Linux {
     /// Memory for code, as near to an address as can be.
     pub(crate) fn map_near(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
-        const PAGE: u64 = 0xfff;
+        const REACH: u64 = <regs::Cpu as Arch>::SLOT_REACH;
         let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64 | FIXED_NOREPLACE;
-        let within = |reach| reach < <regs::Cpu as trapline_core::Arch>::SLOT_REACH;
         let what = "memory near the program's code";
-        for distance in DISTANCES {
-            let Some(wish) = near.checked_add_signed(distance) else { continue };
-            let wish = wish & !PAGE;
-            if wish < 0x1_0000 || !within(distance.unsigned_abs()) {
-                continue;
-            }
+        for wish in pages_near(near, REACH) {
             let args = [wish, len, protection, flags, u64::MAX, 0];
             let start = match self.inject(thread, libc::SYS_mmap, args)? {
                 Ok(start) => start,
                 Err(libc::EEXIST | libc::EINVAL | libc::EPERM) => continue,
                 Err(_) => return Err(refused(what)),
             };
-            if within(start.abs_diff(near)) {
+            if start.abs_diff(near) < REACH {
                 return Ok(start);
             }
             self.unmap(thread, start, len)?;

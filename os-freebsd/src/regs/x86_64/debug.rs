@@ -13,7 +13,7 @@ const DR7: usize = 7;
 const HITS: u64 = 0xf;
 
 /// The code segment of 64-bit programs (`GUCODE_SEL` in `sys/amd64/include/segments.h`).
-const UCODE: u64 = 0x43;
+pub(super) const UCODE: u64 = 0x43;
 
 impl FreeBsd {
     /// See `Backend::set_watched`. All at once: a set that the kernel refuses changes nothing.
