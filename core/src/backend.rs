@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::debug::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
-use crate::{Arch, CpuSet, Pid, Result, Signal, Tid};
+use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
-    TrapOrigin, Waited,
+    SyscallAbi, TrapOrigin, Waited,
 };
 pub use request::{Activity, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
 
@@ -242,6 +242,10 @@ pub trait Backend: Sized {
         registers: &<Self::Arch as Arch>::Registers,
     ) -> Option<<Self::Arch as Arch>::Registers>;
 
+    /// In which mode a thread with these registers executes code: what its code segment says, which
+    /// can change with any jump. Each system has its own numbers of segments.
+    fn code_mode(registers: &<Self::Arch as Arch>::Registers) -> CodeMode;
+
     // Debug registers. The thread is at a stop that was waited for.
 
     /// Whether the kernel lets a thread pass the execute breakpoint that it has stopped at (x86:
@@ -276,8 +280,10 @@ pub trait Backend: Sized {
     /// this is `false`.
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool>;
 
-    /// Whether a thread runs in the CPU's full width: not a 32-bit program on a 64-bit CPU.
-    fn is_native(&mut self, thread: Thread) -> Result<bool>;
+    /// How many bytes one debug register can watch in the program of a thread, at most: one of the
+    /// CPU's lengths. Kernels may allow a 32-bit program less than the CPU can. Asked once for each
+    /// program.
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8>;
 
     // Asking about a process, stopped or not, traced or not.
 

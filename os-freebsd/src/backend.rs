@@ -15,11 +15,14 @@ use trapline_core::backend::{
     Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
     Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{
+    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, SyscallAbi, Tid,
+};
 
 use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
 use crate::forgotten::Wakeup;
+use crate::regs;
 use crate::run::Killed;
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
@@ -60,6 +63,8 @@ pub(crate) struct Tracee {
     pub(crate) wakeups: Vec<Wakeup>,
     /// Its debug registers were set.
     pub(crate) watched: bool,
+    /// The ABI of its program's system calls, once that was asked.
+    pub(crate) abi: Option<SyscallAbi>,
     /// What it has where there were breakpoint instructions, once it is to be let go.
     pub(crate) code: Vec<(u64, Vec<u8>)>,
 }
@@ -83,6 +88,7 @@ impl Tracee {
             were_inside: Vec::new(),
             wakeups: Vec::new(),
             watched: false,
+            abi: None,
             code: Vec::new(),
         }
     }
@@ -377,8 +383,12 @@ impl Backend for FreeBsd {
         Ok(false) // a detach waits for all that is on its way
     }
 
-    fn is_native(&mut self, thread: Thread) -> Result<bool> {
-        self.runs_64_bit(thread)
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
+        self.longest_watch_of(thread)
+    }
+
+    fn code_mode(registers: &Registers) -> CodeMode {
+        regs::code_mode(registers.cs)
     }
 
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
@@ -477,6 +487,9 @@ impl Backend for FreeBsd {
         // No file is kept open. What is remembered of a tracee goes with its end or detach, and
         // its event mask outlives an exec.
         self.parents_at_end.remove(&pid.as_raw());
+        if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
+            tracee.abi = None;
+        }
     }
 
     fn requests(&self) -> u64 {

@@ -17,7 +17,7 @@ use crate::backend::{
     Activity, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn, RawStop,
     Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use crate::{Backend, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use crate::{Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
 use super::arch::{FakeArch, FakeRegisters};
 use super::faults::Fault;
@@ -323,10 +323,10 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    fn is_native(&mut self, thread: Thread) -> Result<bool> {
-        self.call("is_native", thread.tid.as_raw(), |model| {
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
+        self.call("longest_watch", thread.tid.as_raw(), |model| {
             let pid = model.inspected(thread)?.pid;
-            Ok(!model.narrow.contains(&pid))
+            Ok(model.longest_watch(pid))
         })
     }
 
@@ -344,6 +344,13 @@ impl<R: Rules> Backend for Fake<R> {
             interrupted: false,
             ..*registers
         })
+    }
+
+    fn code_mode(registers: &FakeRegisters) -> CodeMode {
+        match registers.narrow {
+            true => CodeMode::Bits32,
+            false => CodeMode::Bits64,
+        }
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {

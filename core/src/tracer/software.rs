@@ -15,6 +15,7 @@ mod memory;
 mod pass;
 mod release;
 mod stand;
+mod ways;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,12 +27,15 @@ use crate::{
 
 use super::Tracer;
 use image::{Image, Shared};
+use ways::Ways;
 
 /// What a thread has to do with breakpoints in memory.
 #[derive(Debug, Default)]
 pub(super) struct Soft {
     /// It stands at this address, has reported that or need not, and must not trap there again.
     at: Option<u64>,
+    /// In which mode it executes the code there.
+    mode: CodeMode,
     /// The breakpoint there was not in memory when it was last run.
     lifted: bool,
     /// It is to be run so, once it is past the breakpoint.
@@ -147,8 +151,7 @@ impl<B: Backend> Tracer<B> {
         code.truncate(read);
         image.borrow().hide(addr, &mut code);
         let Some(original) = code.get(..bytes) else { return Err(Error::BadAddress { addr }) };
-        let passing = <B::Arch as Arch>::passing(&code, CodeMode::Bits64);
-        image.borrow_mut().locate(addr, original, passing);
+        image.borrow_mut().locate(addr, original, Ways::of::<B::Arch>(&code));
         Ok(())
     }
 

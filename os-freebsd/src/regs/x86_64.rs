@@ -4,7 +4,7 @@ mod debug;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, RFlags, Registers};
 use trapline_core::backend::Thread;
-use trapline_core::{Arch, Backend, Error, Result};
+use trapline_core::{Arch, Backend, CodeMode, Error, Result};
 
 use crate::backend::FreeBsd;
 use crate::sys::Errno;
@@ -15,6 +15,18 @@ const XCR0: std::ops::Range<usize> = 464..472;
 
 /// RFLAGS: the carry flag, by which a system call says that it failed.
 const CARRY: u64 = 1;
+
+/// The code segment of 64-bit programs (`GUCODE_SEL` in `sys/x86/include/segments.h`).
+const UCODE: u64 = 0x43;
+
+/// In which mode a code segment has the CPU execute: that of 32-bit programs is 0x33, and what a
+/// program makes for itself (`i386_set_ldt(2)`) is never of 64-bit code.
+pub(crate) fn code_mode(cs: u64) -> CodeMode {
+    match cs {
+        UCODE => CodeMode::Bits64,
+        _ => CodeMode::Bits32,
+    }
+}
 
 impl FreeBsd {
     /// Has the kernel wait until an LWP has left its CPU.

@@ -6,7 +6,7 @@ mod sets;
 
 use trapline_arch_aarch64::{AArch64, Pstate, Registers};
 use trapline_core::backend::Thread;
-use trapline_core::{Result, Syscall, Tid};
+use trapline_core::{CodeMode, Result, Syscall, Tid};
 
 pub(crate) use sets::{extended_state, fp_registers, set_extended_state, set_fp_registers};
 
@@ -62,8 +62,21 @@ pub(crate) fn clone_call(registers: &Raw) -> CloneCall {
 }
 
 /// Whether these registers are those of a 64-bit program.
-pub(crate) fn is_native(registers: &Raw) -> bool {
+fn is_native(registers: &Raw) -> bool {
     registers.pstate & Pstate::NRW.bits() == 0
+}
+
+/// In which mode a thread executes: only an exec changes that.
+pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
+    match registers.pstate & Pstate::NRW.bits() {
+        0 => CodeMode::Bits64,
+        _ => CodeMode::Bits32,
+    }
+}
+
+/// By which ABI a thread makes system calls, which is that of its program.
+pub(crate) fn audit_arch(_: &Kernel, _: Thread, info: &SyscallInfo) -> Result<u32> {
+    Ok(info.arch)
 }
 
 /// Never: the kernel has gone back to the call before it tells of the stop (`do_signal` in
@@ -100,19 +113,23 @@ pub(crate) fn syscall(
     let tid = thread.tid.as_raw();
     if let Some(call) = std::fs::read_to_string(format!("/proc/{tid}/syscall"))
         .ok()
-        .and_then(|line| call_in(&line, result))
+        .and_then(|line| call_in(&line, info.arch, result))
     {
         return Ok(Some(call));
     }
     // Where the kernel does not say, or this tracer may not ask.
     let Some(number) = sets::syscall_number(kernel, thread.tid)? else { return Ok(None) };
     let [a, b, c, d, e, f, ..] = kernel.registers(thread.tid)?.regs;
-    Ok(Some(Syscall { number, args: [a, b, c, d, e, f], result }))
+    Ok(Some(super::call(info.arch, number, [a, b, c, d, e, f], result)))
 }
 
 /// A line of `/proc/<id>/syscall` (`proc_pid_syscall` in `fs/proc/base.c`): the number, the
 /// arguments, the stack pointer and the program counter; -1 where there is no call.
-fn call_in(line: &str, result: Option<std::result::Result<u64, i32>>) -> Option<Syscall> {
+fn call_in(
+    line: &str,
+    arch: u32,
+    result: Option<std::result::Result<u64, i32>>,
+) -> Option<Syscall> {
     let mut words = line.split_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
     let number = u64::try_from(number).ok()?;
@@ -120,7 +137,7 @@ fn call_in(line: &str, result: Option<std::result::Result<u64, i32>>) -> Option<
     for arg in &mut args {
         *arg = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
     }
-    Some(Syscall { number, args, result })
+    Some(super::call(arch, number, args, result))
 }
 
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the

@@ -51,6 +51,7 @@ impl<B: Backend> Tracer<B> {
         unless_gone(self.backend.set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.at, soft.lifted, soft.entered) = (Some(addr), false, None);
+        soft.mode = B::code_mode(&registers);
         let returned = self.take_return(thread.tid, &registers);
         Ok(match owner {
             Some(id) if !returned => {
@@ -98,9 +99,15 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The program counter of a thread was set.
-    pub(in crate::tracer) fn moved(&mut self, index: u32, pc: u64) {
+    /// A thread has these registers now: it may be elsewhere, or read the same code in another way.
+    pub(in crate::tracer) fn moved(
+        &mut self,
+        index: u32,
+        registers: &<B::Arch as Arch>::Registers,
+    ) {
+        let pc = <B::Arch as Arch>::pc(registers);
         let slot = self.table.slot_mut(index);
+        slot.soft.mode = B::code_mode(registers);
         if slot.soft.at.is_some_and(|at| at != pc) {
             slot.soft.at = None;
         }

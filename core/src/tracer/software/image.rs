@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use crate::{BreakpointId, Passing, Pid};
 
+use super::ways::Ways;
+
 /// An image and all that know it: the processes that share the memory, and whoever may have to
 /// clean a copy of it.
 pub(in crate::tracer) type Shared = Rc<RefCell<Image>>;
@@ -35,7 +37,7 @@ struct Loan {
 pub(super) struct Location {
     /// The program's own bytes.
     pub(super) original: Vec<u8>,
-    pub(super) passing: Passing,
+    pub(super) passing: Ways,
     /// Whose it is. Nobody's is one that was removed.
     owners: Vec<Owner>,
     /// The breakpoint instruction is in memory.
@@ -144,7 +146,7 @@ impl Image {
     }
 
     /// Remembers what the program has at an address; if it is known, only what kind it is.
-    pub(super) fn locate(&mut self, addr: u64, original: &[u8], passing: Passing) {
+    pub(super) fn locate(&mut self, addr: u64, original: &[u8], passing: Ways) {
         let location = self.locations.entry(addr).or_insert_with(|| Location {
             original: original.to_vec(),
             passing,
@@ -160,7 +162,7 @@ impl Image {
     }
 
     fn count_calls(&mut self) {
-        let calls = self.locations.values().filter(|l| l.passing == Passing::SystemCall);
+        let calls = self.locations.values().filter(|l| l.passing.can_be(Passing::SystemCall));
         self.calls = calls.count();
     }
 
@@ -321,7 +323,7 @@ mod tests {
 
     fn image() -> Image {
         let mut image = Image::default();
-        image.locate(0x10, &[0x90], Passing::Step);
+        image.locate(0x10, &[0x90], Passing::Step.into());
         image.own(0x10, P, id(1));
         image.get_mut(0x10).unwrap().inserted = true;
         image
@@ -374,7 +376,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_breakpoints_of_one() {
         let mut image = image();
-        image.locate(0x20, &[0x05], Passing::SystemCall);
+        image.locate(0x20, &[0x05], Passing::SystemCall.into());
         image.own(0x20, Q, id(2));
         assert!(image.has_calls());
         let copy = image.copy(P, Pid::from_raw(3));

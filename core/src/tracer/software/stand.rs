@@ -99,6 +99,7 @@ impl<B: Backend> Tracer<B> {
                 None => return Ok(false),
             },
         };
+        let mode = registers.as_ref().map(B::code_mode);
         let addr = at.or(registers.as_ref().map(<B::Arch as Arch>::pc));
         let inserted = addr.is_some_and(|addr| image.borrow().is_inserted(addr));
         let lifted = !inserted && at.is_some_and(|at| image.borrow().is_wanted(at));
@@ -108,6 +109,7 @@ impl<B: Backend> Tracer<B> {
         let soft = &mut self.table.slot_mut(index).soft;
         soft.at = addr.filter(|_| (inserted || lifted) && signal.is_none());
         soft.lifted = lifted;
+        soft.mode = mode.unwrap_or(soft.mode);
         Ok(inserted && soft.at.is_some())
     }
 
@@ -120,7 +122,7 @@ impl<B: Backend> Tracer<B> {
         }
         let thread = slot.thread;
         if let Some(registers) = unless_gone(self.backend.registers(thread))? {
-            self.moved(index, <B::Arch as Arch>::pc(&registers));
+            self.moved(index, &registers);
         }
         Ok(())
     }
