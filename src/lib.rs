@@ -51,7 +51,8 @@ pub use trapline_core::{
     EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind,
     Forked, Half, Halted, HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing,
     Pid, Placement, ProcessInfo, Readiness, Relocation, Result, Resume, Signal, SignalInfo,
-    SlotCode, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, Tid, TrapCauses, Waker,
+    SlotCode, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, SyscallAbi, Tid,
+    TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {

@@ -1,11 +1,9 @@
 //! Clauses D2 and D7, and what hits cost: each write of a crowd of threads is one hit; what the
 //! self-test says; who else has debug registers.
 
-use std::os::unix::fs::PermissionsExt;
-
-use trapline::HardwareKind::{Execute, Write};
+use trapline::HardwareKind::Write;
 use trapline::debug_registers::{SelfTest, Verdict, self_test};
-use trapline::{Error, EventFlags, ExitStatus, HardwareBreakpoint};
+use trapline::{Error, EventFlags, HardwareBreakpoint};
 
 use crate::common::*;
 
@@ -23,31 +21,6 @@ fn crowd(generations: u32, writes: u32) {
     let hits = program.hits();
     let expected = (generations * 64 * writes) as usize;
     assert_eq!((Watched::count(&hits, id), hits.len()), (expected, expected));
-}
-
-/// A 32-bit program that exits with 7, by the system calls of either system.
-fn narrow_program() -> Vec<u8> {
-    let os_abi = if cfg!(target_os = "freebsd") { 9 } else { 0 };
-    let mut elf = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, os_abi];
-    elf.resize(16, 0);
-    let base = 0x0804_8000_u32;
-    // push 7; push 7; mov ebx, 7; mov eax, 1; int 0x80
-    let code = [0x6a, 7, 0x6a, 7, 0xbb, 7, 0, 0, 0, 0xb8, 1, 0, 0, 0, 0xcd, 0x80];
-    let size = 84 + code.len() as u32;
-    for half in [2_u16, 3] {
-        elf.extend(half.to_le_bytes()); // an executable for the 386
-    }
-    for word in [1, base + 84, 52, 0, 0] {
-        elf.extend(word.to_le_bytes());
-    }
-    for half in [52_u16, 32, 1, 40, 0, 0] {
-        elf.extend(half.to_le_bytes());
-    }
-    for word in [1, 0, base, base, size, size, 5, 0x1000] {
-        elf.extend(u32::to_le_bytes(word));
-    }
-    elf.extend(code);
-    elf
 }
 
 crate::tests! {
@@ -101,8 +74,8 @@ crate::tests! {
         let removed = cost(&mut program, &mut |p| assert!(p.tracer.remove(pid, ids[0]).unwrap()));
         assert_eq!(again, 0);
         if cfg!(target_os = "linux") {
-            // The registers' width; DR7, DR6, DR0, DR7. Later: the address, and DR7.
-            assert_eq!((first, second, removed), (5, 2, 1));
+            // DR7, DR6, DR0, DR7. Later: the address, and DR7.
+            assert_eq!((first, second, removed), (4, 2, 1));
         }
         program.go(stop);
         assert_eq!(program.hits(), []);
@@ -133,30 +106,6 @@ crate::tests! {
         program.go(stop);
         let hits = program.hits();
         assert_eq!(Watched::count(&hits, id), 1);
-    }
-
-    fn d1_a_32_bit_program_is_refused() {
-        let path = std::env::temp_dir().join(format!("trapline-narrow-{}", std::process::id()));
-        std::fs::write(&path, narrow_program()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut tracer = tracer(EventFlags::PROCESS);
-        let spawned = tracer.spawn(std::process::Command::new(&path));
-        let pid = match spawned {
-            Ok(spawned) => spawned.pid,
-            Err(error) => {
-                std::fs::remove_file(&path).unwrap();
-                skip(&format!("32-bit programs cannot be run here: {error}"));
-            }
-        };
-        let stop = next_stop(&mut tracer);
-        std::fs::remove_file(&path).unwrap();
-        for kind in [Execute, Write] {
-            let refused = tracer.insert(pid, HardwareBreakpoint { addr: 0x0804_8054, len: 1, kind });
-            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
-        }
-        tracer.resume(stop, trapline::Resume::Continue).unwrap();
-        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
-        assert!(tracer.wait().unwrap().is_none());
     }
 
     fn d6_registers_that_somebody_else_holds() {

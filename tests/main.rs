@@ -15,6 +15,7 @@ mod fixtures;
 mod trace;
 
 mod attach;
+mod bits32;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_threads;
@@ -56,6 +57,7 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        ("bits32", bits32::TESTS),
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),

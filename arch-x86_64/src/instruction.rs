@@ -47,7 +47,7 @@ pub(crate) fn passing(code: &[u8], mode: CodeMode) -> Passing {
 
 #[cfg(test)]
 mod tests {
-    use CodeMode::{Bits32, Bits64};
+    use CodeMode::{Bits16, Bits32, Bits64};
 
     use super::*;
 
@@ -109,5 +109,22 @@ mod tests {
         for code in [&[][..], &[0x0f], &[0xe8, 0, 0, 0], &[0x06], &[0x66; 20]] {
             assert_eq!(decode(code, 0, Bits64), None, "{code:x?}");
         }
+    }
+
+    /// M1: `inc eax; pushf` and `dec edi; int 0x80` begin with what is a REX prefix in 64-bit code.
+    #[test]
+    fn what_is_a_prefix_depends_on_the_mode() {
+        for mode in [Bits16, Bits32] {
+            for code in [&[0x40, 0x9c][..], &[0x4f, 0xcd, 0x80], &[0x48, 0xf3, 0xa4]] {
+                assert_eq!(passing(code, mode), Passing::Step, "{code:x?}");
+            }
+            assert_eq!(passing(&[0x9c], mode), Passing::PushesFlags);
+            assert_eq!(passing(&[0x66, 0x9c], mode), Passing::PushesFlags);
+            assert_eq!(passing(&[0xf3, 0xa5], mode), Passing::Repeats);
+            for code in [[0x0f, 0x05], [0x0f, 0x34], [0xcd, 0x80]] {
+                assert_eq!(passing(&code, mode), Passing::SystemCall, "{code:x?}");
+            }
+        }
+        assert_eq!(passing(&[0x40, 0x9c], Bits64), Passing::PushesFlags);
     }
 }

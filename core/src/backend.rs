@@ -20,7 +20,7 @@ use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
 pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
-    TrapOrigin, Waited,
+    SyscallAbi, TrapOrigin, Waited,
 };
 pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
 
@@ -320,8 +320,10 @@ pub trait Backend: Sized {
     /// this is `false`.
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool>;
 
-    /// Whether a thread runs in the CPU's full width: not a 32-bit program on a 64-bit CPU.
-    fn is_native(&mut self, thread: Thread) -> Result<bool>;
+    /// How many bytes one debug register can watch in the program of a thread, at most: one of the
+    /// CPU's lengths. Kernels may allow a 32-bit program less than the CPU can. Asked once for each
+    /// program.
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8>;
 
     // Asking about a process, stopped or not, traced or not.
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod auxiliary;
 pub mod backend;
 mod breakpoint;
 mod cpus;
@@ -22,7 +23,7 @@ mod stopped;
 mod tracer;
 
 pub use arch::{Arch, Passing};
-pub use backend::{Backend, Ending, SignalInfo, Syscall};
+pub use backend::{Backend, Ending, SignalInfo, Syscall, SyscallAbi};
 pub use breakpoint::{
     Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
 };

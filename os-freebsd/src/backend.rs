@@ -16,12 +16,13 @@ use trapline_core::backend::{
     RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, SyscallAbi, Tid,
 };
 
 use crate::again::Reported;
 use crate::decode::{EventMask, Expected};
 use crate::forgotten::Wakeup;
+use crate::regs;
 use crate::run::Killed;
 use crate::spawn::Spawner;
 use crate::sys::{self, Event, Kernel, Process, Queue};
@@ -62,6 +63,8 @@ pub(crate) struct Tracee {
     pub(crate) wakeups: Vec<Wakeup>,
     /// Its debug registers were set.
     pub(crate) watched: bool,
+    /// The ABI of its program's system calls, once that was asked.
+    pub(crate) abi: Option<SyscallAbi>,
     /// What it has where there were breakpoint instructions, once it is to be let go.
     pub(crate) code: Vec<(u64, Vec<u8>)>,
 }
@@ -85,6 +88,7 @@ impl Tracee {
             were_inside: Vec::new(),
             wakeups: Vec::new(),
             watched: false,
+            abi: None,
             code: Vec::new(),
         }
     }
@@ -384,12 +388,12 @@ impl Backend for FreeBsd {
         Ok(false) // a detach waits for all that is on its way
     }
 
-    fn is_native(&mut self, thread: Thread) -> Result<bool> {
-        self.runs_64_bit(thread)
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
+        self.longest_watch_of(thread)
     }
 
     fn code_mode(registers: &Registers) -> CodeMode {
-        crate::regs::code_mode(registers)
+        regs::code_mode(registers.cs)
     }
 
     fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
@@ -514,6 +518,9 @@ impl Backend for FreeBsd {
         // No file is kept open. What is remembered of a tracee goes with its end or detach, and
         // its event mask outlives an exec.
         self.parents_at_end.remove(&pid.as_raw());
+        if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
+            tracee.abi = None;
+        }
     }
 
     fn requests(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use trapline_core::backend::{Listed, Thread};
-use trapline_core::{Error, Pid, Result, Syscall};
+use trapline_core::{Error, Pid, Result, Syscall, SyscallAbi};
 
 use crate::backend::FreeBsd;
 use crate::decode::{self, LwpFlags, LwpInfo};
@@ -133,7 +133,23 @@ impl FreeBsd {
             None
         };
         let [a, b, c, d, e, f, ..] = args;
-        Ok(Syscall { number: info.syscall.into(), args: [a, b, c, d, e, f], result })
+        let abi = self.abi_of(thread.pid)?;
+        Ok(Syscall { abi, number: info.syscall.into(), args: [a, b, c, d, e, f], result })
+    }
+
+    /// The ABI of a program's system calls, whatever instruction makes them (`ia32_syscall` in
+    /// `sys/amd64/ia32/ia32_syscall.c`). Asked once for each program.
+    fn abi_of(&mut self, pid: Pid) -> Result<SyscallAbi> {
+        let known = self.tracees.get(&pid.as_raw()).and_then(|tracee| tracee.abi);
+        if let Some(abi) = known {
+            return Ok(abi);
+        }
+        let narrow = self.known(pid.as_raw())?.narrow;
+        let abi = if narrow { SyscallAbi::Bits32 } else { SyscallAbi::Bits64 };
+        if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
+            tracee.abi = Some(abi);
+        }
+        Ok(abi)
     }
 
     /// What a call left, at its exit. After the end of a vfork the registers have it, and the

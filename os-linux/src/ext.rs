@@ -5,15 +5,15 @@ use std::process::Command;
 use trapline_core::backend::Thread;
 use trapline_core::{Result, Spawned, Stopped, Tracer};
 
-use crate::Linux;
 use crate::ffi::Siginfo;
+use crate::{Linux, regs};
 
-/// Where a thread is and by which ABI it makes system calls: the part of
-/// `struct ptrace_syscall_info` that every stop has.
+/// Where a thread is and by which ABI it makes system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abi {
     /// The CPU and ABI, as `AUDIT_ARCH_*` of `linux/audit.h`: `0xc000003e` is x86-64 (and x32),
-    /// `0x40000003` is 32-bit x86.
+    /// `0x40000003` is 32-bit x86. In a system call it is that of the call, elsewhere that of the
+    /// code which the thread executes.
     pub audit_arch: u32,
     /// The program counter.
     pub instruction_pointer: u64,
@@ -151,8 +151,9 @@ impl Linux {
     /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed.
     pub fn abi(&mut self, thread: Thread) -> Result<Abi> {
         let info = self.kernel.syscall_info(thread.tid)?;
+        let audit_arch = regs::audit_arch(&self.kernel, thread, &info)?;
         Ok(Abi {
-            audit_arch: info.arch,
+            audit_arch,
             instruction_pointer: info.instruction_pointer,
             stack_pointer: info.stack_pointer,
         })

@@ -353,8 +353,14 @@ impl Backend for Linux {
         Ok(process::status(&self.kernel, thread.tid.as_raw())?.has_pending(Signal::TRAP))
     }
 
-    fn is_native(&mut self, thread: Thread) -> Result<bool> {
-        Ok(regs::is_native(&self.kernel.registers(thread.tid)?))
+    fn longest_watch(&mut self, _: Thread) -> Result<u8> {
+        // The kernel checks an address by the length alone, whatever the program
+        // (`hw_breakpoint_arch_parse` in `arch/x86/kernel/hw_breakpoint.c`).
+        Ok(<Cpu as Arch>::DEBUG_LENGTHS.iter().copied().max().unwrap_or(1))
+    }
+
+    fn code_mode(registers: &<Cpu as Arch>::Registers) -> CodeMode {
+        regs::code_mode(registers)
     }
 
     fn write_text(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<()> {
@@ -389,10 +395,6 @@ impl Backend for Linux {
         registers: &<Cpu as Arch>::Registers,
     ) -> Result<bool> {
         regs::ends_handler(&self.kernel, thread.tid, registers)
-    }
-
-    fn code_mode(registers: &<Cpu as Arch>::Registers) -> CodeMode {
-        regs::code_mode(registers)
     }
 
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {

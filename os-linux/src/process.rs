@@ -357,7 +357,8 @@ mod tests {
 
     const STATUS: &[u8] = b"Name:\ta) b\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t12\n\
         Ngid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t0\t0\n\
-        CapEff:\t000001ffffffffff\nThreads:\t2\nSigPnd:\t0000000000000010\n";
+        CapEff:\t000001ffffffffff\nThreads:\t2\nSigPnd:\t0000000000000010\n\
+        SigIgn:\t0000000000001000\nSigCgt:\t0000000000000200\nSeccomp:\t2\n";
 
     #[test]
     fn a_status_file_is_read_by_names() {
@@ -371,8 +372,20 @@ mod tests {
             user: 1001,
             capabilities: 0x1ff_ffff_ffff,
             pending: 0x10,
+            ignored: 0x1000,
+            caught: 0x200,
+            seccomp: Some(2),
         };
         assert_eq!(status, expected);
+        for (signal, does) in [
+            (Signal::USR1, Disposition::Caught),
+            (Signal::PIPE, Disposition::Ignored),
+            (Signal::CHLD, Disposition::Ignored),
+            (Signal::STOP, Disposition::Ignored),
+            (Signal::TERM, Disposition::Ends),
+        ] {
+            assert_eq!(status.disposition(signal), does, "{signal}");
+        }
         assert!(!status.has_ended());
         assert!(status.has_pending(Signal::TRAP) && !status.has_pending(Signal::ILL));
     }

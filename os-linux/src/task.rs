@@ -12,6 +12,17 @@ const CLONE_PARENT: u64 = libc::CLONE_PARENT as u64;
 /// `clone(2)`: the new task is a thread of its maker's process.
 const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
 
+/// Whether `clone3` can have made a process with these flags, if it was told as such a one. It was
+/// not if the address that the registers give is not that of the arguments.
+fn could_be_clone3(flags: u64, kind: Option<ForkKind>) -> bool {
+    const CSIGNAL: u64 = 0xff;
+    const CLONE_VFORK: u64 = libc::CLONE_VFORK as u64;
+    const KNOWN: u64 = (1 << 34) - 1; // up to CLONE_INTO_CGROUP
+    let vfork = flags & CLONE_VFORK != 0;
+    let fits = flags & (CSIGNAL | CLONE_THREAD) == 0 && flags & !KNOWN == 0;
+    fits && kind.is_none_or(|kind| vfork == (kind == ForkKind::Vfork))
+}
+
 impl Linux {
     /// What a thread has made, in one request beyond the event's message for threads, `fork`,
     /// `vfork` and `clone`.
@@ -52,7 +63,10 @@ impl Linux {
         if let Some(args) = flags_at {
             let mut flags = [0; 8];
             if let Ok(8) = self.kernel.read_memory(parent.tid, args, &mut flags) {
-                return Ok(process(u64::from_ne_bytes(flags) & CLONE_PARENT != 0));
+                let flags = u64::from_ne_bytes(flags);
+                if could_be_clone3(flags, kind) {
+                    return Ok(process(flags & CLONE_PARENT != 0));
+                }
             }
         }
         match process::status(&self.kernel, new.as_raw()) {

@@ -98,7 +98,9 @@ impl Branch {
             _ if !taken => next,
             Target::Address(addr) => addr,
             Target::Register(part) => part.get(registers),
-            Target::Memory(operand) => width.read(operand.address(registers), registers, memory)?,
+            Target::Memory(operand) => {
+                width.read(operand.address(registers)?, registers, memory)?
+            }
             Target::Return { release } => {
                 let target = width.read(top, registers, memory)?;
                 let bytes = width.bytes().wrapping_add(release.into());

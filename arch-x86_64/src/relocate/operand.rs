@@ -172,17 +172,19 @@ impl Operand {
         })
     }
 
-    /// Its linear address.
-    pub(super) fn address(&self, registers: &Registers) -> u64 {
+    /// Its linear address; `None` if there is none, and the access faults.
+    pub(super) fn address(&self, registers: &Registers) -> Option<u64> {
         let part = |part: Option<Part>| part.map_or(0, |part| part.get(registers));
         let offset = part(self.base)
             .wrapping_add(part(self.index).wrapping_mul(self.scale))
             .wrapping_add(self.displacement);
-        let segment = match self.segment {
-            Register::FS => registers.fs_base,
-            Register::GS => registers.gs_base,
-            _ => 0,
+        let (selector, start) = match self.segment {
+            Register::FS => (registers.fs, registers.fs_base),
+            Register::GS => (registers.gs, registers.gs_base),
+            _ => return Some(self.width.wrap(offset & self.mask)),
         };
-        self.width.wrap((offset & self.mask).wrapping_add(segment))
+        // In 32-bit code a selector of 0 to 3 means no segment; in 64-bit code only bases count.
+        let is_none = self.width == Width::Four && selector & 0xfffc == 0;
+        (!is_none).then(|| self.width.wrap((offset & self.mask).wrapping_add(start)))
     }
 }

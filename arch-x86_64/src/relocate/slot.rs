@@ -70,7 +70,12 @@ fn jump(slot: &mut Vec<u8>, at: u64, target: u64, mode: CodeMode) -> Option<()> 
         slot.push(0xe9); // jmp rel32
         slot.extend_from_slice(&near.to_le_bytes());
     } else {
-        slot.extend_from_slice(&[0xff, 0x25, 0, 0, 0, 0]); // jmp [rip], which is what follows
+        // jmp [rip + padding]: to what follows, at a multiple of 8, since programs can ask for a
+        // fault where it is not (AC).
+        let end = at.checked_add(6)?;
+        let padding = end.checked_next_multiple_of(8)?.wrapping_sub(end);
+        slot.extend_from_slice(&[0xff, 0x25, padding as u8, 0, 0, 0]);
+        slot.resize(slot.len().checked_add(padding as usize)?, 0xcc);
         slot.extend_from_slice(&target.to_le_bytes());
     }
     Some(())
@@ -140,18 +145,20 @@ mod tests {
     #[test]
     fn a_copy_jumps_back_from_afar() {
         let back = (FROM + 1).to_le_bytes();
-        let jump = [0x90, 0xff, 0x25, 0, 0, 0, 0];
+        let jump = [0x90, 0xff, 0x25, 1, 0, 0, 0, 0xcc];
         assert_eq!(bytes(&[0x90], FROM, FAR, Bits64), [&jump[..], &back].concat());
+        let jump = [0x50, 0xff, 0x25, 0, 0, 0, 0];
+        assert_eq!(bytes(&[0x50], FROM, FAR + 1, Bits64), [&jump[..], &back].concat());
     }
 
     #[test]
     fn the_longest_slots_fit() {
         // add qword ptr fs:[rax + rbx * 2 + 1], 1, with prefixes that change nothing
         let code = [0x64, 0x64, 0x64, 0x48, 0x81, 0x84, 0x58, 1, 0, 0, 0, 1, 0, 0, 0];
-        assert_eq!(bytes(&code, FROM, FAR, Bits64).len(), 29);
+        assert_eq!(bytes(&code, FROM, FAR, Bits64).len(), 32);
         let code = [&[0x64; 12][..], &[0x48, 0x0f, 0x05]].concat();
-        assert_eq!(bytes(&code, FROM, FAR, Bits64).len(), 39);
-        const { assert!(39 <= SlotCode::MOST && SlotCode::MOST <= LENGTH) };
+        assert_eq!(bytes(&code, FROM, FAR, Bits64).len(), 40);
+        const { assert!(15 + 10 + 6 + 7 + 8 <= SlotCode::MOST && SlotCode::MOST <= LENGTH) };
     }
 
     #[test]

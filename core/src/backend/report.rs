@@ -134,12 +134,33 @@ pub struct SignalInfo {
 /// A system call, at its entry or its exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Syscall {
-    /// Its number in the tracee's ABI.
+    /// The ABI that it was made by, which decides what its number means.
+    pub abi: SyscallAbi,
+    /// Its number in that ABI.
     pub number: u64,
-    /// Its arguments.
+    /// Its arguments. Those of [`SyscallAbi::Bits32`] have 32 bits each, zero-extended.
     pub args: [u64; 6],
     /// What it returned, at its exit: the value, or the error number.
     pub result: Option<std::result::Result<u64, i32>>,
+}
+
+/// The ABI of a system call: a table of numbers, and a width of arguments.
+///
+/// It belongs to the call, not to the program: a 64-bit program can make 32-bit calls.
+///
+/// # Platform notes
+///
+/// On Linux on x86-64, `syscall` in 64-bit code makes a 64-bit call; `int 0x80`, `sysenter` and
+/// `syscall` in 32-bit code make 32-bit ones, and so does `int 0x80` in 64-bit code. A call of the
+/// x32 ABI is a 64-bit call whose number has bit 30 set. On FreeBSD the program decides, not the
+/// instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SyscallAbi {
+    /// The one of 64-bit programs.
+    Bits64,
+    /// The one of 32-bit programs.
+    Bits32,
 }
 
 /// A program that was started.

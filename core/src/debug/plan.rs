@@ -53,7 +53,8 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
     }
 }
 
-/// The registers for these breakpoints, changing as few of the current ones as need be.
+/// The registers for these breakpoints, changing as few of the current ones as need be. One watches
+/// at most `longest` bytes, if that is known to be less than the CPU can.
 ///
 /// # Errors
 ///
@@ -62,11 +63,14 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
 pub(crate) fn plan<A: Arch>(
     breakpoints: &[HardwareBreakpoint],
     current: &DebugSlots,
+    longest: Option<u8>,
 ) -> Result<DebugSlots> {
+    let longest = longest.unwrap_or(u8::MAX);
     // What no breakpoint has use for goes; then, the latest first, what the others make up for.
     let mut kept = *current;
     for slot in &mut kept {
-        *slot = slot.filter(|slot| breakpoints.iter().any(|breakpoint| serves(slot, breakpoint)));
+        let serves_any = |slot: &DebugSlot| breakpoints.iter().any(|b| serves(slot, b));
+        *slot = slot.filter(|slot| slot.len <= longest && serves_any(slot));
     }
     for index in (0..kept.len()).rev() {
         let mut fewer = kept;
@@ -85,13 +89,13 @@ pub(crate) fn plan<A: Arch>(
     let mut needed = 0_u64;
     for breakpoint in breakpoints {
         let before = chosen.len();
-        match add::<A>(breakpoint, &mut chosen, most) {
+        match add::<A>(breakpoint, &mut chosen, most, longest) {
             Ok(()) => needed += (chosen.len() - before) as u64,
             Err(more) => needed = needed.saturating_add(more),
         }
     }
     if needed > free as u64 {
-        let Some(found) = search::<A>(breakpoints, &mut Vec::new(), most) else {
+        let Some(found) = search::<A>(breakpoints, &mut Vec::new(), most, longest) else {
             let needed = usize::try_from(needed).unwrap_or(usize::MAX);
             return Err(Error::NoFreeSlot { needed, free });
         };
@@ -124,9 +128,10 @@ fn gap(breakpoint: &HardwareBreakpoint, slots: &[DebugSlot]) -> Option<u64> {
 fn candidates<A: Arch>(
     breakpoint: &HardwareBreakpoint,
     at: u64,
+    longest: u8,
 ) -> impl Iterator<Item = DebugSlot> + '_ {
     let kind = breakpoint.kind.watched();
-    let lengths = A::DEBUG_LENGTHS.iter().rev().copied();
+    let lengths = A::DEBUG_LENGTHS.iter().rev().copied().filter(move |&len| len <= longest);
     let slot = move |len: u8| DebugSlot { addr: at - at % u64::from(len.max(1)), len, kind };
     lengths.map(slot).filter(move |slot| serves(slot, breakpoint))
 }
@@ -140,17 +145,18 @@ fn add<A: Arch>(
     breakpoint: &HardwareBreakpoint,
     chosen: &mut Vec<DebugSlot>,
     most: usize,
+    longest: u8,
 ) -> std::result::Result<(), u64> {
     let mut more = Vec::new();
     while let Some(at) = gap(breakpoint, &[&chosen[..], &more[..]].concat()) {
         if chosen.len() + more.len() >= most {
             // However long the range, there is no need to go through it.
-            let largest = A::DEBUG_LENGTHS.iter().copied().max().unwrap_or(1).max(1);
+            let largest = A::DEBUG_LENGTHS.iter().copied().max().unwrap_or(1).min(longest).max(1);
             let rest = breakpoint.len - at.wrapping_sub(breakpoint.addr);
             let pieces = (rest / u64::from(largest)).max(1);
             return Err(more.len() as u64 + pieces);
         }
-        match candidates::<A>(breakpoint, at).next() {
+        match candidates::<A>(breakpoint, at, longest).next() {
             Some(slot) => more.push(slot),
             None => return Err(u64::MAX), // a CPU without a length of 1
         }
@@ -164,15 +170,16 @@ fn search<A: Arch>(
     breakpoints: &[HardwareBreakpoint],
     chosen: &mut Vec<DebugSlot>,
     most: usize,
+    longest: u8,
 ) -> Option<Vec<DebugSlot>> {
     let missing = breakpoints.iter().find_map(|b| Some((b, gap(b, chosen)?)));
     let Some((breakpoint, at)) = missing else { return Some(chosen.clone()) };
     if chosen.len() >= most {
         return None;
     }
-    for slot in candidates::<A>(breakpoint, at) {
+    for slot in candidates::<A>(breakpoint, at, longest) {
         chosen.push(slot);
-        let found = search::<A>(breakpoints, chosen, most);
+        let found = search::<A>(breakpoints, chosen, most, longest);
         chosen.pop();
         if found.is_some() {
             return found;

@@ -6,7 +6,7 @@ use crate::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 pub(super) const BREAKPOINT: u8 = 0xcc;
 /// Counts `value` down to 0, one at a step.
 pub(super) const REPEAT: u8 = 0xf3;
-/// Makes a system call.
+/// Makes a system call in 64-bit code; elsewhere it does nothing.
 pub(super) const CALL: u8 = 0x05;
 /// Comes back from the handler of a signal.
 pub(super) const RETURN: u8 = 0xcf;
@@ -42,6 +42,8 @@ pub struct FakeRegisters {
     pub steps: bool,
     /// In a system call that will be made again.
     pub interrupted: bool,
+    /// The code segment is one of 32-bit code.
+    pub narrow: bool,
 }
 
 impl Arch for FakeArch {
@@ -82,10 +84,10 @@ impl Arch for FakeArch {
         registers.steps
     }
 
-    fn passing(code: &[u8], _: CodeMode) -> Passing {
+    fn passing(code: &[u8], mode: CodeMode) -> Passing {
         match code.first() {
             Some(&REPEAT) => Passing::Repeats,
-            Some(&CALL) => Passing::SystemCall,
+            Some(&CALL) if mode == CodeMode::Bits64 => Passing::SystemCall,
             _ => Passing::Step,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backend::{Activity, Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
-use crate::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, Tid};
+use crate::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, SyscallAbi, Tid};
 
 use super::model::{Held, Model, Process, State, Stop, Task};
 
@@ -74,7 +74,8 @@ impl Model {
     pub(super) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
         let stop = self.stop_of(thread, "syscall")?;
         let result = matches!(stop.reason, RawReason::SyscallExit).then_some(Ok(0));
-        Ok(Syscall { number: 39, args: [0; 6], result })
+        let abi = SyscallAbi::Bits64;
+        Ok(Syscall { abi, number: 39, args: [0; 6], result })
     }
 
     /// A thread whose registers are asked for or set.

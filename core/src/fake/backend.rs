@@ -323,10 +323,10 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    fn is_native(&mut self, thread: Thread) -> Result<bool> {
-        self.call("is_native", thread.tid.as_raw(), |model| {
+    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
+        self.call("longest_watch", thread.tid.as_raw(), |model| {
             let pid = model.inspected(thread)?.pid;
-            Ok(!model.narrow.contains(&pid))
+            Ok(model.longest_watch(pid))
         })
     }
 
@@ -336,10 +336,6 @@ impl<R: Rules> Backend for Fake<R> {
             let one = space(one.pid).ok_or(Error::Gone)?;
             Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
         })
-    }
-
-    fn code_mode(_: &FakeRegisters) -> CodeMode {
-        CodeMode::Bits64
     }
 
     fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
@@ -376,6 +372,13 @@ impl<R: Rules> Backend for Fake<R> {
             interrupted: false,
             ..*registers
         })
+    }
+
+    fn code_mode(registers: &FakeRegisters) -> CodeMode {
+        match registers.narrow {
+            true => CodeMode::Bits32,
+            false => CodeMode::Bits64,
+        }
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {

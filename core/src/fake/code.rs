@@ -13,8 +13,8 @@ use super::rules::Rules;
 const MOST: u32 = 100_000;
 
 impl<R: Rules> Kernel<R> {
-    /// A thread goes to an address, and executes what is there: `0x05` makes a system call, which
-    /// blocks until [`finish_call`](Kernel::finish_call); `0xf3` counts `value` down, one at a step;
+    /// A thread goes to an address, and executes what is there: `0x05` makes a system call, in 64-bit
+    /// code, which blocks until [`finish_call`](Kernel::finish_call); `0xf3` counts `value` down, one at a step;
     /// `0xf4`, and where nothing is mapped, waits; `0xcc` traps; anything else does nothing.
     pub fn jump(&self, tid: Tid, addr: u64) {
         let mut model = self.act(tid, "jump");
@@ -32,6 +32,13 @@ impl<R: Rules> Kernel<R> {
         model.slow_traps = true;
         model.execute(tid);
         model.slow_traps = false;
+    }
+
+    /// A thread has a code segment of 32-bit code from now on, or of 64-bit code again.
+    pub fn set_code_segment(&self, tid: Tid, narrow: bool) {
+        if let Some(task) = self.model().tasks.get_mut(&tid) {
+            task.registers.narrow = narrow;
+        }
     }
 
     /// The system call that a thread is in returns.
@@ -153,7 +160,7 @@ impl Model {
                     }
                     return;
                 }
-                Some(CALL) => {
+                Some(CALL) if !task.registers.narrow => {
                     task.registers.pc += 1;
                     task.in_call = true;
                     self.note(tid, addr, false);

@@ -145,7 +145,9 @@ impl Model {
         to: &DebugSlots,
     ) -> Result<()> {
         let reserved = self.reserved_slots;
-        let fails = self.unwatchable.contains(&thread.tid);
+        let longest = self.longest_watch(thread.pid);
+        let too_long = to.iter().flatten().any(|slot| slot.len > longest);
+        let fails = self.unwatchable.contains(&thread.tid) || too_long;
         let task = self.stopped(thread, "watch")?;
         let free = crate::backend::DEBUG_SLOTS.saturating_sub(reserved);
         let needed = used(to).count_ones() as usize;
@@ -267,7 +269,7 @@ impl<R: Rules> Kernel<R> {
         slots.into_iter().flatten().collect()
     }
 
-    /// Whether the program of a process runs in less than the CPU's full width.
+    /// A process runs a 32-bit program.
     pub fn set_narrow(&self, pid: Pid) {
         self.model().narrow.insert(pid);
     }
@@ -283,6 +285,14 @@ impl Model {
     /// Whether a resumed thread has a trap to report first.
     pub(super) fn take_pending_trap(&mut self, tid: Tid) -> Option<TrapOrigin> {
         self.tasks.get_mut(&tid)?.debug.pending.take()
+    }
+
+    /// How many bytes one register can watch in a process.
+    pub(super) fn longest_watch(&self, pid: Pid) -> u8 {
+        match self.narrow.contains(&pid) {
+            true => self.rules.longest_narrow_watch,
+            false => 8,
+        }
     }
 
     /// Whether a thread is to run one instruction.

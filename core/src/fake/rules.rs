@@ -39,6 +39,8 @@ pub struct RuleSet {
     pub threads_copy_debug: bool,
     /// Whether the kernel has a thread pass the execute breakpoint that it has stopped at.
     pub passes_breakpoints: bool,
+    /// How many bytes one debug register can watch in a 32-bit program.
+    pub longest_narrow_watch: u8,
     /// Whether an orphan goes to the nearest subreaper among its ancestors, or always to init.
     pub subreapers: bool,
 }
@@ -61,6 +63,7 @@ impl Rules for LinuxRules {
         forks_copy_debug: false,
         threads_copy_debug: false,
         passes_breakpoints: true,
+        longest_narrow_watch: 8,
         subreapers: true,
     };
 }
@@ -83,6 +86,7 @@ impl Rules for FreeBsdRules {
         forks_copy_debug: true,
         threads_copy_debug: true,
         passes_breakpoints: false,
+        longest_narrow_watch: 4,
         subreapers: true,
     };
 }

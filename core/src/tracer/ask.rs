@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::auxiliary;
 use crate::backend::{Setup, Thread};
 use crate::{
-    Arch, Backend, Error, EventFlags, ExitStatus, Pid, Result, SignalInfo, StopReason, Stopped,
-    Syscall, Tid,
+    Arch, Backend, CodeMode, Error, EventFlags, ExitStatus, Pid, Result, SignalInfo, StopReason,
+    Stopped, Syscall, Tid,
 };
 
 use super::table::{Process, State};
@@ -197,8 +198,20 @@ impl<B: Backend> Tracer<B> {
         self.backend.thread_name(thread)
     }
 
+    /// In which mode a thread executes code, which the program can change at any time: 64-bit
+    /// programs can run 32-bit code, and the other way round.
+    ///
+    /// # Errors
+    ///
+    /// As [`registers`](Tracer::registers).
+    pub fn code_mode(&mut self, stop: &Stopped) -> Result<CodeMode> {
+        Ok(B::code_mode(&self.registers(stop)?))
+    }
+
     /// The auxiliary vector of a process: what the kernel has told its program at the start, as
-    /// bytes in the program's own format.
+    /// bytes in the program's own format. An entry is two words: of 8 bytes each in a 64-bit
+    /// program, of 4 in a 32-bit program. [`auxiliary_entries`](Tracer::auxiliary_entries) takes it
+    /// apart.
     ///
     /// # Errors
     ///
@@ -211,6 +224,16 @@ impl<B: Backend> Tracer<B> {
     pub fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         self.traced(pid)?;
         self.backend.auxiliary_vector(pid)
+    }
+
+    /// The types (`AT_ENTRY` and so on, in `elf.h`) and the values in the
+    /// [auxiliary vector](Tracer::auxiliary_vector) of a process, whatever the width of its program.
+    ///
+    /// # Errors
+    ///
+    /// As [`auxiliary_vector`](Tracer::auxiliary_vector).
+    pub fn auxiliary_entries(&mut self, pid: Pid) -> Result<Vec<(u64, u64)>> {
+        Ok(auxiliary::entries(&self.auxiliary_vector(pid)?))
     }
 
     /// Which events a process reports.

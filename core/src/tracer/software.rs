@@ -21,6 +21,7 @@ mod release;
 mod settle;
 mod slots;
 mod stand;
+mod ways;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -44,6 +45,8 @@ pub(super) use slots::Onward;
 pub(super) struct Soft {
     /// It stands at this address, has reported that or need not, and must not trap there again.
     at: Option<u64>,
+    /// In which mode it executes the code there.
+    mode: CodeMode,
     /// The breakpoint there was not in memory when it was last run.
     lifted: bool,
     /// It is to be run so, once it is past the breakpoint.
@@ -207,11 +210,6 @@ impl<B: Backend> Tracer<B> {
         let image = image.borrow();
         let own = image.of(process.pid);
         own.map(|(id, addr)| (id, SoftwareBreakpoint { addr }.into())).collect()
-    }
-
-    /// In which mode a stopped thread reads its instructions.
-    fn code_mode(&mut self, thread: Thread) -> Result<CodeMode> {
-        Ok(B::code_mode(&self.backend.registers(thread)?))
     }
 
     /// Does something that needs a stopped thread of a process: any one will do.

@@ -102,12 +102,25 @@ both! {
         assert_eq!(world.tracer().requests(), before);
     }
 
-    fn d1_a_32_bit_program_is_refused<R>() {
+    fn d1_a_32_bit_program_takes_what_its_kernel_allows<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
         world.kernel.set_narrow(pid);
-        let breakpoint = HardwareBreakpoint { addr: AT, len: 4, kind: HardwareKind::Write };
-        let refused = world.tracer().insert(pid, breakpoint).unwrap_err();
-        assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+        let id = world.watch(pid, AT, 8);
+        let longest = R::RULES.longest_narrow_watch;
+        let pieces = (0..8 / longest).map(|i| AT + u64::from(i * longest));
+        let slots: Vec<_> = pieces.map(|at| slot(at, longest, DebugKind::Write)).collect();
+        assert_eq!(world.kernel.watched(main), slots);
+        assert!(world.kernel.store(main, AT + 4, 4));
+        world.hit(main, id);
+        let free = 4 - slots.len();
+        let more = HardwareBreakpoint { addr: AT + 64, len: 32, kind: HardwareKind::Write };
+        let refused = world.tracer().insert(pid, more).unwrap_err();
+        let needed = 32 / usize::from(longest);
+        assert!(
+            matches!(refused, Error::NoFreeSlot { needed: n, free: f } if (n, f) == (needed, free)),
+            "{refused}"
+        );
         world.idle();
     }
 

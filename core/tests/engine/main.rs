@@ -23,6 +23,7 @@ mod f3_detach;
 mod f4_parents;
 mod f4_trees;
 mod f5_endings;
+mod m1_modes;
 mod m1_processes;
 mod m1_races;
 mod m1_shared;

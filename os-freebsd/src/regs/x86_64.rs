@@ -16,17 +16,24 @@ const XCR0: std::ops::Range<usize> = 464..472;
 /// RFLAGS: the carry flag, by which a system call says that it failed.
 const CARRY: u64 = 1;
 
-/// In which mode a thread with these registers executes code.
-pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
-    if registers.cs == debug::UCODE { CodeMode::Bits64 } else { CodeMode::Bits32 }
-}
-
 /// The registers of an LWP as they were last read or written, at the stop that it is at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownRegisters {
     tid: i32,
     regs: libc::reg,
     bases: (u64, u64),
+}
+
+/// The code segment of 64-bit programs (`GUCODE_SEL` in `sys/x86/include/segments.h`).
+const UCODE: u64 = 0x43;
+
+/// In which mode a code segment has the CPU execute: that of 32-bit programs is 0x33, and what a
+/// program makes for itself (`i386_set_ldt(2)`) is never of 64-bit code.
+pub(crate) fn code_mode(cs: u64) -> CodeMode {
+    match cs {
+        UCODE => CodeMode::Bits64,
+        _ => CodeMode::Bits32,
+    }
 }
 
 impl FreeBsd {

@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) ignored: SignalSet,
     /// Those that the thread, or any thread of the process, blocks.
     pub(crate) blocked: SignalSet,
+    /// It runs a 32-bit program, by the name of the ABI: `FreeBSD ELF32`, `FreeBSD ELF64`.
+    pub(crate) narrow: bool,
     /// Names its memory: the kernel's address of it, which says nothing else here.
     pub(crate) memory: usize,
     /// What the thread, or any thread of the process, is at.
@@ -198,6 +200,7 @@ fn process(bytes: &[u8]) -> Process {
         caught: super::ptrace::signals(&info.ki_sigcatch),
         ignored: super::ptrace::signals(&info.ki_sigignore),
         blocked: super::ptrace::signals(&info.ki_sigmask),
+        narrow: has(&info.ki_emul, b"32"),
         memory: info.ki_vmspace.addr(),
         activity: match sleeps {
             true => Activity::Asleep,
@@ -208,6 +211,12 @@ fn process(bytes: &[u8]) -> Process {
         can_be_woken: queued && heeds_signals,
         pending: super::ptrace::signals(&info.ki_siglist),
     }
+}
+
+/// Whether a name has these bytes in it.
+fn has(name: &[libc::c_char], wanted: &[u8]) -> bool {
+    let same = |(&byte, &wanted): (&libc::c_char, &u8)| byte as u8 == wanted;
+    name.windows(wanted.len()).any(|part| part.iter().zip(wanted).all(same))
 }
 
 /// The name of the thread of an entry: what does not fit into the first field is in a second one.

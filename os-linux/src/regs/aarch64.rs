@@ -69,7 +69,7 @@ pub(crate) fn is_native(registers: &Raw) -> bool {
 /// The instruction that makes a system call: `svc #0`.
 pub(crate) const SYSCALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
 
-/// In which mode a thread with these registers reads its instructions.
+/// In which mode a thread executes: only an exec changes that.
 pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
     match registers.pstate & Pstate::NRW.bits() {
         0 => CodeMode::Bits64,
@@ -103,6 +103,11 @@ pub(crate) fn ends_handler(kernel: &Kernel, tid: Tid, _: &Registers) -> Result<b
 /// Never: what the CPU has of that is not used by programs yet.
 pub(crate) fn has_shadow_stack(_: &Kernel, _: Tid) -> Result<bool> {
     Ok(false)
+}
+
+/// By which ABI a thread makes system calls, which is that of its program.
+pub(crate) fn audit_arch(_: &Kernel, _: Thread, info: &SyscallInfo) -> Result<u32> {
+    Ok(info.arch)
 }
 
 /// Never: the kernel has gone back to the call before it tells of the stop (`do_signal` in
@@ -139,19 +144,23 @@ pub(crate) fn syscall(
     let tid = thread.tid.as_raw();
     if let Some(call) = std::fs::read_to_string(format!("/proc/{tid}/syscall"))
         .ok()
-        .and_then(|line| call_in(&line, result))
+        .and_then(|line| call_in(&line, info.arch, result))
     {
         return Ok(Some(call));
     }
     // Where the kernel does not say, or this tracer may not ask.
     let Some(number) = sets::syscall_number(kernel, thread.tid)? else { return Ok(None) };
     let [a, b, c, d, e, f, ..] = kernel.registers(thread.tid)?.regs;
-    Ok(Some(Syscall { number, args: [a, b, c, d, e, f], result }))
+    Ok(Some(super::call(info.arch, number, [a, b, c, d, e, f], result)))
 }
 
 /// A line of `/proc/<id>/syscall` (`proc_pid_syscall` in `fs/proc/base.c`): the number, the
 /// arguments, the stack pointer and the program counter; -1 where there is no call.
-fn call_in(line: &str, result: Option<std::result::Result<u64, i32>>) -> Option<Syscall> {
+fn call_in(
+    line: &str,
+    arch: u32,
+    result: Option<std::result::Result<u64, i32>>,
+) -> Option<Syscall> {
     let mut words = line.split_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
     let number = u64::try_from(number).ok()?;
@@ -159,7 +168,7 @@ fn call_in(line: &str, result: Option<std::result::Result<u64, i32>>) -> Option<
     for arg in &mut args {
         *arg = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
     }
-    Some(Syscall { number, args, result })
+    Some(super::call(arch, number, args, result))
 }
 
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the

@@ -1,67 +1,45 @@
 //! x86-64: registers, system calls and the instructions of the doorbell.
 
+mod call;
 pub(crate) mod debug;
 
 use std::io;
 use std::sync::OnceLock;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
-use trapline_core::backend::Thread;
-use trapline_core::{CodeMode, Error, Result, Syscall, Tid};
+use trapline_core::{CodeMode, Error, Result, Tid};
 
-use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo};
+pub(crate) use call::{CloneCall, audit_arch, clone_call, restarted, syscall};
+
 use crate::sys::{Kernel, error};
 
 /// The CPU.
 pub(crate) type Cpu = X86_64;
 
-/// The code segment of 64-bit programs (`__USER_CS` in `arch/x86/include/asm/segment.h`).
+/// The code segment of 64-bit code; that of 32-bit programs is 0x23 (`__USER_CS` and `__USER32_CS` in
+/// `arch/x86/include/asm/segment.h`).
 const USER_CS: u64 = 0x33;
-/// Set in the numbers of the x32 ABI, whose calls that make tasks are those of the 64-bit one.
-const X32_SYSCALL_BIT: u64 = 0x4000_0000;
-/// The ABI of 32-bit programs, in [`SyscallInfo::arch`] (`linux/audit.h`).
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 
-/// The system call that made a task, as its caller's registers show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloneCall {
-    /// `fork` or `vfork`.
-    Fork,
-    /// `clone` with these flags.
-    Clone(u64),
-    /// `clone3` with its arguments at this address; the flags are the first eight bytes there.
-    Clone3(u64),
-    /// A call of another ABI.
-    Other,
+/// In which mode a thread executes. Code segments that a program makes for itself (`modify_ldt(2)`)
+/// are never of 64-bit code; that one of them is of 16-bit code the kernel tells nobody.
+pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
+    mode_of(registers.cs)
 }
 
-/// Which call it was. At an event stop the arguments are still in their registers.
-pub(crate) fn clone_call(registers: &libc::user_regs_struct) -> CloneCall {
-    if registers.cs != USER_CS {
-        return CloneCall::Other;
-    }
-    // 64-bit code can make 32-bit calls (`int 0x80`), but those that make tasks have other
-    // numbers there: 2, 120, 190. `clone3` has the same one, and its argument in rbx.
-    match (registers.orig_rax & !X32_SYSCALL_BIT) as libc::c_long {
-        libc::SYS_fork | libc::SYS_vfork => CloneCall::Fork,
-        libc::SYS_clone => CloneCall::Clone(registers.rdi),
-        libc::SYS_clone3 => CloneCall::Clone3(registers.rdi),
-        _ => CloneCall::Other,
+fn mode_of(cs: u64) -> CodeMode {
+    match cs {
+        USER_CS => CodeMode::Bits64,
+        _ => CodeMode::Bits32,
     }
 }
 
-/// Whether these registers are those of a 64-bit program (or of one of the x32 ABI).
+/// Whether these registers are those of 64-bit code.
 pub(crate) fn is_native(registers: &libc::user_regs_struct) -> bool {
-    registers.cs == USER_CS
+    mode_of(registers.cs) == CodeMode::Bits64
 }
 
 /// The instruction that makes a system call.
 pub(crate) const SYSCALL: &[u8] = &[0x0f, 0x05];
-
-/// In which mode a thread with these registers reads its instructions.
-pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
-    if registers.cs == USER_CS { CodeMode::Bits64 } else { CodeMode::Bits32 }
-}
 
 /// The registers of a thread that is to make a system call by the instruction at `at`.
 pub(crate) fn at_call(
@@ -107,29 +85,6 @@ pub(crate) fn has_shadow_stack(kernel: &Kernel, tid: Tid) -> Result<bool> {
         flags.map_or(true, |flags| flags.split_whitespace().any(|flag| flag == "user_shstk"))
     });
     Ok(*known && kernel.register_set(tid, NT_X86_SHSTK, &mut [0; 8]).is_ok())
-}
-
-/// What the registers of a thread that was interrupted in a system call become when it goes on
-/// without a signal: the call is made again, if it says so by its result
-/// (`arch_do_signal_or_restart` in `arch/x86/kernel/signal.c`, codes in `linux/errno.h`).
-pub(crate) fn restarted(registers: &Registers) -> Option<Registers> {
-    const ERESTARTSYS: i64 = 512;
-    const ERESTARTNOINTR: i64 = 513;
-    const ERESTARTNOHAND: i64 = 514;
-    const ERESTART_RESTARTBLOCK: i64 = 516;
-    /// The length of `syscall`, of `sysenter` and of `int 0x80`.
-    const CALL: u64 = 2;
-    /// The call that goes on with another one.
-    const RESTART_SYSCALL: u64 = libc::SYS_restart_syscall as u64;
-    if registers.orig_rax == Registers::NO_SYSCALL {
-        return None;
-    }
-    let rax = match (registers.rax as i64).wrapping_neg() {
-        ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND => registers.orig_rax,
-        ERESTART_RESTARTBLOCK => RESTART_SYSCALL,
-        _ => return None,
-    };
-    Some(Registers { rax, rip: registers.rip.wrapping_sub(CALL), ..*registers })
 }
 
 /// The library's registers from the kernel's.
@@ -243,36 +198,6 @@ pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedStat
         .map_err(|e| error("PTRACE_SETREGSET", tid.as_raw(), e))
 }
 
-/// The system call that a thread is in, of which the kernel has not told all.
-pub(crate) fn syscall(
-    kernel: &Kernel,
-    thread: Thread,
-    info: &SyscallInfo,
-) -> Result<Option<Syscall>> {
-    let registers = kernel.registers(thread.tid)?;
-    Ok(syscall_from_registers(info, &registers))
-}
-
-/// A system call at its exit, where the kernel says the result and the registers still have the
-/// number and the arguments, or at another stop inside it; `None` if the thread is in none.
-fn syscall_from_registers(
-    info: &SyscallInfo,
-    registers: &libc::user_regs_struct,
-) -> Option<Syscall> {
-    let r = registers;
-    let args = if info.arch == AUDIT_ARCH_I386 {
-        [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff)
-    } else {
-        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
-    };
-    let result = match info.op {
-        PTRACE_SYSCALL_INFO_EXIT => Some(super::result_of(info)),
-        PTRACE_SYSCALL_INFO_NONE if registers.orig_rax as i64 >= 0 => None,
-        _ => return None,
-    };
-    Some(Syscall { number: registers.orig_rax, args, result })
-}
-
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
 /// new process's id, or a negative error number.
 ///
@@ -356,14 +281,6 @@ pub(crate) use clone_sleeper;
 mod tests {
     use super::*;
 
-    fn raw(orig_rax: u64, cs: u64) -> libc::user_regs_struct {
-        let mut raw = to_kernel(&Registers::default());
-        (raw.orig_rax, raw.cs) = (orig_rax, cs);
-        (raw.rdi, raw.rsi, raw.rdx, raw.r10, raw.r8, raw.r9) = (1, 2, 3, 4, 5, 6);
-        (raw.rbx, raw.rcx, raw.rbp) = (7, 8, u64::MAX);
-        raw
-    }
-
     #[test]
     fn registers_survive_the_way_there_and_back() {
         let mut registers = Registers::default();
@@ -374,41 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn the_call_that_made_a_task_is_seen_in_the_registers() {
-        assert_eq!(clone_call(&raw(57, 0x33)), CloneCall::Fork);
-        assert_eq!(clone_call(&raw(58, 0x33)), CloneCall::Fork);
-        assert_eq!(clone_call(&raw(56, 0x33)), CloneCall::Clone(1));
-        assert_eq!(clone_call(&raw(435, 0x33)), CloneCall::Clone3(1));
-        assert_eq!(clone_call(&raw(0x4000_0000 | 56, 0x33)), CloneCall::Clone(1));
-        for other in [raw(57, 0x23), raw(120, 0x33), raw(2, 0x33), raw(u64::MAX, 0x33)] {
-            assert_eq!(clone_call(&other), CloneCall::Other);
+    fn the_code_segment_says_the_mode() {
+        let mode = |cs| code_mode(&Registers { cs, ..Registers::default() });
+        assert_eq!(mode(0x33), CodeMode::Bits64);
+        for cs in [0x23, 0x7, 0xf] {
+            assert_eq!(mode(cs), CodeMode::Bits32);
         }
-    }
-
-    #[test]
-    fn at_its_exit_the_registers_have_the_rest() {
-        let exit = |value: i64, is_error: u64, arch| SyscallInfo {
-            op: PTRACE_SYSCALL_INFO_EXIT,
-            arch,
-            data: [value as u64, is_error, 0, 0, 0, 0, 0],
-            ..SyscallInfo::default()
-        };
-        let call = syscall_from_registers(&exit(7, 0, 0xc000_003e), &raw(1, 0x33)).unwrap();
-        assert_eq!((call.number, call.args), (1, [1, 2, 3, 4, 5, 6]));
-        assert_eq!(call.result, Some(Ok(7)));
-        let call = syscall_from_registers(&exit(-2, 1, 0xc000_003e), &raw(1, 0x33)).unwrap();
-        assert_eq!(call.result, Some(Err(2)));
-        let call = syscall_from_registers(&exit(0, 0, AUDIT_ARCH_I386), &raw(4, 0x23)).unwrap();
-        assert_eq!(call.args, [7, 8, 3, 2, 1, 0xffff_ffff]);
-    }
-
-    #[test]
-    fn elsewhere_there_is_a_call_if_the_registers_say_so() {
-        let none = SyscallInfo::default();
-        let call = syscall_from_registers(&none, &raw(56, 0x33)).unwrap();
-        assert_eq!((call.number, call.result), (56, None));
-        assert_eq!(syscall_from_registers(&none, &raw(u64::MAX, 0x33)), None);
-        let unknown = SyscallInfo { op: 9, ..SyscallInfo::default() };
-        assert_eq!(syscall_from_registers(&unknown, &raw(1, 0x33)), None);
     }
 }

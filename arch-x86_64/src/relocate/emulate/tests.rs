@@ -184,9 +184,11 @@ fn addresses_of_32_bits_wrap_around() {
     assert_eq!(memory.get(STACK - 4), 0x0000_1234_0040_0005);
 
     // jmp gs:[eax]
-    let far = Registers { rax: 0x8000_0000, gs_base: 0x8000_0000 + STACK, ..start() };
+    let far = Registers { rax: 0x8000_0000, gs: 0x63, gs_base: 0x8000_0000 + STACK, ..start() };
     let jump = run(&[0x65, 0xff, 0x20], Bits32, far, &mut memory).unwrap();
     assert_eq!(jump.rip, 0x1234);
+    let none = Registers { gs: 0, ..far };
+    assert_eq!(run(&[0x65, 0xff, 0x20], Bits32, none, &mut memory), None, "it faults");
     // loop, in cx
     let counted = Registers { rcx: 0x7_0000, ..start() };
     let looped = run(&[0x67, 0xe2, 0], Bits32, counted, &mut memory).unwrap();

@@ -35,7 +35,7 @@ impl<B: Backend> Tracer<B> {
             known.count += 1;
             return Ok(known.id);
         }
-        plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots)?;
+        plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.longest)?;
         let pid = self.table.process(process).pid;
         self.at_rest(process, |tracer| {
             // Meanwhile it may have ended, or have exec'ed.
@@ -51,16 +51,13 @@ impl<B: Backend> Tracer<B> {
         process: u32,
         breakpoint: HardwareBreakpoint,
     ) -> Result<BreakpointId> {
-        if !self.is_native(process)? {
-            let what = "a hardware breakpoint in a 32-bit program";
-            return Err(Error::Unsupported { what, on: B::SYSTEM });
-        }
+        self.ask_longest_watch(process)?;
         let value = match breakpoint.kind {
             HardwareKind::Change => self.value_of(process, &breakpoint)?,
             _ => Vec::new(),
         };
         let debug = self.table.process_mut(process).debug.get_or_insert_default();
-        let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots)?;
+        let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.longest)?;
         self.watch_all(process, &slots)?;
         self.watches = true;
         let id = self.next_breakpoint();
@@ -95,7 +92,7 @@ impl<B: Backend> Tracer<B> {
         let mut breakpoints = debug.breakpoints.clone();
         breakpoints.retain(|known| known.id != id);
         let left: Vec<_> = breakpoints.iter().map(|known| known.breakpoint).collect();
-        let slots = plan::<B::Arch>(&left, &debug.slots)?;
+        let slots = plan::<B::Arch>(&left, &debug.slots, debug.longest)?;
         self.watch_all(process, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
             debug.breakpoints = breakpoints;
@@ -138,15 +135,15 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Whether the program of a process can have its debug registers used. Asked once per image.
-    fn is_native(&mut self, process: u32) -> Result<bool> {
-        if let Some(native) = self.table.process(process).debug.as_ref().and_then(|d| d.native) {
-            return Ok(native);
+    /// Asks how much one register can watch in the program of a process, once per image.
+    fn ask_longest_watch(&mut self, process: u32) -> Result<()> {
+        if self.table.process(process).debug.as_ref().is_some_and(|d| d.longest.is_some()) {
+            return Ok(());
         }
-        let Some(index) = self.any_stopped(process) else { return Ok(true) };
-        let native = self.backend.is_native(self.table.slot(index).thread)?;
-        self.table.process_mut(process).debug.get_or_insert_default().native = Some(native);
-        Ok(native)
+        let Some(index) = self.any_stopped(process) else { return Ok(()) };
+        let longest = self.backend.longest_watch(self.table.slot(index).thread)?;
+        self.table.process_mut(process).debug.get_or_insert_default().longest = Some(longest);
+        Ok(())
     }
 
     /// The bytes of a breakpoint as they are now.

@@ -1,6 +1,7 @@
 //! What a process has of hardware breakpoints, and who inherits that.
 
 use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
+use crate::debug::plan;
 use crate::{
     Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Inherit, Pid,
     Result,
@@ -18,8 +19,8 @@ pub(in super::super) struct ProcessDebug {
     pub(super) slots: DebugSlots,
     /// Its first thread may have what the kernel has copied.
     pub(super) unsure: bool,
-    /// Whether its program uses the full width of the CPU, once that was asked.
-    pub(super) native: Option<bool>,
+    /// How many bytes one register can watch in its program, once that was asked.
+    pub(super) longest: Option<u8>,
 }
 
 #[derive(Clone)]
@@ -98,13 +99,23 @@ impl<B: Backend> Tracer<B> {
         self.table.slot_mut(index).debug = Some(Box::new(ThreadDebug::unknown()));
         let inherit = self.table.process(process).inherit.exec;
         let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
-        debug.native = None;
+        debug.longest = None;
         if inherit == Inherit::Clear {
             (debug.breakpoints, debug.slots) = (Vec::new(), NO_SLOTS);
             return Ok(());
         }
         for known in &mut debug.breakpoints {
             known.count = known.count.max(1);
+        }
+        if !debug.breakpoints.is_empty() {
+            // The new program may be allowed less than the old one. Where its registers do not
+            // suffice the kernel says so.
+            let longest = self.backend.longest_watch(thread)?;
+            let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
+            debug.longest = Some(longest);
+            if let Ok(slots) = plan::<B::Arch>(&debug.wanted(None), &debug.slots, debug.longest) {
+                debug.slots = slots;
+            }
         }
         self.read_again(process, thread)
     }

@@ -75,6 +75,7 @@ impl<B: Backend> Tracer<B> {
         let returned = unless_gone(self.backend.ends_handler(thread, &registers))?.unwrap_or(false);
         let soft = &mut self.table.slot_mut(index).soft;
         if returned {
+            soft.mode = B::code_mode(&registers);
             if let Some(which) = soft.handlers.iter().rposition(|h| h.at == pc && h.sp == sp) {
                 soft.handlers.truncate(which);
                 (soft.at, soft.in_slot) = (Some(pc), false);

@@ -91,6 +91,7 @@ impl<B: Backend> Tracer<B> {
         let addr = <B::Arch as Arch>::pc(&registers);
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.at, soft.lifted, soft.entered, soft.in_slot) = (Some(addr), false, None, false);
+        soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = image.borrow().owned(addr, pid);
         Ok(match owner {

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::{BreakpointId, Passing, Pid, SlotCode};
+use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
 use super::places::{Code, InMemory, Location, Places};
+use super::ways::Ways;
 
 /// An image and all that know it: the processes that share the memory, and whoever may have to
 /// clean a copy of it.
@@ -144,7 +145,7 @@ impl Image {
     }
 
     /// Remembers what the program has at an address, which was read just now.
-    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Passing, unambiguous: bool) {
+    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways, unambiguous: bool) {
         self.places().locate(addr, Code::new(code), passing, unambiguous);
     }
 
@@ -371,8 +372,8 @@ impl Image {
         self.places.free_slots(from, reach)
     }
 
-    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode) {
-        self.places().fill_slot(from, to, code);
+    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+        self.places().fill_slot(from, to, code, mode);
     }
 
     /// The kernel maps no memory for slots here.
@@ -403,6 +404,7 @@ fn shared(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Passing;
 
     const P: Pid = Pid::from_raw(1);
     const Q: Pid = Pid::from_raw(2);
@@ -413,7 +415,7 @@ mod tests {
 
     fn image() -> Image {
         let mut image = Image::default();
-        image.locate(0x10, &[0x90], Passing::Step, false);
+        image.locate(0x10, &[0x90], Passing::Step.into(), false);
         image.own(0x10, P, id(1));
         image.settled(0x10, Change::Insert);
         image
@@ -480,7 +482,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_breakpoints_of_one() {
         let mut image = image();
-        image.locate(0x20, &[0x05], Passing::SystemCall, false);
+        image.locate(0x20, &[0x05], Passing::SystemCall.into(), false);
         image.own(0x20, Q, id(2));
         image.settled(0x20, Change::Insert);
         assert!(image.has_calls());
@@ -507,8 +509,8 @@ mod tests {
         let code = SlotCode::new(&[0x90, 0xe9, 0, 0, 0, 0], 1, 1).unwrap();
         assert_eq!(image.free_slots(0x10, 0x2000), [0x1000]);
         assert_eq!(image.free_slots(0x10, 0x100), []);
-        image.fill_slot(0x10, 0x1000, code);
-        assert_eq!(image.get(0x10).unwrap().slot, Some(0x1000));
+        image.fill_slot(0x10, 0x1000, code, CodeMode::Bits64);
+        assert_eq!(image.get(0x10).unwrap().slot, Some((0x1000, CodeMode::Bits64)));
         assert_eq!(image.slot_at(0x1003), Some((&code, 0x10, 0x1000)));
         assert_eq!(image.slot_at(0x1010), None);
         assert_eq!(image.free_slots(0x10, 0x2000), [0x1010]);

@@ -130,7 +130,8 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         image.borrow_mut().open(addr);
-        let passed = self.step_past(index, thread, location.passing);
+        let mode = self.table.slot(index).soft.mode;
+        let passed = self.step_past(index, thread, location.passing.in_mode(mode));
         image.borrow_mut().close(addr);
         self.reinsert(&image, process, thread)?;
         passed
@@ -244,9 +245,10 @@ impl<B: Backend> Tracer<B> {
         let thread = slot.thread;
         let at = slot.soft.at;
         let image = self.table.process_of(index).image.clone();
+        let mode = self.table.slot(index).soft.mode;
         let repeats = |addr| {
             let image = image.as_ref()?.borrow();
-            Some(image.get(addr)?.passing == Passing::Repeats)
+            Some(image.get(addr)?.passing.in_mode(mode) == Passing::Repeats)
         };
         let stays = match at {
             Some(addr) if repeats(addr) == Some(true) => {
@@ -326,9 +328,11 @@ impl<B: Backend> Tracer<B> {
     /// was stepped is taken out of them.
     fn hide_pass(&mut self, index: u32, at: u64) -> Result<()> {
         let image = self.table.process_of(index).image.as_ref();
+        let mode = self.table.slot(index).soft.mode;
         let pushes = image.is_some_and(|image| {
             let image = image.borrow();
-            image.get(at).is_some_and(|location| location.passing == Passing::PushesFlags)
+            let passing = image.get(at).map(|location| location.passing.in_mode(mode));
+            passing == Some(Passing::PushesFlags)
         });
         let thread = self.table.slot(index).thread;
         match pushes {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use crate::{BreakpointId, Passing, SlotCode};
+use crate::{BreakpointId, CodeMode, Passing, SlotCode};
+
+use super::ways::Ways;
 
 /// How many bytes of an instruction are kept: as many as the longest of any CPU has.
 const KEPT: usize = 16;
@@ -64,7 +66,7 @@ pub(super) enum InMemory {
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) code: Code,
-    pub(super) passing: Passing,
+    pub(super) passing: Ways,
     /// The program counter can only be just behind the breakpoint instruction if that has trapped,
     /// because no instruction of the program begins there.
     pub(super) unambiguous: bool,
@@ -73,8 +75,9 @@ pub(super) struct Location {
     pub(super) memory: InMemory,
     /// A thread is stepping over it in place, so that it must not be in memory.
     pub(super) open: bool,
-    /// The address of the slot in which its instruction runs, once it has one.
-    pub(super) slot: Option<u64>,
+    /// The address of the slot in which its instruction runs, once it has one, and the mode that
+    /// this is for.
+    pub(super) slot: Option<(u64, CodeMode)>,
 }
 
 /// One process's part in a location.
@@ -150,8 +153,8 @@ impl Places {
 
     /// Notes what the program has at an address. A slot for its instruction stays if that is the
     /// same.
-    pub(super) fn locate(&mut self, addr: u64, code: Code, passing: Passing, unambiguous: bool) {
-        let calls = |location: &Location| usize::from(location.passing == Passing::SystemCall);
+    pub(super) fn locate(&mut self, addr: u64, code: Code, passing: Ways, unambiguous: bool) {
+        let calls = |location: &Location| usize::from(location.passing.can_be(Passing::SystemCall));
         let before = self.locations.get(&addr).map_or(0, calls);
         let location = self.locations.entry(addr).or_insert_with(|| Location {
             code,
@@ -324,13 +327,13 @@ impl Places {
     }
 
     /// A slot, which was one of the [free](Self::free_slots) ones, has its code in memory.
-    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode) {
+    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
         let next = |area: &&mut Area| area.start + area.slots.len() as u64 * area.stride == to;
         if let Some(area) = self.areas.iter_mut().find(next) {
             area.slots.push(Slot { from, code });
         }
         if let Some(location) = self.locations.get_mut(&from) {
-            location.slot = Some(to);
+            location.slot = Some((to, mode));
         }
     }
 }

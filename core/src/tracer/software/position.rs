@@ -124,7 +124,7 @@ impl<B: Backend> Tracer<B> {
         if let Owed::Trap(_) = soft.owed {
             soft.owed = Owed::Nonsense;
         }
-        self.moved(index, pc);
+        self.moved(index, registers);
         Ok(())
     }
 
@@ -172,9 +172,11 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// The program counter of a thread was set.
-    pub(super) fn moved(&mut self, index: u32, pc: u64) {
+    /// A thread has these registers now: it may be elsewhere, or read the same code in another way.
+    pub(super) fn moved(&mut self, index: u32, registers: &<B::Arch as Arch>::Registers) {
+        let pc = <B::Arch as Arch>::pc(registers);
         let slot = self.table.slot_mut(index);
+        slot.soft.mode = B::code_mode(registers);
         if slot.soft.at.is_some_and(|at| at != pc) {
             slot.soft.at = None;
         }

@@ -7,6 +7,7 @@ use crate::{Arch, Backend, CodeMode, Error, Result};
 use super::super::Tracer;
 use super::image::{Change, Shared};
 use super::places::InMemory;
+use super::ways::Ways;
 
 /// How far apart places may be that are read and written at once: a page.
 const NEAR: u64 = 4096;
@@ -178,12 +179,11 @@ impl<B: Backend> Tracer<B> {
         thread: Thread,
         addresses: &[u64],
     ) -> Result<Vec<Result<()>>> {
-        let mode = self.code_mode(thread)?;
         let mut results = Vec::with_capacity(addresses.len());
         for run in runs(addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
             for (&addr, mut code) in run.iter().zip(memory) {
-                let located = Self::note_code(image, addr, &mut code, mode);
+                let located = Self::note_code(image, addr, &mut code);
                 results.push(if located { Ok(()) } else { Err(Error::BadAddress { addr }) });
             }
         }
@@ -191,7 +191,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Notes what was read at an address, and says whether that was enough.
-    fn note_code(image: &Shared, addr: u64, code: &mut [u8], mode: CodeMode) -> bool {
+    fn note_code(image: &Shared, addr: u64, code: &mut [u8]) -> bool {
         let mut image = image.borrow_mut();
         image.hide(addr, code, Self::INT);
         if code.len() < Self::INT.len() {
@@ -200,10 +200,12 @@ impl<B: Backend> Tracer<B> {
         if image.get(addr).is_some_and(|location| location.memory == InMemory::Lost) {
             image.found(addr, InMemory::No);
         }
-        let passing = <B::Arch as Arch>::passing(code, mode);
-        let length = <B::Arch as Arch>::instruction_length(code, mode).unwrap_or(0);
-        let unambiguous = u64::from(length) > <B::Arch as Arch>::BREAKPOINT_ADVANCE;
-        image.locate(addr, code, passing, unambiguous);
+        let reaches = |mode| {
+            let length = <B::Arch as Arch>::instruction_length(code, mode).unwrap_or(0);
+            u64::from(length) > <B::Arch as Arch>::BREAKPOINT_ADVANCE
+        };
+        let unambiguous = [CodeMode::Bits64, CodeMode::Bits32].into_iter().all(reaches);
+        image.locate(addr, code, Ways::of::<B::Arch>(code), unambiguous);
         true
     }
 }

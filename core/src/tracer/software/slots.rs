@@ -9,7 +9,8 @@
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
 use crate::{
-    Arch, Backend, EmulatedMemory, Error, Relocation, Result, SlotCode, StopReason, TrapCauses,
+    Arch, Backend, CodeMode, EmulatedMemory, Error, Relocation, Result, SlotCode, StopReason,
+    TrapCauses,
 };
 
 use super::super::Tracer;
@@ -72,8 +73,10 @@ impl<B: Backend> Tracer<B> {
         if !self.software.out_of_line {
             return Ok(None);
         }
-        let thread = self.table.slot(index).thread;
+        let soft = &self.table.slot(index);
+        let (thread, mode) = (soft.thread, soft.soft.mode);
         let slot = image.borrow().get(addr).and_then(|location| location.slot);
+        let slot = slot.filter(|&(_, of)| of == mode).map(|(to, _)| to);
         let Some(registers) = unless_gone(self.registers_at(index))? else {
             return Ok(Some(Onward::Runs)); // killed: its end comes
         };
@@ -83,7 +86,6 @@ impl<B: Backend> Tracer<B> {
         let Some(code) = image.borrow().get(addr).map(|location| location.code) else {
             return Ok(None);
         };
-        let mode = B::code_mode(&registers);
         match <B::Arch as Arch>::relocate(code.bytes(), addr, mode) {
             Relocation::Refused => Ok(None),
             Relocation::Emulate(instruction) => {
@@ -91,7 +93,7 @@ impl<B: Backend> Tracer<B> {
             }
             Relocation::Copy { .. } => {
                 let place = |to| <B::Arch as Arch>::place(code.bytes(), addr, to, mode);
-                match self.make_slot(image, thread, addr, place)? {
+                match self.make_slot(image, thread, (addr, mode), place)? {
                     Some(to) => self.enter_slot(index, registers, addr, to),
                     None => Ok(None),
                 }
@@ -168,7 +170,7 @@ impl<B: Backend> Tracer<B> {
         &mut self,
         image: &Shared,
         thread: Thread,
-        from: u64,
+        (from, mode): (u64, CodeMode),
         place: impl Fn(u64) -> Option<SlotCode>,
     ) -> Result<Option<u64>> {
         let reach = <B::Arch as Arch>::SLOT_REACH;
@@ -194,7 +196,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(None);
             }
         }
-        image.borrow_mut().fill_slot(from, to, code);
+        image.borrow_mut().fill_slot(from, to, code, mode);
         Ok(Some(to))
     }
 

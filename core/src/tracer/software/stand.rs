@@ -148,6 +148,7 @@ impl<B: Backend> Tracer<B> {
                     return Ok(Stand::Nowhere);
                 };
                 let pc = <B::Arch as Arch>::pc(&registers);
+                self.table.slot_mut(index).soft.mode = B::code_mode(&registers);
                 let back = entered == Some(pc) || in_slot;
                 let addr = match B::restarted(&registers) {
                     Some(registers) => <B::Arch as Arch>::pc(&registers),
@@ -181,7 +182,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         if let Some(registers) = unless_gone(self.shown_registers(index))? {
-            self.moved(index, <B::Arch as Arch>::pc(&registers));
+            self.moved(index, &registers);
         }
         Ok(())
     }

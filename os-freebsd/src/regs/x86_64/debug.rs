@@ -2,8 +2,9 @@
 
 use trapline_arch_x86_64::debug::{Dr6, Dr7};
 use trapline_core::backend::{DebugSlots, DebugStatus, Thread};
-use trapline_core::{Error, Result};
+use trapline_core::{CodeMode, Error, Result};
 
+use super::code_mode;
 use crate::backend::FreeBsd;
 
 /// The numbers of the status and the control register.
@@ -12,8 +13,10 @@ const DR7: usize = 7;
 /// DR6: B0 to B3.
 const HITS: u64 = 0xf;
 
-/// The code segment of 64-bit programs (`GUCODE_SEL` in `sys/amd64/include/segments.h`).
-pub(super) const UCODE: u64 = 0x43;
+/// How many bytes one register can watch, and in 32-bit code (`set_dbregs` in
+/// `sys/amd64/amd64/exec_machdep.c`).
+const LONGEST: u8 = 8;
+const LONGEST_NARROW: u8 = 4;
 
 impl FreeBsd {
     /// See `Backend::set_watched`. All at once: a set that the kernel refuses changes nothing.
@@ -60,11 +63,14 @@ impl FreeBsd {
         Ok(dr6.into())
     }
 
-    /// Whether a thread runs 64-bit code.
-    pub(crate) fn runs_64_bit(&mut self, thread: Thread) -> Result<bool> {
+    /// See `Backend::longest_watch`.
+    pub(crate) fn longest_watch_of(&mut self, thread: Thread) -> Result<u8> {
         let result = self.kernel.registers(thread.tid.as_raw());
         let registers = self.checked("PT_GETREGS", thread, result)?;
-        Ok(registers.r_cs as u64 == UCODE)
+        Ok(match code_mode(registers.r_cs as u64) {
+            CodeMode::Bits64 => LONGEST,
+            CodeMode::Bits32 | CodeMode::Bits16 => LONGEST_NARROW,
+        })
     }
 
     /// Whether a debug register has trapped.

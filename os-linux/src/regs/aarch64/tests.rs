@@ -41,10 +41,10 @@ fn the_call_that_made_a_task_is_seen_in_the_registers() {
 #[test]
 fn a_call_is_read_from_its_line() {
     let line = "63 0x3 0xfff0 0x8 0x0 0x1 0xffffffffffffffff 0xffff1000 0xffff2000\n";
-    let call = call_in(line, Some(Ok(8))).unwrap();
+    let call = call_in(line, 0xc000_00b7, Some(Ok(8))).unwrap();
     assert_eq!((call.number, call.args), (63, [3, 0xfff0, 8, 0, 1, u64::MAX]));
     assert_eq!(call.result, Some(Ok(8)));
     for none in ["running\n", "-1 0xffff1000 0xffff2000\n", "", "63 0x3"] {
-        assert_eq!(call_in(none, None), None, "{none}");
+        assert_eq!(call_in(none, 0xc000_00b7, None), None, "{none}");
     }
 }
