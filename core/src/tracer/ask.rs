@@ -42,7 +42,9 @@ impl<B: Backend> Tracer<B> {
             return Err(Error::Gone);
         }
         match slot.state {
-            State::Given(_) | State::Queued(_) | State::Forking => Ok(slot.thread),
+            State::Given(_) | State::Queued(_) | State::Forking | State::Retrying(_) => {
+                Ok(slot.thread)
+            }
             State::Resting | State::Announced | State::Running | State::Listening => {
                 Err(Error::NotStopped)
             }

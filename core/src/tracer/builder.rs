@@ -8,6 +8,7 @@ use crate::stopped::Returned;
 use crate::{Backend, EventFlags, InheritDebug, Result};
 
 use super::eager::Eager;
+use super::failures::Failures;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
@@ -107,6 +108,7 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::with_capacity(64),
+            failures: Failures::default(),
             list: Vec::new(),
             readiness: None,
             eager: Eager::default(),

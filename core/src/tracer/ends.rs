@@ -67,7 +67,7 @@ impl<B: Backend> Tracer<B> {
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
         }
-        self.execed_hardware(index)?;
+        self.execed_hardware(index);
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);
@@ -79,7 +79,8 @@ impl<B: Backend> Tracer<B> {
             if flags.contains(EventFlags::EXEC) {
                 self.ready.push_back(Ready::LetGo { pid: thread.pid });
             }
-            return self.let_go(index, None);
+            self.let_go_silently(index, None);
+            return Ok(());
         }
         if first_stop || flags.contains(EventFlags::EXEC) {
             self.queue(index, StopReason::Execed { former_tid });

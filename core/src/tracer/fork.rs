@@ -139,10 +139,10 @@ impl<B: Backend> Tracer<B> {
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let image = fork.image.map(|image| (fork.parent_pid, image));
         match (image, maker) {
-            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side)?,
+            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side),
             (None, Some(_)) => {}
             (image, None) => {
-                self.inherit_unannounced(image.into_iter().collect(), None, process, &side)?;
+                self.inherit_unannounced(image.into_iter().collect(), None, process, &side);
             }
         }
         let pair = ForkPair {
@@ -224,10 +224,10 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-        match let_go {
-            Some(index) => self.let_go(index, None),
-            None => Ok(()),
+        if let Some(index) = let_go {
+            self.let_go_silently(index, None);
         }
+        Ok(())
     }
 
     /// Runs a thread whose queued stop is not shown.

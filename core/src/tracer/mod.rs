@@ -10,6 +10,7 @@ mod builder;
 mod dropped;
 mod eager;
 mod ends;
+mod failures;
 mod fork;
 mod halt;
 mod hardware;
@@ -48,6 +49,7 @@ pub use readiness::Readiness;
 pub use run::Resume;
 
 use eager::Eager;
+use failures::Failures;
 use fork::Awaited;
 use parked::{Lost, Parked};
 use placement::Placing;
@@ -105,6 +107,7 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    failures: Failures,
     /// Empty; its memory is used again.
     list: Vec<u32>,
     /// For the event loop of the host, if it has asked for that.
@@ -377,7 +380,7 @@ impl<B: Backend> Tracer<B> {
         self.flags = flags;
     }
 
-    /// Whether no process is traced and no event is left.
+    /// Whether no process is traced and no event is left, nor an error to be told.
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
         // The stop of a thread that was let go since is none.
@@ -385,7 +388,9 @@ impl<B: Backend> Tracer<B> {
             Ready::Stop(place) => self.table.at(*place).is_none(),
             _ => false,
         };
-        self.table.processes().all(|(process, _)| given(process)) && self.ready.iter().all(stale)
+        self.table.processes().all(|(process, _)| given(process))
+            && self.ready.iter().all(stale)
+            && self.failures.is_silent()
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.

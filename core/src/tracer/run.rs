@@ -160,20 +160,23 @@ impl<B: Backend> Tracer<B> {
             return self.start_process(index, run, signal);
         }
         let thread = self.table.slot(index).thread;
-        let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
         self.keep_watch(index)?;
+        let signal = self.due_signal(index, signal)?;
         let signal = self.with_owed(index, signal);
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
             unless_gone(self.backend.listen(thread))?;
+            self.took_signals(index);
             self.ran(index, State::Listening);
             return Ok(());
         }
         if self.holds_back(index, run, signal)? {
+            self.took_signals(index);
             return Ok(());
         }
         unless_gone(self.backend.resume(thread, run, signal))?;
+        self.took_signals(index);
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
@@ -191,9 +194,21 @@ impl<B: Backend> Tracer<B> {
         let mut threads = std::mem::take(&mut self.list);
         threads.clear();
         threads.extend_from_slice(&self.table.process_of(index).threads);
+        let result = self.start_threads(&threads, index, run, signal);
+        self.list = threads;
+        result
+    }
+
+    fn start_threads(
+        &mut self,
+        threads: &[u32],
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<()> {
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
-            i != index && !slot.dead && (slot.is_held() || slot.state == State::Forking)
+            i != index && !slot.dead && slot.is_shown()
         };
         if threads.iter().any(shown) {
             self.table.revoke(index);
@@ -201,72 +216,81 @@ impl<B: Backend> Tracer<B> {
             slot.state = State::Resting;
             let kept = slot.deferred.and_then(|(_, signal)| signal);
             slot.deferred = Some((run, signal.or(kept)));
-            self.list = threads;
             return Ok(());
         }
-        let signal = self.take_signal(index, signal)?;
+        let signal = self.due_signal(index, signal)?;
         if self.holds_process_back(index, run, signal)? {
-            self.list = threads;
+            self.took_signals(index);
             return Ok(());
         }
         let own = run;
         let (mut target, mut run, mut signal) = (index, run, signal);
-        for &i in &threads {
-            if !self.table.slot(i).stays {
-                signal = signal.or(self.take_signal(i, None)?);
+        for &i in threads {
+            if !self.table.slot(i).stays && i != index {
+                signal = signal.or(self.due_signal(i, None)?);
             }
-            let slot = self.table.slot_mut(i);
-            let deferred = slot.deferred.take();
-            if (i == index || deferred.is_some()) && std::mem::take(&mut slot.stays) {
-                let thread = slot.thread;
+            let slot = self.table.slot(i);
+            let (thread, deferred) = (slot.thread, slot.deferred);
+            if slot.stays && (i == index || deferred.is_some()) {
                 unless_gone(self.backend.suspend(thread, false))?;
+                self.table.slot_mut(i).stays = false;
             }
             signal = signal.or(deferred.and_then(|(_, kept)| kept));
-            if i == index {
-                continue; // what it was told before the stop from which it is run now is over
-            }
-            // A step that the stop of another thread has come before is still wanted.
-            let slot = self.table.slot_mut(i);
-            let wanted = deferred.map_or(slot.run, |(run, _)| run);
-            let steps = wanted == Run::Step && !slot.stays;
-            slot.run = if steps { Run::Step } else { Run::Continue };
-            if steps && run != Run::Step {
+            if i != index && run != Run::Step && self.still_steps(i) {
                 (target, run) = (i, Run::Step);
             }
         }
         self.apply_setup(target)?;
         let thread = self.table.slot(target).thread;
-        for &i in &threads {
+        for &i in threads {
             self.keep_watch(i)?;
             signal = self.with_owed(i, signal);
         }
         let mut ran = unless_gone(self.backend.resume(thread, run, signal))?;
         // Unless it has ended without a word: then any other one will do.
-        for &i in &threads {
-            if ran.is_some() || i == target {
+        let first = target;
+        for &i in threads {
+            if ran.is_some() || i == first {
                 continue;
             }
             let other = self.table.slot(i).thread;
             let how = if i == index { own } else { Run::Continue };
             ran = unless_gone(self.backend.resume(other, how, signal))?;
             if ran.is_some() {
-                self.table.slot_mut(target).run = Run::Continue;
                 (target, run) = (i, how);
             }
         }
         if ran.is_some() {
             self.eager.resumed(self.table.slot(target).thread);
         }
+        for &i in threads {
+            let steps = (i != first || i == target) && self.still_steps(i);
+            let slot = self.table.slot_mut(i);
+            slot.deferred = None;
+            if i != index {
+                slot.run = if steps { Run::Step } else { Run::Continue };
+            }
+            match slot.stays {
+                true => self.paid(i),
+                false => self.took_signals(i),
+            }
+        }
         self.table.slot_mut(index).run = if index == target { run } else { Run::Continue };
         self.ran(index, State::Running);
-        for &i in &threads {
+        for &i in threads {
             let slot = self.table.slot(i);
             if slot.leaves && !slot.stays && !slot.is_stopped() {
                 self.thread_ended(i);
             }
         }
-        self.list = threads;
         Ok(())
+    }
+
+    /// Whether a thread that is run with its process still has a step to make, which the stop of
+    /// another one has come before.
+    fn still_steps(&self, index: u32) -> bool {
+        let slot = self.table.slot(index);
+        !slot.stays && slot.deferred.map_or(slot.run, |(run, _)| run) == Run::Step
     }
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
@@ -314,8 +338,13 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());
         }
+        if let Some(next) = self.table.slot_mut(index).next.take() {
+            self.table.slot_mut(index).state = State::Running;
+            return self.stopped(index, next);
+        }
         let run = self.run_as_before(index);
-        self.start(index, run, None)
+        self.start_silently(index, run, None);
+        Ok(())
     }
 
     /// How a thread goes on after a stop that is not shown. A step that something else came before

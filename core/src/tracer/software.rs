@@ -30,7 +30,7 @@ use image::{Image, Shared};
 use ways::Ways;
 
 /// What a thread has to do with breakpoints in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Soft {
     /// It stands at this address, has reported that or need not, and must not trap there again.
     at: Option<u64>,

@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) dead: bool,
     /// A stop that the kernel has reported behind the one that is being shown.
     pub(super) next: Option<RawReason>,
+    /// What it was doing when it came to a stop that is taken in again.
+    pub(super) before: Option<State>,
     /// An interrupt is on its way to it.
     pub(super) interrupt: Interrupt,
     /// Its stop is a group-stop, which a resumption must not end.
@@ -84,6 +86,8 @@ pub(super) enum State {
     Queued(StopReason),
     /// Stopped; the user has the token.
     Given(StopReason),
+    /// Stopped; a question about that has failed, and is asked again.
+    Retrying(RawReason),
     /// Stopped without a token: halted, and told to stay.
     Resting,
 }
@@ -100,7 +104,11 @@ pub(super) enum Interrupt {
 impl Slot {
     pub(super) fn is_stopped(&self) -> bool {
         match self.state {
-            State::Forking | State::Queued(_) | State::Given(_) | State::Resting => true,
+            State::Forking
+            | State::Queued(_)
+            | State::Given(_)
+            | State::Retrying(_)
+            | State::Resting => true,
             State::Announced | State::Running | State::Listening => false,
         }
     }
@@ -108,6 +116,11 @@ impl Slot {
     /// Whether an event or a token still names it.
     pub(super) fn is_held(&self) -> bool {
         matches!(self.state, State::Queued(_) | State::Given(_))
+    }
+
+    /// Whether an event of it is out or to come, so that its stop must not be ended yet.
+    pub(super) fn is_shown(&self) -> bool {
+        self.is_held() || matches!(self.state, State::Forking | State::Retrying(_))
     }
 }
 
@@ -356,6 +369,7 @@ impl Table {
             state,
             dead: false,
             next: None,
+            before: None,
             interrupt: Interrupt::None,
             group_stopped: false,
             deferred: None,

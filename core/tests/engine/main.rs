@@ -6,6 +6,7 @@ mod cost;
 mod d_edges;
 mod d_registers;
 mod d_traps;
+mod e10_failures;
 mod e2_forks;
 mod e2_races;
 mod e3_execs;

@@ -165,25 +165,42 @@ impl<B: Backend> Tracer<B> {
         maker: Place,
         process: u32,
         child: &Side,
-    ) -> Result<()> {
-        let Side::Stopped(place) = *child else { return Ok(()) };
+    ) {
+        let Side::Stopped(place) = *child else { return };
         let thread = self.table.slot(place.index).thread;
         if image.borrow().is_blank() {
-            return Ok(());
+            return;
         }
         if let Some(maker) = self.table.at(maker) {
             let maker = maker.thread;
-            let told = unless_gone(self.backend.shares_memory(maker, thread))?;
+            let told = match self.backend.shares_memory(maker, thread) {
+                Err(error) if !error.is_gone() => {
+                    self.failures.note(thread.pid, error);
+                    Some(None)
+                }
+                told => told.ok(),
+            };
             if told.is_some_and(|shared| shared.unwrap_or(kind == ForkKind::Vfork)) {
                 self.table.process_mut(process).image = Some(image);
-                return Ok(());
+                return;
             }
         }
         let copy = image.borrow().copy(from, thread.pid);
-        let copy = Rc::new(RefCell::new(copy));
-        self.table.process_mut(process).image = Some(Rc::clone(&copy));
-        unless_gone(self.settle_copy(&copy, thread))?;
-        Ok(())
+        self.give_image(process, copy, thread);
+    }
+
+    /// A new process has this in its memory, as far as is known.
+    fn give_image(&mut self, process: u32, image: Image, thread: Thread) {
+        let image = Rc::new(RefCell::new(image));
+        self.table.process_mut(process).image = Some(Rc::clone(&image));
+        match self.settle_copy(&image, thread) {
+            // The code is not there any more; what is there comes to light when it is run.
+            Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Err(error) => {
+                self.failures.note(thread.pid, error);
+                self.queue_pass(thread.pid); // which does it again
+            }
+        }
     }
 
     /// The same of a process whose maker is dead, and may be one of several. It may share the
@@ -195,14 +212,18 @@ impl<B: Backend> Tracer<B> {
         lent_to: Option<Pid>,
         process: u32,
         child: &Side,
-    ) -> Result<()> {
-        let Side::Stopped(place) = *child else { return Ok(()) };
+    ) {
+        let Side::Stopped(place) = *child else { return };
         let thread = self.table.slot(place.index).thread;
         self.table.process_mut(process).unannounced = true;
-        if let Some(sharer) = self.sharer_of(thread)? {
+        let sharer = self.sharer_of(thread).unwrap_or_else(|error| {
+            self.failures.note(thread.pid, error);
+            None
+        });
+        if let Some(sharer) = sharer {
             let image = self.table.process(sharer).image.clone();
             self.table.process_mut(process).image = image;
-            return Ok(());
+            return;
         }
         // Nobody knows whose memory it is, or what that had at the moment: only what is there
         // counts.
@@ -210,8 +231,10 @@ impl<B: Backend> Tracer<B> {
         for (maker, image) in makers {
             let mut copy = image.borrow().copy(maker, thread.pid);
             for addr in copy.addresses() {
-                if unless_gone(self.has_breakpoint(thread, addr))? == Some(false) {
-                    copy.give_up_one(addr);
+                match self.has_breakpoint(thread, addr) {
+                    Ok(false) => copy.give_up_one(addr),
+                    Ok(true) => {}
+                    Err(error) => self.failures.note(thread.pid, error),
                 }
             }
             found.add(copy);
@@ -220,11 +243,8 @@ impl<B: Backend> Tracer<B> {
             found.lend(pid, false);
         }
         if !found.is_empty() || lent_to.is_some() {
-            let found = Rc::new(RefCell::new(found));
-            self.table.process_mut(process).image = Some(Rc::clone(&found));
-            unless_gone(self.settle_copy(&found, thread))?;
+            self.give_image(process, found, thread);
         }
-        Ok(())
     }
 
     /// The same for a copy of the memory, of which it is not known what it holds.
