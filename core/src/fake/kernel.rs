@@ -219,6 +219,16 @@ impl<R: Rules> Kernel<R> {
         self.act(tid, "return").system_call(tid, false);
     }
 
+    /// A thread returns from a system call that has replaced its registers, as the return from a
+    /// signal handler does: they do not have the number and the arguments of the call any more.
+    pub fn syscall_exit_elsewhere(&self, tid: Tid) {
+        let mut model = self.act(tid, "return");
+        if let Some(task) = model.tasks.get_mut(&tid) {
+            task.replaced = true;
+        }
+        model.system_call(tid, false);
+    }
+
     /// A thread goes into an uninterruptible sleep, or wakes from it.
     pub fn sleep(&self, tid: Tid, asleep: bool) {
         let mut model = self.model();

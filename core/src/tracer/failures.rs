@@ -35,6 +35,8 @@ pub(super) struct Failures {
     processes: Vec<Pid>,
     /// Stops of tasks that are not in the table, to be taken in again.
     stops: Vec<RawStop>,
+    /// Processes that the user wants an event of.
+    interrupts: Vec<Pid>,
     /// Threads could not be led past a breakpoint by the last wait.
     pub(super) passing: bool,
     /// Whose turn it is.
@@ -121,6 +123,19 @@ impl Failures {
         if !self.processes.contains(&pid) {
             self.processes.push(pid);
         }
+    }
+}
+
+impl Failures {
+    /// Has a process interrupted by the next wait.
+    pub(super) fn interrupt_again(&mut self, pid: Pid) {
+        self.interrupts.push(pid);
+    }
+
+    fn is_to_be_interrupted(&mut self, pid: Pid) -> bool {
+        let before = self.interrupts.len();
+        self.interrupts.retain(|&other| other != pid);
+        self.interrupts.len() < before
     }
 }
 
@@ -217,6 +232,9 @@ impl<B: Backend> Tracer<B> {
             if self.traced(pid).ok() != Some(process) {
                 return Ok(());
             }
+        }
+        if self.failures.is_to_be_interrupted(pid) {
+            self.interrupt_another(pid);
         }
         if self.table.process(process).letting_go {
             if let Err(error) = self.let_go_running(process) {

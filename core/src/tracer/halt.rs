@@ -67,6 +67,7 @@ impl<B: Backend> Tracer<B> {
     /// kernel holds.
     pub fn halt(&mut self, stop: Stopped) -> Result<Halted> {
         let place = stop.place;
+        self.own(&stop)?;
         let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) else {
             self.discard(stop);
             return Err(Error::Gone);
@@ -89,6 +90,8 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(index);
             let tid = slot.thread.tid;
             match slot.state {
+                // Its end was told.
+                State::Resting if slot.end_told => {}
                 State::Resting => {
                     let kept = self.table.slot_mut(index).kept.take();
                     let reason = kept.map_or(StopReason::AtRest, StopReason::Signal);
@@ -256,6 +259,7 @@ impl<B: Backend> Tracer<B> {
         halted: Halted,
         mut next: impl FnMut(&Stopped) -> Next,
     ) -> Result<()> {
+        halted.threads.iter().try_for_each(|stop| self.own(stop))?;
         let Halted { pid, threads, lease, .. } = halted;
         let plan: Vec<(Stopped, Next)> =
             threads.into_iter().map(|stop| (next(&stop), stop)).map(|(n, s)| (s, n)).collect();
@@ -271,6 +275,11 @@ impl<B: Backend> Tracer<B> {
             return self.pass_queued();
         }
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
+        // The first thread last, so that it is known whether it runs alone.
+        let is_first = |stop: &Stopped| self.table.at(stop.place).is_some_and(|slot| slot.first);
+        let (last, mut plan): (Vec<_>, Vec<_>) =
+            plan.into_iter().partition(|(stop, next)| *next != Next::Stay && is_first(stop));
+        plan.extend(last);
         for (stop, next) in plan {
             let result = match next {
                 Next::Continue => self.resume_stop(stop, Resume::Continue),

@@ -26,7 +26,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
+    /// let go the next wait gives the stop again, and what has begun is ended by the waits that
+    /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     ///
     /// # Platform notes
     ///
@@ -46,6 +48,7 @@ impl<B: Backend> Tracer<B> {
         let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
         let mut stops = Vec::new();
         for stop in event.into().into_stops() {
+            self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
             if let Some(process) = process {
                 // All at once, for while one is let go, an exec can take the token of another.

@@ -4,6 +4,7 @@
 //! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
 //! [`let_go`].
 
+mod answers;
 mod ask;
 mod breakpoints;
 mod builder;
@@ -25,6 +26,7 @@ mod run;
 mod shell;
 mod signals;
 mod software;
+mod standstill;
 mod table;
 mod trap;
 mod tree;
@@ -48,6 +50,7 @@ pub use placement::Placement;
 pub use readiness::Readiness;
 pub use run::Resume;
 
+use answers::Unanswered;
 use eager::Eager;
 use failures::Failures;
 use fork::Awaited;
@@ -118,6 +121,8 @@ pub struct Tracer<B: Backend> {
     parked: Vec<Parked>,
     /// How many there have been.
     parkings: u64,
+    /// Ends of tasks that nobody has announced for so long that they are not waited for any more.
+    unclaimed: VecDeque<RawStop>,
     /// Forks whose child has not been seen yet.
     awaited: Vec<Awaited>,
     /// Threads that died, and may have taken the news of a fork with them.
@@ -127,6 +132,8 @@ pub struct Tracer<B: Backend> {
     early: Vec<(Pid, Vec<Thread>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
+    /// Interrupts that may have met a thread that was about to end.
+    unanswered: Vec<Unanswered>,
     /// Processes that were halted.
     halts: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
@@ -148,6 +155,8 @@ pub struct Tracer<B: Backend> {
     last_breakpoint: u32,
     /// Who inherits hardware breakpoints of processes that will be spawned or attached to.
     inherit: InheritDebug,
+    /// The user has asked about a system call once.
+    asks_calls: bool,
     /// There was a hardware breakpoint once.
     watches: bool,
     software: Software<<B::Arch as Arch>::Registers>,

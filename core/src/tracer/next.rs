@@ -109,6 +109,9 @@ impl<B: Backend> Tracer<B> {
                 return Ok(Some(event));
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;
+            if over && self.settle_awaited() {
+                continue;
+            }
             if over && self.readiness.is_none() {
                 return Ok(None);
             }
@@ -135,7 +138,8 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {
-                    if self.settle_parked()? || !self.failures.is_silent() {
+                    self.look_for_answers();
+                    if self.settle_taken()? || self.settle_parked()? || !self.failures.is_silent() {
                         continue;
                     }
                     if over || until.is_over() {
@@ -159,6 +163,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn expects_something(&self) -> bool {
         self.expects_a_half()
             || self.failures.are_left()
+            || !self.unanswered.is_empty()
             || (self.table.is_empty() && self.may_have_unknown())
     }
 

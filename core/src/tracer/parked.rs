@@ -86,6 +86,11 @@ impl<B: Backend> Tracer<B> {
             (Some(one), Some(other)) => one == other,
             _ => parked.raw.tid.is_some() && parked.raw.tid == raw.tid,
         };
+        let again = |old: &RawStop| match (old.pid, raw.pid) {
+            (Some(one), Some(other)) => one == other,
+            _ => old.tid.is_some() && old.tid == raw.tid,
+        };
+        self.unclaimed.retain(|old| !again(old));
         let mut number = self.parkings;
         self.parked.retain(|parked| {
             if same(parked) && matches!(parked.raw.kind, RawKind::Stop(_)) {
@@ -135,10 +140,22 @@ impl<B: Backend> Tracer<B> {
     }
 
     pub(super) fn unpark(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
-        let at = self.parked.iter().position(|parked| {
-            (pid.is_some() && parked.raw.pid == pid) || (tid.is_some() && parked.raw.tid == tid)
-        })?;
-        Some(self.parked.swap_remove(at).raw)
+        let named =
+            |raw: &RawStop| (pid.is_some() && raw.pid == pid) || (tid.is_some() && raw.tid == tid);
+        if let Some(at) = self.parked.iter().position(|parked| named(&parked.raw)) {
+            return Some(self.parked.swap_remove(at).raw);
+        }
+        let at = self.unclaimed.iter().position(named)?;
+        self.unclaimed.remove(at)
+    }
+
+    /// Keeps the end of a task that nobody has announced, and does not wait for that any more: on a
+    /// busy machine its maker may still get to it.
+    fn leave_unclaimed(&mut self, raw: RawStop) {
+        if self.unclaimed.len() == LOST_MOST {
+            self.unclaimed.pop_front();
+        }
+        self.unclaimed.push_back(raw);
     }
 
     /// Notes that a thread has died which may have forked unheard.
@@ -257,7 +274,10 @@ impl<B: Backend> Tracer<B> {
             match raw.kind {
                 RawKind::Ended(status) if late => {
                     self.parked.swap_remove(at);
-                    settled |= self.settle_dead(raw, status)?;
+                    match self.settle_dead(raw, status)? {
+                        true => settled = true,
+                        false => self.leave_unclaimed(raw),
+                    }
                 }
                 RawKind::Ended(_) => {}
                 RawKind::Stop(_) if self.lost.is_empty() && !killed && !late => {}

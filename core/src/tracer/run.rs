@@ -71,6 +71,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
+    /// [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel; then the next wait
     /// gives the stop again.
     ///
@@ -99,12 +100,21 @@ impl<B: Backend> Tracer<B> {
         self.pass_queued()
     }
 
+    /// A token is one of this tracer, stale or not.
+    pub(super) fn own(&self, stop: &Stopped) -> Result<()> {
+        match self.table.owns(stop.place) {
+            true => Ok(()),
+            false => Err(crate::Error::Gone),
+        }
+    }
+
     pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
         self.resume_as(stop, how, false)
     }
 
     fn resume_as(&mut self, stop: Stopped, how: Resume, to_exit: bool) -> Result<()> {
         let (place, signal) = (stop.place, stop.signal);
+        self.own(&stop)?; // another tracer's is given again by that one
         let Some(slot) = self.table.at(place) else {
             stop.consume();
             return Ok(());
@@ -119,6 +129,7 @@ impl<B: Backend> Tracer<B> {
             self.release_dead(place.index);
             return Ok(());
         }
+        self.keep_call(place.index);
         let slot = self.table.slot_mut(place.index);
         slot.to_exit = to_exit;
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
@@ -218,6 +229,9 @@ impl<B: Backend> Tracer<B> {
             slot.deferred = Some((run, signal.or(kept)));
             return Ok(());
         }
+        if self.stays_at_its_end(index) {
+            return Ok(());
+        }
         let signal = self.due_signal(index, signal)?;
         if self.holds_process_back(index, run, signal)? {
             self.took_signals(index);
@@ -296,6 +310,7 @@ impl<B: Backend> Tracer<B> {
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
         let wanted = self.told_setup(self.table.slot(index).process);
+        let wanted = self.with_lone_end(index, wanted);
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
         }
@@ -397,7 +412,10 @@ impl<B: Backend> Tracer<B> {
             self.look_up_threads(process)?;
         }
         let mut threads = self.table.process(process).threads.iter();
-        let rests = threads.find(|&&i| self.table.slot(i).state == State::Resting);
+        let rests = threads.find(|&&i| {
+            let slot = self.table.slot(i);
+            slot.state == State::Resting && !slot.end_told
+        });
         if let Some(&index) = rests {
             self.queue(index, StopReason::Interrupted);
         }
@@ -411,6 +429,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(false);
         }
         self.table.slot_mut(index).interrupt = Interrupt::Asked;
+        self.expect_answer(index);
         Ok(true)
     }
 

@@ -225,6 +225,9 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
+        if slot.in_syscall && (reason == RawReason::Syscall || reason == RawReason::SyscallEntry) {
+            slot.call = None; // a new one
+        }
         slot.ends_call = B::STOP_SCOPE == StopScope::Thread
             && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
         let steps_out = std::mem::take(&mut slot.steps_out);
@@ -296,6 +299,12 @@ impl<B: Backend> Tracer<B> {
                 if B::STOP_SCOPE == StopScope::Thread {
                     // If it was killed, a fork that it was in will not be reported.
                     self.lose(index, None);
+                }
+                if announced {
+                    return self.run_silently(index); // killed before its first stop: it never ran
+                }
+                if self.ends_alone(index) {
+                    self.queue_lone_exit(index);
                 }
                 self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }
