@@ -11,7 +11,7 @@ use crate::{Error, Pid, Result, Signal, StopReason, Tid};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The number of the tracer, which no other one of this process has or had.
-    pub(crate) tracer: u64,
+    pub(crate) tracer: u32,
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }

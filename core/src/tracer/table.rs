@@ -2,7 +2,7 @@
 
 use std::process::Child;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustc_hash::FxHashMap;
 
@@ -229,12 +229,12 @@ impl Process {
 }
 
 /// How many tables there were in this process.
-static TABLES: AtomicU64 = AtomicU64::new(0);
+static TABLES: AtomicU32 = AtomicU32::new(0);
 
 /// Both tables. Indices are stable; the places of what is gone are used again.
 pub(super) struct Table {
     /// Tells the places of this table from those of another tracer's.
-    number: u64,
+    number: u32,
     slots: Vec<Slot>,
     free_slots: Vec<u32>,
     by_tid: FxHashMap<Tid, u32>,
