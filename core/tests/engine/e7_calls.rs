@@ -25,7 +25,10 @@ fn at_entry<R: Rules>(world: &mut World<R>, pid: Pid, asks: bool) {
 fn at_exit<R: Rules>(world: &mut World<R>) {
     let stop = world.stop_for(StopReason::SyscallExit);
     let call = world.tracer().syscall(&stop).unwrap();
-    assert_eq!(call, Syscall { abi: SyscallAbi::Bits64, number: 39, args: ARGS, result: Some(Ok(0)) });
+    assert_eq!(
+        call,
+        Syscall { abi: SyscallAbi::Bits64, number: 39, args: ARGS, result: Some(Ok(0)) }
+    );
     world.go(stop);
 }
 
