@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::Pid;
+
 /// The result of what can fail in this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -94,12 +96,40 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+
+    /// Something has failed that the tracer does by itself for a process, which no call has asked
+    /// for: to run it on from a stop that is not shown, to find out what a stop is for. The waits
+    /// that follow do it again.
+    #[error("process {pid}: {error}")]
+    Tracee {
+        /// The process.
+        pid: Pid,
+        /// What has failed.
+        error: Box<Error>,
+    },
 }
 
 impl Error {
     /// Whether this says that the tracee no longer exists.
     pub fn is_gone(&self) -> bool {
         matches!(self, Error::Gone)
+    }
+
+    /// The process that this is about, where it is said.
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Error::Tracee { pid, .. } => Some(*pid),
+            Error::NotPermitted { pid, .. } | Error::Taken { pid } => Some(Pid::from_raw(*pid)),
+            _ => None,
+        }
+    }
+
+    /// The same, said to be about a process.
+    pub(crate) fn of(self, pid: Pid) -> Self {
+        match self {
+            error @ Error::Tracee { .. } => error,
+            error => Error::Tracee { pid, error: Box::new(error) },
+        }
     }
 }
 
@@ -118,6 +148,7 @@ impl From<Error> for std::io::Error {
         match error {
             Error::Spawn(source) => source,
             Error::Os { source, .. } => source,
+            Error::Tracee { error, .. } => (*error).into(),
             other => std::io::Error::other(other),
         }
     }

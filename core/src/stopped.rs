@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use crate::{Error, Pid, Result, Signal, StopReason, Tid};
 
-/// Where a thread stands in the tracer's table. The generation tells a thread from the one that
+/// Where a thread stands in its tracer's table. The generation tells a thread from the one that
 /// had the place before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// The number of the tracer, which no other one of this process has or had.
+    pub(crate) tracer: u32,
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
@@ -23,7 +25,8 @@ pub(crate) type Returned = Rc<RefCell<Vec<Place>>>;
 /// nothing: the thread stays stopped, and the next wait gives this stop again, so that an early
 /// `?` loses no tracee.
 ///
-/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another.
+/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another. To
+/// any other tracer than its own it is [`Error::Gone`].
 #[must_use = "the thread stays stopped until it is resumed or detached"]
 pub struct Stopped {
     pub(crate) place: Place,

@@ -27,7 +27,9 @@ const REGIONS: [(u64, u64, u64, bool); 4] = [
 const SHARED_LEN: usize = 0xc000;
 
 /// After so many seconds a child has hung.
-const LIMIT: u32 = 600;
+fn limit() -> u32 {
+    if crate::at_length() { 7200 } else { 600 }
+}
 
 const NT_X86_XSTATE: usize = 0x202;
 
@@ -57,11 +59,12 @@ impl Cpu {
             libc::mmap(std::ptr::null_mut(), SHARED_LEN, protection, libc::MAP_SHARED, fd, 0)
         };
         assert_ne!(shared, libc::MAP_FAILED, "{}", io::Error::last_os_error());
+        let limit = limit();
         // SAFETY: the child makes system calls only, and never returns.
         let pid = unsafe { libc::fork() };
         check(pid.into());
         if pid == 0 {
-            child(fd);
+            child(fd, limit);
         }
         // SAFETY: `fd` is not used any more.
         unsafe { libc::close(fd) };
@@ -157,7 +160,7 @@ impl Drop for Cpu {
 }
 
 /// The child: maps the regions, and stops. What it does then is up to its tracer.
-fn child(fd: c_int) -> ! {
+fn child(fd: c_int, limit: u32) -> ! {
     for (addr, len, offset, is_code) in REGIONS {
         let extra = if is_code { libc::PROT_EXEC } else { libc::PROT_WRITE };
         let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
@@ -179,7 +182,7 @@ fn child(fd: c_int) -> ! {
     }
     // SAFETY: no memory is involved.
     unsafe {
-        libc::alarm(LIMIT);
+        libc::alarm(limit);
         libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
         libc::kill(libc::getpid(), libc::SIGSTOP);
         libc::_exit(1)

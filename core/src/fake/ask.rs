@@ -31,8 +31,10 @@ impl Model {
         let stop = self.stop_of(thread, "new_task")?;
         match (stop.made, stop.reason) {
             (Some(made), _) => Ok(made),
-            // Killed meanwhile: the message is an exit code by now.
-            (None, RawReason::ThreadExiting) if !stop.reported => Err(Error::Gone),
+            // Killed meanwhile: the message is an exit code by now, or another thread's former id.
+            (None, RawReason::ThreadExiting | RawReason::Execed { .. }) if !stop.reported => {
+                Err(Error::Gone)
+            }
             (None, _) => {
                 self.violation(format!("new_task of thread {}, which made none", thread.tid));
                 Err(Error::Gone)
@@ -73,9 +75,18 @@ impl Model {
 
     pub(super) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
         let stop = self.stop_of(thread, "syscall")?;
-        let result = matches!(stop.reason, RawReason::SyscallExit).then_some(Ok(0));
-        let abi = SyscallAbi::Bits64;
-        Ok(Syscall { abi, number: 39, args: [0; 6], result })
+        let Some(task) = self.tasks.get(&thread.tid) else { return Err(Error::Gone) };
+        let exit = match stop.reason {
+            RawReason::SyscallExit => true,
+            RawReason::Syscall => !task.entered,
+            _ => false,
+        };
+        let result = exit.then_some(Ok(0));
+        let (number, args) = match task.replaced {
+            true => (u64::MAX, [0; 6]),
+            false => (39, [1, 2, 3, 4, 5, 6]),
+        };
+        Ok(Syscall { abi: SyscallAbi::Bits64, number, args, result })
     }
 
     /// A thread whose registers are asked for or set.

@@ -68,9 +68,14 @@ impl<R: Rules> Fake<R> {
             }
             model.records.requests
         };
-        self.kernel.before(Call { name, id, number });
+        let call = Call { name, id, number };
+        self.kernel.before(call);
+        let fails = self.kernel.fails(call);
         let mut model = self.kernel.model();
-        let answer = answer(&mut model);
+        let answer = match fails {
+            true => model.fails(name, id, answer),
+            false => answer(&mut model),
+        };
         let digest = (name, id, answer.as_ref().map_err(std::mem::discriminant));
         note(&mut model, digest, || format!("{name} {id} {answer:?}"));
         answer

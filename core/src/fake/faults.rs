@@ -1,10 +1,13 @@
 //! Seeded bugs, to see that a check finds them.
 
 use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin};
-use crate::{ExitStatus, Pid, Result, Signal, Tid};
+use crate::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use super::kernel::Report;
 use super::model::{Model, State, Stop};
+
+/// The same number on both systems.
+const EIO: i32 = 5;
 
 /// A bug of a back end. A check of an engine that misses it is worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,9 +42,35 @@ pub enum Fault {
     DoublesTraps,
     /// Runs threads on that are to be stepped.
     LosesSteps,
+    /// Does what it says has failed.
+    DoesWhatFails,
+    /// Says that the thread of a request that has failed is gone.
+    FailsAsGone,
+    /// Kills the process of a request that has failed.
+    KillsWhatFails,
 }
 
 impl Model {
+    /// A request fails.
+    pub(super) fn fails<T>(
+        &mut self,
+        request: &'static str,
+        id: i32,
+        answer: impl FnOnce(&mut Model) -> Result<T>,
+    ) -> Result<T> {
+        match self.fault {
+            Some(Fault::DoesWhatFails) => drop(answer(self)),
+            Some(Fault::FailsAsGone) => return Err(Error::Gone),
+            Some(Fault::KillsWhatFails) => {
+                let pid = self.tasks.get(&Tid::from_raw(id)).map(|task| task.pid);
+                self.kill(pid.unwrap_or(Pid::from_raw(id)));
+            }
+            _ => {}
+        }
+        let source = std::io::Error::from_raw_os_error(EIO);
+        Err(Error::Os { request, id, source })
+    }
+
     /// A wait takes a report; `None` if that gets lost.
     pub(super) fn report_or_lose(&mut self, report: Report) -> Option<RawStop> {
         let fresh = self.tasks.get(&report.tid).is_some_and(|task| task.fresh);

@@ -36,12 +36,14 @@ struct Shared<R: Rules> {
 }
 
 type Before<R> = Box<dyn FnMut(&Kernel<R>, Call)>;
+type Fails<R> = Box<dyn FnMut(&Kernel<R>, Call) -> bool>;
 type Choose = Box<dyn FnMut(&[Report]) -> Option<usize>>;
 type Step<R> = Box<dyn FnOnce(&Kernel<R>)>;
 
 /// What the test wants to happen by itself.
 struct Script<R: Rules> {
     before: Option<Before<R>>,
+    fails: Option<Fails<R>>,
     choose: Option<Choose>,
     idle: VecDeque<Step<R>>,
     failing_spawn: Option<ErrorKind>,
@@ -137,6 +139,7 @@ impl<R: Rules> Kernel<R> {
     pub fn new() -> Self {
         let script = Script {
             before: None,
+            fails: None,
             choose: None,
             idle: VecDeque::new(),
             failing_spawn: None,
@@ -214,6 +217,16 @@ impl<R: Rules> Kernel<R> {
     /// A thread returns from a system call.
     pub fn syscall_exit(&self, tid: Tid) {
         self.act(tid, "return").system_call(tid, false);
+    }
+
+    /// A thread returns from a system call that has replaced its registers, as the return from a
+    /// signal handler does: they do not have the number and the arguments of the call any more.
+    pub fn syscall_exit_elsewhere(&self, tid: Tid) {
+        let mut model = self.act(tid, "return");
+        if let Some(task) = model.tasks.get_mut(&tid) {
+            task.replaced = true;
+        }
+        model.system_call(tid, false);
     }
 
     /// A thread goes into an uninterruptible sleep, or wakes from it.
@@ -304,7 +317,7 @@ impl<R: Rules> Kernel<R> {
         model.tasks.clear();
         model.processes.clear();
         let mut script = self.shared.script.borrow_mut();
-        (script.before, script.choose) = (None, None);
+        (script.before, script.fails, script.choose) = (None, None, None);
         script.idle.clear();
     }
 
@@ -362,6 +375,12 @@ impl<R: Rules> Kernel<R> {
         self.shared.script.borrow_mut().before = Some(Box::new(before));
     }
 
+    /// Has a function say of each request, right before it is made, whether it fails: it does
+    /// nothing then, and the answer is [`Error::Os`](crate::Error::Os) with `EIO`.
+    pub fn fail_requests(&self, fails: impl FnMut(&Kernel<R>, Call) -> bool + 'static) {
+        self.shared.script.borrow_mut().fails = Some(Box::new(fails));
+    }
+
     /// Has a step made when a wait would find nothing; one for each such wait, in order.
     pub fn when_idle(&self, step: impl FnOnce(&Kernel<R>) + 'static) {
         self.shared.script.borrow_mut().idle.push_back(Box::new(step));
@@ -387,6 +406,13 @@ impl<R: Rules> Kernel<R> {
         let Some(mut before) = self.shared.script.borrow_mut().before.take() else { return };
         before(self, call);
         self.shared.script.borrow_mut().before.get_or_insert(before);
+    }
+
+    pub(super) fn fails(&self, call: Call) -> bool {
+        let Some(mut fails) = self.shared.script.borrow_mut().fails.take() else { return false };
+        let answer = fails(self, call);
+        self.shared.script.borrow_mut().fails.get_or_insert(fails);
+        answer
     }
 
     pub(super) fn choose_among(&self, reports: &[Report]) -> Option<Report> {

@@ -25,6 +25,11 @@ impl<R: Rules> Kernel<R> {
         self.model().processes.get(&pid).expect("the process exists").leader
     }
 
+    /// The same, if there is such a process.
+    pub fn first_thread(&self, pid: Pid) -> Option<Tid> {
+        self.model().processes.get(&pid).map(|process| process.leader)
+    }
+
     /// The threads of a process that have not ended.
     pub fn threads(&self, pid: Pid) -> Vec<Tid> {
         self.model().living(pid)

@@ -162,6 +162,10 @@ pub(super) struct Task {
     pub(super) registers: FakeRegisters,
     /// In a system call.
     pub(super) in_call: bool,
+    /// Its last stop for a system call was at the entry.
+    pub(super) entered: bool,
+    /// That call has replaced its registers.
+    pub(super) replaced: bool,
     /// Has executed a breakpoint instruction, and not stopped for that yet.
     pub(super) trapped: bool,
     /// What its registers will be when the handlers that it runs are over.
@@ -372,6 +376,8 @@ impl Model {
             signals: VecDeque::new(),
             registers: FakeRegisters::default(),
             in_call: false,
+            entered: false,
+            replaced: false,
             trapped: false,
             frames: Vec::new(),
             in_return: false,

@@ -179,6 +179,7 @@ impl Model {
         task.debug = DebugRegisters::default();
         (task.in_call, task.trapped, task.in_return) = (false, false, false);
         task.frames.clear();
+        task.replaced = true;
         self.tasks.insert(tid, task);
         self.share_no_more(pid);
         if self.tasks.get(&tid).is_some_and(|task| task.setup.is_some()) {
@@ -213,6 +214,8 @@ impl Model {
 
     /// A thread enters or leaves a system call, and stops if that is traced.
     pub(super) fn system_call(&mut self, tid: Tid, entry: bool) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        (task.entered, task.replaced) = (entry, task.replaced && !entry);
         let Some(task) = self.tasks.get(&tid) else { return };
         let flagged = task.setup.is_some_and(|s| s.flags.contains(EventFlags::SYSCALL));
         if self.by_process() {

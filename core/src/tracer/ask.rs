@@ -42,7 +42,9 @@ impl<B: Backend> Tracer<B> {
             return Err(Error::Gone);
         }
         match slot.state {
-            State::Given(_) | State::Queued(_) | State::Forking => Ok(slot.thread),
+            State::Given(_) | State::Queued(_) | State::Forking | State::Retrying(_) => {
+                Ok(slot.thread)
+            }
             State::Resting | State::Announced | State::Running | State::Listening => {
                 Err(Error::NotStopped)
             }
@@ -71,7 +73,11 @@ impl<B: Backend> Tracer<B> {
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
         self.asked(stop)?;
-        self.set_shown_registers(stop.place.index, registers)
+        self.set_shown_registers(stop.place.index, registers)?;
+        if stop.reason == StopReason::SyscallEntry {
+            self.table.slot_mut(stop.place.index).call = None; // it may be another one now
+        }
+        Ok(())
     }
 
     /// The floating-point registers.
@@ -143,14 +149,53 @@ impl<B: Backend> Tracer<B> {
 
     /// The system call that a thread is in, at a
     /// [`SyscallEntry`](crate::StopReason::SyscallEntry) or
-    /// [`SyscallExit`](crate::StopReason::SyscallExit).
+    /// [`SyscallExit`](crate::StopReason::SyscallExit). At the exit, number and arguments are those
+    /// of the entry, also where the call has replaced the registers, as an exec and the return from
+    /// a signal handler do.
+    ///
+    /// It takes one request at an entry (Linux; two at an exit), and none when it is asked again. Of
+    /// a tracer that has asked once, each entry that it does not ask about takes that request too,
+    /// since at the exit it would be too late.
     ///
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed.
     pub fn syscall(&mut self, stop: &Stopped) -> Result<Syscall> {
         let thread = self.asked(stop)?;
-        self.backend.syscall(thread)
+        self.asks_calls = true;
+        let index = stop.place.index;
+        let known = self.table.slot(index).call.as_deref().copied();
+        match (stop.reason, known) {
+            (StopReason::SyscallEntry, Some(call)) => Ok(call),
+            (StopReason::SyscallEntry, None) => self.note_call(index),
+            (StopReason::SyscallExit, known) => {
+                let left = self.backend.syscall(thread)?;
+                // Of one that was killed in this stop there is no result any more.
+                let result = Some(left.result.ok_or(Error::Gone)?);
+                Ok(Syscall { result, ..known.unwrap_or(left) })
+            }
+            _ => self.backend.syscall(thread),
+        }
+    }
+
+    /// Asks for the call that a thread is about to make.
+    fn note_call(&mut self, index: u32) -> Result<Syscall> {
+        let thread = self.table.slot(index).thread;
+        let call = self.backend.syscall(thread)?;
+        self.table.slot_mut(index).call = Some(Box::new(call));
+        Ok(call)
+    }
+
+    /// A thread is about to make a call of which the user may ask when it is over.
+    pub(super) fn keep_call(&mut self, index: u32) {
+        let slot = self.table.slot(index);
+        let at_entry = slot.state == State::Given(StopReason::SyscallEntry);
+        if self.asks_calls && at_entry && slot.call.is_none() {
+            let pid = slot.thread.pid;
+            if let Err(error) = self.note_call(index) {
+                self.failures.note(pid, error);
+            }
+        }
     }
 
     /// Reads memory of the process: any length, whatever its protection. Returns how many bytes

@@ -8,6 +8,7 @@ use crate::stopped::Returned;
 use crate::{Backend, EventFlags, InheritDebug, Result};
 
 use super::eager::Eager;
+use super::failures::Failures;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
@@ -115,15 +116,18 @@ impl<B: Backend> Builder<B> {
             ready: VecDeque::new(),
             returned: Returned::default(),
             backlog: VecDeque::with_capacity(64),
+            failures: Failures::default(),
             list: Vec::new(),
             readiness: None,
             eager: Eager::default(),
             parked: Vec::new(),
             parkings: 0,
+            unclaimed: VecDeque::new(),
             awaited: Vec::new(),
             lost: Vec::new(),
             early: Vec::new(),
             strays: Vec::new(),
+            unanswered: Vec::new(),
             halts: Vec::new(),
             held_exits: Vec::new(),
             departed: None,
@@ -137,6 +141,7 @@ impl<B: Backend> Builder<B> {
             half_patience: self.half_patience,
             last_breakpoint: 0,
             inherit: self.inherit,
+            asks_calls: false,
             watches: false,
             software: Software::new(self.step_over),
         }

@@ -35,8 +35,14 @@ impl<B: Backend> Tracer<B> {
             None if former != thread.tid => Some(former),
             _ => None,
         };
-        let interrupt = caller.map_or(Interrupt::None, |i| self.table.slot(i).interrupt);
-        let interrupted = interrupt == Interrupt::Asked;
+        let threads = self.table.process(process).threads.iter();
+        // The one that was asked to stop may be the one that made the exec, or have been taken away
+        // by it.
+        let interrupted =
+            threads.clone().any(|&i| self.table.slot(i).interrupt == Interrupt::Asked);
+        if let Some(caller) = caller.filter(|&caller| caller != index) {
+            self.table.slot_mut(index).call = self.table.slot_mut(caller).call.take();
+        }
         for other in self.table.process(process).threads.clone() {
             let slot = self.table.slot(other);
             let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
@@ -68,7 +74,7 @@ impl<B: Backend> Tracer<B> {
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
         }
-        self.execed_hardware(index)?;
+        self.execed_hardware(index);
         let process = self.table.process_mut(process);
         let first_stop = std::mem::take(&mut process.spawning);
         let starting = std::mem::take(&mut process.starting);
@@ -80,7 +86,8 @@ impl<B: Backend> Tracer<B> {
             if flags.contains(EventFlags::EXEC) {
                 self.ready.push_back(Ready::LetGo { pid: thread.pid });
             }
-            return self.let_go(index, None);
+            self.let_go_silently(index, None);
+            return Ok(());
         }
         if first_stop || flags.contains(EventFlags::EXEC) {
             self.queue(index, StopReason::Execed { former_tid });
@@ -137,15 +144,18 @@ impl<B: Backend> Tracer<B> {
         let (thread, first, known) = (slot.thread, slot.first, slot.known);
         let interrupt = slot.interrupt;
         let Process { setup, letting_go, .. } = self.table.process_of(index);
-        let (flags, letting_go) = (setup.flags, *letting_go);
+        let (flags, letting_go, told) = (setup.flags, *letting_go, slot.end_told);
+        let last = !first && !letting_go && !told && self.leaves_a_standstill(index);
         self.lose(index, None);
         self.table.remove_thread(index);
-        if known && !first && !letting_go {
+        if last {
+            self.queue_thread_exit(EventFlags::THREAD, thread.pid, thread.tid);
+        } else if known && !first && !letting_go && !told {
             self.queue_thread_exit(flags, thread.pid, thread.tid);
         }
         if interrupt == Interrupt::Asked {
             // The event that was asked for has to come from another thread.
-            let _ = self.interrupt(thread.pid);
+            self.interrupt_another(thread.pid);
         }
     }
 
@@ -279,12 +289,21 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// No child that was announced will come any more: somebody else in this host has waited for
+    /// it. What was held back for it is told. Says whether there was any.
+    pub(super) fn settle_awaited(&mut self) -> bool {
+        let any = !self.awaited.is_empty();
+        self.awaited.clear();
+        self.queue_held_exits();
+        any
+    }
+
     /// The kernel has no tracee left. What the table still has of living processes has ended
     /// unseen: somebody else in this host has waited for it, which is an error, once. Says whether an
     /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
         self.settle_dead_halves()?;
-        self.awaited.clear();
+        self.settle_awaited();
         self.lost.clear();
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();

@@ -5,6 +5,8 @@
 //! is reported. They are paired by the id that the parent's event carries, never by the child's
 //! parent process, which may be another one (`CLONE_PARENT`), or already dead.
 
+use std::time::Instant;
+
 use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
@@ -26,6 +28,7 @@ pub(super) struct Awaited {
     setup: Setup,
     /// The parent's breakpoints in memory.
     pub(super) image: Option<Shared>,
+    since: Instant,
 }
 
 impl<B: Backend> Tracer<B> {
@@ -83,6 +86,7 @@ impl<B: Backend> Tracer<B> {
                     real_parent,
                     setup: parent_setup,
                     image,
+                    since: Instant::now(),
                 };
                 match self.unpark(Some(child), B::first_thread(child)) {
                     Some(raw) => self.pair(awaited, raw),
@@ -139,10 +143,10 @@ impl<B: Backend> Tracer<B> {
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let image = fork.image.map(|image| (fork.parent_pid, image));
         match (image, maker) {
-            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side)?,
+            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side),
             (None, Some(_)) => {}
             (image, None) => {
-                self.inherit_unannounced(image.into_iter().collect(), None, process, &side)?;
+                self.inherit_unannounced(image.into_iter().collect(), None, process, &side);
             }
         }
         let pair = ForkPair {
@@ -224,10 +228,10 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-        match let_go {
-            Some(index) => self.let_go(index, None),
-            None => Ok(()),
+        if let Some(index) = let_go {
+            self.let_go_silently(index, None);
         }
+        Ok(())
     }
 
     /// Runs a thread whose queued stop is not shown.
@@ -265,7 +269,37 @@ impl<B: Backend> Tracer<B> {
             real_parent: Some(pid),
             setup,
             image: image.clone(),
+            since: Instant::now(),
         }))
+    }
+
+    /// The queue has run dry: a child that was announced, that has not been heard of, and that is
+    /// no tracee is one that the host has waited for. Its fork is told, and that it was taken.
+    pub(super) fn settle_taken(&mut self) -> Result<bool> {
+        for at in 0..self.awaited.len() {
+            let Some(fork) = self.awaited.get(at) else { break };
+            let child = fork.child;
+            if fork.since.elapsed() < self.half_patience
+                || unless_gone(self.backend.is_traced(child))? == Some(true)
+            {
+                continue;
+            }
+            let Awaited { kind, parent_pid, parent_tid, parent, setup, .. } =
+                self.awaited.swap_remove(at);
+            let parent = parent.filter(|&place| self.table.at(place).is_some());
+            let pair = ForkPair {
+                kind,
+                parent_pid: Some(parent_pid),
+                parent_tid: Some(parent_tid),
+                child_pid: child,
+                parent: parent.map_or(Side::Gone, Side::Stopped),
+                child: Side::Gone,
+            };
+            self.show_fork(pair, setup.flags)?;
+            self.failures.note(child, Error::Taken { pid: child.as_raw() });
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Takes back the announcements of the children that a process has made, and that have not

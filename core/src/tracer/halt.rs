@@ -67,6 +67,7 @@ impl<B: Backend> Tracer<B> {
     /// kernel holds.
     pub fn halt(&mut self, stop: Stopped) -> Result<Halted> {
         let place = stop.place;
+        self.own(&stop)?;
         let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) else {
             self.discard(stop);
             return Err(Error::Gone);
@@ -89,15 +90,17 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(index);
             let tid = slot.thread.tid;
             match slot.state {
+                // Its end was told.
+                State::Resting if slot.end_told => {}
                 State::Resting => {
                     let kept = self.table.slot_mut(index).kept.take();
                     let reason = kept.map_or(StopReason::AtRest, StopReason::Signal);
                     let token = self.token(index, reason);
                     halted.threads.push(token);
                 }
-                // Its own event is in the queue, or waits for the other half of a fork; until
+                // Its own event is in the queue, or waits for something; until
                 // then this token only answers questions.
-                State::Queued(_) | State::Forking if !slot.dead => {
+                State::Queued(_) | State::Forking | State::Retrying(_) if !slot.dead => {
                     let token = Stopped {
                         place: self.table.place(index),
                         pid,
@@ -256,6 +259,7 @@ impl<B: Backend> Tracer<B> {
         halted: Halted,
         mut next: impl FnMut(&Stopped) -> Next,
     ) -> Result<()> {
+        halted.threads.iter().try_for_each(|stop| self.own(stop))?;
         let Halted { pid, threads, lease, .. } = halted;
         let plan: Vec<(Stopped, Next)> =
             threads.into_iter().map(|stop| (next(&stop), stop)).map(|(n, s)| (s, n)).collect();
@@ -271,11 +275,20 @@ impl<B: Backend> Tracer<B> {
             return self.pass_queued();
         }
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
+        // The first thread last, so that it is known whether it runs alone.
+        let is_first = |stop: &Stopped| self.table.at(stop.place).is_some_and(|slot| slot.first);
+        let (last, mut plan): (Vec<_>, Vec<_>) =
+            plan.into_iter().partition(|(stop, next)| *next != Next::Stay && is_first(stop));
+        plan.extend(last);
         for (stop, next) in plan {
-            match next {
-                Next::Continue => self.resume_stop(stop, Resume::Continue)?,
-                Next::Step => self.resume_stop(stop, Resume::Step)?,
-                Next::Stay => self.stay(stop)?,
+            let result = match next {
+                Next::Continue => self.resume_stop(stop, Resume::Continue),
+                Next::Step => self.resume_stop(stop, Resume::Step),
+                Next::Stay => self.stay(stop),
+            };
+            if result.is_err() {
+                self.failures.retry(pid); // those that have no token run all the same
+                return result;
             }
         }
         if any_runs && self.table.find_process(pid) == Some(process) {
@@ -378,29 +391,36 @@ impl<B: Backend> Tracer<B> {
             });
         }
         let any_runs = plan.iter().any(|(_, next)| *next != Next::Stay);
+        // One with an event in the queue is not run before that was given.
+        let given = |slot: &Slot| any_runs && !slot.dead && matches!(slot.state, State::Given(_));
+        let is_given = |(stop, _): &(Stopped, Next)| self.table.at(stop.place).is_some_and(given);
+        let (plan, others): (Vec<_>, Vec<_>) = plan.into_iter().partition(is_given);
+        for (stop, _) in others {
+            self.stay(stop)?;
+        }
+        for (stop, next) in &plan {
+            let index = stop.place.index;
+            let thread = self.table.slot(index).thread;
+            unless_gone(self.backend.suspend(thread, *next == Next::Stay))?;
+            self.table.slot_mut(index).stays = *next == Next::Stay;
+        }
         let mut chosen: Option<(u32, Run)> = None;
         let mut deliver = None;
         for (stop, next) in plan {
-            // One with an event in the queue is not run before that was given.
-            let given = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
             let index = stop.place.index;
-            if !any_runs || !self.table.at(stop.place).is_some_and(given) {
-                self.stay(stop)?;
-                continue;
-            }
-            let thread = self.table.slot(index).thread;
-            unless_gone(self.backend.suspend(thread, next == Next::Stay))?;
             let (_, signal) = stop.consume();
             let signal = signal.or(self.take_deferred(index));
             self.table.slot_mut(index).run = Run::Continue;
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),
-                (signal, _) => deliver = deliver.or(self.take_signal(index, signal)?),
+                (signal, _) if self.table.slot(index).resends => {
+                    self.table.slot_mut(index).kept = signal;
+                }
+                (signal, _) => deliver = deliver.or(signal),
             }
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Resting;
-            self.table.slot_mut(index).stays = next == Next::Stay;
             match (chosen, next) {
                 (_, Next::Stay) => {}
                 (_, Next::Step) => chosen = Some((index, Run::Step)),
@@ -409,7 +429,19 @@ impl<B: Backend> Tracer<B> {
             }
         }
         match chosen {
-            Some((index, run)) => self.start(index, run, deliver),
+            Some((index, run)) => {
+                self.table.slot_mut(index).run = run;
+                let result = self.start(index, run, deliver);
+                if result.is_err() {
+                    // It has no token any more.
+                    if let Some(signal) = deliver {
+                        self.keep(index, signal, false);
+                    }
+                    let pid = self.table.slot(index).thread.pid;
+                    self.failures.retry(pid);
+                }
+                result
+            }
             None => Ok(()),
         }
     }

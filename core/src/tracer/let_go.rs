@@ -1,7 +1,7 @@
 //! Detaching and killing.
 
 use crate::backend::{
-    NO_SLOTS, NewTask, Patience, RawKind, RawReason, Run, StopScope, Thread, Waited,
+    NO_SLOTS, NewTask, Patience, RawKind, RawReason, RawStop, Run, StopScope, Thread, Waited,
 };
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
@@ -26,7 +26,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
+    /// let go the next wait gives the stop again, and what has begun is ended by the waits that
+    /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     ///
     /// # Platform notes
     ///
@@ -46,6 +48,7 @@ impl<B: Backend> Tracer<B> {
         let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
         let mut stops = Vec::new();
         for stop in event.into().into_stops() {
+            self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
             if let Some(process) = process {
                 // All at once, for while one is let go, an exec can take the token of another.
@@ -54,21 +57,51 @@ impl<B: Backend> Tracer<B> {
             }
             stops.push((stop, process));
         }
+        let mut result = Ok(());
         for (stop, process) in stops {
             let pid = stop.pid;
-            if self.table.at(stop.place).is_some_and(live) {
-                let (place, signal) = stop.consume();
+            let detached = if self.table.at(stop.place).is_some_and(live) {
+                self.detach_stopped(stop)
+            } else {
+                self.discard(stop);
+                match process.filter(|_| self.table.find_process(pid) == process) {
+                    Some(process) => self.let_go_running(process),
+                    None => Ok(()),
+                }
+            };
+            result = result.and(detached);
+        }
+        result?;
+        self.pass_queued()
+    }
+
+    /// Lets a process go at a stop of which the user has the token. As long as nothing is let go,
+    /// an error leaves the user the stop.
+    fn detach_stopped(&mut self, stop: Stopped) -> Result<()> {
+        let (place, pid) = (stop.place, stop.pid);
+        let process = self.table.slot(place.index).process;
+        self.table.slot_mut(place.index).state = State::Resting;
+        match self.prepare_to_leave(place.index) {
+            Ok(true) => {
                 // The token's signal counts, also if it is none.
-                self.table.slot_mut(place.index).state = State::Resting;
-                self.let_go(place.index, signal)?;
-                continue;
+                let (_, signal) = stop.consume();
+                self.leave(place.index, signal)
             }
-            self.discard(stop);
-            if let Some(process) = process.filter(|_| self.table.find_process(pid) == process) {
-                self.let_go_running(process)?;
+            Ok(false) => {
+                stop.consume();
+                self.await_strays()
+            }
+            Err(error) => {
+                if self.traced(pid).ok() == Some(process) {
+                    self.table.process_mut(process).letting_go = false;
+                    self.failures.retry(pid); // who was brought to rest runs on
+                }
+                if self.table.at(place).is_some_and(|slot| slot.state == State::Resting) {
+                    self.table.slot_mut(place.index).state = State::Given(stop.reason);
+                }
+                Err(error)
             }
         }
-        self.pass_queued()
     }
 
     /// Lets a process go, running or stopped, whoever has the tokens of its threads; they are
@@ -171,24 +204,76 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets a process go at a stop of one of its threads.
+    /// Lets a process go at a stop of one of its threads, which nobody has asked for in so many
+    /// words.
+    pub(super) fn let_go_silently(&mut self, index: u32, signal: Option<Signal>) {
+        let pid = self.table.slot(index).thread.pid;
+        if let Err(error) = self.let_go(index, signal) {
+            self.failures.note_and_retry(pid, error);
+        }
+    }
+
+    /// Lets a process go at a stop of one of its threads. What fails is done again by the waits
+    /// that follow.
     pub(super) fn let_go(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        // It has no token any more, so its end, should it come now, need not wait for one.
+        self.table.slot_mut(index).state = State::Resting;
+        match self.prepare_to_leave(index) {
+            Ok(true) => self.leave(index, signal),
+            Ok(false) => self.await_strays(),
+            Err(error) => {
+                self.leaves_later(index, signal);
+                Err(error)
+            }
+        }
+    }
+
+    /// A process is to be let go at a stop of this thread, but not yet.
+    fn leaves_later(&mut self, index: u32, signal: Option<Signal>) {
+        let slot = self.table.slot_mut(index);
+        if let (State::Resting, Some(signal)) = (slot.state, signal) {
+            slot.kept = Some(signal);
+        }
+        let pid = slot.thread.pid;
+        self.failures.retry(pid);
+    }
+
+    /// Takes out of a process what must not be left in it; says whether it can then be let go at
+    /// this thread.
+    fn prepare_to_leave(&mut self, index: u32) -> Result<bool> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).letting_go = true;
         if self.has_image(process)? {
             let place = self.table.place(index);
-            self.table.slot_mut(index).state = State::Resting;
             self.strip(process)?;
             if self.traced(pid).ok() != Some(process) {
-                return self.await_strays();
+                return Ok(false);
             }
             if self.table.at(place).is_none() {
-                return self.let_go_running(process); // its thread is gone, or has stopped again
+                self.let_go_running(process)?; // its thread is gone, or has stopped again
+                return Ok(false);
             }
         }
-        // It has no token any more, so its end, should it come now, need not wait for one.
-        self.table.slot_mut(index).state = State::Resting;
+        Ok(true)
+    }
+
+    /// Lets a process go that has nothing of ours in its memory any more.
+    fn leave(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let (place, pid) = (self.table.place(index), self.table.slot(index).thread.pid);
+        let result = self.leave_at(index, signal);
+        if result.is_err() {
+            match self.table.at(place) {
+                Some(_) => self.leaves_later(index, signal),
+                None => self.failures.retry(pid),
+            }
+        }
+        result
+    }
+
+    fn leave_at(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let process = self.table.slot(index).process;
+        let pid = self.table.process(process).pid;
         let place = self.table.place(index);
         self.let_go_untold(pid)?;
         if self.table.find_process(pid) != Some(process) {
@@ -206,7 +291,9 @@ impl<B: Backend> Tracer<B> {
         }
         for other in self.table.process(process).threads.clone() {
             let slot = self.table.slot(other);
-            if slot.is_stopped() && !slot.dead {
+            if matches!(slot.state, State::Retrying(_)) {
+                self.look_again(other)?;
+            } else if slot.is_stopped() && !slot.dead {
                 let signal = self.kept_signal(other);
                 self.release(other, signal)?;
             }
@@ -267,6 +354,7 @@ impl<B: Backend> Tracer<B> {
                 Waited::Stop(raw) => {
                     silent = 0;
                     self.take(raw)?;
+                    self.failures.told_of(pid)?;
                 }
                 Waited::Woken => self.woken = true,
                 Waited::NoTracees => {
@@ -323,7 +411,7 @@ impl<B: Backend> Tracer<B> {
                     None => unless_gone(self.backend.new_task(thread, setup))?,
                 };
                 match task {
-                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid)?,
+                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid),
                     Some(NewTask::Thread(tid)) => {
                         let process = self.table.slot(index).process;
                         self.announce_thread(process, tid, Some(index))?;
@@ -333,10 +421,16 @@ impl<B: Backend> Tracer<B> {
             }
             _ => {}
         }
-        match B::STOP_SCOPE {
+        let released = match B::STOP_SCOPE {
             StopScope::Thread => self.release(index, signal),
             StopScope::Process => self.release_whole(index, signal),
+        };
+        if let Err(error) = released {
+            self.table.slot_mut(index).state = State::Resting;
+            self.leaves_later(index, signal);
+            self.failures.note(thread.pid, error);
         }
+        Ok(())
     }
 
     /// Detaches a process that stops as a whole.
@@ -368,6 +462,7 @@ impl<B: Backend> Tracer<B> {
         if self.disarm(index)? {
             // A trap of ours would kill it: it comes to that first, before it runs anything.
             unless_gone(self.backend.resume(thread, Run::Continue, signal))?;
+            self.took_signals(index);
             self.table.revoke(index);
             let slot = self.table.slot_mut(index);
             (slot.state, slot.interrupt) = (State::Running, Interrupt::Internal);
@@ -391,7 +486,7 @@ impl<B: Backend> Tracer<B> {
     /// Lets the children of a process go of whose forks the user was not told.
     fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
         for child in self.take_awaited(parent) {
-            self.let_go_child(child, parent)?;
+            self.let_go_child(child, parent);
         }
         let mut seen = Vec::new();
         let untold = |ready: &Ready, seen: &[Pid]| match ready {
@@ -407,7 +502,7 @@ impl<B: Backend> Tracer<B> {
             seen.push(pair.child_pid);
             if let Side::Stopped(place) = pair.child {
                 if self.table.at(place).is_some_and(|slot| !slot.dead) {
-                    self.let_go(place.index, None)?;
+                    self.let_go_silently(place.index, None);
                     pair.child = Side::Gone;
                 }
             }
@@ -430,27 +525,33 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Lets a child go at its first stop, which may have come already.
-    fn let_go_child(&mut self, child: Pid, parent: Pid) -> Result<()> {
+    fn let_go_child(&mut self, child: Pid, parent: Pid) {
         self.keep_home(child, parent);
         match self.unpark(Some(child), B::first_thread(child)) {
-            Some(raw) => match raw.tid {
-                Some(tid) => self.let_go_stray(child, tid, raw.kind),
-                None => Ok(()),
-            },
-            None => {
-                self.strays.push(child);
-                Ok(())
+            Some(raw) => {
+                if let Some(tid) = raw.tid {
+                    self.let_go_stray(child, tid, raw.kind);
+                }
             }
+            None => self.strays.push(child),
         }
     }
 
     /// Lets a process go of which only the first stop is known.
-    pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) -> Result<()> {
+    pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) {
         let signal = match kind {
             RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
             RawKind::Stop(_) => None,
-            RawKind::Ended(_) => return Ok(()),
+            RawKind::Ended(_) => return,
         };
+        if let Err(error) = self.release_stray(pid, tid, signal) {
+            self.strays.push(pid);
+            let raw = RawStop { pid: Some(pid), tid: Some(tid), kind };
+            self.failures.retry_stop(pid, raw, error);
+        }
+    }
+
+    fn release_stray(&mut self, pid: Pid, tid: Tid, signal: Option<Signal>) -> Result<()> {
         self.put_back(Thread { pid, tid });
         if self.watches {
             // Old kernels copy debug registers to it.
@@ -483,8 +584,10 @@ impl<B: Backend> Tracer<B> {
             return self.await_strays();
         }
         let threads = self.table.process(process).threads.clone();
-        let stopped =
-            threads.iter().find(|&&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
+        let stopped = threads.iter().find(|&&i| {
+            let slot = self.table.slot(i);
+            slot.is_stopped() && !slot.dead && !matches!(slot.state, State::Retrying(_))
+        });
         if let Some(&index) = stopped {
             return self.let_go(index, self.kept_signal(index));
         }

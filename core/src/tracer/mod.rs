@@ -4,12 +4,14 @@
 //! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
 //! [`let_go`].
 
+mod answers;
 mod ask;
 mod breakpoints;
 mod builder;
 mod dropped;
 mod eager;
 mod ends;
+mod failures;
 mod fork;
 mod halt;
 mod hardware;
@@ -24,6 +26,7 @@ mod run;
 mod shell;
 mod signals;
 mod software;
+mod standstill;
 mod table;
 mod trap;
 mod tree;
@@ -47,7 +50,9 @@ pub use placement::Placement;
 pub use readiness::Readiness;
 pub use run::Resume;
 
+use answers::Unanswered;
 use eager::Eager;
+use failures::Failures;
 use fork::Awaited;
 use parked::{Lost, Parked};
 use placement::Placing;
@@ -120,6 +125,7 @@ pub struct Tracer<B: Backend> {
     returned: Returned,
     /// Raw stops that came while something else was waited for.
     backlog: VecDeque<RawStop>,
+    failures: Failures,
     /// Empty; its memory is used again.
     list: Vec<u32>,
     /// For the event loop of the host, if it has asked for that.
@@ -130,6 +136,8 @@ pub struct Tracer<B: Backend> {
     parked: Vec<Parked>,
     /// How many there have been.
     parkings: u64,
+    /// Ends of tasks that nobody has announced for so long that they are not waited for any more.
+    unclaimed: VecDeque<RawStop>,
     /// Forks whose child has not been seen yet.
     awaited: Vec<Awaited>,
     /// Threads that died, and may have taken the news of a fork with them.
@@ -139,6 +147,8 @@ pub struct Tracer<B: Backend> {
     early: Vec<(Pid, Vec<Thread>)>,
     /// Children that are to be let go at their first stop.
     strays: Vec<Pid>,
+    /// Interrupts that may have met a thread that was about to end.
+    unanswered: Vec<Unanswered>,
     /// Processes that were halted.
     halts: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
@@ -160,6 +170,8 @@ pub struct Tracer<B: Backend> {
     last_breakpoint: u32,
     /// Who inherits hardware breakpoints of processes that will be spawned or attached to.
     inherit: InheritDebug,
+    /// The user has asked about a system call once.
+    asks_calls: bool,
     /// There was a hardware breakpoint once.
     watches: bool,
     software: Software<<B::Arch as Arch>::Registers>,
@@ -392,7 +404,7 @@ impl<B: Backend> Tracer<B> {
         self.flags = flags;
     }
 
-    /// Whether no process is traced and no event is left.
+    /// Whether no process is traced and no event is left, nor an error to be told.
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
         // The stop of a thread that was let go since is none.
@@ -400,7 +412,9 @@ impl<B: Backend> Tracer<B> {
             Ready::Stop(place) => self.table.at(*place).is_none(),
             _ => false,
         };
-        self.table.processes().all(|(process, _)| given(process)) && self.ready.iter().all(stale)
+        self.table.processes().all(|(process, _)| given(process))
+            && self.ready.iter().all(stale)
+            && self.failures.is_silent()
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.

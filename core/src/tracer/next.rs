@@ -89,12 +89,19 @@ impl<B: Backend> Tracer<B> {
         }
         self.take_back();
         self.end_halts()?;
+        self.retry_all()?;
         loop {
             while let Some(raw) = self.backlog.pop_front() {
                 self.take(raw)?;
             }
-            self.pass_queued()?;
+            match self.pass_queued() {
+                Ok(()) => self.failures.passing = false,
+                Err(error) => self.failures.passes(error),
+            }
             self.queue_held_exits();
+            if let Some(error) = self.failures.next() {
+                return Err(error);
+            }
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
             }
@@ -102,6 +109,9 @@ impl<B: Backend> Tracer<B> {
                 return Ok(Some(event));
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;
+            if over && self.settle_awaited() {
+                continue;
+            }
             if over && self.readiness.is_none() {
                 return Ok(None);
             }
@@ -113,6 +123,7 @@ impl<B: Backend> Tracer<B> {
                 _ if over => Patience::Poll,
                 (Until::Now, _) => Patience::Poll,
                 (_, true) => Patience::Brief,
+                _ if self.failures.has_repeated() => Patience::Brief,
                 (Until::Then(deadline), false) => Patience::Until(deadline),
                 (Until::Ever, false) => Patience::Block,
             };
@@ -127,8 +138,16 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {
-                    if !self.settle_parked()? && (over || until.is_over()) {
+                    self.look_for_answers();
+                    if self.settle_taken()? || self.settle_parked()? || !self.failures.is_silent() {
+                        continue;
+                    }
+                    if over || until.is_over() {
                         return Ok(None);
+                    }
+                    // Nobody would end this wait.
+                    if let Some(error) = self.failures.take_repeated() {
+                        return Err(error);
                     }
                 }
                 Waited::NoTracees => {
@@ -142,7 +161,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether something is on its way that nothing announces, so that the time has to be watched.
     pub(super) fn expects_something(&self) -> bool {
-        self.expects_a_half() || (self.table.is_empty() && self.may_have_unknown())
+        self.expects_a_half()
+            || self.failures.are_left()
+            || !self.unanswered.is_empty()
+            || (self.table.is_empty() && self.may_have_unknown())
     }
 
     /// Waits: first for the threads that were just resumed, then for everybody.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{RawKind, RawStop, Setup, StopScope, Thread};
 use crate::error::unless_gone;
-use crate::{Backend, Ending, ExitStatus, ForkKind, Pid, Result, Tid};
+use crate::{Backend, Ending, Error, ExitStatus, ForkKind, Pid, Result, Tid};
 
 use super::fork::Awaited;
 use super::makers::Makers;
@@ -29,6 +29,8 @@ pub(super) struct Parked {
     waits: bool,
     /// How many reports were taken since.
     passed: u32,
+    /// A question about it has failed.
+    failed: bool,
 }
 
 /// A thread that was killed, and perhaps had forked without the kernel saying so.
@@ -68,7 +70,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(pid) = self.stray(raw) {
             self.strays.retain(|&stray| stray != pid);
             if let (RawKind::Stop(_), Some(tid)) = (raw.kind, raw.tid) {
-                self.let_go_stray(pid, tid, raw.kind)?;
+                self.let_go_stray(pid, tid, raw.kind);
             }
             return Ok(());
         }
@@ -84,6 +86,11 @@ impl<B: Backend> Tracer<B> {
             (Some(one), Some(other)) => one == other,
             _ => parked.raw.tid.is_some() && parked.raw.tid == raw.tid,
         };
+        let again = |old: &RawStop| match (old.pid, raw.pid) {
+            (Some(one), Some(other)) => one == other,
+            _ => old.tid.is_some() && old.tid == raw.tid,
+        };
+        self.unclaimed.retain(|old| !again(old));
         let mut number = self.parkings;
         self.parked.retain(|parked| {
             if same(parked) && matches!(parked.raw.kind, RawKind::Stop(_)) {
@@ -101,6 +108,7 @@ impl<B: Backend> Tracer<B> {
             makers: Makers::default(),
             waits: false,
             passed: 0,
+            failed: false,
         });
         self.parkings += 1;
         Ok(())
@@ -132,10 +140,22 @@ impl<B: Backend> Tracer<B> {
     }
 
     pub(super) fn unpark(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
-        let at = self.parked.iter().position(|parked| {
-            (pid.is_some() && parked.raw.pid == pid) || (tid.is_some() && parked.raw.tid == tid)
-        })?;
-        Some(self.parked.swap_remove(at).raw)
+        let named =
+            |raw: &RawStop| (pid.is_some() && raw.pid == pid) || (tid.is_some() && raw.tid == tid);
+        if let Some(at) = self.parked.iter().position(|parked| named(&parked.raw)) {
+            return Some(self.parked.swap_remove(at).raw);
+        }
+        let at = self.unclaimed.iter().position(named)?;
+        self.unclaimed.remove(at)
+    }
+
+    /// Keeps the end of a task that nobody has announced, and does not wait for that any more: on a
+    /// busy machine its maker may still get to it.
+    fn leave_unclaimed(&mut self, raw: RawStop) {
+        if self.unclaimed.len() == LOST_MOST {
+            self.unclaimed.pop_front();
+        }
+        self.unclaimed.push_back(raw);
     }
 
     /// Notes that a thread has died which may have forked unheard.
@@ -182,7 +202,7 @@ impl<B: Backend> Tracer<B> {
             let Some(tid) = raw.tid else { continue };
             let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
             if self.is_let_go_with(child, by) && self.unpark(None, Some(tid)).is_some() {
-                self.let_go_stray(child, tid, raw.kind)?;
+                self.let_go_stray(child, tid, raw.kind);
             }
         }
         Ok(())
@@ -254,14 +274,31 @@ impl<B: Backend> Tracer<B> {
             match raw.kind {
                 RawKind::Ended(status) if late => {
                     self.parked.swap_remove(at);
-                    settled |= self.settle_dead(raw, status)?;
+                    match self.settle_dead(raw, status)? {
+                        true => settled = true,
+                        false => self.leave_unclaimed(raw),
+                    }
                 }
                 RawKind::Ended(_) => {}
                 RawKind::Stop(_) if self.lost.is_empty() && !killed && !late => {}
-                RawKind::Stop(_) => settled |= self.settle_living(at, late)?,
+                RawKind::Stop(_) => match self.settle_living(at, late) {
+                    Ok(done) => settled |= done,
+                    Err(error) => self.note_of_parked(at, error),
+                },
             }
         }
         Ok(settled)
+    }
+
+    /// A question about a parked one has failed; it is asked again each time.
+    fn note_of_parked(&mut self, at: usize, error: Error) {
+        let Some(parked) = self.parked.get_mut(at) else { return };
+        let led_by = parked.raw.tid.and_then(B::process_led_by);
+        let Some(pid) = parked.raw.pid.or(led_by) else { return };
+        match std::mem::replace(&mut parked.failed, true) {
+            true => self.failures.note_again(pid, error),
+            false => self.failures.note(pid, error),
+        }
     }
 
     /// Nobody is left who could announce what is parked.
@@ -294,12 +331,12 @@ impl<B: Backend> Tracer<B> {
         if B::first_thread(pid).is_some_and(|first| first != tid) {
             // A thread of a process that was let go, made in the last moment.
             self.parked.swap_remove(at);
-            self.let_go_stray(pid, tid, raw.kind)?;
+            self.let_go_stray(pid, tid, raw.kind);
             return Ok(false);
         }
         if self.is_let_go_with(pid, real_parent) || (late && self.left_alone(real_parent)) {
             self.parked.swap_remove(at);
-            self.let_go_stray(pid, tid, raw.kind)?;
+            self.let_go_stray(pid, tid, raw.kind);
             return Ok(false);
         }
         let living = self.table.find_process(real_parent);
@@ -324,6 +361,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(false);
             }
         }
+        let vforked = unless_gone(self.backend.was_vforked(child))?.flatten();
         let makers = self.parked.swap_remove(at).makers;
         if awaited {
             let makers = match B::STOP_SCOPE {
@@ -340,7 +378,7 @@ impl<B: Backend> Tracer<B> {
             suspects.retain(likely);
         }
         if !suspects.is_empty() && suspects.iter().all(|suspect| self.was_let_go(suspect.pid)) {
-            self.let_go_stray(pid, tid, raw.kind)?;
+            self.let_go_stray(pid, tid, raw.kind);
             return Ok(false);
         }
         let parent_pid = match suspects.first() {
@@ -352,7 +390,7 @@ impl<B: Backend> Tracer<B> {
             .filter(|first| suspects.iter().all(|s| s.tid == first.tid))
             .map(|first| first.tid);
         let kind = suspects.first().filter(|_| parent_pid.is_some()).and_then(|s| s.forked);
-        let kind = match unless_gone(self.backend.was_vforked(child))?.flatten() {
+        let kind = match vforked {
             Some(true) => Some(ForkKind::Vfork),
             Some(false) => Some(ForkKind::Fork),
             None => kind,
@@ -387,7 +425,7 @@ impl<B: Backend> Tracer<B> {
             let shared = self.backend.shares_memory(maker, thread).is_ok_and(|s| s == Some(true));
             lent_to = lent_to.or(Some(pid).filter(|_| shared || kind == ForkKind::Vfork));
         }
-        self.inherit_unannounced(images, lent_to, process, &child)?;
+        self.inherit_unannounced(images, lent_to, process, &child);
         let pair = ForkPair {
             kind,
             parent_pid,

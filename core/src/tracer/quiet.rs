@@ -4,7 +4,6 @@ use crate::backend::StopScope;
 use crate::{Backend, Result};
 
 use super::Tracer;
-use super::table::State;
 
 impl<B: Backend> Tracer<B> {
     /// Does something with a process while all its threads are at rest, but for those that the
@@ -44,7 +43,7 @@ impl<B: Backend> Tracer<B> {
         }
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
-            !slot.dead && (slot.is_held() || slot.state == State::Forking)
+            !slot.dead && slot.is_shown()
         };
         let shows = self.table.process(process).threads.iter().any(shown);
         if B::STOP_SCOPE == StopScope::Process && shows {

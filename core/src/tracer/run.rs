@@ -72,6 +72,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
+    /// [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel; then the next wait
     /// gives the stop again.
     ///
@@ -100,12 +101,21 @@ impl<B: Backend> Tracer<B> {
         self.pass_queued()
     }
 
+    /// A token is one of this tracer, stale or not.
+    pub(super) fn own(&self, stop: &Stopped) -> Result<()> {
+        match self.table.owns(stop.place) {
+            true => Ok(()),
+            false => Err(crate::Error::Gone),
+        }
+    }
+
     pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
         self.resume_as(stop, how, false)
     }
 
     fn resume_as(&mut self, stop: Stopped, how: Resume, to_exit: bool) -> Result<()> {
         let (place, signal) = (stop.place, stop.signal);
+        self.own(&stop)?; // another tracer's is given again by that one
         let Some(slot) = self.table.at(place) else {
             stop.consume();
             return Ok(());
@@ -120,6 +130,7 @@ impl<B: Backend> Tracer<B> {
             self.release_dead(place.index);
             return Ok(());
         }
+        self.keep_call(place.index);
         let slot = self.table.slot_mut(place.index);
         slot.to_exit = to_exit;
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
@@ -161,22 +172,25 @@ impl<B: Backend> Tracer<B> {
             return self.start_process(index, run, signal);
         }
         let thread = self.table.slot(index).thread;
-        let signal = self.take_signal(index, signal)?;
         self.apply_setup(index)?;
         self.keep_watch(index)?;
+        let signal = self.due_signal(index, signal)?;
         let signal = self.with_owed(index, signal);
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
             unless_gone(self.backend.listen(thread))?;
+            self.took_signals(index);
             self.ran(index, State::Listening);
             return Ok(());
         }
         if self.go_on_from(index, run, signal)? != Onward::Runs {
+            self.took_signals(index);
             return Ok(());
         }
         let run = self.or_to_handlers_end(index, run);
         self.begin_step(index, run)?;
         unless_gone(self.backend.resume(thread, run, signal))?;
+        self.took_signals(index);
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
@@ -194,9 +208,21 @@ impl<B: Backend> Tracer<B> {
         let mut threads = std::mem::take(&mut self.list);
         threads.clear();
         threads.extend_from_slice(&self.table.process_of(index).threads);
+        let result = self.start_threads(&threads, index, run, signal);
+        self.list = threads;
+        result
+    }
+
+    fn start_threads(
+        &mut self,
+        threads: &[u32],
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<()> {
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
-            i != index && !slot.dead && (slot.is_held() || slot.state == State::Forking)
+            i != index && !slot.dead && slot.is_shown()
         };
         if threads.iter().any(shown) {
             self.table.revoke(index);
@@ -204,75 +230,80 @@ impl<B: Backend> Tracer<B> {
             slot.state = State::Resting;
             let kept = slot.deferred.and_then(|(_, signal)| signal);
             slot.deferred = Some((run, signal.or(kept)));
-            self.list = threads;
             return Ok(());
         }
-        let signal = self.take_signal(index, signal)?;
+        if self.stays_at_its_end(index) {
+            return Ok(());
+        }
+        let signal = self.due_signal(index, signal)?;
         if self.process_goes_on_from(index, run, signal)? != Onward::Runs {
-            self.list = threads;
+            self.took_signals(index);
             return Ok(());
         }
         let own = run;
         let (mut target, mut run, mut signal) = (index, run, signal);
-        for &i in &threads {
-            if !self.table.slot(i).stays {
-                signal = signal.or(self.take_signal(i, None)?);
+        for &i in threads {
+            if !self.table.slot(i).stays && i != index {
+                signal = signal.or(self.due_signal(i, None)?);
             }
-            let slot = self.table.slot_mut(i);
-            let deferred = slot.deferred.take();
-            if (i == index || deferred.is_some()) && std::mem::take(&mut slot.stays) {
-                let thread = slot.thread;
+            let slot = self.table.slot(i);
+            let (thread, deferred) = (slot.thread, slot.deferred);
+            if slot.stays && (i == index || deferred.is_some()) {
                 unless_gone(self.backend.suspend(thread, false))?;
+                self.table.slot_mut(i).stays = false;
             }
             signal = signal.or(deferred.and_then(|(_, kept)| kept));
-            if i == index {
-                continue; // what it was told before the stop from which it is run now is over
-            }
-            // A step that the stop of another thread has come before is still wanted.
-            let slot = self.table.slot_mut(i);
-            let wanted = deferred.map_or(slot.run, |(run, _)| run);
-            let steps = wanted == Run::Step && !slot.stays;
-            slot.run = if steps { Run::Step } else { Run::Continue };
-            if steps && run != Run::Step {
+            if i != index && run != Run::Step && self.still_steps(i) {
                 (target, run) = (i, Run::Step);
             }
         }
-        for &i in &threads {
+        for &i in threads {
             run = self.or_to_handlers_end(i, run);
         }
         self.apply_setup(target)?;
         self.begin_step(target, run)?;
         let thread = self.table.slot(target).thread;
-        for &i in &threads {
+        for &i in threads {
             self.keep_watch(i)?;
             signal = self.with_owed(i, signal);
         }
         let mut ran = unless_gone(self.backend.resume(thread, run, signal))?;
         // Unless it has ended without a word: then any other one will do.
-        for &i in &threads {
-            if ran.is_some() || i == target {
+        let first = target;
+        for &i in threads {
+            if ran.is_some() || i == first {
                 continue;
             }
             let other = self.table.slot(i).thread;
             let how = if i == index { own } else { Run::Continue };
             ran = unless_gone(self.backend.resume(other, how, signal))?;
             if ran.is_some() {
-                self.table.slot_mut(target).run = Run::Continue;
                 (target, run) = (i, how);
             }
         }
         if ran.is_some() {
             self.eager.resumed(self.table.slot(target).thread);
         }
+        for &i in threads {
+            let steps = (i != first || i == target) && self.still_steps(i);
+            let slot = self.table.slot_mut(i);
+            slot.deferred = None;
+            if i != index {
+                slot.run = if steps { Run::Step } else { Run::Continue };
+            }
+            match slot.stays {
+                true => self.paid(i),
+                false => self.took_signals(i),
+            }
+        }
         self.table.slot_mut(index).run = if index == target { run } else { Run::Continue };
         self.ran(index, State::Running);
-        for &i in &threads {
+        for &i in threads {
             let slot = self.table.slot(i);
             if slot.leaves && !slot.stays && !slot.is_stopped() {
                 self.thread_ended(i);
             }
         }
-        self.list = threads;
         Ok(())
     }
 
@@ -282,9 +313,17 @@ impl<B: Backend> Tracer<B> {
         if run == Run::Continue && self.runs_handler(index) { Run::Syscall } else { run }
     }
 
+    /// Whether a thread that is run with its process still has a step to make, which the stop of
+    /// another one has come before.
+    fn still_steps(&self, index: u32) -> bool {
+        let slot = self.table.slot(index);
+        !slot.stays && slot.deferred.map_or(slot.run, |(run, _)| run) == Run::Step
+    }
+
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
         let wanted = self.told_setup(self.table.slot(index).process);
+        let wanted = self.with_lone_end(index, wanted);
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
         }
@@ -329,8 +368,13 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Resting;
             return Ok(());
         }
+        if let Some(next) = self.table.slot_mut(index).next.take() {
+            self.table.slot_mut(index).state = State::Running;
+            return self.stopped(index, next);
+        }
         let run = self.run_as_before(index);
-        self.start(index, run, None)
+        self.start_silently(index, run, None);
+        Ok(())
     }
 
     /// How a thread goes on after a stop that is not shown. A step that something else came before
@@ -383,7 +427,10 @@ impl<B: Backend> Tracer<B> {
             self.look_up_threads(process)?;
         }
         let mut threads = self.table.process(process).threads.iter();
-        let rests = threads.find(|&&i| self.table.slot(i).state == State::Resting);
+        let rests = threads.find(|&&i| {
+            let slot = self.table.slot(i);
+            slot.state == State::Resting && !slot.end_told
+        });
         if let Some(&index) = rests {
             self.queue(index, StopReason::Interrupted);
         }
@@ -397,6 +444,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(false);
         }
         self.table.slot_mut(index).interrupt = Interrupt::Asked;
+        self.expect_answer(index);
         Ok(true)
     }
 

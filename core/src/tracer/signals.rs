@@ -43,19 +43,27 @@ impl<B: Backend> Tracer<B> {
 
     /// The signal that a thread is to get when it now runs: what was chosen, or what it has kept.
     /// If the kernel does not have it any more, it is sent again.
-    pub(super) fn take_signal(
+    pub(super) fn due_signal(
         &mut self,
         index: u32,
         chosen: Option<Signal>,
     ) -> Result<Option<Signal>> {
-        let slot = self.table.slot_mut(index);
-        let signal = chosen.or(slot.kept.take());
-        let Some(signal) = signal.filter(|_| std::mem::take(&mut slot.resends)) else {
-            return Ok(signal);
-        };
-        let thread = slot.thread;
-        crate::error::unless_gone(self.send(index, thread, signal))?;
+        let slot = self.table.slot(index);
+        let signal = chosen.or(slot.kept);
+        let Some(signal) = signal.filter(|_| slot.resends) else { return Ok(signal) };
+        // It may be there already, if the thread could not be run then.
+        if !slot.injected.contains(&signal) {
+            let thread = slot.thread;
+            crate::error::unless_gone(self.send(index, thread, signal))?;
+        }
         Ok(None)
+    }
+
+    /// A thread was run: it has got what was due, also the trap of the program's own.
+    pub(super) fn took_signals(&mut self, index: u32) {
+        let slot = self.table.slot_mut(index);
+        (slot.kept, slot.resends) = (None, false);
+        self.paid(index);
     }
 
     /// Keeps a signal for when the thread runs. `gone` says that the kernel lets go of it.
@@ -73,6 +81,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let run = self.run_as_before(index);
-        self.start(index, run, Some(signal))
+        self.start_silently(index, run, Some(signal));
+        Ok(())
     }
 }

@@ -41,7 +41,7 @@ use pushed::Pieces;
 pub(super) use slots::Onward;
 
 /// What a thread has to do with breakpoints in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Soft {
     /// It stands at this address, has reported that or need not, and must not trap there again.
     at: Option<u64>,

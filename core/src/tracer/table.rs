@@ -2,12 +2,13 @@
 
 use std::process::Child;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustc_hash::FxHashMap;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::stopped::Place;
-use crate::{CpuSet, EventFlags, ExitStatus, InheritDebug, Pid, Signal, StopReason, Tid};
+use crate::{CpuSet, EventFlags, ExitStatus, InheritDebug, Pid, Signal, StopReason, Syscall, Tid};
 
 use super::hardware::{ProcessDebug, ThreadDebug};
 
@@ -25,6 +26,8 @@ pub(super) struct Slot {
     pub(super) dead: bool,
     /// A stop that the kernel has reported behind the one that is being shown.
     pub(super) next: Option<RawReason>,
+    /// What it was doing when it came to a stop that is taken in again.
+    pub(super) before: Option<State>,
     /// An interrupt is on its way to it.
     pub(super) interrupt: Interrupt,
     /// Its stop is a group-stop, which a resumption must not end.
@@ -44,6 +47,8 @@ pub(super) struct Slot {
     pub(super) deferred: Option<(Run, Option<Signal>)>,
     /// On its way out, where the kernel does not tell of its end: that is its resumption.
     pub(super) leaves: bool,
+    /// It is kept on its way out, and its end was told.
+    pub(super) end_told: bool,
     /// What the kernel was last told of it.
     pub(super) applied: Option<Setup>,
     /// Its last stop was inside a system call, so that the next system-call stop is the exit.
@@ -53,6 +58,8 @@ pub(super) struct Slot {
     pub(super) ends_call: bool,
     /// It leaves such a call, to make a step then.
     pub(super) steps_out: bool,
+    /// The system call that it has entered last, if it was asked for.
+    pub(super) call: Option<Box<Syscall>>,
     /// It runs to the exit of a system call, which is an event whatever its process reports.
     pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
@@ -84,6 +91,8 @@ pub(super) enum State {
     Queued(StopReason),
     /// Stopped; the user has the token.
     Given(StopReason),
+    /// Stopped; a question about that has failed, and is asked again.
+    Retrying(RawReason),
     /// Stopped without a token: halted, and told to stay.
     Resting,
 }
@@ -100,7 +109,11 @@ pub(super) enum Interrupt {
 impl Slot {
     pub(super) fn is_stopped(&self) -> bool {
         match self.state {
-            State::Forking | State::Queued(_) | State::Given(_) | State::Resting => true,
+            State::Forking
+            | State::Queued(_)
+            | State::Given(_)
+            | State::Retrying(_)
+            | State::Resting => true,
             State::Announced | State::Running | State::Listening => false,
         }
     }
@@ -108,6 +121,11 @@ impl Slot {
     /// Whether an event or a token still names it.
     pub(super) fn is_held(&self) -> bool {
         matches!(self.state, State::Queued(_) | State::Given(_))
+    }
+
+    /// Whether an event of it is out or to come, so that its stop must not be ended yet.
+    pub(super) fn is_shown(&self) -> bool {
+        self.is_held() || matches!(self.state, State::Forking | State::Retrying(_))
     }
 }
 
@@ -210,15 +228,33 @@ impl Process {
     }
 }
 
+/// How many tables there were in this process.
+static TABLES: AtomicU32 = AtomicU32::new(0);
+
 /// Both tables. Indices are stable; the places of what is gone are used again.
-#[derive(Default)]
 pub(super) struct Table {
+    /// Tells the places of this table from those of another tracer's.
+    number: u32,
     slots: Vec<Slot>,
     free_slots: Vec<u32>,
     by_tid: FxHashMap<Tid, u32>,
     processes: Vec<Option<Process>>,
     free_processes: Vec<u32>,
     by_pid: FxHashMap<Pid, u32>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table {
+            number: TABLES.fetch_add(1, Ordering::Relaxed),
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            by_tid: FxHashMap::default(),
+            processes: Vec::new(),
+            free_processes: Vec::new(),
+            by_pid: FxHashMap::default(),
+        }
+    }
 }
 
 /// Lets a list grow by a quarter where it would double: of many idle tracees it is most of what
@@ -255,11 +291,17 @@ impl Table {
 
     /// The slot at a place, if its thread is still the same and at the same stop.
     pub(super) fn at(&self, place: Place) -> Option<&Slot> {
-        self.slots.get(place.index as usize).filter(|slot| slot.generation == place.generation)
+        let slot = self.slots.get(place.index as usize).filter(|_| self.owns(place));
+        slot.filter(|slot| slot.generation == place.generation)
+    }
+
+    /// Whether a place is one of this table at all.
+    pub(super) fn owns(&self, place: Place) -> bool {
+        place.tracer == self.number
     }
 
     pub(super) fn place(&self, index: u32) -> Place {
-        Place { index, generation: self.slot(index).generation }
+        Place { tracer: self.number, index, generation: self.slot(index).generation }
     }
 
     /// The process with an index that a slot or a look-up gave.
@@ -359,10 +401,12 @@ impl Table {
             state,
             dead: false,
             next: None,
+            before: None,
             interrupt: Interrupt::None,
             group_stopped: false,
             deferred: None,
             leaves: false,
+            end_told: false,
             stays: false,
             kept: None,
             resends: false,
@@ -372,6 +416,7 @@ impl Table {
             in_syscall: false,
             ends_call: false,
             steps_out: false,
+            call: None,
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,

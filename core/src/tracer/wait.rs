@@ -4,6 +4,7 @@ use crate::backend::{RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin};
 use crate::stopped::Place;
 use crate::{Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped};
 
+use super::failures::Before;
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
@@ -136,21 +137,16 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Takes in what the kernel said. If a request that it needs fails, it is kept for the next
-    /// wait.
+    /// Takes in what the kernel said. If a request that it needs fails, the next wait says so, and
+    /// nothing is lost.
     pub(super) fn take(&mut self, raw: RawStop) -> Result<()> {
-        let result = match raw.kind {
+        match raw.kind {
             RawKind::Stop(reason) => self.take_stop(raw, reason),
             RawKind::Ended(status) => self.take_end(raw, status),
-        };
-        if result.is_err() {
-            self.backlog.push_back(raw);
         }
-        result
     }
 
-    /// Takes in stops that came while a program was started or attached to. A request that fails
-    /// fails again, and is reported, in the next wait.
+    /// Takes in stops that came while a program was started or attached to.
     pub(super) fn take_all(&mut self, stops: impl IntoIterator<Item = RawStop>) {
         for raw in stops {
             let _ = self.take(raw);
@@ -185,8 +181,22 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// A thread of ours has stopped.
+    /// A thread of ours has stopped. If a question about that fails, the stop is taken in again
+    /// later.
     pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, stopped) = (slot.thread, slot.is_stopped());
+        let before = Before::new(slot, self.asked_interrupt(index));
+        let Err(error) = self.take_in(index, reason) else { return Ok(()) };
+        if !stopped && self.table.find_thread_of(thread.pid, thread.tid) == Some(index) {
+            self.keep_stop(index, reason, before, error);
+        } else {
+            self.failures.note(thread.pid, error);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, index: u32, reason: RawReason) -> Result<()> {
         if !matches!(reason, RawReason::Forked { .. }) {
             self.speaks(index);
         }
@@ -215,6 +225,9 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
+        if slot.in_syscall && (reason == RawReason::Syscall || reason == RawReason::SyscallEntry) {
+            slot.call = None; // a new one
+        }
         slot.ends_call = B::STOP_SCOPE == StopScope::Thread
             && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
         let steps_out = std::mem::take(&mut slot.steps_out);
@@ -238,7 +251,11 @@ impl<B: Backend> Tracer<B> {
         self.look_for_return(index, reason)?;
         self.end_step(index)?;
         if reason == RawReason::VforkDone {
-            self.vfork_is_over(index)?;
+            if let Err(error) = self.vfork_is_over(index) {
+                let pid = self.table.slot(index).thread.pid;
+                self.failures.note(pid, error);
+                self.queue_pass(pid); // which puts in what could not be
+            }
         }
         if self.table.process(process).is_let_go() {
             return self.let_go_at(index, reason);
@@ -284,6 +301,12 @@ impl<B: Backend> Tracer<B> {
                 if B::STOP_SCOPE == StopScope::Thread {
                     // If it was killed, a fork that it was in will not be reported.
                     self.lose(index, None);
+                }
+                if announced {
+                    return self.run_silently(index); // killed before its first stop: it never ran
+                }
+                if self.ends_alone(index) {
+                    self.queue_lone_exit(index);
                 }
                 self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }
@@ -336,6 +359,17 @@ impl<B: Backend> Tracer<B> {
             }
         }
         interrupt
+    }
+
+    /// The same, which is not taken yet.
+    fn asked_interrupt(&self, index: u32) -> Interrupt {
+        let own = self.table.slot(index).interrupt;
+        if B::STOP_SCOPE == StopScope::Thread {
+            return own;
+        }
+        let threads = self.table.process_of(index).threads.iter();
+        let asked = threads.map(|&i| self.table.slot(i).interrupt);
+        asked.filter(|&asked| asked != Interrupt::None).last().unwrap_or(own)
     }
 
     /// A signal is about to be delivered, or a trap of ours looks like one.

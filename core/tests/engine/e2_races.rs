@@ -376,3 +376,27 @@ fn who_has_said_something_else_did_not_make_an_early_child() {
     world.go(fork);
     world.idle();
 }
+
+/// On a busy machine a child can have ended, and been waited for, long before its maker says that
+/// it has made it.
+#[test]
+fn e2_the_news_of_a_child_that_has_ended_comes_late() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let main = world.main(pid);
+    let child = world.kernel.fork(main, ForkKind::Fork);
+    world.kernel.hold(main);
+    world.kernel.kill(child);
+    // Nobody waits for its maker any more, and it is alive.
+    for _ in 0..5 {
+        assert!(world.tracer().try_wait().unwrap().is_none());
+    }
+    world.kernel.release(main);
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+    assert!(matches!(fork.child, Half::Gone), "{fork:?}");
+    world.go(fork);
+    assert_eq!(world.exited(), (child, KILLED));
+    world.kernel.exit(main, 0);
+    assert_eq!(world.exited(), (pid, trapline_core::ExitStatus::Code(0)));
+    world.over();
+}

@@ -87,6 +87,27 @@ both! {
         world.idle();
     }
 
+    fn e4_killed_before_its_first_stop<R>() {
+        let flags = THREADS | EventFlags::EXIT;
+        for born in [false, true] {
+            let (mut world, pid) = World::<R>::with_process(flags);
+            let main = world.main(pid);
+            let tid = world.kernel.thread(main);
+            world.kernel.hold(tid);
+            if born {
+                world.run_all(); // its maker has told of it
+            }
+            world.kernel.kill(pid);
+            world.kernel.release(tid);
+            let seen = world.run_all();
+            let of = |what: &str| seen.iter().filter(|s| **s == format!("{tid} {what}")).count();
+            let times = [of("ThreadStarted"), of("ThreadExiting"), of("ended")];
+            assert!([[0; 3], [1; 3], [1, 0, 1]].contains(&times), "{seen:?}");
+            assert_eq!(seen.last(), Some(&format!("{pid} killed by SIGKILL")));
+            world.over();
+        }
+    }
+
     fn by_the_hundred<R>() {
         let (mut world, pid) = World::<R>::with_process(THREADS);
         let mut tids: Vec<_> = (0..100).map(|_| {

@@ -302,6 +302,46 @@ both! {
         world.over();
     }
 
+    fn w4_a_thread_that_ends_and_leaves_nothing_running_is_told<R>() {
+        for first in [false, true] {
+            let (mut world, pid, tids, stop) = three::<R>();
+            let last = tids[usize::from(!first)];
+            let halted = world.tracer().halt(stop).unwrap();
+            let next = |stop: &Stopped| match stop.tid() == last {
+                true => Next::Continue,
+                false => Next::Stay,
+            };
+            world.tracer().resume_halted(halted, next).unwrap();
+            assert!(world.tracer().try_wait().unwrap().is_none());
+            world.kernel.exit_thread(last, 0);
+            let event = world.next();
+            assert!(matches!(event, Event::ThreadExited { tid, .. } if tid == last), "{event:?}");
+            assert!(world.tracer().try_wait().unwrap().is_none(), "told once");
+            // The others are there.
+            world.tracer().interrupt(pid).unwrap();
+            let stop = world.stop_for(StopReason::Interrupted);
+            assert_ne!(stop.tid(), last);
+            let halted = world.tracer().halt(stop).unwrap();
+            assert_eq!(halted.threads.len(), 2);
+            world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+            assert!(world.run_all().is_empty());
+            let left: Vec<_> = tids.into_iter().filter(|&tid| tid != last).collect();
+            assert!(left.iter().all(|&tid| world.kernel.acts(tid)), "{first}");
+        }
+    }
+
+    fn w4_a_thread_that_ends_beside_a_running_one_is_not<R>() {
+        let (mut world, _, tids, stop) = three::<R>();
+        let halted = world.tracer().halt(stop).unwrap();
+        let next = |stop: &Stopped| match stop.tid() == tids[2] {
+            true => Next::Stay,
+            false => Next::Continue,
+        };
+        world.tracer().resume_halted(halted, next).unwrap();
+        world.kernel.exit_thread(tids[1], 0);
+        assert!(world.run_all().is_empty());
+    }
+
     fn interrupt_of_what_runs<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         world.new_thread(pid);
@@ -422,4 +462,35 @@ fn a_first_thread_that_has_ended_answers_no_interrupt() {
     world.tracer().detach_process(pid).unwrap();
     assert!(world.tracer().is_empty());
     assert!(world.kernel.acts(other));
+}
+
+/// On Linux a first thread that is about to end takes an interrupt and does not answer it; a moment
+/// later it can be seen that it has ended.
+#[test]
+fn w4_an_interrupt_that_meets_a_first_thread_on_its_way_out() {
+    let (mut world, pid, tids, stop) = three::<LinuxRules>();
+    world.go(stop);
+    world.kernel.before_requests(move |kernel, call| {
+        if call.name == "interrupt" && kernel.acts(tids[0]) {
+            kernel.exit_thread(tids[0], 0);
+        }
+    });
+    world.tracer().interrupt(pid).unwrap();
+    let stop = world.stop_for(StopReason::Interrupted);
+    assert!(tids[1..].contains(&stop.tid()));
+    world.go(stop);
+    assert!(world.run_all().is_empty(), "one event for one interrupt");
+}
+
+/// The thread that is asked can be taken away by the exec of another one.
+#[test]
+fn w4_an_interrupt_that_meets_an_exec_of_another_thread() {
+    let mut world = World::<LinuxRules>::new(EventFlags::empty());
+    let pid = world.attach();
+    let other = world.new_thread(pid);
+    world.tracer().interrupt(pid).unwrap();
+    world.kernel.exec(other, "other");
+    let stop = world.stop_for(StopReason::Interrupted);
+    world.go(stop);
+    world.idle();
 }

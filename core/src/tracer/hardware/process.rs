@@ -4,7 +4,6 @@ use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::debug::plan;
 use crate::{
     Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Inherit, Pid,
-    Result,
 };
 
 use super::super::Tracer;
@@ -90,19 +89,19 @@ impl<B: Backend> Tracer<B> {
 
     /// A process has exec'ed, and `index` is its one thread. The kernel has cleared its debug
     /// registers, which is not relied upon.
-    pub(in super::super) fn execed_hardware(&mut self, index: u32) -> Result<()> {
+    pub(in super::super) fn execed_hardware(&mut self, index: u32) {
         let slot = self.table.slot_mut(index);
         let (process, thread) = (slot.process, slot.thread);
         if slot.debug.take().is_none() && self.table.process(process).debug.is_none() {
-            return Ok(());
+            return;
         }
         self.table.slot_mut(index).debug = Some(Box::new(ThreadDebug::unknown()));
         let inherit = self.table.process(process).inherit.exec;
-        let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
+        let Some(debug) = &mut self.table.process_mut(process).debug else { return };
         debug.longest = None;
         if inherit == Inherit::Clear {
             (debug.breakpoints, debug.slots) = (Vec::new(), NO_SLOTS);
-            return Ok(());
+            return;
         }
         for known in &mut debug.breakpoints {
             known.count = known.count.max(1);
@@ -110,14 +109,20 @@ impl<B: Backend> Tracer<B> {
         if !debug.breakpoints.is_empty() {
             // The new program may be allowed less than the old one. Where its registers do not
             // suffice the kernel says so.
-            let longest = self.backend.longest_watch(thread)?;
-            let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
-            debug.longest = Some(longest);
+            let longest = match self.backend.longest_watch(thread) {
+                Ok(longest) => Some(longest),
+                Err(error) => {
+                    self.failures.note(thread.pid, error);
+                    None
+                }
+            };
+            let Some(debug) = &mut self.table.process_mut(process).debug else { return };
+            debug.longest = longest;
             if let Ok(slots) = plan::<B::Arch>(&debug.wanted(None), &debug.slots, debug.longest) {
                 debug.slots = slots;
             }
         }
-        self.read_again(process, thread)
+        self.read_again(process, thread);
     }
 
     /// What a process reports, as the kernel is to be told: new threads have to stop at their

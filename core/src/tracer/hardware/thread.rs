@@ -75,19 +75,20 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let changes = from.map_or(0, |from| changed(&from, to));
-        let leaves = from.map_or(0, |from| used(&from) & changes);
+        let mut leaves = from.map_or(0, |from| used(&from) & changes);
         // A hit of what a register watched before must not be taken for one of what it will.
         if changes & used(to) & (leaves | stale) != 0 {
             let status = unless_gone(self.backend.take_debug_status(thread))?;
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status.unwrap_or_default());
-                debug.change(changes);
             }
-        } else if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            leaves = 0;
+        }
+        unless_gone(self.backend.set_watched(thread, from.as_ref(), to))?;
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.change(changes);
             debug.stale |= leaves;
         }
-        unless_gone(self.backend.set_watched(thread, from.as_ref(), to))?;
         let debug = self
             .table
             .slot_mut(index)
@@ -130,14 +131,17 @@ impl<B: Backend> Tracer<B> {
 
     /// The signal that a thread is resumed or let go with: the trap of the program's own that came
     /// together with one of ours is delivered after it was shown.
-    pub(in super::super) fn with_owed(
-        &mut self,
-        index: u32,
-        signal: Option<Signal>,
-    ) -> Option<Signal> {
-        let debug = self.table.slot_mut(index).debug.as_mut();
-        let owed = debug.is_some_and(|debug| std::mem::take(&mut debug.owed));
+    pub(in super::super) fn with_owed(&self, index: u32, signal: Option<Signal>) -> Option<Signal> {
+        let debug = self.table.slot(index).debug.as_ref();
+        let owed = debug.is_some_and(|debug| debug.owed);
         signal.or(owed.then_some(Signal::TRAP))
+    }
+
+    /// It was resumed with that.
+    pub(in super::super) fn paid(&mut self, index: u32) {
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.owed = false;
+        }
     }
 
     /// A stopped thread is to be let go: its registers are cleared. Says whether a trap of ours is

@@ -1,6 +1,6 @@
 //! Which breakpoints a trap is for, by the status register of the CPU.
 
-use crate::backend::{DebugSlot, Run, Thread};
+use crate::backend::{DebugSlot, DebugSlots, Run, Thread};
 use crate::debug::{serves, used};
 use crate::error::unless_gone;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::super::Tracer;
-use super::thread::ThreadDebug;
+use super::thread::{Carried, ThreadDebug};
 
 /// What the debug registers say of a trap.
 pub(in super::super) enum Looked {
@@ -62,6 +62,24 @@ impl<B: Backend> Tracer<B> {
         if hits == 0 && !gone && !(bit && run == Run::Step) {
             return Ok(Looked::Nothing);
         }
+        let looked = self.explain_status(index, armed, hits, bit);
+        if let (Err(_), Some(debug)) = (&looked, &mut self.table.slot_mut(index).debug) {
+            // The CPU does not say it again.
+            debug.carried = Carried { hits, gone, single_step: bit };
+        }
+        looked
+    }
+
+    /// What it means that these registers were hit, and that a step is done.
+    fn explain_status(
+        &mut self,
+        index: u32,
+        armed: DebugSlots,
+        hits: u8,
+        bit: bool,
+    ) -> Result<Looked> {
+        let slot = self.table.slot(index);
+        let (thread, process, run) = (slot.thread, slot.process, slot.run);
         let single_step = bit && run == Run::Step;
         let is_hit = |breakpoint: &HardwareBreakpoint| {
             let hit = |(i, slot): (usize, &Option<DebugSlot>)| {
@@ -69,24 +87,36 @@ impl<B: Backend> Tracer<B> {
             };
             armed.iter().enumerate().any(hit)
         };
-        let mut hardware = BreakpointSet::default();
-        let mut execute = false;
+        // First all that can fail.
+        let (mut found, mut execute) = (Vec::new(), false);
         for at in 0.. {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
-            if !is_hit(&known.breakpoint) {
+            let (id, breakpoint) = (known.id, known.breakpoint);
+            if !is_hit(&breakpoint) {
                 continue;
             }
-            let Some((id, kind)) = self.hit(index, thread, process, at)? else { continue };
-            hardware.insert(id);
-            execute |= kind == HardwareKind::Execute;
+            let bytes = match breakpoint.kind {
+                HardwareKind::Change => {
+                    Some(self.bytes(thread, breakpoint.addr, breakpoint.len)?)
+                }
+                _ => None,
+            };
+            found.push((id, bytes));
+            execute |= breakpoint.kind == HardwareKind::Execute;
         }
         let own = bit && !single_step && self.steps_itself(thread)?;
-        if hardware.is_empty() && !single_step {
-            return Ok(if own { Looked::Programs } else { Looked::Unseen });
-        }
         if execute && !B::PASSES_BREAKPOINTS {
             self.pass_breakpoint(thread)?;
+        }
+        let mut hardware = BreakpointSet::default();
+        for (id, bytes) in found {
+            if bytes.is_none_or(|new| self.has_changed(index, process, id, new)) {
+                hardware.insert(id);
+            }
+        }
+        if hardware.is_empty() && !single_step {
+            return Ok(if own { Looked::Programs } else { Looked::Unseen });
         }
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.owed = own;
@@ -94,35 +124,17 @@ impl<B: Backend> Tracer<B> {
         Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
     }
 
-    /// A breakpoint was hit; `None` if nobody is to hear of it.
-    fn hit(
-        &mut self,
-        index: u32,
-        thread: Thread,
-        process: u32,
-        at: usize,
-    ) -> Result<Option<(BreakpointId, HardwareKind)>> {
-        let debug = self.table.process(process).debug.as_ref();
-        let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else {
-            return Ok(None);
-        };
-        let (id, breakpoint) = (known.id, known.breakpoint);
-        if breakpoint.kind != HardwareKind::Change {
-            return Ok(Some((id, breakpoint.kind)));
-        }
-        let new = self.bytes(thread, breakpoint.addr, breakpoint.len)?;
+    /// A watch for changes was hit, and these are its bytes; says whether they have changed.
+    fn has_changed(&mut self, index: u32, process: u32, id: BreakpointId, new: Vec<u8>) -> bool {
         let debug = self.table.process_mut(process).debug.as_mut();
-        let Some(known) = debug.and_then(|debug| debug.breakpoints.get_mut(at)) else {
-            return Ok(None);
-        };
-        if known.value == new {
-            return Ok(None);
-        }
+        let known =
+            debug.and_then(|debug| debug.breakpoints.iter_mut().find(|known| known.id == id));
+        let Some(known) = known.filter(|known| known.value != new) else { return false };
         let old = std::mem::replace(&mut known.value, new.clone());
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.changes.push(Change { id, old, new });
         }
-        Ok(Some((id, breakpoint.kind)))
+        true
     }
 
     /// As much of these bytes as can be read.
@@ -138,20 +150,26 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// What the watches for changes see is not what it was: there is a new image.
-    pub(super) fn read_again(&mut self, process: u32, thread: Thread) -> Result<()> {
+    pub(super) fn read_again(&mut self, process: u32, thread: Thread) {
         for at in 0.. {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
             if known.breakpoint.kind != HardwareKind::Change {
                 continue;
             }
-            let value = self.bytes(thread, known.breakpoint.addr, known.breakpoint.len)?;
+            let HardwareBreakpoint { addr, len, .. } = known.breakpoint;
+            let value = match self.bytes(thread, addr, len) {
+                Ok(value) => value,
+                Err(error) => {
+                    self.failures.note(thread.pid, error);
+                    Vec::new() // so that the next write shows it
+                }
+            };
             let debug = self.table.process_mut(process).debug.as_mut();
             if let Some(known) = debug.and_then(|debug| debug.breakpoints.get_mut(at)) {
                 known.value = value;
             }
         }
-        Ok(())
     }
 
     /// Whether the program itself asked for the step of a trap, which is its own then.

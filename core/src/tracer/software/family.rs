@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
-use crate::{Backend, ForkKind, Pid, Result};
+use crate::{Backend, Error, ForkKind, Pid, Result};
 
 use super::super::table::{Process, Slot, State};
 use super::super::{Side, Tracer};
@@ -123,11 +123,11 @@ impl<B: Backend> Tracer<B> {
         maker: Place,
         process: u32,
         child: &Side,
-    ) -> Result<()> {
-        let Side::Stopped(place) = *child else { return Ok(()) };
+    ) {
+        let Side::Stopped(place) = *child else { return };
         let thread = self.table.slot(place.index).thread;
         if image.borrow().is_blank() {
-            return Ok(());
+            return;
         }
         // The child is where its maker is.
         self.table.slot_mut(place.index).soft.in_slot = image.borrow().has_slots();
@@ -135,21 +135,39 @@ impl<B: Backend> Tracer<B> {
         if let Some(maker) = self.table.at(maker) {
             exact = maker.soft.seen == image.borrow().version();
             let maker = maker.thread;
-            let told = unless_gone(self.backend.shares_memory(maker, thread))?;
+            let told = match self.backend.shares_memory(maker, thread) {
+                Err(error) if !error.is_gone() => {
+                    self.failures.note(thread.pid, error);
+                    Some(None)
+                }
+                told => told.ok(),
+            };
             if told.is_some_and(|shared| shared.unwrap_or(kind == ForkKind::Vfork)) {
                 self.table.process_mut(process).image = Some(image);
-                return Ok(());
+                return;
             }
         }
         let copy = image.borrow().copy(from, thread.pid);
-        let copy = Rc::new(RefCell::new(copy));
-        self.table.process_mut(process).image = Some(Rc::clone(&copy));
         // Whoever has not seen the memory change since it was last run has copied it as it is.
-        unless_gone(match exact {
-            true => self.settle(&copy, thread),
-            false => self.settle_copy(&copy, thread),
-        })?;
-        Ok(())
+        self.give_image(process, copy, thread, exact);
+    }
+
+    /// A new process has this in its memory, as far as is known, or exactly.
+    fn give_image(&mut self, process: u32, image: Image, thread: Thread, exact: bool) {
+        let image = Rc::new(RefCell::new(image));
+        self.table.process_mut(process).image = Some(Rc::clone(&image));
+        let settled = match exact {
+            true => self.settle(&image, thread),
+            false => self.settle_copy(&image, thread),
+        };
+        match settled {
+            // The code is not there any more; what is there comes to light when it is run.
+            Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Err(error) => {
+                self.failures.note(thread.pid, error);
+                self.queue_pass(thread.pid); // which does it again
+            }
+        }
     }
 
     /// The same of a process whose maker is dead, and may be one of several. It may share the
@@ -161,15 +179,19 @@ impl<B: Backend> Tracer<B> {
         lent_to: Option<Pid>,
         process: u32,
         child: &Side,
-    ) -> Result<()> {
-        let Side::Stopped(place) = *child else { return Ok(()) };
+    ) {
+        let Side::Stopped(place) = *child else { return };
         let thread = self.table.slot(place.index).thread;
         self.table.process_mut(process).unannounced = true;
-        if let Some(sharer) = self.sharer_of(thread)? {
+        let sharer = self.sharer_of(thread).unwrap_or_else(|error| {
+            self.failures.note(thread.pid, error);
+            None
+        });
+        if let Some(sharer) = sharer {
             let image = self.table.process(sharer).image.clone();
             self.table.process_mut(process).image = image;
             self.table.slot_mut(place.index).soft.in_slot = true;
-            return Ok(());
+            return;
         }
         // Nobody knows whose memory it is, or what that had at the moment: only what is there
         // counts.
@@ -177,8 +199,10 @@ impl<B: Backend> Tracer<B> {
         for (maker, image) in makers {
             let mut copy = image.borrow().copy(maker, thread.pid);
             for addr in copy.addresses() {
-                if unless_gone(self.has_breakpoint(thread, addr))? == Some(false) {
-                    copy.give_up_one(addr);
+                match self.has_breakpoint(thread, addr) {
+                    Ok(false) => copy.give_up_one(addr),
+                    Ok(true) => {}
+                    Err(error) => self.failures.note(thread.pid, error),
                 }
             }
             found.add(copy);
@@ -187,12 +211,9 @@ impl<B: Backend> Tracer<B> {
             found.lend(pid, false);
         }
         if !found.is_empty() || lent_to.is_some() {
-            let found = Rc::new(RefCell::new(found));
-            self.table.process_mut(process).image = Some(Rc::clone(&found));
-            self.table.slot_mut(place.index).soft.in_slot = found.borrow().has_slots();
-            unless_gone(self.settle_copy(&found, thread))?;
+            self.table.slot_mut(place.index).soft.in_slot = found.has_slots();
+            self.give_image(process, found, thread, false);
         }
-        Ok(())
     }
 
     /// A thread is run: a child that it makes has the memory as it is now, unless that is changed.

@@ -26,10 +26,10 @@ impl<B: Backend> Tracer<B> {
         };
         let pc = <B::Arch as Arch>::pc(&registers);
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
-        let hit = image
-            .borrow()
-            .get(addr)
-            .is_some_and(|location| location.unambiguous && location.memory == InMemory::Yes);
+        let mode = B::code_mode(&registers);
+        let hit = image.borrow().get(addr).is_some_and(|location| {
+            location.passing.covers_trap(mode) && location.memory == InMemory::Yes
+        });
         if hit {
             <B::Arch as Arch>::set_pc(&mut registers, addr);
             self.keep_trapped(index, registers);

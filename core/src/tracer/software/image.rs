@@ -145,8 +145,8 @@ impl Image {
     }
 
     /// Remembers what the program has at an address, which was read just now.
-    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways, unambiguous: bool) {
-        self.places().locate(addr, Code::new(code), passing, unambiguous);
+    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways) {
+        self.places().locate(addr, Code::new(code), passing);
     }
 
     /// What is in memory at a place, as somebody has seen just now.
@@ -415,7 +415,7 @@ mod tests {
 
     fn image() -> Image {
         let mut image = Image::default();
-        image.locate(0x10, &[0x90], Passing::Step.into(), false);
+        image.locate(0x10, &[0x90], Passing::Step.into());
         image.own(0x10, P, id(1));
         image.settled(0x10, Change::Insert);
         image
@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_breakpoints_of_one() {
         let mut image = image();
-        image.locate(0x20, &[0x05], Passing::SystemCall.into(), false);
+        image.locate(0x20, &[0x05], Passing::SystemCall.into());
         image.own(0x20, Q, id(2));
         image.settled(0x20, Change::Insert);
         assert!(image.has_calls());

@@ -44,7 +44,7 @@ impl<B: Backend> Tracer<B> {
             }
             if result.is_err() {
                 self.queue_pass(pid); // the next wait tries again
-                return result;
+                return result.map_err(|error| error.of(pid));
             }
         }
         Ok(())
@@ -348,7 +348,7 @@ impl<B: Backend> Tracer<B> {
     fn is_shown(&self, process: u32) -> bool {
         self.table.process(process).threads.iter().any(|&i| {
             let slot = self.table.slot(i);
-            !slot.dead && (slot.is_held() || slot.state == State::Forking)
+            !slot.dead && slot.is_shown()
         })
     }
 

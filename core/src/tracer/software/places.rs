@@ -67,9 +67,6 @@ pub(super) enum InMemory {
 pub(super) struct Location {
     pub(super) code: Code,
     pub(super) passing: Ways,
-    /// The program counter can only be just behind the breakpoint instruction if that has trapped,
-    /// because no instruction of the program begins there.
-    pub(super) unambiguous: bool,
     /// Whose it is. Nobody's is one that was removed.
     pub(super) owners: Vec<Owner>,
     pub(super) memory: InMemory,
@@ -153,13 +150,12 @@ impl Places {
 
     /// Notes what the program has at an address. A slot for its instruction stays if that is the
     /// same.
-    pub(super) fn locate(&mut self, addr: u64, code: Code, passing: Ways, unambiguous: bool) {
+    pub(super) fn locate(&mut self, addr: u64, code: Code, passing: Ways) {
         let calls = |location: &Location| usize::from(location.passing.can_be(Passing::SystemCall));
         let before = self.locations.get(&addr).map_or(0, calls);
         let location = self.locations.entry(addr).or_insert_with(|| Location {
             code,
             passing,
-            unambiguous,
             owners: Vec::new(),
             memory: InMemory::No,
             open: false,
@@ -168,7 +164,7 @@ impl Places {
         if location.code != code {
             location.slot = None;
         }
-        (location.code, location.passing, location.unambiguous) = (code, passing, unambiguous);
+        (location.code, location.passing) = (code, passing);
         self.calls = (self.calls + calls(location)).saturating_sub(before);
         self.dirty.insert(addr);
     }
@@ -178,9 +174,9 @@ impl Places {
         for owner in &location.owners {
             self.by_id.insert(owner.id, addr);
         }
-        let (code, passing, unambiguous) = (location.code, location.passing, location.unambiguous);
+        let (code, passing) = (location.code, location.passing);
         self.locations.insert(addr, Location { slot: None, ..location });
-        self.locate(addr, code, passing, unambiguous);
+        self.locate(addr, code, passing);
     }
 
     /// Whether a system call has a breakpoint.

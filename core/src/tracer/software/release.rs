@@ -42,6 +42,7 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_process(pid) == Some(process) {
             let entry = self.table.process_mut(process);
             entry.quiet = entry.quiet.saturating_sub(1);
+            entry.stripped &= stripped.is_ok();
         }
         stripped
     }

@@ -2,7 +2,7 @@
 //! read and written at once.
 
 use crate::backend::Thread;
-use crate::{Arch, Backend, CodeMode, Error, Result};
+use crate::{Arch, Backend, Error, Result};
 
 use super::super::Tracer;
 use super::image::{Change, Shared};
@@ -200,12 +200,7 @@ impl<B: Backend> Tracer<B> {
         if image.get(addr).is_some_and(|location| location.memory == InMemory::Lost) {
             image.found(addr, InMemory::No);
         }
-        let reaches = |mode| {
-            let length = <B::Arch as Arch>::instruction_length(code, mode).unwrap_or(0);
-            u64::from(length) > <B::Arch as Arch>::BREAKPOINT_ADVANCE
-        };
-        let unambiguous = [CodeMode::Bits64, CodeMode::Bits32].into_iter().all(reaches);
-        image.locate(addr, code, Ways::of::<B::Arch>(code), unambiguous);
+        image.locate(addr, code, Ways::of::<B::Arch>(code));
         true
     }
 }

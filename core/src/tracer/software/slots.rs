@@ -80,6 +80,9 @@ impl<B: Backend> Tracer<B> {
         let Some(registers) = unless_gone(self.registers_at(index))? else {
             return Ok(Some(Onward::Runs)); // killed: its end comes
         };
+        if <B::Arch as Arch>::steps_itself(&registers) {
+            return Ok(None); // it would trap behind the jump back, or the copy
+        }
         if let Some(to) = slot {
             return self.enter_slot(index, registers, addr, to);
         }

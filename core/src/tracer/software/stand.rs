@@ -111,7 +111,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    pub(super) fn queue_pass(&mut self, pid: Pid) {
+    pub(in crate::tracer) fn queue_pass(&mut self, pid: Pid) {
         if !self.software.queue.contains(&pid) {
             self.software.queue.push_back(pid);
         }
