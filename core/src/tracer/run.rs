@@ -353,7 +353,6 @@ impl<B: Backend> Tracer<B> {
             let other = self.table.process(process).threads[i];
             if other != index && matches!(self.table.slot(other).state, State::Resting) {
                 self.table.slot_mut(other).state = state;
-                self.note_memory(other);
             }
         }
     }

@@ -216,7 +216,8 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// A thread is run: a child that it makes has the memory as it is now, unless that is changed.
+    /// A thread is run from its own stop, so that it has nothing else to report: a child that it makes
+    /// has the memory as it is now, unless that is changed.
     pub(in crate::tracer) fn note_memory(&mut self, index: u32) {
         if let Some(image) = &self.table.process_of(index).image {
             let version = image.borrow().version();
