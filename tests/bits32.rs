@@ -10,7 +10,6 @@ use trapline::{
 };
 
 use crate::common::*;
-use crate::fixtures::fixture;
 use crate::fixtures::machine::{Program, Width};
 
 /// Starts a program; ends the test where this kernel does not run it.
@@ -323,7 +322,7 @@ crate::tests! {
     fn e7_chosen_calls_by_the_names_of_either_table() {
         let shown = |calls: &str, program: &Program| {
             let path = program.path.to_str().unwrap();
-            let output = fixture("linux-syscalls", &["-e", calls, path]).output().unwrap();
+            let output = crate::fixtures::fixture("linux-syscalls", &["-e", calls, path]).output().unwrap();
             assert!(output.status.success(), "{output:?}");
             String::from_utf8(output.stderr).unwrap()
         };

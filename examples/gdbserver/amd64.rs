@@ -65,8 +65,8 @@ impl Register {
             (Layout::Amd64, CORE..YMM_HIGH) => Some(8),
             (Layout::Amd64, YMM_HIGH..END) => Some(16),
             (Layout::I386, 0..NARROW_CORE) => core(X86CoreRegId::from_raw_id(self.0)?.1),
-            (Layout::I386, NARROW_CORE..NARROW_YMM_HIGH) => Some(4),
-            (Layout::I386, NARROW_YMM_HIGH..NARROW_END) => Some(16),
+            (Layout::I386, n) if n < NARROW_YMM_HIGH => Some(4),
+            (Layout::I386, n) if n < NARROW_END => Some(16),
             _ => None,
         }
     }
