@@ -294,4 +294,51 @@ crate::tests! {
             assert!(tracer.wait().unwrap().is_none());
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn e7_the_abi_of_a_thread_is_that_of_its_code_or_its_call() {
+        use trapline::os::linux::TracerExt;
+        const I386: u32 = 0x4000_0003;
+        const X86_64: u32 = 0xc000_003e;
+        let flags = EventFlags::PROCESS | EventFlags::SYSCALL;
+        let (mut tracer, program, stop) = begun("changes", Width::Bits64, flags);
+        let (shared, in32) = (program.at("shared"), program.at("in32"));
+        let ids = [shared, in32].map(|addr| put(&mut tracer, stop.pid(), addr));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let mut seen = Vec::new();
+        while let Some(event) = tracer.wait().unwrap() {
+            if let Event::Stopped(stop) = &event {
+                match stop.reason() {
+                    StopReason::Trap(_) => seen.push(tracer.abi(stop).unwrap().audit_arch),
+                    _ => assert_eq!(tracer.abi(stop).unwrap().audit_arch, X86_64),
+                }
+            }
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+        assert_eq!(seen, [X86_64, I386, I386, X86_64, I386, I386], "{ids:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn e7_chosen_calls_by_the_names_of_either_table() {
+        let shown = |calls: &str, program: &Program| {
+            let path = program.path.to_str().unwrap();
+            let output = crate::fixtures::fixture("linux-syscalls", &["-e", calls, path]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let (mut tracer, hello, stop) = begun("hello", Width::Bits32, EventFlags::PROCESS);
+        tracer.resume(stop, Resume::Continue).unwrap(); // it can be run here
+        while tracer.wait().unwrap().is_some() {}
+        assert_eq!(
+            shown("write,exit", &hello),
+            "write(1, \"hello, world!\\n\", 14) = 14\nexit(0) = ?\n--- exit status 0 ---\n"
+        );
+        // Number 20 is `writev` of a 64-bit program, and 1 is `write`.
+        let int80 = Program::new("int80", Width::Bits64);
+        let text = shown("getpid,write,writev,exit", &int80);
+        let (first, rest) = text.split_once(" = ").unwrap();
+        assert_eq!(first, "getpid()");
+        assert!(rest.ends_with("\nexit(0) = ?\n--- exit status 0 ---\n"), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
 }

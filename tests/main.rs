@@ -10,6 +10,10 @@
 
 mod common;
 mod fixtures;
+/// An example, to be run as a fixture.
+#[cfg(target_os = "linux")]
+#[path = "../examples/linux_syscalls/run.rs"]
+mod linux_syscalls;
 /// The main example, to be run as a fixture.
 #[path = "../examples/trace/run.rs"]
 mod trace;

@@ -91,9 +91,10 @@ impl Truss {
                 let info = tracer.lwp_info(stop)?;
                 let args = tracer.syscall_args(stop)?;
                 let args = &args[..args.len().min(info.syscall_args as usize)];
+                let abi = tracer.syscall(stop)?.abi;
                 let call = match self.names.name(info.syscall.into()) {
-                    Some(name) => show(tracer, stop, name, args),
-                    None => show(tracer, stop, &format!("#{}", info.syscall), args),
+                    Some(name) => show(tracer, stop, name, abi, args),
+                    None => show(tracer, stop, &format!("#{}", info.syscall), abi, args),
                 };
                 self.lines.entered(pid, tid, call);
             }

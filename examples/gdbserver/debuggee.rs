@@ -1,5 +1,6 @@
 //! The process that is debugged, and its tracer.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use trapline::{
     StopReason, Stopped, Tid, Tracer,
 };
 
+use super::amd64::Layout;
 use super::breakpoints::Watched;
 use super::files::Files;
 use super::frame::Vectors;
@@ -22,6 +24,9 @@ pub(crate) struct Debuggee {
     pub(crate) launch: Launch,
     pub(crate) inferior: Option<Inferior>,
     pub(crate) files: Files,
+    /// The registers as gdb knows them: those of the description that it has read last, or of the
+    /// program. An exec that leads to the other width leaves them as they are until gdb asks.
+    pub(crate) layout: Cell<Layout>,
     /// Stay when the process ends, and let gdb start another one.
     pub(crate) multi: bool,
     /// The one that was let go last, if it was started here: it is waited for.
@@ -85,6 +90,8 @@ pub(crate) struct Program {
     /// The names of its threads, as far as they were asked for.
     pub(crate) names: BTreeMap<Tid, String>,
     pub(crate) avx: bool,
+    /// The registers that it has.
+    pub(crate) layout: Layout,
 }
 
 impl Debuggee {
@@ -97,6 +104,7 @@ impl Debuggee {
             launch: Launch::default(),
             inferior: None,
             files: Files::default(),
+            layout: Cell::default(),
             multi,
             left: None,
         })
@@ -149,6 +157,8 @@ impl Debuggee {
                         program: Program::default(),
                     });
                     self.look();
+                    let program = self.inferior.as_ref().map(|inferior| inferior.program.layout);
+                    self.layout.set(program.unwrap_or_default());
                     return Ok(());
                 }
                 Some(Event::Exited { pid: ended, .. }) if ended == pid => return Err(Error::Gone),
@@ -170,6 +180,7 @@ impl Debuggee {
             auxv: self.tracer.auxiliary_vector(pid).unwrap_or_default(),
             names: BTreeMap::new(),
             avx: false,
+            layout: layout(&self.tracer.auxiliary_entries(pid).unwrap_or_default()),
         };
         let halted = inferior.halted.as_ref().and_then(|halted| halted.threads.first());
         inferior.program.avx = halted.is_some_and(|stop| {
@@ -228,4 +239,11 @@ impl Debuggee {
         }
         Ok(())
     }
+}
+
+/// The registers of a program, by the length of the program headers that its auxiliary vector tells.
+fn layout(auxv: &[(u64, u64)]) -> Layout {
+    const AT_PHENT: u64 = 4;
+    const NARROW: u64 = 32;
+    if auxv.contains(&(AT_PHENT, NARROW)) { Layout::I386 } else { Layout::Amd64 }
 }

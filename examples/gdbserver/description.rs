@@ -3,12 +3,13 @@
 
 use std::fmt::Write;
 
-use super::amd64::HAS_ORIG_RAX;
+use super::amd64::{HAS_ORIG_RAX, Layout};
 
 const GENERAL: &[&str] = &[
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
     "r14", "r15",
 ];
+const NARROW_GENERAL: &[&str] = &["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
 const SEGMENTS: &[&str] = &["cs", "ss", "ds", "es", "fs", "gs"];
 const X87: &[&str] = &["fctrl", "fstat", "ftag", "fiseg", "fioff", "foseg", "fooff", "fop"];
 const EFLAGS: &[(&str, u32)] = &[
@@ -92,49 +93,58 @@ impl Text {
     }
 }
 
-/// The description, for a CPU with or without AVX.
-pub(crate) fn xml(avx: bool) -> String {
+/// The description, for a program of either width on a CPU with or without AVX.
+pub(crate) fn xml(layout: Layout, avx: bool) -> String {
+    let narrow = layout == Layout::I386;
     let mut text = Text::default();
     text.line(format_args!("<?xml version=\"1.0\"?>"));
     text.line(format_args!("<!DOCTYPE target SYSTEM \"gdb-target.dtd\">"));
     text.line(format_args!("<target>"));
-    text.line(format_args!("<architecture>i386:x86-64</architecture>"));
+    let architecture = if narrow { "i386" } else { "i386:x86-64" };
+    text.line(format_args!("<architecture>{architecture}</architecture>"));
     text.line(format_args!(
         "<osabi>{}</osabi>",
         if HAS_ORIG_RAX { "GNU/Linux" } else { "FreeBSD" }
     ));
-    text.feature("core", core);
-    text.feature("sse", sse);
-    text.feature("segments", |text| {
-        text.register("fs_base", 64, "int");
-        text.register("gs_base", 64, "int");
-    });
+    text.feature("core", |text| core(text, narrow));
+    let vectors = if narrow { 8 } else { 16 };
+    text.feature("sse", |text| sse(text, vectors));
+    if !narrow {
+        text.feature("segments", |text| {
+            text.register("fs_base", 64, "int");
+            text.register("gs_base", 64, "int");
+        });
+    }
     if HAS_ORIG_RAX {
-        text.feature("linux", |text| text.grouped("orig_rax", 64, "int", "system"));
+        let (name, bits) = if narrow { ("orig_eax", 32) } else { ("orig_rax", 64) };
+        text.feature("linux", |text| text.grouped(name, bits, "int", "system"));
     }
     if avx {
         text.feature("avx", |text| {
-            (0..16).for_each(|i| text.register(&format!("ymm{i}h"), 128, "uint128"));
+            (0..vectors).for_each(|i| text.register(&format!("ymm{i}h"), 128, "uint128"));
         });
     }
     text.line(format_args!("</target>"));
     text.0
 }
 
-fn core(text: &mut Text) {
+fn core(text: &mut Text, narrow: bool) {
     text.flags("i386_eflags", EFLAGS);
-    for name in GENERAL {
-        let pointer = matches!(*name, "rbp" | "rsp");
-        text.register(name, 64, if pointer { "data_ptr" } else { "int64" });
+    let (general, counter, bits) =
+        if narrow { (NARROW_GENERAL, "eip", 32) } else { (GENERAL, "rip", 64) };
+    for name in general {
+        let pointer = matches!(*name, "rbp" | "rsp" | "ebp" | "esp");
+        let kind = if narrow { "int32" } else { "int64" };
+        text.register(name, bits, if pointer { "data_ptr" } else { kind });
     }
-    text.register("rip", 64, "code_ptr");
+    text.register(counter, bits, "code_ptr");
     text.register("eflags", 32, "i386_eflags");
     SEGMENTS.iter().for_each(|name| text.register(name, 32, "int32"));
     (0..8).for_each(|i| text.register(&format!("st{i}"), 80, "i387_ext"));
     X87.iter().for_each(|name| text.grouped(name, 32, "int", "float"));
 }
 
-fn sse(text: &mut Text) {
+fn sse(text: &mut Text, count: u32) {
     for (id, kind, count) in VIEWS {
         text.line(format_args!("<vector id=\"{id}\" type=\"{kind}\" count=\"{count}\"/>"));
     }
@@ -145,6 +155,6 @@ fn sse(text: &mut Text) {
     text.line(format_args!("<field name=\"uint128\" type=\"uint128\"/>"));
     text.line(format_args!("</union>"));
     text.flags("i386_mxcsr", MXCSR);
-    (0..16).for_each(|i| text.register(&format!("xmm{i}"), 128, "vec128"));
+    (0..count).for_each(|i| text.register(&format!("xmm{i}"), 128, "vec128"));
     text.grouped("mxcsr", 32, "i386_mxcsr", "vector");
 }

@@ -3,7 +3,7 @@
 use gdbstub_arch::x86::reg::{X86_64CoreRegs, X86SegmentRegs, X87FpuInternalRegs};
 use trapline::x86_64::{ExtendedState, FpRegisters, RFlags, Registers};
 
-use super::amd64::Frame;
+use super::amd64::{Frame, Layout};
 use super::x87;
 
 /// The x87, SSE and AVX registers, as far as the CPU has them.
@@ -34,11 +34,12 @@ impl Vectors {
 }
 
 /// What gdb is shown.
-pub(crate) fn to_gdb(general: &Registers, vectors: &Vectors) -> Frame {
+pub(crate) fn to_gdb(general: &Registers, vectors: &Vectors, layout: Layout) -> Frame {
     let g = general;
     let fp = vectors.fp();
     let short = |value: u64| value as u32;
     Frame {
+        layout,
         core: X86_64CoreRegs {
             regs: [
                 g.rax, g.rbx, g.rcx, g.rdx, g.rsi, g.rdi, g.rbp, g.rsp, g.r8, g.r9, g.r10, g.r11,

@@ -9,6 +9,7 @@ use gdbstub::target::ext::target_description_xml_override::TargetDescriptionXmlO
 use gdbstub::target::ext::thread_extra_info::ThreadExtraInfo;
 use trapline::{Error, Result};
 
+use super::amd64::Layout;
 use super::debuggee::Debuggee;
 use super::description;
 use super::target::{refused, tid};
@@ -34,8 +35,11 @@ impl TargetDescriptionXmlOverride for Debuggee {
             return Err(refused(Error::Gone));
         }
         // Before there is a process nobody knows, and gdb asks again when there is one.
-        let avx = self.inferior.as_ref().is_none_or(|inferior| inferior.program.avx);
-        Ok(piece(description::xml(avx).as_bytes(), offset, length, buf))
+        let program = self.inferior.as_ref().map(|inferior| &inferior.program);
+        let avx = program.is_none_or(|program| program.avx);
+        let layout = program.map_or(Layout::default(), |program| program.layout);
+        self.layout.set(layout);
+        Ok(piece(description::xml(layout, avx).as_bytes(), offset, length, buf))
     }
 }
 

@@ -115,8 +115,9 @@ fn expedited(debuggee: &mut Debuggee, report: Report) -> Vec<(Register, Vec<u8>)
     // Without them gdb asks.
     let Ok(frame) = debuggee.frame(tid) else { return Vec::new() };
     let bytes = frame.bytes();
-    let value = |register: Register| Some((register, bytes.get(register.place()?)?.to_vec()));
-    [Register::RBP, Register::RSP, Register::RIP].into_iter().filter_map(value).collect()
+    let value =
+        |register: Register| Some((register, bytes.get(register.place(frame.layout)?)?.to_vec()));
+    Register::first_asked(frame.layout).into_iter().filter_map(value).collect()
 }
 
 /// The end of the process, in gdb's words and in ours.

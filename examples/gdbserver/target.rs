@@ -149,9 +149,8 @@ impl SingleRegisterAccess<GdbTid> for Debuggee {
         buf: &mut [u8],
     ) -> TargetResult<usize, Self> {
         let bytes = self.frame(tid).map_err(refused)?.bytes();
-        let value = register.place().and_then(|place| bytes.get(place));
-        // One that is not there is read as "unavailable".
-        let Some(value) = value else { return Ok(0) };
+        let place = register.place(self.layout.get());
+        let value = place.and_then(|place| bytes.get(place)).ok_or(TargetError::NonFatal)?;
         let buf = buf.get_mut(..value.len()).ok_or(TargetError::NonFatal)?;
         buf.copy_from_slice(value);
         Ok(value.len())
@@ -165,7 +164,7 @@ impl SingleRegisterAccess<GdbTid> for Debuggee {
     ) -> TargetResult<(), Self> {
         let mut frame = self.frame(tid).map_err(refused)?;
         let mut bytes = frame.bytes();
-        let place = register.place().and_then(|place| bytes.get_mut(place));
+        let place = register.place(frame.layout).and_then(|place| bytes.get_mut(place));
         let place = place.filter(|place| place.len() == value.len());
         place.ok_or(TargetError::NonFatal)?.copy_from_slice(value);
         frame.gdb_deserialize(&bytes)?;
@@ -179,7 +178,7 @@ impl Debuggee {
         let stop = Self::token(&self.inferior, tid(gdb).ok_or(Error::Gone)?)?;
         let general = self.tracer.registers(stop)?;
         let vectors = Self::vectors(&mut self.tracer, stop)?;
-        Ok(frame::to_gdb(&general, &vectors))
+        Ok(frame::to_gdb(&general, &vectors, self.layout.get()))
     }
 
     /// Sets those registers of a thread that are to change.
@@ -187,11 +186,13 @@ impl Debuggee {
         let stop = Self::token(&self.inferior, tid(gdb).ok_or(Error::Gone)?)?;
         let before = self.tracer.registers(stop)?;
         let old = Self::vectors(&mut self.tracer, stop)?;
+        let shown = frame::to_gdb(&before, &old, wanted.layout);
+        let wanted = &wanted.completed(&shown);
         let general = frame::general(wanted, &before);
         if general != before {
             self.tracer.set_registers(stop, &general)?;
         }
-        let new = frame::vectors(wanted, &frame::to_gdb(&before, &old), &old);
+        let new = frame::vectors(wanted, &shown, &old);
         match new {
             new if new == old => Ok(()),
             frame::Vectors::Extended(state) => self.tracer.set_extended_state(stop, &state),

@@ -1,5 +1,7 @@
 //! `linux_syscalls`: chosen system calls of a program, with arguments and results. A seccomp filter
-//! picks them out, and the program runs through all others without a stop. It shows the use of
+//! picks them out, and the program runs through all others without a stop. 32-bit programs are served
+//! as well, and 64-bit programs that make 32-bit calls: each call by the names of its own ABI. It
+//! shows the use of
 //! [`trapline::os::linux::TracerExt`]; its twin for FreeBSD is `freebsd_truss`.
 //!
 //! ```sh
@@ -11,19 +13,14 @@
 //! alone): eight times as long. (The shortest of 15 runs each, on Linux 6.18 in a virtual machine.)
 //! The fewer of its calls a program has picked out, the less it is slowed down.
 
+// A `#[path]`, so that a test can include the same file with its modules.
 #[cfg(target_os = "linux")]
-mod filter;
-#[cfg(target_os = "linux")]
-mod names;
-#[cfg(target_os = "linux")]
-#[path = "../syscalls/mod.rs"]
-mod syscalls;
-#[cfg(target_os = "linux")]
-mod trace;
+#[path = "run.rs"]
+mod run;
 
 #[cfg(target_os = "linux")]
 fn main() {
-    trace::main()
+    run::run(std::env::args_os())
 }
 
 #[cfg(not(target_os = "linux"))]

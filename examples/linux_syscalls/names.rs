@@ -1,50 +1,131 @@
-//! The names of the system calls of x86-64 (`arch/x86/entry/syscalls/syscall_64.tbl`).
+//! The names of system calls. A machine has two tables of them, one for each width of programs.
 
-/// Numbers, each with the names of the calls from that number on.
-pub(crate) const NAMES: &str = "
-    0 read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction
-    rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 readv writev access pipe select
-    sched_yield mremap msync mincore madvise shmget shmat shmctl dup dup2 pause nanosleep
-    getitimer alarm setitimer getpid sendfile socket connect accept sendto recvfrom sendmsg
-    recvmsg shutdown bind listen getsockname getpeername socketpair setsockopt getsockopt clone
-    fork vfork execve exit wait4 kill uname semget semop semctl shmdt msgget msgsnd msgrcv
-    msgctl fcntl flock fsync fdatasync truncate ftruncate getdents getcwd chdir fchdir rename
-    mkdir rmdir creat link unlink symlink readlink chmod fchmod chown fchown lchown umask
-    gettimeofday getrlimit getrusage sysinfo times ptrace getuid syslog getgid setuid setgid
-    geteuid getegid setpgid getppid getpgrp setsid setreuid setregid getgroups setgroups
-    setresuid getresuid setresgid getresgid getpgid setfsuid setfsgid getsid capget capset
-    rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend sigaltstack utime mknod uselib
-    personality ustat statfs fstatfs sysfs getpriority setpriority sched_setparam sched_getparam
-    sched_setscheduler sched_getscheduler sched_get_priority_max sched_get_priority_min
-    sched_rr_get_interval mlock munlock mlockall munlockall vhangup modify_ldt pivot_root
-    _sysctl prctl arch_prctl adjtimex setrlimit chroot sync acct settimeofday mount umount2
-    swapon swapoff reboot sethostname setdomainname iopl ioperm create_module init_module
-    delete_module get_kernel_syms query_module quotactl nfsservctl getpmsg putpmsg afs_syscall
-    tuxcall security gettid readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr
-    listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr tkill time futex
-    sched_setaffinity sched_getaffinity set_thread_area io_setup io_destroy io_getevents
-    io_submit io_cancel get_thread_area lookup_dcookie epoll_create epoll_ctl_old epoll_wait_old
-    remap_file_pages getdents64 set_tid_address restart_syscall semtimedop fadvise64
-    timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_settime
-    clock_gettime clock_getres clock_nanosleep exit_group epoll_wait epoll_ctl tgkill utimes
-    vserver mbind set_mempolicy get_mempolicy mq_open mq_unlink mq_timedsend mq_timedreceive
-    mq_notify mq_getsetattr kexec_load waitid add_key request_key keyctl ioprio_set ioprio_get
-    inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat mkdirat mknodat
-    fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat fchmodat
-    faccessat pselect6 ppoll unshare set_robust_list get_robust_list splice tee sync_file_range
-    vmsplice move_pages utimensat epoll_pwait signalfd timerfd_create eventfd fallocate
-    timerfd_settime timerfd_gettime accept4 signalfd4 eventfd2 epoll_create1 dup3 pipe2
-    inotify_init1 preadv pwritev rt_tgsigqueueinfo perf_event_open recvmmsg fanotify_init
-    fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg
-    setns getcpu process_vm_readv process_vm_writev kcmp finit_module sched_setattr
-    sched_getattr renameat2 seccomp getrandom memfd_create kexec_file_load bpf execveat
-    userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc
-    pkey_free statx io_pgetevents rseq uretprobe uprobe 424 pidfd_send_signal io_uring_setup
-    io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick
-    pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2
-    mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self
-    memfd_secret process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2
-    map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount lsm_get_self_attr
-    lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat
-    open_tree_attr file_getattr file_setattr
-";
+use syscalls::{aarch64, arm, x86, x86_64};
+use trapline::SyscallAbi;
+
+/// Calls that are newer than the tables: the same numbers on all machines, from this one on.
+const NEW_FROM: u64 = 462;
+const NEW: &[&str] = &[
+    "mseal",
+    "setxattrat",
+    "getxattrat",
+    "listxattrat",
+    "removexattrat",
+    "open_tree_attr",
+    "file_getattr",
+    "file_setattr",
+];
+
+/// Set in the numbers of x32, an ABI of x86-64 whose calls are mostly those of 64-bit programs.
+const X32: u64 = 0x4000_0000;
+/// Those that are its own, from this number on (`arch/x86/entry/syscalls/syscall_64.tbl`).
+const X32_FROM: u64 = 512;
+const X32_OWN: &[&str] = &[
+    "rt_sigaction",
+    "rt_sigreturn",
+    "ioctl",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendmsg",
+    "recvmsg",
+    "execve",
+    "ptrace",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigqueueinfo",
+    "sigaltstack",
+    "timer_create",
+    "mq_notify",
+    "kexec_load",
+    "waitid",
+    "set_robust_list",
+    "get_robust_list",
+    "vmsplice",
+    "move_pages",
+    "preadv",
+    "pwritev",
+    "rt_tgsigqueueinfo",
+    "recvmmsg",
+    "sendmmsg",
+    "process_vm_readv",
+    "process_vm_writev",
+    "setsockopt",
+    "getsockopt",
+    "io_setup",
+    "io_submit",
+    "execveat",
+    "preadv2",
+    "pwritev2",
+];
+
+/// No table is longer; the one of arm has some calls far behind.
+const MOST: u64 = 1000;
+
+/// The tables of one machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names {
+    /// As Rust calls the CPU.
+    machine: &'static str,
+}
+
+impl Names {
+    /// Those of this machine.
+    pub(crate) fn here() -> Names {
+        Names { machine: std::env::consts::ARCH }
+    }
+
+    /// What a call is called, if it is known.
+    pub(crate) fn name(self, abi: SyscallAbi, number: u64) -> Option<&'static str> {
+        if self.machine == "x86_64" && abi == SyscallAbi::Bits64 && number & X32 != 0 {
+            return self.x32(number ^ X32);
+        }
+        let id = usize::try_from(number).ok()?;
+        let name = match (self.machine, abi) {
+            ("x86_64", SyscallAbi::Bits64) => x86_64::Sysno::new(id).map(|call| call.name()),
+            ("x86_64", SyscallAbi::Bits32) => x86::Sysno::new(id).map(|call| call.name()),
+            ("aarch64", SyscallAbi::Bits64) => aarch64::Sysno::new(id).map(|call| call.name()),
+            ("aarch64", SyscallAbi::Bits32) => arm::Sysno::new(id).map(|call| call.name()),
+            _ => None,
+        };
+        name.or_else(|| at(NEW, number, NEW_FROM))
+    }
+
+    fn x32(self, number: u64) -> Option<&'static str> {
+        let own = at(X32_OWN, number, X32_FROM);
+        own.or_else(|| self.name(SyscallAbi::Bits64, number).filter(|_| number < X32_FROM))
+    }
+
+    /// The kernel's number of an ABI of this machine (`AUDIT_ARCH_*` of `linux/audit.h`).
+    pub(crate) fn audit_arch(self, abi: SyscallAbi) -> Option<u32> {
+        Some(match (self.machine, abi) {
+            ("x86_64", SyscallAbi::Bits64) => 0xc000_003e,
+            ("x86_64", SyscallAbi::Bits32) => 0x4000_0003,
+            ("aarch64", SyscallAbi::Bits64) => 0xc000_00b7,
+            ("aarch64", SyscallAbi::Bits32) => 0x4000_0028,
+            _ => return None,
+        })
+    }
+
+    /// All numbers that an ABI has for these names.
+    pub(crate) fn numbers(self, abi: SyscallAbi, names: &[String]) -> Vec<u32> {
+        let all = (0..MOST).chain((0..MOST).map(|number| number | X32));
+        let wanted =
+            |&number: &u64| self.name(abi, number).is_some_and(|n| names.iter().any(|w| w == n));
+        all.filter(wanted).filter_map(|number| u32::try_from(number).ok()).collect()
+    }
+
+    /// Whether an ABI has a call of this name.
+    pub(crate) fn has(self, name: &str) -> bool {
+        let names = [name.to_string()];
+        ABIS.iter().any(|&abi| !self.numbers(abi, &names).is_empty())
+    }
+}
+
+/// All ABIs that there can be.
+pub(crate) const ABIS: [SyscallAbi; 2] = [SyscallAbi::Bits64, SyscallAbi::Bits32];
+
+fn at(names: &'static [&'static str], number: u64, from: u64) -> Option<&'static str> {
+    let index = usize::try_from(number.checked_sub(from)?).ok()?;
+    names.get(index).copied()
+}

@@ -1,7 +1,7 @@
 //! How the arguments and the result of a system call are shown.
 
 use nix::errno::Errno;
-use trapline::{Stopped, Tracer};
+use trapline::{Stopped, SyscallAbi, Tracer};
 
 /// What an argument is.
 #[derive(Clone, Copy)]
@@ -41,10 +41,9 @@ fn kinds(name: &str) -> Option<&'static [Kind]> {
         "kill" | "listen" => &[Int, Int],
         "dup2" => &[Fd, Fd],
         "fchmod" => &[Fd, Octal],
-        "fstat" | "fstatfs" => &[Fd, Hex],
-        "stat" | "lstat" | "statfs" | "access" | "freebsd11_stat" | "freebsd11_lstat" => {
-            &[Str, Hex]
-        }
+        "fstat" | "fstat64" | "fstatfs" => &[Fd, Hex],
+        "stat" | "stat64" | "lstat" | "lstat64" | "statfs" | "access" | "freebsd11_stat"
+        | "freebsd11_lstat" => &[Str, Hex],
         "chmod" | "mkdir" => &[Str, Octal],
         "pipe2" => &[Hex, Hex],
         "link" | "rename" | "symlink" => &[Str, Str],
@@ -55,7 +54,7 @@ fn kinds(name: &str) -> Option<&'static [Kind]> {
         "execve" => &[Str, Strs, Hex],
         "fexecve" => &[Fd, Strs, Hex],
         "readlink" | "__getcwd" => &[Str, Hex, Int],
-        "fcntl" => &[Fd, Int, Hex],
+        "fcntl" | "fcntl64" => &[Fd, Int, Hex],
         "ioctl" => &[Fd, Hex, Hex],
         "lseek" => &[Fd, Int, Int],
         "socket" => &[Int, Int, Int],
@@ -66,7 +65,7 @@ fn kinds(name: &str) -> Option<&'static [Kind]> {
         "symlinkat" => &[Str, Fd, Str],
         "openat" => &[Fd, Str, Hex, ModeIfCreated],
         "readlinkat" => &[Fd, Str, Hex, Int],
-        "fstatat" | "newfstatat" | "faccessat" | "faccessat2" => &[Fd, Str, Hex, Hex],
+        "fstatat" | "newfstatat" | "fstatat64" | "faccessat" | "faccessat2" => &[Fd, Str, Hex, Hex],
         "renameat" => &[Fd, Str, Fd, Str],
         "wait4" => &[Int, Hex, Hex, Hex],
         "pread" | "pread64" => &[Fd, Hex, Int, Int],
@@ -77,16 +76,23 @@ fn kinds(name: &str) -> Option<&'static [Kind]> {
         "renameat2" => &[Fd, Str, Fd, Str, Hex],
         "statx" => &[Fd, Str, Hex, Hex, Hex],
         "clone" => &[Hex, Hex, Hex, Hex, Hex],
-        "mmap" => &[Hex, Int, Hex, Hex, Fd, Hex],
+        "mmap" | "mmap2" => &[Hex, Int, Hex, Hex, Fd, Hex],
         _ => return None,
     })
 }
 
 /// A call, with `args` as far as it takes any.
-pub(crate) fn show(tracer: &mut Tracer, stop: &Stopped, name: &str, args: &[u64]) -> String {
+pub(crate) fn show(
+    tracer: &mut Tracer,
+    stop: &Stopped,
+    name: &str,
+    abi: SyscallAbi,
+    args: &[u64],
+) -> String {
     let unknown = [Kind::Hex; 8];
     let kinds = kinds(name).unwrap_or(&unknown);
-    let mut memory = Memory { tracer, stop };
+    let width = if abi == SyscallAbi::Bits32 { 4 } else { 8 };
+    let mut memory = Memory { tracer, stop, width };
     let mut shown = Vec::new();
     for (i, (&arg, kind)) in args.iter().zip(kinds).enumerate() {
         shown.push(match kind {
@@ -139,6 +145,8 @@ fn quote(bytes: &[u8], more: bool) -> String {
 struct Memory<'a> {
     tracer: &'a mut Tracer,
     stop: &'a Stopped,
+    /// How many bytes an address has.
+    width: usize,
 }
 
 impl Memory<'_> {
@@ -161,12 +169,14 @@ impl Memory<'_> {
     }
 
     fn strings(&mut self, addr: u64) -> String {
-        let Some(words) = self.bytes(addr, 8 * (MOST + 1)) else {
+        let Some(words) = self.bytes(addr, self.width * (MOST + 1)) else {
             return format!("{addr:#x}");
         };
         let mut shown = Vec::new();
-        for word in words.chunks_exact(8) {
-            match word.try_into().map(u64::from_ne_bytes) {
+        for word in words.chunks_exact(self.width) {
+            let wide = word.try_into().map(u64::from_ne_bytes);
+            let addr = wide.or_else(|_| word.try_into().map(u32::from_ne_bytes).map(u64::from));
+            match addr {
                 Ok(0) | Err(_) => return format!("[{}]", shown.join(", ")),
                 Ok(addr) => shown.push(self.string(addr)),
             }

@@ -9,6 +9,8 @@
 
 #[path = "../common/harness.rs"]
 mod harness;
+#[path = "../fixtures/machine.rs"]
+mod machine;
 /// The example, to be run as a fixture.
 #[path = "../../examples/gdbserver/run.rs"]
 mod server;

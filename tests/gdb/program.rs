@@ -58,6 +58,24 @@ pub fn needs_gdb() {
 
 /// Compiles one of the programs in `programs`, and returns the path of it.
 pub fn compile(name: &str) -> PathBuf {
+    let made = made_by_gcc(name, &["-pthread", "-fno-omit-frame-pointer"]);
+    made.unwrap_or_else(|| panic!("gcc of {name}.c"))
+}
+
+/// The same as a 32-bit program, which has no library. Ends the test where that cannot be made or
+/// run.
+pub fn compile_narrow(name: &str) -> PathBuf {
+    let flags =
+        ["-m32", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie", "-static"];
+    let made = made_by_gcc(name, &[&flags[..], &["-nostdlib"]].concat());
+    let Some(program) = made else { skip("32-bit programs cannot be made here") };
+    if Command::new(&program).status().ok().and_then(|status| status.code()) != Some(20) {
+        skip("32-bit programs cannot be run here");
+    }
+    program
+}
+
+fn made_by_gcc(name: &str, flags: &[&str]) -> Option<PathBuf> {
     needs_gdb();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gdb/programs");
     // Tests run side by side, and gdb minds if a program changes.
@@ -66,13 +84,14 @@ pub fn compile(name: &str) -> PathBuf {
     std::fs::create_dir_all(&dir).unwrap();
     let program = dir.join(name);
     let status = Command::new("gcc")
-        .args(["-g", "-O0", "-pthread", "-fno-omit-frame-pointer", "-o"])
+        .args(["-g", "-O0"])
+        .args(flags)
+        .arg("-o")
         .arg(&program)
         .arg(source.join(format!("{name}.c")))
         .status()
         .unwrap();
-    assert!(status.success(), "gcc of {name}.c");
-    program
+    status.success().then_some(program)
 }
 
 /// Makes this binary a program to debug.

@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use crate::harness::skip;
+use crate::machine::{Program, Width};
 use crate::program::{self, Server};
 use crate::rsp::{Client, field};
 use crate::session::{Listening, listen};
@@ -189,5 +191,46 @@ crate::tests! {
         assert_eq!(client.ask(&format!("vKill;{pid:x}")), "OK");
         let (status, _) = listening.finish();
         assert!(status.success());
+    }
+
+    fn the_registers_of_a_32_bit_program() {
+        let program = Program::new("counts", Width::Bits32);
+        if !std::process::Command::new(&program.path).status().is_ok_and(|s| s.success()) {
+            skip("32-bit programs cannot be run here");
+        }
+        let mut command = Server::Ours.command();
+        command.args(["--once", "127.0.0.1:0"]).arg(&program.path);
+        let listening = listen(command, channel().0);
+        let mut client = Client::connect(listening.port);
+        let description = client.transfer("features:read:target.xml");
+        for text in ["<architecture>i386</architecture>", "\"eax\"", "\"xmm7\"", "\"mxcsr\""] {
+            assert!(description.contains(text), "{description}");
+        }
+        for text in ["\"rax\"", "\"xmm8\"", "\"fs_base\""] {
+            assert!(!description.contains(text), "{description}");
+        }
+        let (_, threads) = client.threads();
+        let here = program.at("here");
+        assert_eq!(client.ask(&format!("Z0,{here:x},1")), "OK");
+        let reply = client.ask("vCont;c");
+        assert!(reply.starts_with("T05") && field(&reply, "swbreak").is_some(), "{reply}");
+        let word = |value: u64| format!("{:08x}", (value as u32).swap_bytes());
+        assert_eq!(field(&reply, "08"), Some(word(here).as_str()), "{reply}");
+        let narrow = |client: &mut Client, number| client.register(&threads[0], number) >> 32;
+        assert_eq!(narrow(&mut client, 0), 1, "EAX");
+        assert_eq!(narrow(&mut client, 8), here, "EIP");
+        let all = client.ask("g");
+        // 16 words, 8 of 10 bytes, 8 words, 8 of 16 bytes, one word; and what the system adds.
+        assert!(all.len() >= 2 * 0x134, "{}", all.len());
+        assert_eq!(&all[64..72], word(here));
+        assert_eq!(client.ask(&format!("G{all}")), "OK");
+        assert_eq!(client.ask("g"), all);
+        assert_eq!(client.ask("P0=05000000"), "OK");
+        assert_eq!(client.ask("p0"), "05000000");
+        assert_eq!(client.ask("P0=01000000"), "OK");
+        assert_eq!(client.ask("P20=000102030405060708090a0b0c0d0e0f"), "OK");
+        assert_eq!(client.ask("p20"), "000102030405060708090a0b0c0d0e0f");
+        assert_eq!(client.ask("vCont;c"), "W00");
+        listening.finish();
     }
 }

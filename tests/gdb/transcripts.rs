@@ -1,6 +1,6 @@
 //! What a user types, with gdb's own gdbserver and with the example: the same answers.
 
-use crate::program::{Server, compile};
+use crate::program::{Server, compile, compile_narrow};
 use crate::session::Session;
 
 /// A session with both servers; the transcript must have all of this.
@@ -246,5 +246,21 @@ crate::tests! {
             "info auxv", "continue"];
         let session = Session { remote_files: true, ..Session::new(&program, &commands) };
         check(&session, &["target:/lib", "AT_ENTRY"]);
+    }
+
+    fn a_32_bit_program() {
+        let program = compile_narrow("narrow");
+        let commands = [
+            "show architecture", "break add", "continue", "bt", "info registers eax eip eflags cs",
+            "watch counter", "delete 1", "continue", "continue", "print add(5, 6)",
+            "set var $eax = 77", "print $eax", "print $orig_eax", "x/3i $pc", "stepi", "stepi",
+            "x/i $pc", "hbreak half", "delete 2", "continue", "print $st0", "finish",
+            "info registers mxcsr", "print $xmm7.uint128", "continue",
+        ];
+        check(
+            &Session::new(&program, &commands),
+            &["(currently \"i386\")", "Breakpoint 1, add (a=1, b=2)", "New value = 9", "$1 = 11",
+              "$2 = 77", "$3 = -1", "Breakpoint 3, half (value=4)", "exited with code 024"],
+        );
     }
 }

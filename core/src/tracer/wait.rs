@@ -225,8 +225,14 @@ impl<B: Backend> Tracer<B> {
             RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
             _ => false,
         };
-        if slot.in_syscall && (reason == RawReason::Syscall || reason == RawReason::SyscallEntry) {
-            slot.call = None; // a new one
+        let new_call = match reason {
+            RawReason::Syscall => slot.in_syscall,
+            RawReason::SyscallEntry => true,
+            RawReason::SyscallFiltered => !entered,
+            _ => false,
+        };
+        if new_call {
+            slot.call = None;
         }
         slot.ends_call = B::STOP_SCOPE == StopScope::Thread
             && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);

@@ -1,4 +1,9 @@
-//! The loop.
+//! From the command line to the exit status.
+
+mod filter;
+mod names;
+#[path = "../syscalls/mod.rs"]
+mod syscalls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,12 +12,10 @@ use clap::Parser;
 use trapline::os::linux::TracerExt;
 use trapline::{Event, EventFlags, Pid, Resume, StopReason, Stopped, Tracer};
 
-use crate::filter;
-use crate::names::NAMES;
-use crate::syscalls::arguments::{show, show_words};
-use crate::syscalls::lines::Lines;
-use crate::syscalls::names::Names;
-use crate::syscalls::program::{self, Failure, failed, not_started, wrong};
+use names::Names;
+use syscalls::arguments::{show, show_words};
+use syscalls::lines::Lines;
+use syscalls::program::{self, Failure, failed, not_started, wrong};
 
 /// Show chosen system calls of a program: a line for each, once it has returned.
 ///
@@ -37,16 +40,15 @@ struct Options {
     program: Vec<OsString>,
 }
 
-pub(crate) fn main() {
-    program::end("linux_syscalls", run(&Options::parse()))
+/// Does what a command line says, the name of the program first, and ends with its status.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ! {
+    program::end("linux_syscalls", trace(&Options::parse_from(args)))
 }
 
-fn run(options: &Options) -> Result<i32, Failure> {
-    let names = Names::read(NAMES);
-    let mut numbers = Vec::new();
-    for name in &options.calls {
-        let number = names.number(name);
-        numbers.push(number.ok_or_else(|| wrong(format!("there is no system call {name}")))?);
+fn trace(options: &Options) -> Result<i32, Failure> {
+    let names = Names::here();
+    if let Some(name) = options.calls.iter().find(|name| !names.has(name)) {
+        return Err(wrong(format!("there is no system call {name}")));
     }
     let lines = Lines::new(options.output.as_deref(), options.follow).map_err(wrong)?;
 
@@ -59,7 +61,7 @@ fn run(options: &Options) -> Result<i32, Failure> {
     let spawned = if options.calls.is_empty() {
         tracer.spawn(command)
     } else {
-        tracer.spawn_filtered(command, &filter::stop_at(&numbers).map_err(failed)?)
+        tracer.spawn_filtered(command, &filter::stop_at(names, &options.calls))
     };
     let program = spawned.map_err(|error| not_started(&options.program, error))?.pid;
     program::leave_ctrl_c_to_the_program()?;
@@ -117,11 +119,9 @@ impl Trace {
         match stop.reason() {
             StopReason::SyscallEntry => {
                 let call = tracer.syscall(stop)?;
-                let shown = match self.names.name(call.number) {
-                    Some(name) if tracer.abi(stop)?.audit_arch == X86_64 => {
-                        show(tracer, stop, name, &call.args)
-                    }
-                    _ => show(tracer, stop, &format!("#{}", call.number), &call.args),
+                let shown = match self.names.name(call.abi, call.number) {
+                    Some(name) => show(tracer, stop, name, call.abi, &call.args),
+                    None => show(tracer, stop, &format!("#{}", call.number), call.abi, &call.args),
                 };
                 self.lines.entered(pid, tid, shown);
             }
@@ -144,6 +144,3 @@ impl Trace {
         Ok(())
     }
 }
-
-/// `AUDIT_ARCH_X86_64` of `linux/audit.h`: the program makes 64-bit calls, whose names we know.
-const X86_64: u32 = 0xc000_003e;
