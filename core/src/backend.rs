@@ -287,8 +287,13 @@ pub trait Backend: Sized {
 
     // Asking about a process, stopped or not, traced or not.
 
-    /// The process of a thread that has shown up unannounced, and its real parent.
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)>;
+    /// The process of a thread that has shown up unannounced, and its real parent; `None` for one
+    /// that the tracer cannot name (it is in another pid namespace), or of whom nobody tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells of the process, either.
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)>;
 
     /// Whether a process that is at its first stop was made by `vfork`; `None` if the kernel does
     /// not tell.
@@ -298,12 +303,16 @@ pub trait Backend: Sized {
     /// it was killed, but waits for something that no signal ends, as for a child in `vfork`.
     fn is_mute(&mut self, pid: Pid) -> Result<bool>;
 
-    /// The real parent of a process, whoever traces it.
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
+    /// The real parent of a process, whoever traces it; `None` for one that the tracer cannot name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells.
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>>;
 
     /// The real parent that a process had when it ended, asked just after its end was waited for;
     /// `known` is the one that it had before, which may itself have ended, unwaited for.
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>>;
 
     /// All processes that can be seen and have not ended. One that exists as long as this takes is
     /// among them.
