@@ -70,6 +70,3 @@ pub type Tracer = trapline_core::Tracer<System>;
 
 /// Makes a [`Tracer`].
 pub type Builder = trapline_core::Builder<System>;
-
-/// The general registers of this CPU, the same type on both systems.
-pub type Registers = <<System as Backend>::Arch as Arch>::Registers;

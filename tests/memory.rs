@@ -5,7 +5,29 @@ use trapline::{Error, EventFlags, ExitStatus, Resume, Signal, StopReason};
 use crate::common::*;
 use crate::fixtures::fixture;
 
+/// A host's own registers. That this compiles is part of M3: [`trapline::Registers`] is a type, not a
+/// projection of the back end's, of which the compiler would not know that it is no `Own`.
+#[derive(Debug, PartialEq, Eq)]
+struct Own {
+    pc: u64,
+}
+
+impl From<trapline::Registers> for Own {
+    fn from(registers: trapline::Registers) -> Self {
+        Own { pc: registers.rip }
+    }
+}
+
 crate::tests! {
+    fn m3_registers_are_converted_into_a_type_of_the_hosts() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let registers = tracer.registers(&stop).unwrap();
+        assert_eq!(Own::from(registers), Own { pc: registers.rip });
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
     fn m2_text_can_be_read_and_written() {
         let mut tracer = tracer(EventFlags::PROCESS);
         let stop = spawned(&mut tracer, fixture("exit", &["0"]));

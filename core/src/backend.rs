@@ -255,7 +255,8 @@ pub trait Backend: Sized {
     /// # Errors
     ///
     /// [`Error::Unsupported`](crate::Error::Unsupported) where that cannot be or might harm the
-    /// program, as when it has forbidden itself the system call.
+    /// program, as when it has forbidden itself the system call;
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if it cannot be at this stop, but may at another.
     fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64>;
 
     /// Has a stopped thread give memory back that it was made to [map](Backend::map_code).
@@ -327,8 +328,13 @@ pub trait Backend: Sized {
 
     // Asking about a process, stopped or not, traced or not.
 
-    /// The process of a thread that has shown up unannounced, and its real parent.
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)>;
+    /// The process of a thread that has shown up unannounced, and its real parent; `None` for one
+    /// that the tracer cannot name (it is in another pid namespace), or of whom nobody tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells of the process, either.
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)>;
 
     /// Whether a process that is at its first stop was made by `vfork`; `None` if the kernel does
     /// not tell.
@@ -338,12 +344,16 @@ pub trait Backend: Sized {
     /// it was killed, but waits for something that no signal ends, as for a child in `vfork`.
     fn is_mute(&mut self, pid: Pid) -> Result<bool>;
 
-    /// The real parent of a process, whoever traces it.
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
+    /// The real parent of a process, whoever traces it; `None` for one that the tracer cannot name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells.
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>>;
 
     /// The real parent that a process had when it ended, asked just after its end was waited for;
     /// `known` is the one that it had before, which may itself have ended, unwaited for.
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>>;
 
     /// All processes that can be seen and have not ended. One that exists as long as this takes is
     /// among them.

@@ -434,9 +434,9 @@ impl Backend for FreeBsd {
         None
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         let process = self.known(tid.as_raw())?;
-        Ok((Pid::from_raw(process.pid), Pid::from_raw(process.parent)))
+        Ok((Pid::from_raw(process.pid), Some(Pid::from_raw(process.parent))))
     }
 
     fn was_vforked(&mut self, child: Thread) -> Result<Option<bool>> {
@@ -449,12 +449,13 @@ impl Backend for FreeBsd {
         Ok(self.known(pid.as_raw())?.killed)
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        Ok(Pid::from_raw(self.known(pid.as_raw())?.parent))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        Ok(Some(Pid::from_raw(self.known(pid.as_raw())?.parent)))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
-        Ok(self.parents_at_end.get(&pid.as_raw()).map_or(known, |&parent| Pid::from_raw(parent)))
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
+        let parent = self.parents_at_end.get(&pid.as_raw());
+        Ok(Some(parent.map_or(known, |&parent| Pid::from_raw(parent))))
     }
 
     fn processes(&mut self) -> Result<Vec<Listed>> {

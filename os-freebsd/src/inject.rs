@@ -46,8 +46,9 @@ impl FreeBsd {
         args: &[u64],
     ) -> Result<std::result::Result<u64, i32>> {
         match self.kernel.remote_call(thread.tid.as_raw(), number, args) {
-            // Not there, or the thread is at a stop where that cannot be.
-            Err(Errno::INVAL | Errno::BUSY) => Err(refused("a system call at this stop")),
+            // Not at this stop.
+            Err(Errno::BUSY) => Err(Error::NotStopped),
+            Err(Errno::INVAL) => Err(refused("to have a tracee make a system call")),
             answer => self.checked("PT_SC_REMOTE", thread, answer),
         }
     }

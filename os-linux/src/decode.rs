@@ -145,6 +145,11 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
     })
 }
 
+/// The number of its signal.
+pub(crate) fn signal_of(info: &Siginfo) -> i32 {
+    int(info, 0)
+}
+
 /// A change of a child that `waitid` tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {

@@ -60,16 +60,17 @@ impl Linux {
         args: [u64; 6],
     ) -> Result<std::result::Result<u64, i32>> {
         let tid = thread.tid;
-        if process::status(&self.kernel, tid.as_raw())?.seccomp != Some(0) {
+        let status = process::status(&self.kernel, tid.as_raw())?;
+        if status.and_then(|status| status.seccomp) != Some(0) {
             return Err(refused("a system call that a seccomp filter may forbid"));
         }
         // A group-stop has no siginfo, and must not be left.
         let Ok(info) = self.kernel.siginfo(tid) else {
-            return Err(refused("a system call at this stop"));
+            return Err(Error::NotStopped);
         };
         let event = decode::event_of(&info);
         if decode::is_syscall_stop(&info) || event != 0 && event != PTRACE_EVENT_STOP as i32 {
-            return Err(refused("a system call at this stop"));
+            return Err(Error::NotStopped);
         }
         let saved = self.kernel.registers(tid)?;
         if !regs::is_native(&saved) {

@@ -1,8 +1,8 @@
 //! The Linux back end of trapline: `ptrace(2)` with `PTRACE_SEIZE`, on x86-64
 //! and aarch64.
 //!
-//! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`pidfd_open`,
-//! `PTRACE_GET_SYSCALL_INFO`, `waitid` with `P_PIDFD`) and a `/proc`.
+//! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`PTRACE_GET_SYSCALL_INFO`); a
+//! `/proc` of the tracer's own pid namespace tells more than there is without one.
 //!
 //! # What the host sees of it
 //!
@@ -14,8 +14,8 @@
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
 //! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process
-//!   that sleeps, shares the host's memory and nothing else, and is killed with the tracer. It is a
-//!   tracee like others.
+//!   that sleeps, shares the host's memory and nothing else, and ends with the tracer or with an exec
+//!   of the host. It is a tracee like others.
 //! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
 //! - A thread may exist for as long as an attach takes.
 
@@ -28,6 +28,7 @@ mod ext;
 mod ffi;
 mod inject;
 mod memory;
+mod proc;
 mod process;
 mod readiness;
 mod refused;
@@ -109,7 +110,7 @@ impl Drop for Linux {
         }
         readiness::TRACERS.fetch_sub(1, Ordering::Relaxed);
         if let Some(lookout) = self.lookout.take() {
-            lookout.end(|| self.bell.as_ref().is_some_and(Bell::ring));
+            lookout.end(|| self.bell.as_ref().is_some_and(|bell| bell.ring(&self.kernel)));
         }
         if let Some(bell) = self.bell.take() {
             bell.end(&self.kernel);
@@ -136,7 +137,7 @@ impl Backend for Linux {
         }
         readiness::TRACERS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
-            kernel: Kernel::default(),
+            kernel: Kernel::open(),
             memory: Memory::default(),
             spawner: None,
             filter: None,
@@ -350,7 +351,11 @@ impl Backend for Linux {
     }
 
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
-        Ok(process::status(&self.kernel, thread.tid.as_raw())?.has_pending(Signal::TRAP))
+        if let Some(pending) = self.kernel.has_pending(thread.tid, Signal::TRAP)? {
+            return Ok(pending);
+        }
+        let status = process::status(&self.kernel, thread.tid.as_raw())?;
+        Ok(status.is_some_and(|status| status.has_pending(Signal::TRAP)))
     }
 
     fn longest_watch(&mut self, _: Thread) -> Result<u8> {
@@ -386,7 +391,9 @@ impl Backend for Linux {
     }
 
     fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
-        Ok(process::status(&self.kernel, thread.tid.as_raw())?.disposition(signal))
+        let status = process::status(&self.kernel, thread.tid.as_raw())?;
+        // Without a word, as if there were a handler: then nobody misses its end.
+        Ok(status.map_or(Disposition::Caught, |status| status.disposition(signal)))
     }
 
     fn ends_handler(
@@ -405,9 +412,16 @@ impl Backend for Linux {
         regs::restarted(registers)
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
-        let status = process::status(&self.kernel, tid.as_raw())?;
-        Ok((Pid::from_raw(status.tgid), Pid::from_raw(status.ppid)))
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
+        let status = process::status(&self.kernel, tid.as_raw())?.ok_or_else(proc::silent);
+        match status {
+            Ok(status) => Ok((Pid::from_raw(status.tgid), process::parent(status.ppid))),
+            // By its number it is the first of its process, or of another one.
+            Err(silent) => {
+                let pid = Pid::from_raw(tid.as_raw());
+                if self.kernel.is_thread_of(pid, tid) { Ok((pid, None)) } else { Err(silent) }
+            }
+        }
     }
 
     fn was_vforked(&mut self, _child: Thread) -> Result<Option<bool>> {
@@ -418,12 +432,12 @@ impl Backend for Linux {
         Ok(false) // a killed parent does not wait in `vfork` (`wait_for_vfork_done` in `fork.c`)
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        let status = process::status(&self.kernel, pid.as_raw())?;
-        Ok(Pid::from_raw(status.ppid))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        let status = process::status(&self.kernel, pid.as_raw())?.ok_or_else(proc::silent)?;
+        Ok(process::parent(status.ppid))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
         process::parent_at_end(&self.kernel, pid, known)
     }
 
@@ -432,7 +446,10 @@ impl Backend for Linux {
     }
 
     fn is_traced(&mut self, pid: Pid) -> Result<bool> {
-        Ok(process::status(&self.kernel, pid.as_raw())?.tracer == own_tid())
+        match process::status(&self.kernel, pid.as_raw())? {
+            Some(status) => Ok(status.tracer == own_tid()),
+            None => Ok(self.kernel.has_ended(Tid::from_raw(pid.as_raw()))?.is_some()),
+        }
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
@@ -442,14 +459,19 @@ impl Backend for Linux {
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         match process::state(&self.kernel, thread.tid)? {
             // A first thread that has ended before the others.
-            b'Z' | b'X' => Err(Error::Gone),
+            Some(b'Z' | b'X') => Err(Error::Gone),
             // A parent in vfork and an exec that waits for the other threads sleep so too.
-            state => Ok(state == b'D'),
+            Some(state) => Ok(state == b'D'),
+            // Nobody tells how it sleeps; it is waited for as one that can stop.
+            None if self.kernel.has_memory(thread.tid) => Ok(false),
+            None => Err(Error::Gone),
         }
     }
 
     fn activity(&mut self, thread: Thread) -> Result<Activity> {
-        process::activity(&self.kernel, thread.tid)
+        let activity = process::activity(&self.kernel, thread.tid)?;
+        // Of one of which nothing is known it is only known that it may still do anything.
+        Ok(activity.unwrap_or(Activity::Busy { cpu: Duration::ZERO }))
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

@@ -139,9 +139,9 @@ impl<R: Rules> Backend for Fake<R> {
         let meanwhile = self.meanwhile();
         let (threads, real_parent) = self.call("attach", pid.as_raw(), |model| {
             model.check_attach(pid)?;
-            Ok((model.attach(pid, setup), model.real_parent(pid)?))
+            Ok((model.attach(pid, setup), model.visible_parent(pid)?))
         })?;
-        Ok(RawAttach { threads, real_parent: Some(real_parent), meanwhile })
+        Ok(RawAttach { threads, real_parent, meanwhile })
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
@@ -386,7 +386,7 @@ impl<R: Rules> Backend for Fake<R> {
         }
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         self.call("process_of", tid.as_raw(), |model| model.process_of(tid))
     }
 
@@ -398,15 +398,15 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("is_mute", pid.as_raw(), |model| model.is_mute(pid))
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        self.call("real_parent", pid.as_raw(), |model| model.real_parent(pid))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        self.call("real_parent", pid.as_raw(), |model| model.visible_parent(pid))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
         self.call("parent_at_end", pid.as_raw(), |model| {
             let mut ends = model.records.statuses.iter().rev();
             let end = ends.find(|(_, child, _)| *child == pid);
-            Ok(end.map_or(known, |&(parent, _, _)| parent))
+            Ok(Some(end.map_or(known, |&(parent, _, _)| parent)))
         })
     }
 

@@ -340,7 +340,7 @@ impl<B: Backend> Tracer<B> {
         if alive && !parent_traced {
             // Nobody tells when a parent that is not traced ends.
             if let Ok(parent) = self.backend.real_parent(pid) {
-                self.table.set_real_parent(index, Some(parent));
+                self.table.set_real_parent(index, parent);
             }
         }
         let children = self

@@ -26,6 +26,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
+    /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of the
+    /// memory of a process, which would die of it: it is not let go then.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
     /// let go the next wait gives the stop again, and what has begun is ended by the waits that
     /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
@@ -579,7 +581,13 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         self.has_image(process)?;
-        self.strip(process)?;
+        if let Err(error) = self.strip(process) {
+            if self.traced(pid).ok() == Some(process) {
+                self.table.process_mut(process).letting_go = false;
+                self.failures.retry(pid); // who was brought to rest runs on
+            }
+            return Err(error);
+        }
         if self.traced(pid).ok() != Some(process) {
             return self.await_strays();
         }

@@ -183,7 +183,7 @@ enum Ready {
     Fork(ForkPair),
     ThreadExited { pid: Pid, tid: Tid },
     Exited { process: u32 },
-    Reparented { pid: Pid, from: Pid, to: Pid },
+    Reparented { pid: Pid, from: Pid, to: Option<Pid> },
     LetGo { pid: Pid },
 }
 

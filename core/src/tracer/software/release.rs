@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::backend::{Patience, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Pid, Result};
+use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
 use super::super::table::State;
@@ -22,6 +22,25 @@ impl<B: Backend> Tracer<B> {
         }
         self.image_of(process)?;
         Ok(true)
+    }
+
+    /// Whether what is in a process's memory of ours can be taken out, asked by putting one breakpoint
+    /// instruction where it stands already.
+    fn can_be_stripped(&mut self, process: u32) -> Result<()> {
+        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        let addresses = image.borrow().addresses();
+        let Some(addr) = addresses.into_iter().find(|&addr| image.borrow().is_inserted(addr))
+        else {
+            return Ok(());
+        };
+        let Some(thread) = self.stopped_thread(process)? else { return Ok(()) };
+        if unless_gone(self.has_breakpoint(thread, addr))? != Some(true) {
+            return Ok(());
+        }
+        match self.backend.write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
+            Err(Error::Gone | Error::BadAddress { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Before a process is let go: takes its breakpoints out of its memory, with its threads at
@@ -57,6 +76,7 @@ impl<B: Backend> Tracer<B> {
         {
             return Ok(()); // ended or exec'ed meanwhile
         }
+        self.can_be_stripped(process)?;
         self.leave_shared(process, pid, image);
         self.settle_family(image, process)?;
         if B::STOP_SCOPE == StopScope::Process {
@@ -169,10 +189,10 @@ impl<B: Backend> Tracer<B> {
         }
         let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
         let maker = maker.1;
-        let known = self.table.find_process(maker);
+        let known = maker.and_then(|maker| self.table.find_process(maker));
         // If its maker is dead, nobody knows who that was.
-        let orphan = known.is_none() && !lost.iter().any(|(pid, _)| *pid == maker);
-        let own = |(pid, _): &(Pid, Shared)| orphan || *pid == maker;
+        let orphan = known.is_none() && !lost.iter().any(|(pid, _)| Some(*pid) == maker);
+        let own = |(pid, _): &(Pid, Shared)| orphan || Some(*pid) == maker;
         let mut images: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();
         let living = self.table.processes();
         let living = living.filter(|&(process, _)| orphan || Some(process) == known);

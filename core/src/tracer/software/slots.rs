@@ -186,7 +186,7 @@ impl<B: Backend> Tracer<B> {
                     image.borrow_mut().add_area(start, B::CODE_AREA, stride);
                     found = place(start).map(|code| (start, code));
                 }
-                Err(Error::Gone) => return Ok(None),
+                Err(Error::Gone | Error::NotStopped) => return Ok(None),
                 Err(_) => image.borrow_mut().refuse_slots(),
             }
         }
