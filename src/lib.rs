@@ -47,12 +47,12 @@ pub mod os;
 pub use cpu::*;
 pub use trapline_core::backend;
 pub use trapline_core::{
-    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode, CpuSet,
-    EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind,
-    Forked, Half, Halted, HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, Next, Passing,
-    Pid, Placement, ProcessInfo, Readiness, Relocation, Result, Resume, Signal, SignalInfo,
-    SlotCode, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, SyscallAbi, Tid,
-    TrapCauses, Waker,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode,
+    ConditionalBreakpoint, CpuSet, EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus,
+    FollowExec, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind,
+    Inherit, InheritDebug, Insertion, Next, Passing, Pid, Placement, ProcessInfo, Readiness,
+    Relocation, Result, Resume, Signal, SignalInfo, SlotCode, SoftwareBreakpoint, Spawned,
+    StepOver, StopReason, Stopped, Syscall, SyscallAbi, Tid, TrapCauses, Waker,
 };
 
 cfg_if::cfg_if! {
@@ -67,6 +67,9 @@ cfg_if::cfg_if! {
 
 /// A tracer on this system; see [`trapline_core::Tracer`].
 pub type Tracer = trapline_core::Tracer<System>;
+
+/// A thread that has arrived at a breakpoint; see [`trapline_core::Arrival`].
+pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;
 
 /// Makes a [`Tracer`].
 pub type Builder = trapline_core::Builder<System>;

@@ -25,7 +25,8 @@ mod tracer;
 pub use arch::{Arch, Passing};
 pub use backend::{Backend, Ending, SignalInfo, Syscall, SyscallAbi};
 pub use breakpoint::{
-    Breakpoint, BreakpointId, BreakpointSet, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
+    Arrival, Breakpoint, BreakpointId, BreakpointSet, ConditionalBreakpoint, HardwareBreakpoint,
+    HardwareKind, Insertion, SoftwareBreakpoint,
 };
 pub use cpus::CpuSet;
 pub use debug::{Change, Inherit, InheritDebug};

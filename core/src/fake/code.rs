@@ -56,6 +56,15 @@ impl<R: Rules> Kernel<R> {
         }
     }
 
+    /// A thread leaves all the handlers that it runs without returning from them.
+    pub fn unwind(&self, tid: Tid) {
+        if let Some(task) = self.model().tasks.get_mut(&tid) {
+            if let Some(frame) = task.frames.drain(..).next() {
+                task.registers = frame;
+            }
+        }
+    }
+
     /// A thread has memory unmapped, whoever has mapped it, and what is there now mapped anew.
     pub fn remap(&self, pid: Pid, addr: u64, bytes: &[u8]) {
         let mut model = self.model();

@@ -1,6 +1,6 @@
 //! Breakpoints and watchpoints of a process.
 
-use crate::{Backend, Breakpoint, BreakpointId, Pid, Result};
+use crate::{Arch, Backend, Breakpoint, BreakpointId, Insertion, Pid, Result};
 
 use super::Tracer;
 
@@ -24,9 +24,21 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot), and
     /// [`Error::Unsupported`](crate::Error::Unsupported) in a 32-bit program. After an error
     /// nothing has changed.
-    pub fn insert(&mut self, pid: Pid, breakpoint: impl Into<Breakpoint>) -> Result<BreakpointId> {
+    pub fn insert(
+        &mut self,
+        pid: Pid,
+        breakpoint: impl Into<Insertion<<B::Arch as Arch>::Registers>>,
+    ) -> Result<BreakpointId> {
         let process = self.traced(pid)?;
-        match breakpoint.into() {
+        self.insert_with_rules(process, breakpoint.into())
+    }
+
+    pub(super) fn insert_plain(
+        &mut self,
+        process: u32,
+        breakpoint: Breakpoint,
+    ) -> Result<BreakpointId> {
+        match breakpoint {
             Breakpoint::Software(breakpoint) => self.insert_software(process, breakpoint),
             Breakpoint::Hardware(breakpoint) => self.insert_hardware(process, breakpoint),
         }

@@ -8,6 +8,7 @@ mod answers;
 mod ask;
 mod breakpoints;
 mod builder;
+mod causes;
 mod dropped;
 mod eager;
 mod ends;

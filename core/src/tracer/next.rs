@@ -105,7 +105,7 @@ impl<B: Backend> Tracer<B> {
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
             }
-            if let Some(event) = self.give_next() {
+            if let Some(event) = self.give_next()? {
                 return Ok(Some(event));
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;

@@ -18,6 +18,7 @@ mod places;
 mod position;
 mod pushed;
 mod release;
+mod rules;
 mod settle;
 mod slots;
 mod stand;
@@ -26,7 +27,10 @@ mod ways;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use crate::backend::{Run, Thread};
+use crate::breakpoint::Rules;
 use crate::{
     Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
 };
@@ -101,6 +105,8 @@ pub(super) struct Software<R> {
     out_of_line: bool,
     /// The registers of a thread, by its slot, that were read to find out why it has stopped.
     looked: Option<(u32, R)>,
+    /// Breakpoints of which not every arrival is reported.
+    rules: FxHashMap<BreakpointId, Box<Rules<R>>>,
     /// For steps.
     pieces: Pieces,
     /// Steps were made since something else was.
@@ -115,6 +121,7 @@ impl<R> Software<R> {
             registers: Vec::new(),
             out_of_line,
             looked: None,
+            rules: FxHashMap::default(),
             pieces: Pieces::default(),
             stepping: false,
         }
@@ -193,14 +200,21 @@ impl<B: Backend> Tracer<B> {
         if !image.borrow_mut().release(pid, id) {
             return Ok(false);
         }
+        self.forget_rules(id);
+        self.settle_removed(process, &image)?;
+        Ok(true)
+    }
+
+    /// Takes out of memory what was removed.
+    fn settle_removed(&mut self, process: u32, image: &Shared) -> Result<()> {
         if image.borrow().changes().is_empty() {
-            return Ok(true);
+            return Ok(());
         }
-        let settle = |tracer: &mut Self, _| tracer.settle_family(&image, process);
+        let settle = |tracer: &mut Self, _| tracer.settle_family(image, process);
         match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
-            Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(true),
-            Err(error) => Err(error),
+            Err(Error::Gone | Error::NotStopped) => Ok(()),
+            settled => settled,
         }
     }
 

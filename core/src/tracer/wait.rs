@@ -2,7 +2,9 @@
 
 use crate::backend::{RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin};
 use crate::stopped::Place;
-use crate::{Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped};
+use crate::{
+    Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped, TrapCauses,
+};
 
 use super::failures::Before;
 use super::table::{Interrupt, Slot, State};
@@ -68,12 +70,15 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The first event of the queue that still is one.
-    pub(super) fn give_next(&mut self) -> Option<Event> {
+    pub(super) fn give_next(&mut self) -> Result<Option<Event>> {
         while let Some(ready) = self.ready.pop_front() {
             match ready {
                 Ready::Stop(place) => {
+                    if !self.renew_causes(place)? {
+                        continue;
+                    }
                     if let Some(stop) = self.give(place) {
-                        return Some(Event::Stopped(stop));
+                        return Ok(Some(Event::Stopped(stop)));
                     }
                 }
                 Ready::Fork(pair) => {
@@ -82,16 +87,18 @@ impl<B: Backend> Tracer<B> {
                         Side::LetGo => Half::LetGo,
                         Side::Gone => Half::Gone,
                     };
-                    return Some(Event::Forked(Forked {
+                    return Ok(Some(Event::Forked(Forked {
                         kind: pair.kind,
                         parent_pid: pair.parent_pid,
                         parent_tid: pair.parent_tid,
                         child_pid: pair.child_pid,
                         parent: half(pair.parent),
                         child: half(pair.child),
-                    }));
+                    })));
                 }
-                Ready::ThreadExited { pid, tid } => return Some(Event::ThreadExited { pid, tid }),
+                Ready::ThreadExited { pid, tid } => {
+                    return Ok(Some(Event::ThreadExited { pid, tid }));
+                }
                 Ready::Exited { process } if self.has_late_fork(process) => {
                     self.table.process_mut(process).exit_queued = false;
                     self.queue_exit(process);
@@ -101,15 +108,15 @@ impl<B: Backend> Tracer<B> {
                     let process = self.table.process(process);
                     let (pid, real_parent) = (process.pid, process.real_parent);
                     let Some(status) = process.ended else { continue };
-                    return Some(Event::Exited { pid, status, real_parent });
+                    return Ok(Some(Event::Exited { pid, status, real_parent }));
                 }
                 Ready::Reparented { pid, from, to } => {
-                    return Some(Event::Reparented { pid, from, to });
+                    return Ok(Some(Event::Reparented { pid, from, to }));
                 }
-                Ready::LetGo { pid } => return Some(Event::LetGo { pid }),
+                Ready::LetGo { pid } => return Ok(Some(Event::LetGo { pid })),
             }
         }
-        None
+        Ok(None)
     }
 
     /// The token of a queued stop.
@@ -117,6 +124,9 @@ impl<B: Backend> Tracer<B> {
         let State::Queued(reason) = self.table.at(place)?.state else { return None };
         // Another token may be out for it, in a `Halted`; this one takes its place.
         self.table.revoke(place.index);
+        if let StopReason::Trap(TrapCauses { software: Some(id), .. }) = reason {
+            self.is_given(place.index, id);
+        }
         Some(self.token(place.index, reason))
     }
 

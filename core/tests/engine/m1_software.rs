@@ -12,7 +12,7 @@ use crate::common::*;
 pub(crate) const CODE: u64 = 0x1000;
 const CALL: u64 = CODE + 3;
 const REPEAT: u64 = CODE + 4;
-const TEXT: [u8; 6] = [0x90, 0x90, 0x90, 0x05, 0xf3, 0x90];
+pub(crate) const TEXT: [u8; 6] = [0x90, 0x90, 0x90, 0x05, 0xf3, 0x90];
 
 /// A process with code to run.
 pub(crate) fn with_code<R: Rules>(flags: EventFlags) -> (World<R>, Pid) {

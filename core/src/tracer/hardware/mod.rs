@@ -95,6 +95,10 @@ impl<B: Backend> Tracer<B> {
         let slots = plan::<B::Arch>(&left, &debug.slots, debug.longest)?;
         self.watch_all(process, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
+            let removed = debug.breakpoints.iter().find(|known| known.id == id);
+            if let Some(breakpoint) = removed.map(|known| known.breakpoint) {
+                debug.note_removed(id, breakpoint);
+            }
             debug.breakpoints = breakpoints;
             debug.slots = slots;
         }

@@ -3,17 +3,23 @@
 use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::debug::plan;
 use crate::{
-    Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Inherit, Pid,
+    Backend, BreakpointId, BreakpointSet, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind,
+    Inherit, Pid,
 };
 
 use super::super::Tracer;
 use super::thread::ThreadDebug;
+
+/// How many removed breakpoints are remembered: twice as many as there can be.
+const REMOVED_MOST: usize = 2 * BreakpointSet::MOST;
 
 /// The hardware breakpoints of a process.
 #[derive(Default, Clone)]
 pub(in super::super) struct ProcessDebug {
     /// In the order in which they were inserted.
     pub(super) breakpoints: Vec<Inserted>,
+    /// Those that were removed lately: a hit may wait to be given, and they may be inserted again.
+    removed: Vec<(BreakpointId, HardwareBreakpoint)>,
     /// What its threads are to watch for that.
     pub(super) slots: DebugSlots,
     /// Its first thread may have what the kernel has copied.
@@ -35,6 +41,24 @@ pub(super) struct Inserted {
 impl ProcessDebug {
     pub(super) fn find(&mut self, breakpoint: HardwareBreakpoint) -> Option<&mut Inserted> {
         self.breakpoints.iter_mut().find(|known| known.breakpoint == breakpoint)
+    }
+
+    /// A breakpoint is removed.
+    pub(super) fn note_removed(&mut self, id: BreakpointId, breakpoint: HardwareBreakpoint) {
+        if self.removed.len() >= REMOVED_MOST {
+            self.removed.remove(0);
+        }
+        self.removed.push((id, breakpoint));
+    }
+
+    /// The breakpoint that had this id when it was hit, if it is still there, or is again.
+    pub(in super::super) fn current(&self, id: BreakpointId) -> Option<BreakpointId> {
+        let known = |id| self.breakpoints.iter().find(|known| known.id == id);
+        let again = || {
+            let (_, removed) = self.removed.iter().find(|(of, _)| *of == id)?;
+            self.breakpoints.iter().find(|known| known.breakpoint == *removed)
+        };
+        known(id).or_else(again).map(|known| known.id)
     }
 
     /// Whether any of them is about data.

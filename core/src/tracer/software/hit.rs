@@ -1,7 +1,7 @@
 //! Whose a breakpoint instruction is that a thread has run into.
 
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Result, TrapCauses};
+use crate::{Arch, Backend, BreakpointId, Result, TrapCauses};
 
 use super::super::Tracer;
 use super::super::trap::Trap;
@@ -13,6 +13,20 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn may_hit(&self, index: u32) -> bool {
         let image = self.table.process_of(index).image.as_ref();
         image.is_some_and(|image| !image.borrow().is_empty())
+    }
+
+    /// The breakpoint that a thread has arrived at, if its process still has it, or has another one
+    /// there.
+    pub(in crate::tracer) fn current_breakpoint(
+        &self,
+        index: u32,
+        id: BreakpointId,
+    ) -> Option<BreakpointId> {
+        let process = self.table.process_of(index);
+        let image = process.image.as_ref()?.borrow();
+        let at = self.table.slot(index).soft.at;
+        let there = at.and_then(|at| image.owned(at, process.pid));
+        there.or_else(|| image.has(id).then_some(id))
     }
 
     /// A thread has a `SIGTRAP`, and nobody has told why: whether a breakpoint instruction must have
@@ -94,6 +108,7 @@ impl<B: Backend> Tracer<B> {
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = image.borrow().owned(addr, pid);
+        let owner = owner.filter(|&id| self.admits(index, id, &registers));
         Ok(match owner {
             Some(id) => Trap::Ours(TrapCauses { software: Some(id), ..Default::default() }),
             None => Trap::Unseen,

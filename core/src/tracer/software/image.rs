@@ -119,6 +119,16 @@ impl Image {
         self.get(addr)?.owners.iter().find(|owner| own(owner.member)).map(|owner| owner.id)
     }
 
+    /// Whether somebody has the breakpoint of this name.
+    pub(super) fn has(&self, id: BreakpointId) -> bool {
+        let location = self.places.place_of(id).and_then(|addr| self.get(addr));
+        let owns = |location: &Location| {
+            let mut own = location.owners.iter().filter(|owner| owner.id == id);
+            own.any(|owner| self.member(owner.member).is_some())
+        };
+        location.is_some_and(owns)
+    }
+
     /// All breakpoints of a process.
     pub(super) fn of(&self, pid: Pid) -> impl Iterator<Item = (BreakpointId, u64)> + '_ {
         let number = self.number(pid);

@@ -1,7 +1,12 @@
 //! Breakpoints and watchpoints, as users name them.
 
+mod conditional;
+
 use std::fmt;
 use std::num::NonZeroU32;
+
+pub use conditional::{Arrival, ConditionalBreakpoint, Insertion};
+pub(crate) use conditional::{Memory, Rules};
 
 /// A place where a process shall stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,181 @@
+//! Which arrivals are reported, and breakpoints that are inserted many at a time.
+
+use std::cell::RefCell;
+
+use crate::breakpoint::Arrival;
+use crate::error::unless_gone;
+use crate::{
+    Arch, Backend, Breakpoint, BreakpointId, Error, Insertion, Pid, Result, SoftwareBreakpoint,
+};
+
+use super::super::Tracer;
+use super::image::Shared;
+
+impl<B: Backend> Tracer<B> {
+    /// Inserts a breakpoint in memory with rules of which arrivals are reported.
+    pub(in crate::tracer) fn insert_with_rules(
+        &mut self,
+        process: u32,
+        insertion: Insertion<<B::Arch as Arch>::Registers>,
+    ) -> Result<BreakpointId> {
+        let Insertion { breakpoint, rules } = insertion;
+        let Breakpoint::Software(breakpoint) = breakpoint else {
+            return self.insert_plain(process, breakpoint);
+        };
+        let entry = self.table.process(process);
+        let known = entry.image.as_ref().and_then(|i| i.borrow().owned(breakpoint.addr, entry.pid));
+        let ruled = known.is_some_and(|id| self.software.rules.contains_key(&id));
+        if ruled || known.is_some() && rules.is_some() {
+            let why = "the process has one at this address; a conditional one must be the only one";
+            return Err(Error::BadBreakpoint { why });
+        }
+        let id = self.insert_software(process, breakpoint)?;
+        if let Some(rules) = rules {
+            self.software.rules.insert(id, rules);
+        }
+        Ok(id)
+    }
+
+    /// Whether the arrival of a thread is reported.
+    pub(super) fn admits(
+        &mut self,
+        index: u32,
+        id: BreakpointId,
+        registers: &<B::Arch as Arch>::Registers,
+    ) -> bool {
+        if self.software.rules.is_empty() {
+            return true;
+        }
+        let Some(mut rules) = self.software.rules.remove(&id) else { return true };
+        let thread = self.table.slot(index).thread;
+        let mut read = |addr, buf: &mut [u8]| self.read_as_program(thread, addr, buf);
+        let (pid, tid) = (thread.pid, thread.tid);
+        let memory = RefCell::new(&mut read as crate::breakpoint::Memory<'_>);
+        let admitted = rules.admit(&Arrival { pid, tid, id, registers, memory });
+        self.software.rules.insert(id, rules);
+        admitted
+    }
+
+    /// The event of an arrival is given: a breakpoint that is for one alone is removed.
+    pub(in crate::tracer) fn is_given(&mut self, index: u32, id: BreakpointId) {
+        if !self.software.rules.get(&id).is_some_and(|rules| rules.once) {
+            return;
+        }
+        let slot = self.table.slot(index);
+        let (thread, process) = (slot.thread, slot.process);
+        let Some(image) = self.table.process(process).image.clone() else { return };
+        image.borrow_mut().release(thread.pid, id);
+        self.forget_rules(id);
+        // Whoever runs into it is led past it until it can be taken out.
+        if let Err(error) = unless_gone(self.settle(&image, thread)) {
+            self.failures.note(thread.pid, error);
+            self.queue_pass(thread.pid);
+        }
+    }
+
+    /// A process has a breakpoint no more; the children of forks may.
+    pub(super) fn forget_rules(&mut self, id: BreakpointId) {
+        let has = |image: &Shared| image.borrow().has(id);
+        let mut images = self.table.processes().filter_map(|(_, p)| p.image.as_ref());
+        if !self.software.rules.is_empty() && !images.any(has) {
+            self.software.rules.remove(&id);
+        }
+    }
+
+    /// Inserts many breakpoints in memory at once, into a process that runs or is stopped: its
+    /// threads are brought to rest once, and memory is read and written by pages.
+    ///
+    /// The results are in the order of the breakpoints: each is inserted, or why it is not.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Tracer::insert), for what concerns all of them; then none is inserted.
+    pub fn insert_all(
+        &mut self,
+        pid: Pid,
+        breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
+    ) -> Result<Vec<Result<BreakpointId>>> {
+        let process = self.traced(pid)?;
+        let mut wanted: Vec<(u64, usize)> = Vec::new();
+        wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
+        wanted.sort_unstable();
+        let mut results = self.with_stopped(process, |tracer, thread| {
+            let image = tracer.image_of(process)?;
+            if image.borrow().is_lent_for_good() {
+                let what = "a breakpoint in memory that a process shares which is not traced";
+                return Err(Error::Unsupported { what, on: B::SYSTEM });
+            }
+            let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
+            addresses.dedup();
+            let located = tracer.locate(&image, thread, &addresses)?;
+            let mut located = addresses.into_iter().zip(located).peekable();
+            let mut results: Vec<(usize, u64, Result<BreakpointId>)> = Vec::new();
+            for &(addr, at) in &wanted {
+                while located.peek().is_some_and(|&(of, _)| of < addr) {
+                    located.next();
+                }
+                let bad = Error::BadAddress { addr };
+                let readable = located.peek().is_some_and(|(_, located)| located.is_ok());
+                if !readable || image.borrow().overlaps(addr, Self::INT.len()) {
+                    results.push((at, addr, Err(bad)));
+                    continue;
+                }
+                let known = image.borrow().owned(addr, pid);
+                let id = known.unwrap_or_else(|| tracer.next_breakpoint());
+                image.borrow_mut().own(addr, pid, id);
+                results.push((at, addr, Ok(id)));
+            }
+            let mut settled = tracer.settle_each(&image, thread);
+            while let Err((addr, error)) = settled {
+                let refused = results.iter_mut().filter(|(_, of, _)| *of == addr);
+                let mut error = Some(error);
+                for (_, _, result) in refused {
+                    let error = error.take().unwrap_or(Error::BadAddress { addr });
+                    if let Ok(id) = std::mem::replace(result, Err(error)) {
+                        image.borrow_mut().release(pid, id);
+                    }
+                }
+                if let Some(error) = error {
+                    // It is about none of these.
+                    for (_, _, result) in &results {
+                        if let Ok(id) = result {
+                            image.borrow_mut().release(pid, *id);
+                        }
+                    }
+                    return Err(error);
+                }
+                settled = tracer.settle_each(&image, thread);
+            }
+            Ok(results)
+        })?;
+        results.sort_unstable_by_key(|&(at, _, _)| at);
+        Ok(results.into_iter().map(|(_, _, result)| result).collect())
+    }
+
+    /// Removes many breakpoints at once, as [`insert_all`](Tracer::insert_all) inserts them; says
+    /// for each whether the process had it, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Tracer::remove).
+    pub fn remove_all(
+        &mut self,
+        pid: Pid,
+        ids: impl IntoIterator<Item = BreakpointId>,
+    ) -> Result<Vec<bool>> {
+        let process = self.traced(pid)?;
+        let image = self.table.process(process).image.clone();
+        let mut removed = Vec::new();
+        for id in ids {
+            let software = image.as_ref().is_some_and(|i| i.borrow_mut().release(pid, id));
+            if software {
+                self.forget_rules(id);
+            }
+            removed.push(software || self.remove_hardware(process, id)?);
+        }
+        if let Some(image) = image {
+            self.settle_removed(process, &image)?;
+        }
+        Ok(removed)
+    }
+}
