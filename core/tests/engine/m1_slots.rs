@@ -36,6 +36,7 @@ both! {
             assert!(world.tracer().requests() - before <= 4);
         }
         assert_eq!(world.kernel.executed(pid, CODE), 3);
+        world.kernel.before_requests(|_, _| {});
     }
 
     fn a_step_ends_behind_the_instruction<R>() {
