@@ -145,13 +145,18 @@ impl<B: Backend> Tracer<B> {
                 let held = self.running(process).into_iter();
                 return Ok(held.map(|i| self.table.slot(i).thread.tid).collect());
             }
+            if self.take_in_each(pid, process, &running)? > 0 {
+                silent = 0;
+                if !self.is_there(pid, process) {
+                    return Ok(Vec::new());
+                }
+                continue;
+            }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => {
                     silent = 0;
                     self.take(raw)?;
-                    if self.table.find_process(pid) != Some(process)
-                        || self.table.process(process).ended.is_some()
-                    {
+                    if !self.is_there(pid, process) {
                         return Ok(Vec::new());
                     }
                     // Threads that were born meanwhile rest at their first stop by themselves.
@@ -217,7 +222,11 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         let mut asked = false;
-        for index in self.running(process) {
+        let mut running = self.running(process);
+        if B::STOP_SCOPE == StopScope::Thread {
+            running.reverse(); // as they are looked at then
+        }
+        for index in running {
             let slot = self.table.slot(index);
             let thread = slot.thread;
             asked = true;

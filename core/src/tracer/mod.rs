@@ -9,6 +9,7 @@ mod ask;
 mod breakpoints;
 mod builder;
 mod dropped;
+mod each;
 mod eager;
 mod ends;
 mod failures;
