@@ -5,9 +5,11 @@
 //! were asked are looked at one by one, and only what they are not there for is waited for.
 
 use crate::backend::StopScope;
+use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
 use super::Tracer;
+use super::table::State;
 
 impl<B: Backend> Tracer<B> {
     /// Takes in the stops and ends that threads of a process have come to by now, the last one
@@ -45,6 +47,20 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(found)
+    }
+
+    /// Has the threads stop that were being made when their process was attached to; says whether
+    /// there are any.
+    pub(super) fn add_late_threads(&mut self, pid: Pid, process: u32) -> Result<bool> {
+        let late = unless_gone(self.backend.late_threads(pid))?.unwrap_or_default();
+        for &tid in &late {
+            let index = self.table.add_thread(process, tid, State::Running);
+            self.table.slot_mut(index).known = true;
+        }
+        if !late.is_empty() {
+            self.interrupt_running(process)?;
+        }
+        Ok(!late.is_empty())
     }
 
     /// Whether a process is still there, is the one that had this index, and has not ended.

@@ -138,6 +138,9 @@ impl<B: Backend> Tracer<B> {
         loop {
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
+            if running.is_empty() && self.add_late_threads(pid, process)? {
+                continue;
+            }
             if running.is_empty() {
                 if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
