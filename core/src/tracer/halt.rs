@@ -2,11 +2,13 @@
 
 use std::rc::{Rc, Weak};
 
-use crate::backend::{Patience, Run, StopScope, Thread, Waited};
+use rustc_hash::FxHashSet;
+
+use crate::backend::{Patience, Run, StopScope, Waited};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::table::{Interrupt, Process, Slot, State};
+use super::table::{Process, Slot, State};
 use super::{Resume, Tracer};
 
 /// A process all of whose threads are at rest, but for those that the kernel holds.
@@ -207,9 +209,10 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.threads(pid))? else { return Ok(()) };
+        let there: FxHashSet<Tid> = tids.iter().copied().collect();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !tids.contains(&slot.thread.tid) {
+            if slot.state == State::Resting && !there.contains(&slot.thread.tid) {
                 self.thread_ended(index);
             }
         }
@@ -219,44 +222,6 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(())
-    }
-
-    /// Asks every running thread of a process to stop.
-    pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
-        let pid = self.table.process(process).pid;
-        let mut asked = false;
-        let mut running = self.running(process);
-        if B::STOP_SCOPE == StopScope::Thread {
-            running.reverse(); // as they are looked at then
-        }
-        for index in running {
-            let slot = self.table.slot(index);
-            let thread = slot.thread;
-            asked = true;
-            if slot.interrupt == Interrupt::None && slot.state != State::Announced {
-                asked = unless_gone(self.backend.interrupt(thread))?.is_some();
-                self.table.slot_mut(index).interrupt = Interrupt::Internal;
-            }
-            // One stops them all; but where deaths are not told it may be gone.
-            if asked && B::STOP_SCOPE == StopScope::Process {
-                break;
-            }
-        }
-        if !asked && B::STOP_SCOPE == StopScope::Process {
-            // Those that were born without a word.
-            for tid in unless_gone(self.backend.threads(pid))?.unwrap_or_default() {
-                if unless_gone(self.backend.interrupt(Thread { pid, tid }))?.is_some() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The threads of a process that are not at rest. One in a group-stop is.
-    pub(super) fn running(&self, process: u32) -> Vec<u32> {
-        let threads = self.table.process(process).threads.iter().copied();
-        threads.filter(|&i| !self.table.slot(i).is_stopped()).collect()
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.

@@ -36,7 +36,9 @@ fn all_act<R: Rules>(world: &World<R>, tids: [Tid; 3]) -> bool {
 fn many_threads_take_few_requests_each() {
     const THREADS: u64 = 200;
     let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
-    (1..THREADS).for_each(|_| drop(world.new_thread(pid)));
+    for _ in 1..THREADS {
+        world.new_thread(pid);
+    }
     let main = world.main(pid);
     let mut counted = 0;
     let mut count = |world: &mut World<LinuxRules>| {
