@@ -354,6 +354,7 @@ impl<B: Backend> Tracer<B> {
             let running = self.running(process);
             if self.take_in_each(pid, process, &running)? > 0 {
                 silent = 0;
+                self.failures.told_of(pid)?;
                 continue;
             }
             match self.backend.wait(Patience::Brief)? {
