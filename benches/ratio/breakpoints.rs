@@ -8,7 +8,7 @@ use crate::common::cpu;
 use crate::common::hot::{self, Others};
 use crate::common::sleeper::{Sleeper, attaches, halted_detach_requests, steps};
 use crate::common::worker::Worker;
-use crate::pairs::{Bound, Length, Row, each, pairs};
+use crate::pairs::{Bound, Length, Row, pairs};
 use crate::rows::{Measure, block};
 
 /// These rows, by name.
@@ -222,6 +222,7 @@ fn threads(length: Length) -> u64 {
 #[cfg(target_os = "linux")]
 fn attach_over_bare(name: &'static str, length: Length) -> Result<Row, String> {
     use crate::common::bare;
+    use crate::pairs::each;
     let (threads, n) = (threads(length), length.of(5).max(2));
     let sleeper = Sleeper::new(threads);
     let pid = sleeper.pid();
