@@ -249,7 +249,8 @@ fn take_ends(seized: &Seized, done: &Receiver<()>) -> Vec<RawStop> {
     let kernel = Kernel::default();
     let mut ends = Vec::new();
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(WATCH) {
-        for &tid in &*lock(seized) {
+        let seized = lock(seized).clone();
+        for tid in seized {
             if let Ok(Some(status)) = kernel.take_end(tid) {
                 ends.push(decode::stop(tid, status));
             }
