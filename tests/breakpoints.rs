@@ -201,6 +201,49 @@ crate::tests! {
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 
+    fn m1_a_fault_names_the_programs_instruction() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-undefined", &[]));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(is_hit(&mut tracer, &stop, id, addr));
+        tracer.resume(stop, Resume::Continue).unwrap();
+        // The handler returns to it twice, which is no new arrival.
+        for _ in 0..3 {
+            let stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Signal(Signal::ILL));
+            assert_eq!(tracer.registers(&stop).unwrap().pc(), addr);
+            assert_eq!(tracer.signal_info(&stop).unwrap().addr, Some(addr));
+            tracer.resume(stop, Resume::Continue).unwrap();
+        }
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
+    fn m1_of_many_threads_each_condition_is_asked() {
+        let (mut tracer, stop, addr, id) = probed(fixture("probe-loop", &["1000"]));
+        let pid = stop.pid();
+        assert!(tracer.remove(pid, id).unwrap());
+        let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+        let count = std::rc::Rc::clone(&asked);
+        let breakpoint = SoftwareBreakpoint::at(addr).when(move |arrival: &trapline::Arrival<'_>| {
+            assert_eq!(arrival.registers().pc(), addr);
+            let mut code = [0];
+            assert_eq!(arrival.read_memory(addr, &mut code).unwrap(), 1);
+            count.set(count.get() + 1);
+            count.get() % 100 == 0
+        });
+        let id = tracer.insert(pid, breakpoint).unwrap();
+        expect_hits(&mut tracer, stop, id, addr, 10);
+        assert_eq!(asked.get(), 1000);
+    }
+
+    fn m1_in_place_as_out_of_line() {
+        let builder = trapline::Tracer::builder().step_over(trapline::StepOver::InPlace);
+        let mut tracer = builder.build().unwrap();
+        let (stop, addr) = probe_of(&mut tracer, fixture("probe-loop", &["20"]));
+        let id = insert(&mut tracer, stop.pid(), addr);
+        expect_hits(&mut tracer, stop, id, addr, 20);
+    }
+
     fn m1_a_signal_at_a_breakpoint_is_handled_once_and_hides_no_hit() {
         for recursive in [false, true] {
             let args: &[&str] = if recursive { &["20", "recursive"] } else { &["20"] };

@@ -272,6 +272,12 @@ pub trait Backend: Sized {
     /// Whether the CPU keeps a second copy of a thread's return addresses.
     fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool>;
 
+    /// Sets what a fault is about, of the signal that a thread is stopped for: `si_addr`. Where a
+    /// kernel has no request for that the program is told what it said.
+    fn set_signal_addr(&mut self, _thread: Thread, _addr: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// What a signal does to the process of a thread when it is delivered.
     fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition>;
 

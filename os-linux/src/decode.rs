@@ -92,6 +92,13 @@ pub(crate) fn event_of(info: &Siginfo) -> i32 {
     int(info, 8) >> 8
 }
 
+/// Sets `si_addr`.
+pub(crate) fn set_addr(info: &mut Siginfo, addr: u64) {
+    if let Some(bytes) = info.0.get_mut(16..24) {
+        bytes.copy_from_slice(&addr.to_ne_bytes());
+    }
+}
+
 /// Whether the stop is one of a system call (`PTRACE_O_TRACESYSGOOD`).
 pub(crate) fn is_syscall_stop(info: &Siginfo) -> bool {
     int(info, 8) == libc::SIGTRAP | 0x80

@@ -402,6 +402,12 @@ impl Backend for Linux {
         regs::has_shadow_stack(&self.kernel, thread.tid)
     }
 
+    fn set_signal_addr(&mut self, thread: Thread, addr: u64) -> Result<()> {
+        let mut info = self.kernel.siginfo(thread.tid)?;
+        decode::set_addr(&mut info, addr);
+        self.kernel.set_siginfo(thread.tid, &info)
+    }
+
     fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
         let status = process::status(&self.kernel, thread.tid.as_raw())?;
         // Without a word, as if there were a handler: then nobody misses its end.

@@ -144,7 +144,11 @@ impl<B: Backend> Tracer<B> {
         if !matches!(stop.reason(), StopReason::Signal(_) | StopReason::Trap(_)) {
             return Err(Error::NotSignalStop);
         }
-        self.backend.signal_info(thread)
+        let mut info = self.backend.signal_info(thread)?;
+        if let Some(addr) = &mut info.addr {
+            *addr = self.shown_address(stop.place.index, *addr);
+        }
+        Ok(info)
     }
 
     /// The system call that a thread is in, at a

@@ -6,7 +6,7 @@
 //! goes out or comes in passes through here, so that nobody sees any of it.
 
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Result};
+use crate::{Arch, Backend, Result, Signal};
 
 use super::super::Tracer;
 use super::super::table::State;
@@ -153,6 +153,34 @@ impl<B: Backend> Tracer<B> {
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.trapped, soft.in_slot) = (false, false);
         Ok(written)
+    }
+
+    /// An address that a fault is about: that of an instruction in a slot is shown as the program has
+    /// it.
+    pub(in crate::tracer) fn shown_address(&self, index: u32, addr: u64) -> u64 {
+        let slot = self.table.slot(index);
+        let image = self.table.process_of(index).image.as_ref().filter(|_| slot.soft.in_slot);
+        let from =
+            |image: &super::image::Shared| image.borrow().slot_at(addr).map(|(_, from, _)| from);
+        image.and_then(from).unwrap_or(addr)
+    }
+
+    /// A signal that is about to be delivered to a thread in a slot names the instruction there, if a
+    /// fault has made it.
+    pub(super) fn show_fault(&mut self, index: u32, signal: Signal) -> Result<()> {
+        let faults = [Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SEGV, Signal::BUS];
+        let slot = self.table.slot(index);
+        let thread = slot.thread;
+        if !slot.soft.in_slot || !faults.contains(&signal) {
+            return Ok(());
+        }
+        let Some(info) = unless_gone(self.backend.signal_info(thread))? else { return Ok(()) };
+        let Some(addr) = info.addr.filter(|_| info.signal == signal) else { return Ok(()) };
+        let shown = self.shown_address(index, addr);
+        if shown != addr {
+            unless_gone(self.backend.set_signal_addr(thread, shown))?;
+        }
+        Ok(())
     }
 
     /// A thread is to make a step, and the instruction in its slot may be done: the step is the next

@@ -79,6 +79,7 @@ impl<B: Backend> Tracer<B> {
         self.can_be_stripped(process)?;
         self.leave_shared(process, pid, image);
         self.settle_family(image, process)?;
+        self.note_shared_loss(process, image)?;
         if B::STOP_SCOPE == StopScope::Process {
             self.backend.clean_children(pid, image.borrow().code(Self::INT.len()));
         }
@@ -98,6 +99,26 @@ impl<B: Backend> Tracer<B> {
             Some(thread) if !image.borrow().is_lent() => self.unmap_slots(image, process, thread),
             _ => Ok(()),
         }
+    }
+
+    /// A child has no breakpoints any more. Where it shares code with its parent (`MAP_SHARED`) that
+    /// has none there either, which its user is told.
+    fn note_shared_loss(&mut self, process: u32, image: &Shared) -> Result<()> {
+        let parent = self.table.process(process).real_parent;
+        let Some(parent) = parent.and_then(|parent| self.table.find_process(parent)) else {
+            return Ok(());
+        };
+        let entry = self.table.process(parent);
+        let (pid, Some(theirs)) = (entry.pid, entry.image.clone()) else { return Ok(()) };
+        if Rc::ptr_eq(&theirs, image) {
+            return Ok(());
+        }
+        let Some(thread) = self.stopped_thread(parent)? else { return Ok(()) };
+        if self.find_lost(&theirs, thread)? {
+            let what = "a breakpoint in code that a process shares which is not traced";
+            self.failures.note(pid, Error::Unsupported { what, on: B::SYSTEM });
+        }
+        Ok(())
     }
 
     /// A process that leaves and lives on has no part in its memory's breakpoints. If others that

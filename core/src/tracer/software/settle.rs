@@ -143,6 +143,23 @@ impl<B: Backend> Tracer<B> {
         self.settle(image, thread)
     }
 
+    /// Looks which breakpoint instructions that should be in memory are not, and says whether there
+    /// are any.
+    pub(super) fn find_lost(&mut self, image: &Shared, thread: Thread) -> Result<bool> {
+        let addresses = image.borrow().addresses();
+        let mut lost = false;
+        for run in runs(&addresses, |&addr| addr) {
+            let memory = self.read_run(thread, run, Self::INT.len())?;
+            for (&addr, there) in run.iter().zip(memory) {
+                if image.borrow().is_inserted(addr) && there != Self::INT {
+                    image.borrow_mut().found(addr, InMemory::Lost);
+                    lost = true;
+                }
+            }
+        }
+        Ok(lost)
+    }
+
     /// What is in memory at each place of a run; less where the memory ends.
     fn read_run(&mut self, thread: Thread, run: &[u64], each: usize) -> Result<Vec<Vec<u8>>> {
         let (Some(&start), Some(&last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };

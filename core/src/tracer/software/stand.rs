@@ -88,6 +88,9 @@ impl<B: Backend> Tracer<B> {
         if soft.at.is_none() && !soft.in_slot && !soft.interrupted {
             return Ok(Onward::Runs);
         }
+        if let Some(signal) = signal {
+            self.show_fault(index, signal)?;
+        }
         match self.stand(index, signal)? {
             Stand::Slot => {
                 if run == Run::Step {
