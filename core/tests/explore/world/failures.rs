@@ -85,6 +85,8 @@ impl<R: Rules> World<'_, R> {
         for &(pid, _, _) in tokens {
             self.ledger.not_let_go(pid);
         }
+        // Which breakpoints are still there depends on how far it got.
+        self.breaks.borrow_mut().give_up();
         self.refused(tokens, error)
     }
 }
