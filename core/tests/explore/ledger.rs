@@ -53,13 +53,15 @@ pub(crate) struct Life {
 pub(crate) struct Ledger {
     pub(crate) flags: EventFlags,
     pub(crate) lives: BTreeMap<Pid, Life>,
+    /// A question about a parent has failed.
+    pub(crate) hides_parents: bool,
 }
 
 type Verdict = Result<(), String>;
 
 impl Ledger {
     pub(crate) fn new(flags: EventFlags) -> Self {
-        Ledger { flags, lives: BTreeMap::new() }
+        Ledger { flags, lives: BTreeMap::new(), hides_parents: false }
     }
 
     /// A process that the tracer knows from the start.
@@ -295,6 +297,7 @@ impl Ledger {
         let could_be = |named| named == parent || dead(named) || kernel.fate(named).is_some();
         match (real_parent, made_by) {
             (Some(named), _) if could_be(named) => Ok(()),
+            (None, Some(_)) if self.hides_parents => Ok(()),
             (None, Some(_)) => Err(format!("F4: no parent of {pid}, but it was {parent}")),
             (None, None) => Ok(()),
             (Some(named), _) => Err(format!("F4: parent of {pid} is {parent}, not {named}")),

@@ -59,6 +59,7 @@ impl<R: Rules> World<'_, R> {
             };
             self.breaks.borrow_mut().given(stop, pc, &self.kernel)?;
         }
+        self.ledger.hides_parents = self.failures.borrow().hide_parents();
         self.ledger.given(&event, &self.kernel)?;
         let kept = Kept::Event(event);
         if !kept.tokens().is_empty() {
