@@ -213,8 +213,14 @@ impl<B: Backend> Tracer<B> {
         let settle = |tracer: &mut Self, _| tracer.settle_family(image, process);
         match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
-            Err(Error::Gone | Error::NotStopped) => Ok(()),
-            settled => settled,
+            Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(()),
+            Err(error) => {
+                // So it is with this one, which the next wait takes out.
+                self.failures.passing = true;
+                let pid = self.table.process(process).pid;
+                self.queue_pass(pid);
+                Err(error)
+            }
         }
     }
 

@@ -227,9 +227,9 @@ both! {
         world.go(stop);
         world.kernel.jump(main, CODE);
         let hit = world.hits(id, CODE);
-        assert_eq!(world.tracer().remove(pid, id).unwrap(), true);
+        assert!(world.tracer().remove(pid, id).unwrap());
         world.go(hit);
-        assert_eq!(world.tracer().remove(pid, id).unwrap(), true);
+        assert!(world.tracer().remove(pid, id).unwrap());
         assert_eq!(world.kernel.memory(pid, CODE, 2), [0x91, 0x92]);
     }
 
