@@ -71,5 +71,8 @@ pub type Tracer = trapline_core::Tracer<System>;
 /// Makes a [`Tracer`].
 pub type Builder = trapline_core::Builder<System>;
 
+/// This CPU.
+pub type Cpu = <System as Backend>::Arch;
+
 /// The general registers of this CPU, the same type on both systems.
-pub type Registers = <<System as Backend>::Arch as Arch>::Registers;
+pub type Registers = <Cpu as Arch>::Registers;
