@@ -78,6 +78,7 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(stop.place.index).call = None; // it may be another one now
         }
         self.moved(stop.place.index, registers);
+        self.moved_from_hardware(stop.place.index, <B::Arch as Arch>::pc(registers));
         Ok(())
     }
 

@@ -186,6 +186,7 @@ impl<B: Backend> Tracer<B> {
             self.took_signals(index);
             return Ok(());
         }
+        let run = self.pass_hardware(index, run, signal)?;
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.took_signals(index);
         self.eager.resumed(thread);

@@ -2,6 +2,7 @@
 
 mod call;
 pub(crate) mod debug;
+mod trap;
 
 use std::io;
 
@@ -9,6 +10,7 @@ use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::{CodeMode, Error, Result, Tid};
 
 pub(crate) use call::{CloneCall, audit_arch, clone_call, restarted, syscall};
+pub(crate) use trap::trap_origin;
 
 use crate::sys::{Kernel, error};
 
