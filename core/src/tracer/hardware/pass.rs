@@ -24,6 +24,8 @@ pub(in super::super) struct Standing {
     at: Option<u64>,
     /// A watched access that is about to be made: where, and what watches it.
     access: Option<(u64, Vec<DebugSlot>)>,
+    /// It has run since, so that it may be elsewhere.
+    doubtful: bool,
     /// It is being stepped: how it is to run then.
     wanted: Option<Run>,
     /// Program counter and stack pointer of those who were given a signal at a breakpoint: when the
@@ -35,6 +37,11 @@ impl Standing {
     /// Whether a trap can be the end of a step of ours.
     pub(super) fn may_trap(&self) -> bool {
         self.wanted.is_some()
+    }
+
+    /// Where it stands.
+    fn place(&self) -> Option<u64> {
+        self.at.or(self.access.as_ref().map(|(at, _)| *at))
     }
 
     /// What a thread is to watch that stands here, of what its process does.
@@ -52,7 +59,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn look_where_it_stands(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot(index);
         let standing = slot.debug.as_ref().map(|debug| &debug.standing);
-        if !standing.is_some_and(|s| s.at.is_some() || s.access.is_some()) {
+        if !standing.is_some_and(|s| s.place().is_some() && s.doubtful) {
             return Ok(());
         }
         let thread = slot.thread;
@@ -68,6 +75,7 @@ impl<B: Backend> Tracer<B> {
             let standing = &mut debug.standing;
             standing.at = standing.at.filter(|at| *at == pc);
             standing.access.take_if(|(at, _)| *at != pc);
+            standing.doubtful = false;
         }
     }
 
@@ -81,13 +89,13 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<Run> {
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        let Some(debug) = slot.debug.as_ref() else { return Ok(run) };
-        if debug.standing.at.is_none() && debug.standing.access.is_none() {
-            return Ok(run);
-        }
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else { return Ok(run) };
-        let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
+        let place = slot.debug.as_ref().and_then(|debug| debug.standing.place());
+        let Some(pc) = place else { return Ok(run) };
         if signal.is_some() {
+            let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+                return Ok(run);
+            };
+            let sp = <B::Arch as Arch>::sp(&registers);
             // A handler runs first, with everything armed. Then the access is made again.
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 let standing = &mut debug.standing;
@@ -102,13 +110,13 @@ impl<B: Backend> Tracer<B> {
             self.keep_watch(index)?;
             return Ok(run);
         }
-        if run == Run::Syscall && self.makes_call(index, pc)? {
-            return Ok(run); // to the entry, where it is past the breakpoint
-        }
+        // Only to the entry, where it is past the breakpoint.
+        let enters = run == Run::Syscall && self.makes_call(index, pc)?;
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
-            debug.standing.wanted = Some(run);
+            debug.standing.doubtful = true;
+            debug.standing.wanted = (!enters).then_some(run);
         }
-        Ok(Run::Step)
+        Ok(if enters { run } else { Run::Step })
     }
 
     fn makes_call(&mut self, index: u32, pc: u64) -> Result<bool> {
@@ -162,7 +170,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(Looked::Nothing);
             };
             let standing = &mut debug.standing;
-            (standing.at, standing.access) = (Some(pc), None);
+            (standing.at, standing.access, standing.doubtful) = (Some(pc), None, false);
             if let Some(at) = standing.returns.iter().rposition(|place| *place == (pc, sp)) {
                 standing.returns.truncate(at);
                 return Ok(Looked::Unseen);
@@ -178,6 +186,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             // Of what was removed meanwhile nobody wants to hear; the access is made again.
             debug.standing.access = (!hit.is_empty()).then_some((pc, hit));
+            debug.standing.doubtful = false;
         }
         Ok(Looked::Unseen)
     }

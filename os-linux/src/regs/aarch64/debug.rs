@@ -19,6 +19,8 @@ const NT_ARM_HW_WATCH: u32 = 0x403;
 /// bytes for each.
 const HEADER: usize = 8;
 const REGISTER: usize = 16;
+/// Where the control register is in one of those.
+const CONTROL: usize = 8;
 const LENGTH: usize = HEADER + POOL * REGISTER;
 
 /// The two sets: which it is, and where its registers begin among all.
@@ -44,12 +46,18 @@ fn many(slots: &DebugSlots, first: usize) -> usize {
     own(slots, first).iter().rposition(Option::is_some).map_or(0, |last| last + 1)
 }
 
-/// How many registers the CPU has; none where the kernel has no support for them.
-fn present(kernel: &Kernel, tid: Tid, set: u32) -> Result<usize> {
+/// How many registers the CPU has, none where the kernel has no support for them; and how many have
+/// to be written to have none of them armed.
+fn present(kernel: &Kernel, tid: Tid, set: u32) -> Result<(usize, usize)> {
     let mut bytes = [0; LENGTH];
     match kernel.register_set(tid, set, &mut bytes) {
-        Ok(_) => Ok(usize::from(bytes[0]).min(POOL)),
-        Err(why) if matches!(why.raw_os_error(), Some(libc::EINVAL | libc::ENODEV)) => Ok(0),
+        Ok(_) => {
+            let [many, ..] = bytes;
+            let controls = bytes.iter().skip(HEADER + CONTROL).step_by(REGISTER);
+            let armed = controls.enumerate().filter(|(_, low)| *low & 1 != 0);
+            Ok((usize::from(many).min(POOL), armed.last().map_or(0, |(last, _)| last + 1)))
+        }
+        Err(why) if matches!(why.raw_os_error(), Some(libc::EINVAL | libc::ENODEV)) => Ok((0, 0)),
         Err(why) => Err(error("PTRACE_GETREGSET", tid.as_raw(), why)),
     }
 }
@@ -58,7 +66,7 @@ fn present(kernel: &Kernel, tid: Tid, set: u32) -> Result<usize> {
 pub(crate) fn room(kernel: &Kernel, tid: Tid) -> Result<DebugRoom> {
     let mut slots = 0;
     for (set, first) in SETS {
-        let many = present(kernel, tid, set)?;
+        let (many, _) = present(kernel, tid, set)?;
         slots |= ((1_u32 << many) - 1) << first;
     }
     Ok(DebugRoom { slots, ..DebugRoom::ALL })
@@ -75,8 +83,8 @@ pub(crate) fn watch(
         let length = match from {
             Some(from) if own(from, first) == own(to, first) => continue,
             Some(from) => many(from, first).max(many(to, first)),
-            // Whatever was left there.
-            None => present(kernel, tid, set)?.max(many(to, first)),
+            // Whatever was left there. One that is written is taken from the CPU's, armed or not.
+            None => present(kernel, tid, set)?.1.max(many(to, first)),
         };
         if length == 0 {
             continue;
