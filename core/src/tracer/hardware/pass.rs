@@ -149,58 +149,61 @@ impl<B: Backend> Tracer<B> {
             return Ok(Looked::Gone);
         };
         let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
-        let slot = self.table.slot_mut(index);
-        let Some(debug) = &mut slot.debug else { return Ok(Looked::Nothing) };
+        let Some(debug) = &self.table.slot(index).debug else { return Ok(Looked::Nothing) };
         let armed = debug.armed.or(slots).unwrap_or(NO_SLOTS);
-        debug.changes.clear();
-        let passed = debug.standing.wanted.is_some();
-        self.stepped_past_hardware(index);
         let Some(addr) = status.address else {
-            return self.look_at_step(index, status.single_step && passed);
+            return self.look_at_step(index, status.single_step);
         };
+        // First all that can fail.
         let Some(registers) = unless_gone(self.backend.registers(thread))? else {
             return Ok(Looked::Gone);
         };
         let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
         let executed = |slot: &&DebugSlot| slot.kind == DebugKind::Execute && slot.addr == pc;
         let executes: Vec<DebugSlot> = armed.iter().flatten().filter(executed).copied().collect();
-        if addr == pc && !executes.is_empty() {
-            let (hardware, _) = self.breakpoints_hit(index, &executes)?;
-            let Some(debug) = &mut self.table.slot_mut(index).debug else {
-                return Ok(Looked::Nothing);
-            };
-            let standing = &mut debug.standing;
-            (standing.at, standing.access, standing.doubtful) = (Some(pc), None, false);
-            if let Some(at) = standing.returns.iter().rposition(|place| *place == (pc, sp)) {
-                standing.returns.truncate(at);
-                return Ok(Looked::Unseen);
-            }
-            if hardware.is_empty() {
-                return Ok(Looked::Unseen);
-            }
-            return Ok(Looked::Ours(TrapCauses { hardware, ..TrapCauses::default() }));
-        }
-        let code = self.code_at(index, pc)?;
-        let access = <B::Arch as Arch>::access(&code, &registers);
-        let hit = accessed(&armed, addr, access);
-        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+        let (at, access) = if addr == pc && !executes.is_empty() {
+            (Some(self.find_hit(index, &executes)?.0), None)
+        } else {
+            let code = self.code_at(index, pc)?;
+            let hit = accessed(&armed, addr, <B::Arch as Arch>::access(&code, &registers));
             // Of what was removed meanwhile nobody wants to hear; the access is made again.
-            debug.standing.access = (!hit.is_empty()).then_some((pc, hit));
-            debug.standing.doubtful = false;
+            (None, (!hit.is_empty()).then_some((pc, hit)))
+        };
+        self.stepped_past_hardware(index);
+        let Some(debug) = &mut self.table.slot_mut(index).debug else { return Ok(Looked::Nothing) };
+        debug.changes.clear();
+        let standing = &mut debug.standing;
+        (standing.access, standing.doubtful) = (access, false);
+        let Some(found) = at else { return Ok(Looked::Unseen) };
+        standing.at = Some(pc);
+        if let Some(at) = standing.returns.iter().rposition(|place| *place == (pc, sp)) {
+            standing.returns.truncate(at);
+            return Ok(Looked::Unseen);
         }
-        Ok(Looked::Unseen)
+        let hardware = self.take_hit(index, found);
+        if hardware.is_empty() {
+            return Ok(Looked::Unseen);
+        }
+        Ok(Looked::Ours(TrapCauses { hardware, ..TrapCauses::default() }))
     }
 
     /// A trap that is for no address: a step, of ours or of the user, or something else.
-    fn look_at_step(&mut self, index: u32, passed: bool) -> Result<Looked> {
-        let slot = self.table.slot_mut(index);
-        let single_step = slot.run == Run::Step;
-        let Some(debug) = slot.debug.as_mut().filter(|_| passed) else {
+    fn look_at_step(&mut self, index: u32, stepped: bool) -> Result<Looked> {
+        let debug = self.table.slot(index).debug.as_ref();
+        let standing = debug.map(|debug| &debug.standing).filter(|s| stepped && s.wanted.is_some());
+        let Some(standing) = standing else {
+            self.stepped_past_hardware(index);
             return Ok(Looked::Nothing);
         };
-        debug.standing.at = None;
-        let hit = debug.standing.access.take().map(|(_, hit)| hit).unwrap_or_default();
-        let (hardware, _) = self.breakpoints_hit(index, &hit)?;
+        let hit = standing.access.as_ref().map(|(_, hit)| hit.clone()).unwrap_or_default();
+        let (found, _) = self.find_hit(index, &hit)?;
+        self.stepped_past_hardware(index);
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.changes.clear();
+            (debug.standing.at, debug.standing.access) = (None, None);
+        }
+        let single_step = self.table.slot(index).run == Run::Step;
+        let hardware = self.take_hit(index, found);
         if hardware.is_empty() && !single_step {
             return Ok(Looked::Unseen);
         }
