@@ -73,6 +73,3 @@ pub type Builder = trapline_core::Builder<System>;
 
 /// This CPU.
 pub type Cpu = <System as Backend>::Arch;
-
-/// The general registers of this CPU, the same type on both systems.
-pub type Registers = <Cpu as Arch>::Registers;

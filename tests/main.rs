@@ -25,6 +25,7 @@ mod bits32;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_threads;
+mod confined;
 mod debug_exact;
 mod debug_inherit;
 mod debug_registers;
@@ -68,6 +69,7 @@ fn main() {
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
+        ("confined", confined::TESTS),
         ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),
         ("debug_registers", debug_registers::TESTS),

@@ -8,7 +8,29 @@ use crate::fixtures::{cpu, fixture};
 /// Registers that mean nothing to a program that has just started, of either CPU.
 const KEPT: [&str; 6] = ["r12", "r13", "rbx", "x19", "x20", "x21"];
 
+/// A host's own registers. That this compiles is part of M3: [`trapline::Registers`] is a type, not a
+/// projection of the back end's, of which the compiler would not know that it is no `Own`.
+#[derive(Debug, PartialEq, Eq)]
+struct Own {
+    pc: u64,
+}
+
+impl From<trapline::Registers> for Own {
+    fn from(registers: trapline::Registers) -> Self {
+        Own { pc: registers.rip }
+    }
+}
+
 crate::tests! {
+    fn m3_registers_are_converted_into_a_type_of_the_hosts() {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let registers = tracer.registers(&stop).unwrap();
+        assert_eq!(Own::from(registers), Own { pc: registers.rip });
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+    }
+
     fn m2_text_can_be_read_and_written() {
         let mut tracer = tracer(EventFlags::PROCESS);
         let stop = spawned(&mut tracer, fixture("exit", &["0"]));

@@ -1,10 +1,55 @@
 //! Linux: processes in a pid namespace of their own, with the pids that the tracer sees.
 
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use trapline::{Event, EventFlags, Half};
 
 use crate::common::*;
+use crate::fixtures::fixture;
 
 crate::tests! {
+    fn f4_a_parent_in_another_namespace_is_none() {
+        if !cfg!(target_os = "linux") {
+            skip("only Linux has pid namespaces");
+        }
+        let tracer = fixture("confined", &["nothing", "parent-elsewhere"]);
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        let tried = unshare.arg("true").stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            skip("a pid namespace cannot be made here");
+        }
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        unshare.arg(tracer.get_program()).args(tracer.get_args());
+        unshare.envs(tracer.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut unshare = unshare.spawn().unwrap();
+        // The tracer is the first process there; into its namespace comes a child of ours.
+        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let until = Instant::now() + Duration::from_secs(60);
+        let first = loop {
+            let children = std::fs::read_to_string(&children).unwrap_or_default();
+            if let Some(first) = children.split_whitespace().next() {
+                break first.to_owned();
+            }
+            assert!(Instant::now() < until, "{:?}", unshare.try_wait());
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let mut enter = Command::new("nsenter");
+        enter.args(["--target", &first, "--pid", "--mount", "sleep", "60"]);
+        let enter = enter.stdout(Stdio::null()).spawn();
+        let Ok(mut enter) = enter else {
+            let _ = unshare.kill();
+            let _ = unshare.wait();
+            skip("there is no nsenter here");
+        };
+        let status = unshare.wait().unwrap();
+        // What was there is killed with its first process.
+        enter.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     fn e2_a_program_in_a_pid_namespace() {
         if !cfg!(target_os = "linux") {
             skip("only Linux has pid namespaces");

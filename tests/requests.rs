@@ -62,13 +62,10 @@ crate::tests! {
             costs.push(tracer.requests() - before);
         }
         assert_eq!(costs.len(), 50);
-        // Linux: wait, siginfo, registers read and set; the instruction put in, step, wait,
-        // siginfo, the breakpoint put in, resume. FreeBSD: no siginfo, but two PT_LWPINFO; its
-        // registers take three and five requests, and the threads are listed. A look that comes
-        // too early is one more.
-        let least = if cfg!(target_os = "linux") { 10 } else { 16 };
-        assert!(costs.iter().all(|&cost| cost >= least), "{costs:?}");
-        assert!(costs.iter().min() <= Some(&(least + 8)), "{costs:?}");
+        // Linux: wait, registers read and set, resume. FreeBSD: PT_LWPINFO as well, and the
+        // registers take three requests to read. The first time memory is mapped.
+        let (_, later) = costs.split_first().unwrap();
+        assert_each(later, if cfg!(target_os = "linux") { 4 } else { 7 });
     }
 
     fn a_signal_stop_is_a_wait_and_a_resume() {
@@ -121,8 +118,8 @@ crate::tests! {
             stop = next_stop(&mut tracer);
         }
         let requests = tracer.requests() - start;
-        // FreeBSD says the cause with the stop.
-        assert!(requests == 30 || (cfg!(target_os = "freebsd") && requests <= 60), "{requests}");
+        // FreeBSD says the cause with the stop. The code is read once for many steps.
+        assert!((30..40).contains(&requests) || (cfg!(target_os = "freebsd") && requests <= 60), "{requests}");
         tracer.resume(stop, Resume::Continue).unwrap();
         run(&mut tracer);
     }

@@ -70,6 +70,12 @@ impl Arch for AArch64 {
         false
     }
 
+    const STORES_STEP_FLAG: bool = false;
+
+    fn instruction_length(code: &[u8], _: CodeMode) -> Option<u8> {
+        instruction::word(code).map(|_| 4)
+    }
+
     fn passing(code: &[u8], _: CodeMode) -> Passing {
         match instruction::word(code) {
             Some(word) if instruction::is_syscall(word) => Passing::SystemCall,

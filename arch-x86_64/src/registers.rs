@@ -76,6 +76,12 @@ impl Arch for X86_64 {
         instruction::passing(code, mode)
     }
 
+    fn instruction_length(code: &[u8], mode: CodeMode) -> Option<u8> {
+        instruction::decode(code, 0, mode).and_then(|found| u8::try_from(found.len()).ok())
+    }
+
+    const STORES_STEP_FLAG: bool = true;
+
     /// TF is bit 8.
     fn pushed_step(registers: &Registers) -> (u64, u8) {
         let [_, bit, ..] = RFlags::TF.bits().to_le_bytes();

@@ -77,6 +77,12 @@ pub trait Arch {
     /// be fewer than it has.
     fn passing(instruction: &[u8], mode: CodeMode) -> Passing;
 
+    /// How many bytes the instruction has that these begin with; `None` if they are none.
+    fn instruction_length(code: &[u8], mode: CodeMode) -> Option<u8>;
+
+    /// Whether a thread is stepped by a flag that instructions can store.
+    const STORES_STEP_FLAG: bool;
+
     /// Where the flags that a thread has just pushed have the one by which it was stepped: the
     /// address of a byte, and the bit in it.
     fn pushed_step(registers: &Self::Registers) -> (u64, u8);

@@ -4,6 +4,7 @@
 //! halves of a fork, following, real parents, halting, which events are shown) is in the engine,
 //! once.
 
+mod near;
 mod report;
 mod request;
 
@@ -19,11 +20,12 @@ pub use crate::debug::{
     DebugStatus, MemoryAccess, NO_SLOTS,
 };
 use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
+pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     SyscallAbi, TrapOrigin, Waited,
 };
-pub use request::{Activity, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
+pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
 
 /// The requests of one kernel.
 ///
@@ -180,6 +182,12 @@ pub trait Backend: Sized {
     /// Where a `SIGTRAP` comes from, at a [`RawReason::Signal`] that did not say.
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin>;
 
+    /// Where a thread's last step has ended, if the answer to [`trap_origin`](Backend::trap_origin)
+    /// has told; it makes no request.
+    fn stepped_to(&self, _thread: Thread) -> Option<u64> {
+        None
+    }
+
     /// What is known about the signal of a signal stop.
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo>;
 
@@ -234,6 +242,43 @@ pub trait Backend: Sized {
         }
     }
 
+    /// In which mode a thread with these registers executes code: what its code segment says, which
+    /// can change with any jump. Each system has its own numbers of segments.
+    fn code_mode(registers: &<Self::Arch as Arch>::Registers) -> CodeMode;
+
+    /// Writes memory as the program itself could: not past its protection.
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;
+
+    /// How much memory is [mapped for code](Backend::map_code) at a time.
+    const CODE_AREA: u64;
+
+    /// Has a stopped thread map memory that can be executed, `len` bytes of it, as near to an address
+    /// as there is room. Nothing else about the thread changes, whatever stop it is at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where that cannot be or might harm the
+    /// program, as when it has forbidden itself the system call;
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if it cannot be at this stop, but may at another.
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64>;
+
+    /// Has a stopped thread give memory back that it was made to [map](Backend::map_code).
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()>;
+
+    /// Whether the CPU keeps a second copy of a thread's return addresses.
+    fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool>;
+
+    /// What a signal does to the process of a thread when it is delivered.
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition>;
+
+    /// Whether the system call at whose exit a thread has stopped with these registers is the one
+    /// that ends the handler of a signal.
+    fn ends_handler(
+        &mut self,
+        thread: Thread,
+        registers: &<Self::Arch as Arch>::Registers,
+    ) -> Result<bool>;
+
     /// Whether two processes have the same memory, not copies of it: after a `vfork`, or a `clone`
     /// that says so. `None` if the kernel does not tell. Neither need be stopped.
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>>;
@@ -244,10 +289,6 @@ pub trait Backend: Sized {
     fn restarted(
         registers: &<Self::Arch as Arch>::Registers,
     ) -> Option<<Self::Arch as Arch>::Registers>;
-
-    /// In which mode a thread with these registers executes code: what its code segment says, which
-    /// can change with any jump. Each system has its own numbers of segments.
-    fn code_mode(registers: &<Self::Arch as Arch>::Registers) -> CodeMode;
 
     // Debug registers. The thread is at a stop that was waited for.
 
@@ -291,8 +332,13 @@ pub trait Backend: Sized {
 
     // Asking about a process, stopped or not, traced or not.
 
-    /// The process of a thread that has shown up unannounced, and its real parent.
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)>;
+    /// The process of a thread that has shown up unannounced, and its real parent; `None` for one
+    /// that the tracer cannot name (it is in another pid namespace), or of whom nobody tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells of the process, either.
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)>;
 
     /// Whether a process that is at its first stop was made by `vfork`; `None` if the kernel does
     /// not tell.
@@ -302,12 +348,16 @@ pub trait Backend: Sized {
     /// it was killed, but waits for something that no signal ends, as for a child in `vfork`.
     fn is_mute(&mut self, pid: Pid) -> Result<bool>;
 
-    /// The real parent of a process, whoever traces it.
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid>;
+    /// The real parent of a process, whoever traces it; `None` for one that the tracer cannot name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if nobody tells.
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>>;
 
     /// The real parent that a process had when it ended, asked just after its end was waited for;
     /// `known` is the one that it had before, which may itself have ended, unwaited for.
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid>;
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>>;
 
     /// All processes that can be seen and have not ended. One that exists as long as this takes is
     /// among them.

@@ -44,8 +44,9 @@ pub enum Event {
         pid: Pid,
         /// Its parent until now.
         from: Pid,
-        /// Its parent from now on: a subreaper, a reaper or init.
-        to: Pid,
+        /// Its parent from now on: a subreaper, a reaper or init. `None` if the tracer cannot name
+        /// it, for it is in another pid namespace, or nobody tells.
+        to: Option<Pid>,
     },
     /// A process has exec'ed, and is traced no more, by
     /// [`FollowExec::LetGo`](crate::FollowExec::LetGo) (under

@@ -38,5 +38,5 @@ pub use signal::Signal;
 pub use stopped::Stopped;
 pub use tracer::{
     Builder, FollowExec, FollowFork, Halted, Next, Placement, ProcessInfo, Readiness, Resume,
-    Spawned, Tracer, Waker,
+    Spawned, StepOver, Tracer, Waker,
 };

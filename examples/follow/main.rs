@@ -118,6 +118,7 @@ impl Session {
                 eprintln!("follow: {pid} ends: {status}");
             }
             Event::Reparented { pid, from, to } => {
+                let to = to.map_or("somebody elsewhere".into(), |to| to.to_string());
                 eprintln!("follow: {pid} has lost its parent {from}, and is a child of {to}");
             }
             _ => {}

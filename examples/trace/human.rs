@@ -104,6 +104,7 @@ impl Human {
             }
             What::GroupStop(signal) => format!("stopped by {signal}"),
             What::Reparented { from, to } => {
+                let to = to.map_or("a parent elsewhere".into(), |to| to.to_string());
                 paint.paint(Colour::Grey, &format!("reparented to {to}: {from} has ended"))
             }
             What::Detach => "detach".into(),

@@ -35,7 +35,7 @@ pub(crate) enum What<'a> {
     ThreadExit,
     Signal { signal: Signal, info: Option<SignalInfo> },
     GroupStop(Signal),
-    Reparented { from: Pid, to: Pid },
+    Reparented { from: Pid, to: Option<Pid> },
     Detach,
     Exit { status: ExitStatus, real_parent: Option<Pid> },
 }

@@ -221,8 +221,8 @@ impl Session {
             Event::Reparented { pid, from, to } => {
                 if let Some(at) = self.processes.find(*pid) {
                     let process = self.processes.get_mut(at);
-                    process.parent = Some(*to);
-                    process.adopted_by = Some(*to);
+                    process.parent = *to;
+                    process.adopted_by = *to;
                 }
                 self.tell(t, *pid, None, What::Reparented { from: *from, to: *to });
             }

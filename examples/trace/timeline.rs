@@ -74,7 +74,10 @@ impl Timeline {
             }
             What::Signal { signal, .. } => self.instant(ts, pid, &signal.to_string()),
             What::GroupStop(signal) => self.instant(ts, pid, &format!("stopped by {signal}")),
-            What::Reparented { to, .. } => self.instant(ts, pid, &format!("reparented to {to}")),
+            What::Reparented { to, .. } => {
+                let to = to.map_or("a parent elsewhere".into(), |to| to.to_string());
+                self.instant(ts, pid, &format!("reparented to {to}"));
+            }
             What::VforkDone => self.instant(ts, pid, "vfork done"),
             What::Detach => self.death(ts, process, "let go", processes.name(at)),
             What::Exit { status, .. } => {

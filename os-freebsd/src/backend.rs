@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    Activity, DebugRoom, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, SyscallAbi, Tid,
@@ -118,6 +118,8 @@ impl Tracee {
 /// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
 #[derive(Debug)]
 pub struct FreeBsd {
+    /// The registers that were read or written last, until a process runs.
+    pub(crate) known_registers: Option<crate::regs::KnownRegisters>,
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
@@ -192,6 +194,7 @@ impl Backend for FreeBsd {
         let mut freebsd = FreeBsd {
             kernel: Kernel::default(),
             queue: Arc::new(queue),
+            known_registers: None,
             tracees: BTreeMap::new(),
             untold: 0,
             ready: VecDeque::new(),
@@ -235,6 +238,7 @@ impl Backend for FreeBsd {
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
+        self.known_registers = None;
         self.wait_for_any(patience)
     }
 
@@ -242,6 +246,7 @@ impl Backend for FreeBsd {
     const YIELDS: u32 = 2;
 
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        self.known_registers = None;
         self.look_at(thread.pid.as_raw())
     }
 
@@ -391,6 +396,32 @@ impl Backend for FreeBsd {
         regs::code_mode(registers.cs)
     }
 
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.write(thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 1 << 20;
+
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        self.map_near(thread, near, len)
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.unmap(thread, addr, len)
+    }
+
+    fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {
+        Ok(false) // programs have none on FreeBSD
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        self.disposition_of(thread, signal)
+    }
+
+    fn ends_handler(&mut self, thread: Thread, _: &Registers) -> Result<bool> {
+        Ok(self.info(thread)?.syscall == crate::ffi::SYS_SIGRETURN as u32)
+    }
+
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
         let one = self.known(one.pid.as_raw())?.memory;
         let other = self.known(other.pid.as_raw())?.memory;
@@ -403,9 +434,9 @@ impl Backend for FreeBsd {
         None
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         let process = self.known(tid.as_raw())?;
-        Ok((Pid::from_raw(process.pid), Pid::from_raw(process.parent)))
+        Ok((Pid::from_raw(process.pid), Some(Pid::from_raw(process.parent))))
     }
 
     fn was_vforked(&mut self, child: Thread) -> Result<Option<bool>> {
@@ -418,12 +449,13 @@ impl Backend for FreeBsd {
         Ok(self.known(pid.as_raw())?.killed)
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        Ok(Pid::from_raw(self.known(pid.as_raw())?.parent))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        Ok(Some(Pid::from_raw(self.known(pid.as_raw())?.parent)))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
-        Ok(self.parents_at_end.get(&pid.as_raw()).map_or(known, |&parent| Pid::from_raw(parent)))
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
+        let parent = self.parents_at_end.get(&pid.as_raw());
+        Ok(Some(parent.map_or(known, |&parent| Pid::from_raw(parent))))
     }
 
     fn processes(&mut self) -> Result<Vec<Listed>> {

@@ -13,6 +13,11 @@ pub(crate) const PID_MAX: pid_t = 99_999;
 /// `sys/proc.h`, of `ki_tdflags`: the sleep can be interrupted.
 pub(crate) const TDF_SINTR: i64 = 0x8;
 
+// sys/syscall.h
+pub(crate) const SYS_MUNMAP: c_int = 73;
+pub(crate) const SYS_SIGRETURN: c_int = 417;
+pub(crate) const SYS_MMAP: c_int = 477;
+
 // machine/ptrace.h
 pub(crate) const PT_GETXSTATE_INFO: c_int = 68;
 pub(crate) const PT_GETXSTATE: c_int = 69;
@@ -49,6 +54,27 @@ pub(crate) struct ScRet {
     pub(crate) sr_retval: [u64; 2],
     pub(crate) sr_error: c_int,
 }
+
+/// `sys/ptrace.h`, `struct ptrace_sc_remote`
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScRemote {
+    pub(crate) pscr_ret: ScRet,
+    pub(crate) pscr_syscall: c_uint,
+    pub(crate) pscr_nargs: c_uint,
+    pub(crate) pscr_args: *const u64,
+}
+
+/// `x86/include/reg.h`, `struct segbasereg`
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SegBases {
+    pub(crate) r_fsbase: u64,
+    pub(crate) r_gsbase: u64,
+}
+
+/// `sys/elf_common.h`: the set of registers that [`SegBases`] is.
+pub(crate) const NT_X86_SEGBASES: c_int = 0x200;
 
 /// `sys/procctl.h`, `struct procctl_reaper_status`
 #[repr(C)]
@@ -90,6 +116,8 @@ macro_rules! layout {
 layout!(XstateInfo, 16, xsave_mask: 0, xsave_len: 8);
 layout!(FpReg, 512);
 layout!(DbReg, 128, dr: 0);
+layout!(ScRemote, 40, pscr_ret: 0, pscr_syscall: 24, pscr_nargs: 28, pscr_args: 32);
+layout!(SegBases, 16, r_fsbase: 0, r_gsbase: 8);
 layout!(ScRet, 24, sr_retval: 0, sr_error: 16);
 layout!(
     ReaperStatus, 80, rs_flags: 0, rs_children: 4, rs_descendants: 8, rs_reaper: 12, rs_pid: 16,

@@ -37,6 +37,7 @@ mod ext;
 mod ffi;
 #[cfg(target_os = "freebsd")]
 mod forgotten;
+mod inject;
 #[cfg(target_os = "freebsd")]
 mod memory;
 #[cfg(target_os = "freebsd")]

@@ -11,7 +11,9 @@
 #include <sys/proc.h>
 #include <sys/procctl.h>
 #include <sys/ptrace.h>
+#include <sys/elf_common.h>
 #include <sys/signal.h>
+#include <sys/syscall.h>
 #include <sys/sysctl.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -45,6 +47,18 @@ FIELD(struct ptrace_xstate_info, xsave_len, 8, 4);
 SIZE(struct fpreg, 512);
 SIZE(struct dbreg, 128);
 FIELD(struct dbreg, dr, 0, 128);
+SIZE(struct ptrace_sc_remote, 40);
+FIELD(struct ptrace_sc_remote, pscr_ret, 0, 24);
+FIELD(struct ptrace_sc_remote, pscr_syscall, 24, 4);
+FIELD(struct ptrace_sc_remote, pscr_nargs, 28, 4);
+FIELD(struct ptrace_sc_remote, pscr_args, 32, 8);
+SIZE(struct segbasereg, 16);
+FIELD(struct segbasereg, r_fsbase, 0, 8);
+FIELD(struct segbasereg, r_gsbase, 8, 8);
+VALUE(NT_X86_SEGBASES, 0x200);
+VALUE(SYS_munmap, 73);
+VALUE(SYS_sigreturn, 417);
+VALUE(SYS_mmap, 477);
 SIZE(struct ptrace_sc_ret, 24);
 FIELD(struct ptrace_sc_ret, sr_retval, 0, 16);
 FIELD(struct ptrace_sc_ret, sr_error, 16, 4);

@@ -42,8 +42,12 @@ impl Linux {
     pub(crate) fn trace(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         let kernel = &self.kernel;
         let status = process::status(kernel, pid.as_raw())?;
-        if status.tgid != pid.as_raw() {
-            return Err(refused::thread_of(pid, status.tgid));
+        let leads = match status {
+            Some(status) => status.tgid == pid.as_raw(),
+            None => kernel.is_thread_of(pid, Tid::from_raw(pid.as_raw())),
+        };
+        if !leads {
+            return Err(refused::thread_of(pid, status.map(|status| status.tgid)));
         }
         let options = decode::options(setup) & !libc::PTRACE_O_TRACEEXIT;
         let seized = Seized::default();
@@ -71,7 +75,8 @@ impl Linux {
         }
         let mut meanwhile = run_all_but_one(kernel, stops, setup);
         meanwhile.extend(ends);
-        Ok(RawAttach { threads, real_parent: Some(Pid::from_raw(status.ppid)), meanwhile })
+        let real_parent = status.and_then(|status| process::parent(status.ppid));
+        Ok(RawAttach { threads, real_parent, meanwhile })
     }
 }
 
@@ -86,6 +91,7 @@ fn seize_all(
 ) -> Result<()> {
     let first = Tid::from_raw(pid.as_raw());
     let mut seen = HashSet::new();
+    let mut tries = TRIES;
     loop {
         let listed = match process::threads(kernel, pid) {
             Ok(listed) => listed,
@@ -105,18 +111,50 @@ fn seize_all(
             continue;
         }
         // A thread that has exec'ed meanwhile has become the first, by its id too.
-        match process::status(kernel, pid.as_raw()) {
-            Ok(status) if status.tracer == own_tid() => {
+        match standing(kernel, first) {
+            Ok(Standing::Traced) => {
                 let mut seized = lock(seized);
                 seized.retain(|tid| listed.contains(tid) && *tid != first);
                 seized.insert(0, first);
                 return Ok(());
             }
-            Ok(status) if !status.has_ended() => drop(seen.remove(&first)),
-            Ok(_) | Err(Error::Gone) => return Ok(()),
+            Ok(Standing::Lives { .. }) => drop(seen.remove(&first)),
+            Ok(Standing::Unknown) if tries > 0 => {
+                tries -= 1;
+                seen.remove(&first);
+            }
+            Ok(Standing::Ended | Standing::Unknown) | Err(Error::Gone) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What a thread is to us.
+enum Standing {
+    /// This thread traces it.
+    Traced,
+    /// It has ended.
+    Ended,
+    /// Neither.
+    Lives {
+        /// Somebody else traces it.
+        traced: bool,
+    },
+    /// It is not traced by us, and there is nobody to tell more.
+    Unknown,
+}
+
+fn standing(kernel: &Kernel, tid: Tid) -> Result<Standing> {
+    let status = match process::status(kernel, tid.as_raw())? {
+        Some(status) => status,
+        None if kernel.has_ended(tid)?.is_some() => return Ok(Standing::Traced),
+        None => return Ok(Standing::Unknown),
+    };
+    Ok(match status {
+        _ if status.tracer == own_tid() => Standing::Traced,
+        _ if status.has_ended() => Standing::Ended,
+        _ => Standing::Lives { traced: status.tracer != 0 },
+    })
 }
 
 /// How often a refusal that nothing explains is tried again: what was refused may have been the
@@ -134,10 +172,10 @@ fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
         tries -= 1;
         match refusal.raw_os_error() {
             Some(libc::ESRCH) => return Ok(false),
-            Some(libc::EPERM) => match process::status(kernel, tid.as_raw()) {
-                Ok(status) if status.tracer == own_tid() => return Ok(true),
-                Ok(status) if status.has_ended() => return Ok(false),
-                Ok(status) if status.tracer == 0 && tries > 0 => {}
+            Some(libc::EPERM) => match standing(kernel, tid) {
+                Ok(Standing::Traced) => return Ok(true),
+                Ok(Standing::Ended) => return Ok(false),
+                Ok(Standing::Lives { traced: false } | Standing::Unknown) if tries > 0 => {}
                 Ok(_) => return Err(self::refusal(kernel, tid, refusal)),
                 Err(Error::Gone) => return Ok(false),
                 Err(error) => return Err(error),
@@ -213,7 +251,8 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
     let mut waiting = threads.to_vec();
     // A thread in a group-stop needs no interrupt, and would keep it for later.
     waiting.retain(|&tid| {
-        matches!(process::state(kernel, tid), Ok(b'T' | b't')) || kernel.interrupt(tid).is_ok()
+        matches!(process::state(kernel, tid), Ok(Some(b'T' | b't')))
+            || kernel.interrupt(tid).is_ok()
     });
     let begin = Instant::now();
     let [mut pause, longest] = PAUSES;
@@ -228,7 +267,7 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
         });
         let spent = begin.elapsed();
         if spent > HELD {
-            waiting.retain(|&tid| !matches!(process::state(kernel, tid), Ok(b'D')));
+            waiting.retain(|&tid| !matches!(process::state(kernel, tid), Ok(Some(b'D'))));
         }
         if waiting.is_empty() || spent > STOP {
             return stops;
@@ -244,10 +283,13 @@ pub(crate) fn refusal(kernel: &Kernel, tid: Tid, refusal: io::Error) -> Error {
         return error("PTRACE_SEIZE", tid.as_raw(), refusal);
     }
     let own = std::process::id() as i32;
-    let (theirs, ours) = match (process::status(kernel, tid.as_raw()), process::status(kernel, own))
-    {
-        (Ok(theirs), Ok(ours)) => (theirs, ours),
-        _ => return Error::Gone,
+    let theirs = match process::status(kernel, tid.as_raw()) {
+        Ok(Some(theirs)) => theirs,
+        Ok(None) => return refused::unexplained(tid.as_raw()),
+        Err(error) => return error,
+    };
+    let Ok(Some(ours)) = process::status(kernel, own) else {
+        return refused::unexplained(tid.as_raw());
     };
     if theirs.has_ended() {
         return Error::Gone;

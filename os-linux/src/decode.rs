@@ -92,6 +92,11 @@ pub(crate) fn event_of(info: &Siginfo) -> i32 {
     int(info, 8) >> 8
 }
 
+/// Whether the stop is one of a system call (`PTRACE_O_TRACESYSGOOD`).
+pub(crate) fn is_syscall_stop(info: &Siginfo) -> bool {
+    int(info, 8) == libc::SIGTRAP | 0x80
+}
+
 /// A `siginfo_t`, by the layouts that the kernel chooses among (`siginfo_layout` in
 /// `kernel/signal.c`); `None` if it names no signal.
 pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
@@ -118,6 +123,11 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
         addr: has_addr.then(|| long(info, 16)),
         value: has_value.then(|| long(info, 24)),
     })
+}
+
+/// The number of its signal.
+pub(crate) fn signal_of(info: &Siginfo) -> i32 {
+    int(info, 0)
 }
 
 /// A change of a child that `waitid` tells of.

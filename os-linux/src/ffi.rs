@@ -1,9 +1,27 @@
-//! What the C library's bindings lack: `linux/ptrace.h`, `linux/elf.h`, `linux/close_range.h`,
-//! `asm-generic/siginfo.h`.
+//! What the C library's bindings lack: `linux/ptrace.h`, `linux/elf.h`, `asm-generic/siginfo.h`.
 
 /// The event of a stop that `PTRACE_INTERRUPT`, an automatic attach or job control made; only
 /// `PTRACE_SEIZE`d threads have it.
 pub(crate) const PTRACE_EVENT_STOP: u32 = 128;
+
+/// `ptrace(2)`: signals that wait, which stay.
+pub(crate) const PTRACE_PEEKSIGINFO: libc::c_long = 0x4209;
+
+/// `ptrace(2)`: the signals that a thread has blocked.
+pub(crate) const PTRACE_GETSIGMASK: libc::c_long = 0x420a;
+pub(crate) const PTRACE_SETSIGMASK: libc::c_long = 0x420b;
+
+/// `struct ptrace_peeksiginfo_args` of `linux/ptrace.h`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeekSiginfoArgs {
+    /// From which one on.
+    pub(crate) off: u64,
+    /// Those of the process instead of the thread's.
+    pub(crate) flags: u32,
+    /// How many.
+    pub(crate) nr: i32,
+}
 
 /// `ptrace(2)`: what a stop in a system call is about.
 pub(crate) const PTRACE_GET_SYSCALL_INFO: libc::c_long = 0x420e;
@@ -55,6 +73,3 @@ pub(crate) struct Credentials {
 /// `seccomp(2)`: the filter is there to trace, not to confine, so the program keeps the speed of a
 /// CPU that guesses whether a load depends on a store (Linux 4.17).
 pub(crate) const SECCOMP_FILTER_FLAG_SPEC_ALLOW: libc::c_ulong = 1 << 2;
-
-/// `close_range(2)`: with a file table of one's own.
-pub(crate) const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;

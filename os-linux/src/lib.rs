@@ -1,8 +1,8 @@
 //! The Linux back end of trapline: `ptrace(2)` with `PTRACE_SEIZE`, on x86-64
 //! and aarch64.
 //!
-//! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`pidfd_open`,
-//! `PTRACE_GET_SYSCALL_INFO`, `waitid` with `P_PIDFD`) and a `/proc`.
+//! Users take the facade crate, `trapline`. Needs Linux 5.4 or later (`PTRACE_GET_SYSCALL_INFO`); a
+//! `/proc` of the tracer's own pid namespace tells more than there is without one.
 //!
 //! # What the host sees of it
 //!
@@ -14,8 +14,8 @@
 //!   thread traces. Tracees send SIGCHLD like children.
 //! - A thread starts programs, from the first spawn on.
 //! - A *doorbell* exists once a [waker](Backend::waker) or a time limit was asked for: a process
-//!   that sleeps, shares the host's memory and nothing else, and is killed with the tracer. It is a
-//!   tracee like others.
+//!   that sleeps, shares the host's memory and nothing else, and ends with the tracer or with an exec
+//!   of the host. It is a tracee like others.
 //! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
 //! - A thread may exist for as long as an attach takes.
 
@@ -26,7 +26,9 @@ mod attach;
 mod decode;
 mod ext;
 mod ffi;
+mod inject;
 mod memory;
+mod proc;
 mod process;
 mod readiness;
 mod refused;
@@ -39,6 +41,7 @@ mod wait;
 mod waker;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
@@ -49,8 +52,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Activity, Backend, DebugRoom, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach,
-    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, Backend, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Arch, CodeMode, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid,
@@ -83,11 +86,15 @@ pub struct Linux {
     filter: Option<Vec<BpfInstruction>>,
     /// Programs are not laid out at random.
     fixed_addresses: bool,
+    /// What was waited for while a tracee made a system call for the tracer.
+    early: VecDeque<RawStop>,
     bell: Option<Bell>,
     lookout: Option<Lookout>,
     /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
     /// first.
     last_fork: Option<(Tid, ForkKind)>,
+    /// The thread that was asked about last, if it had made a step, and where that has ended.
+    last_step: Option<(Tid, u64)>,
     /// The process that made it: a fork of the host has a copy, and must not act on it.
     owner: u32,
     /// ptrace takes requests from the tracer's thread alone.
@@ -103,7 +110,7 @@ impl Drop for Linux {
         }
         readiness::TRACERS.fetch_sub(1, Ordering::Relaxed);
         if let Some(lookout) = self.lookout.take() {
-            lookout.end(|| self.bell.as_ref().is_some_and(Bell::ring));
+            lookout.end(|| self.bell.as_ref().is_some_and(|bell| bell.ring(&self.kernel)));
         }
         if let Some(bell) = self.bell.take() {
             bell.end(&self.kernel);
@@ -130,14 +137,16 @@ impl Backend for Linux {
         }
         readiness::TRACERS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
-            kernel: Kernel::default(),
+            kernel: Kernel::open(),
             memory: Memory::default(),
             spawner: None,
             filter: None,
             fixed_addresses: false,
+            early: VecDeque::new(),
             bell: None,
             lookout: None,
             last_fork: None,
+            last_step: None,
             owner: std::process::id(),
             not_send: PhantomData,
         })
@@ -164,7 +173,10 @@ impl Backend for Linux {
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
-        self.wait_for(patience)
+        match self.early.pop_front() {
+            Some(stop) => Ok(Waited::Stop(stop)),
+            None => self.wait_for(patience),
+        }
     }
 
     const YIELDS: u32 = 12;
@@ -205,6 +217,7 @@ impl Backend for Linux {
     }
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
+        self.last_step = None;
         self.kernel.resume(thread.tid, run, signal)
     }
 
@@ -248,7 +261,16 @@ impl Backend for Linux {
     }
 
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
-        Ok(regs::trap_origin(&self.kernel.siginfo(thread.tid)?))
+        let info = self.kernel.siginfo(thread.tid)?;
+        let origin = regs::trap_origin(&info);
+        self.last_step = (origin == TrapOrigin::Step)
+            .then(|| Some((thread.tid, decode::signal_info(&info)?.addr?)))
+            .flatten();
+        Ok(origin)
+    }
+
+    fn stepped_to(&self, thread: Thread) -> Option<u64> {
+        self.last_step.filter(|&(tid, _)| tid == thread.tid).map(|(_, pc)| pc)
     }
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
@@ -276,6 +298,7 @@ impl Backend for Linux {
         thread: Thread,
         registers: &<Cpu as Arch>::Registers,
     ) -> Result<()> {
+        self.last_step = None;
         let registers = regs::to_kernel(registers);
         self.kernel.set_registers(thread.tid, &registers)
     }
@@ -332,7 +355,11 @@ impl Backend for Linux {
     }
 
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
-        Ok(process::status(&self.kernel, thread.tid.as_raw())?.has_pending(Signal::TRAP))
+        if let Some(pending) = self.kernel.has_pending(thread.tid, Signal::TRAP)? {
+            return Ok(pending);
+        }
+        let status = process::status(&self.kernel, thread.tid.as_raw())?;
+        Ok(status.is_some_and(|status| status.has_pending(Signal::TRAP)))
     }
 
     fn code_mode(registers: &<Cpu as Arch>::Registers) -> CodeMode {
@@ -343,6 +370,38 @@ impl Backend for Linux {
         self.memory.write_text(&self.kernel, thread, addr, data)
     }
 
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.memory.write_data(&self.kernel, thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 1 << 20;
+
+    fn map_code(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        self.map_near(thread, near, len)
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.unmap(thread, addr, len)
+    }
+
+    fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool> {
+        regs::has_shadow_stack(&self.kernel, thread.tid)
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        let status = process::status(&self.kernel, thread.tid.as_raw())?;
+        // Without a word, as if there were a handler: then nobody misses its end.
+        Ok(status.map_or(Disposition::Caught, |status| status.disposition(signal)))
+    }
+
+    fn ends_handler(
+        &mut self,
+        thread: Thread,
+        registers: &<Cpu as Arch>::Registers,
+    ) -> Result<bool> {
+        regs::ends_handler(&self.kernel, thread.tid, registers)
+    }
+
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
         self.kernel.shares_memory(one.tid, other.tid)
     }
@@ -351,9 +410,16 @@ impl Backend for Linux {
         regs::restarted(registers)
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
-        let status = process::status(&self.kernel, tid.as_raw())?;
-        Ok((Pid::from_raw(status.tgid), Pid::from_raw(status.ppid)))
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
+        let status = process::status(&self.kernel, tid.as_raw())?.ok_or_else(proc::silent);
+        match status {
+            Ok(status) => Ok((Pid::from_raw(status.tgid), process::parent(status.ppid))),
+            // By its number it is the first of its process, or of another one.
+            Err(silent) => {
+                let pid = Pid::from_raw(tid.as_raw());
+                if self.kernel.is_thread_of(pid, tid) { Ok((pid, None)) } else { Err(silent) }
+            }
+        }
     }
 
     fn was_vforked(&mut self, _child: Thread) -> Result<Option<bool>> {
@@ -364,12 +430,12 @@ impl Backend for Linux {
         Ok(false) // a killed parent does not wait in `vfork` (`wait_for_vfork_done` in `fork.c`)
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        let status = process::status(&self.kernel, pid.as_raw())?;
-        Ok(Pid::from_raw(status.ppid))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        let status = process::status(&self.kernel, pid.as_raw())?.ok_or_else(proc::silent)?;
+        Ok(process::parent(status.ppid))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
         process::parent_at_end(&self.kernel, pid, known)
     }
 
@@ -378,7 +444,10 @@ impl Backend for Linux {
     }
 
     fn is_traced(&mut self, pid: Pid) -> Result<bool> {
-        Ok(process::status(&self.kernel, pid.as_raw())?.tracer == own_tid())
+        match process::status(&self.kernel, pid.as_raw())? {
+            Some(status) => Ok(status.tracer == own_tid()),
+            None => Ok(self.kernel.has_ended(Tid::from_raw(pid.as_raw()))?.is_some()),
+        }
     }
 
     fn threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
@@ -388,14 +457,19 @@ impl Backend for Linux {
     fn is_held(&mut self, thread: Thread) -> Result<bool> {
         match process::state(&self.kernel, thread.tid)? {
             // A first thread that has ended before the others.
-            b'Z' | b'X' => Err(Error::Gone),
+            Some(b'Z' | b'X') => Err(Error::Gone),
             // A parent in vfork and an exec that waits for the other threads sleep so too.
-            state => Ok(state == b'D'),
+            Some(state) => Ok(state == b'D'),
+            // Nobody tells how it sleeps; it is waited for as one that can stop.
+            None if self.kernel.has_memory(thread.tid) => Ok(false),
+            None => Err(Error::Gone),
         }
     }
 
     fn activity(&mut self, thread: Thread) -> Result<Activity> {
-        process::activity(&self.kernel, thread.tid)
+        let activity = process::activity(&self.kernel, thread.tid)?;
+        // Of one of which nothing is known it is only known that it may still do anything.
+        Ok(activity.unwrap_or(Activity::Busy { cpu: Duration::ZERO }))
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

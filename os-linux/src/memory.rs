@@ -1,26 +1,96 @@
 //! The memory of tracees, in pieces of any length.
+//!
+//! There are three ways, and each is closed somewhere: `process_vm_readv(2)` and its like by seccomp
+//! filters, by kernels without them, and for who has changed its user; `/proc/<pid>/mem` by the lack
+//! of a fitting `/proc`, and it can be read-only; `PTRACE_PEEKDATA` for who may not be dumped. So
+//! they are tried in this order, which is that of their speed, and what is closed for a process is
+//! remembered until its exec.
+//!
+//! The file is the only way that stays open once it is: the kernel asks who we are when it is
+//! opened, and not again (`mem_open` in `fs/proc/base.c`). So it is kept for whoever has something of
+//! ours in its text, which is still to be taken out after the program has made itself undumpable or
+//! has changed its user. A child that is born so is dealt with in `unlock.rs`.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use trapline_core::backend::Thread;
 use trapline_core::{Error, Pid, Result};
 
-use crate::sys::{Kernel, error};
+use crate::refused;
+use crate::sys::{self, Kernel};
 
-/// How many files are kept open. Few processes need one; a debugger of many breakpoints should
-/// not use up the host's descriptors.
+mod file;
+mod unlock;
+
+use file::{Access, Opened};
+
+/// How many files stay open of processes that have nothing of ours in their text. Few need one; a
+/// debugger should not use up the host's descriptors.
 const OPEN_FILES: usize = 64;
+/// Which part of the descriptors that the host may have is for the others.
+const KEPT_SHARE: usize = 2;
 
-/// The open `/proc/<pid>/mem` files.
-///
-/// Such a file names the memory that the process had when it was opened, so one from before an
-/// exec is stale (`proc_mem_open` in `fs/proc/base.c`).
+/// The ways to the memory of each process, as far as they are known.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    files: HashMap<Pid, File>,
+    known: HashMap<Pid, Ways>,
+    /// How many files are open, and how many of them are kept.
+    open: usize,
+    kept: usize,
+}
+
+/// What is known of the ways to a process's memory.
+#[derive(Debug, Default)]
+struct Ways {
+    /// The error by which the system calls are closed.
+    calls: Option<Closed>,
+    file: Opened,
+    /// The file does not write what the program itself cannot.
+    file_respects_protection: bool,
+    /// The file is not closed before the process is forgotten.
+    keep: bool,
+    /// It was tried to have the process open its memory up.
+    unlocked: bool,
+}
+
+/// Why a way is closed.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    request: &'static str,
+    errno: i32,
+}
+
+/// A piece of memory, and what is to be done with it.
+enum Piece<'a> {
+    Read(&'a mut [u8]),
+    Write(&'a [u8]),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Piece::Read(buf) => buf.len(),
+            Piece::Write(data) => data.len(),
+        }
+    }
+
+    fn access(&self) -> Access {
+        match self {
+            Piece::Read(_) => Access::Read,
+            Piece::Write(_) => Access::Write,
+        }
+    }
+}
+
+/// What one way has made of a piece.
+enum Moved {
+    /// So many bytes, at least one.
+    Some(usize),
+    /// The way is open, and there is nothing at this address, or nothing that may be used so.
+    Nothing,
+    /// The way is closed.
+    Closed(Closed),
 }
 
 impl Memory {
@@ -32,14 +102,7 @@ impl Memory {
         addr: u64,
         buf: &mut [u8],
     ) -> Result<usize> {
-        let total = buf.len();
-        self.transfer(kernel, thread, addr, total, |way, at, done| {
-            let rest = buf.get_mut(done..).unwrap_or_default();
-            match way {
-                Way::Call => kernel.read_memory(thread.tid, at, rest),
-                Way::File(file) => file.read_at(rest, at),
-            }
-        })
+        self.transfer(kernel, thread, addr, Piece::Read(buf))
     }
 
     /// Writes as much as can be; nothing at all is [`Error::BadAddress`].
@@ -50,13 +113,26 @@ impl Memory {
         addr: u64,
         data: &[u8],
     ) -> Result<usize> {
-        self.transfer(kernel, thread, addr, data.len(), |way, at, done| {
-            let rest = data.get(done..).unwrap_or_default();
-            match way {
-                Way::Call => kernel.write_memory(thread.tid, at, rest),
-                Way::File(file) => file.write_at(rest, at),
-            }
-        })
+        self.transfer(kernel, thread, addr, Piece::Write(data))
+    }
+
+    /// Writes as the program itself could, where the kernel has a call for that.
+    pub(crate) fn write_data(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<usize> {
+        match kernel.write_memory(thread.tid, addr, data) {
+            Ok(0) => Err(Error::BadAddress { addr }),
+            Ok(done) => Ok(done),
+            Err(e) => match e.raw_os_error() {
+                Some(libc::EFAULT) => Err(Error::BadAddress { addr }),
+                Some(libc::ESRCH) => Err(Error::Gone),
+                _ => self.write(kernel, thread, addr, data),
+            },
+        }
     }
 
     /// Writes all of it, by the file at once: text is where the system call does not write.
@@ -67,9 +143,17 @@ impl Memory {
         addr: u64,
         data: &[u8],
     ) -> Result<()> {
-        let file = self.file(kernel, thread)?;
-        kernel.count();
-        if moved(file.write_at(data, addr)).is_ok_and(|done| done == data.len()) {
+        let may_keep = self.kept < (sys::most_descriptors() / KEPT_SHARE).max(OPEN_FILES);
+        let written = self.with_ways(thread.pid, |ways| {
+            // Now, for it may be too late when the text is to be as it was again.
+            ways.keep |= may_keep;
+            if ways.file_respects_protection {
+                ways.file.open(kernel, thread)?;
+                return Ok(Moved::Nothing);
+            }
+            ways.by_file(kernel, thread, addr, &mut Piece::Write(data))
+        })?;
+        if matches!(written, Moved::Some(moved) if moved == data.len()) {
             return Ok(());
         }
         match self.write(kernel, thread, addr, data)? {
@@ -80,40 +164,51 @@ impl Memory {
         }
     }
 
-    /// Closes the file of a process.
+    /// Closes the file of a process, and forgets what is known of its ways.
     pub(crate) fn forget(&mut self, pid: Pid) {
-        self.files.remove(&pid);
+        if let Some(ways) = self.known.remove(&pid) {
+            self.open = self.open.saturating_sub(ways.file.is_open().into());
+            self.kept = self.kept.saturating_sub(ways.is_kept().into());
+        }
     }
 
-    /// Moves `total` bytes, by the system calls as far as they go, by the file where they stop:
-    /// the file also reaches what the program itself may not read or write.
+    /// Has something done with the ways of a process, and sees that few files are open.
+    fn with_ways<T>(&mut self, pid: Pid, act: impl FnOnce(&mut Ways) -> T) -> T {
+        let was_open = self.known.get(&pid).is_some_and(|ways| ways.file.is_open());
+        if !was_open && self.open.saturating_sub(self.kept) >= OPEN_FILES {
+            self.known.retain(|_, ways| ways.is_kept() || !ways.file.is_open());
+            self.open = self.kept;
+        }
+        let ways = self.known.entry(pid).or_default();
+        let was_kept = ways.is_kept();
+        let result = act(ways);
+        self.open += usize::from(ways.file.is_open() && !was_open);
+        self.kept += usize::from(ways.is_kept() && !was_kept);
+        result
+    }
+
+    /// Moves a piece, by the system calls as far as they go, by the file where they stop (which also
+    /// reaches what the program itself may not read or write), and by words where that does.
     fn transfer(
         &mut self,
         kernel: &Kernel,
         thread: Thread,
         addr: u64,
-        total: usize,
-        mut step: impl FnMut(Way<'_>, u64, usize) -> io::Result<usize>,
+        mut piece: Piece<'_>,
     ) -> Result<usize> {
+        let total = piece.len();
         let mut done = 0;
         while done < total {
-            let Some(at) = addr.checked_add(done as u64) else {
-                break;
+            let Some(at) = addr.checked_add(done as u64) else { break };
+            let mut rest = match &mut piece {
+                Piece::Read(buf) => Piece::Read(buf.get_mut(done..).unwrap_or_default()),
+                Piece::Write(data) => Piece::Write(data.get(done..).unwrap_or_default()),
             };
-            match moved(step(Way::Call, at, done)) {
-                Ok(0) => {}
-                Ok(moved) => {
-                    done += moved;
-                    continue;
-                }
-                Err(e) => return Err(error("process_vm_readv", thread.tid.as_raw(), e)),
-            }
-            let file = self.file(kernel, thread)?;
-            kernel.count();
-            match moved(step(Way::File(file), at, done)) {
+            match self.with_ways(thread.pid, |ways| ways.step(kernel, thread, at, &mut rest)) {
                 Ok(0) => break,
                 Ok(moved) => done += moved,
-                Err(e) => return Err(error("/proc/<pid>/mem", thread.tid.as_raw(), e)),
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
             }
         }
         if done == 0 && total != 0 {
@@ -121,44 +216,225 @@ impl Memory {
         }
         Ok(done)
     }
+}
 
-    fn file(&mut self, kernel: &Kernel, thread: Thread) -> Result<&File> {
-        if !self.files.contains_key(&thread.pid) {
-            if self.files.len() >= OPEN_FILES {
-                self.files.clear();
+impl Ways {
+    /// Whether its file is open and stays so.
+    fn is_kept(&self) -> bool {
+        self.keep && self.file.is_open()
+    }
+
+    /// Moves the beginning of a piece, by the first way that does it; 0 is no such address.
+    fn step(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        at: u64,
+        piece: &mut Piece<'_>,
+    ) -> Result<usize> {
+        let mut last = None;
+        let mut open = false;
+        for way in [Self::by_call, Self::by_file, Self::by_word] {
+            match way(self, kernel, thread, at, piece)? {
+                Moved::Some(moved) => return Ok(moved),
+                Moved::Nothing => open = true,
+                Moved::Closed(closed) => last = Some(closed),
             }
-            // By the thread: a first thread that has ended before the others has no memory.
-            kernel.count();
-            let path = format!("/proc/{}/mem", thread.tid);
-            let file = OpenOptions::new().read(true).write(true).open(path);
-            let file = file.map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => Error::Gone,
-                _ => error("/proc/<pid>/mem", thread.tid.as_raw(), e),
-            })?;
-            self.files.insert(thread.pid, file);
         }
-        // It is there now.
-        self.files.get(&thread.pid).ok_or(Error::Gone)
+        let Some(closed) = last.filter(|_| !open) else { return Ok(0) };
+        if closed.lasts() && !self.unlocked {
+            self.unlocked = true;
+            unlock::unlock(kernel, thread, &mut self.file)?;
+            if self.file.is_open() {
+                return self.step(kernel, thread, at, piece);
+            }
+        }
+        Err(closed.error(thread))
+    }
+
+    fn by_call(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        at: u64,
+        piece: &mut Piece<'_>,
+    ) -> Result<Moved> {
+        if let Some(closed) = self.calls {
+            return Ok(Moved::Closed(closed));
+        }
+        let (request, moved) = match piece {
+            Piece::Read(buf) => ("process_vm_readv", kernel.read_memory(thread.tid, at, buf)),
+            Piece::Write(data) => ("process_vm_writev", kernel.write_memory(thread.tid, at, data)),
+        };
+        let moved = judge(request, moved)?;
+        match moved {
+            // Others may be of this moment alone.
+            Moved::Closed(closed) if closed.lasts() => self.calls = Some(closed),
+            _ => {}
+        }
+        Ok(moved)
+    }
+
+    fn by_file(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        at: u64,
+        piece: &mut Piece<'_>,
+    ) -> Result<Moved> {
+        self.file.open(kernel, thread)?;
+        let file = match self.file.get(piece.access()) {
+            Ok(file) => file,
+            Err(errno) => return Ok(Moved::Closed(Closed { request: "/proc/<pid>/mem", errno })),
+        };
+        kernel.count();
+        let moved = match piece {
+            Piece::Read(buf) => file.read(buf, at),
+            Piece::Write(data) => file.write(data, at),
+        };
+        judge("/proc/<pid>/mem", moved)
+    }
+
+    /// `PTRACE_PEEKDATA` and `PTRACE_POKEDATA`, by words that lie within a page each.
+    fn by_word(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        at: u64,
+        piece: &mut Piece<'_>,
+    ) -> Result<Moved> {
+        let mut done = 0;
+        while done < piece.len() {
+            let Some(from) = at.checked_add(done as u64) else { break };
+            match word(kernel, thread, from, piece, done) {
+                Ok(moved) => done += moved,
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::Gone),
+                Err(_) if done > 0 => break,
+                Err(e) => return self.no_word(kernel, thread, e),
+            }
+            if done >= MOST_BY_WORDS {
+                break; // the other ways may do the rest
+            }
+        }
+        if matches!(piece, Piece::Write(_)) && self.file.get(Access::Write).is_ok() {
+            self.file_respects_protection = true;
+        }
+        Ok(Moved::Some(done))
+    }
+
+    /// Why there was no word. The kernel says EIO for an address that is not there and for a process
+    /// whose memory we may not have (`ptrace_access_vm` in `kernel/ptrace.c`); where the program
+    /// counter is there is memory.
+    fn no_word(&self, kernel: &Kernel, thread: Thread, e: io::Error) -> Result<Moved> {
+        let errno = e.raw_os_error().unwrap_or(libc::EIO);
+        let closed = Moved::Closed(Closed { request: "PTRACE_PEEKDATA", errno });
+        if !matches!(errno, libc::EIO | libc::EFAULT) {
+            return Ok(closed);
+        }
+        if self.calls.is_none() {
+            return Ok(Moved::Nothing);
+        }
+        let pc = crate::regs::pc(&kernel.registers(thread.tid)?);
+        Ok(if kernel.peek_word(thread.tid, pc & !7).is_ok() {
+            Moved::Nothing
+        } else {
+            Moved::Closed(Closed { request: "PTRACE_PEEKDATA", errno: libc::EPERM })
+        })
     }
 }
 
-/// How to get at the memory.
-enum Way<'a> {
-    /// `process_vm_readv` or `process_vm_writev`.
-    Call,
-    /// `/proc/<pid>/mem`, past the protection of the pages.
-    File(&'a File),
+/// How many bytes are moved by words before the faster ways are tried again.
+const MOST_BY_WORDS: usize = 4096;
+const WORD: usize = size_of::<u64>();
+
+/// Moves as much of a piece, from `done` on, as lies in the word of an address.
+fn word(
+    kernel: &Kernel,
+    thread: Thread,
+    from: u64,
+    piece: &mut Piece<'_>,
+    done: usize,
+) -> io::Result<usize> {
+    let (base, offset) = (from & !(WORD as u64 - 1), (from % WORD as u64) as usize);
+    let length = (piece.len() - done).min(WORD - offset);
+    let old = || kernel.peek_word(thread.tid, base).map(u64::to_ne_bytes);
+    match piece {
+        Piece::Read(buf) => {
+            let bytes = old()?;
+            let to = buf.iter_mut().skip(done).take(length);
+            to.zip(bytes.iter().skip(offset)).for_each(|(to, byte)| *to = *byte);
+        }
+        Piece::Write(data) => {
+            // The rest of a word is what it is now, also if a thread that runs is just writing it.
+            let mut bytes = if length == WORD { [0; WORD] } else { old()? };
+            let to = bytes.iter_mut().skip(offset).take(length);
+            to.zip(data.iter().skip(done)).for_each(|(to, byte)| *to = *byte);
+            kernel.poke_word(thread.tid, base, u64::from_ne_bytes(bytes))?;
+        }
+    }
+    Ok(length)
 }
 
-/// What was moved; nothing, if the address is not one for this way.
-fn moved(result: io::Result<usize>) -> io::Result<usize> {
-    match result {
-        Err(e) => match e.raw_os_error() {
-            // EINVAL: an offset that is negative as a signed number.
-            Some(libc::EFAULT | libc::EIO | libc::EINVAL) => Ok(0),
-            Some(libc::EINTR) => Ok(0),
-            _ => Err(e),
-        },
-        ok => ok,
+/// What the answer of a way means: whether it is about the address, about the way or about the
+/// thread.
+fn judge(request: &'static str, answer: io::Result<usize>) -> Result<Moved> {
+    let error = match answer {
+        // A file of memory that nobody has any more.
+        Ok(0) => return Ok(Moved::Nothing),
+        Ok(moved) => return Ok(Moved::Some(moved)),
+        Err(error) => error,
+    };
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => Err(Error::Gone),
+        // EINVAL: an offset that is negative as a signed number.
+        Some(libc::EFAULT | libc::EIO | libc::EINVAL | libc::EINTR) => Ok(Moved::Nothing),
+        errno => Ok(Moved::Closed(Closed { request, errno: errno.unwrap_or(libc::EIO) })),
+    }
+}
+
+impl Closed {
+    fn lasts(self) -> bool {
+        matches!(self.errno, libc::EPERM | libc::EACCES | libc::ENOSYS)
+    }
+
+    fn error(self, thread: Thread) -> Error {
+        match self.errno {
+            libc::EPERM | libc::EACCES => refused::memory_of(thread.pid),
+            errno => {
+                let source = io::Error::from_raw_os_error(errno);
+                sys::error(self.request, thread.tid.as_raw(), source)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(errno: i32) -> Result<Moved> {
+        judge("x", Err(io::Error::from_raw_os_error(errno)))
+    }
+
+    #[test]
+    fn an_error_is_of_the_address_or_of_the_way_or_of_the_thread() {
+        for errno in [libc::EFAULT, libc::EIO, libc::EINVAL, libc::EINTR] {
+            assert!(matches!(judged(errno), Ok(Moved::Nothing)), "{errno}");
+        }
+        for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::ENOMEM, libc::EROFS] {
+            assert!(matches!(judged(errno), Ok(Moved::Closed(c)) if c.errno == errno), "{errno}");
+        }
+        assert!(judged(libc::ESRCH).is_err_and(|error| error.is_gone()));
+        assert!(matches!(judge("x", Ok(0)), Ok(Moved::Nothing)));
+        assert!(matches!(judge("x", Ok(7)), Ok(Moved::Some(7))));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let thread = Thread { pid: Pid::from_raw(7), tid: trapline_core::Tid::from_raw(7) };
+        let error = Closed { request: "x", errno: libc::EPERM }.error(thread);
+        assert!(error.to_string().contains("CAP_SYS_PTRACE"), "{error}");
+        let error = Closed { request: "x", errno: libc::ENOSYS }.error(thread);
+        assert!(error.to_string().starts_with("x for 7: "), "{error}");
     }
 }

@@ -1,16 +1,17 @@
-//! What `/proc` says of processes and threads (`proc(5)`).
+//! What `/proc` says of processes and threads (`proc(5)`), and what is known without it. `None` is no
+//! answer, from a process that exists.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use trapline_core::backend::{Activity, Listed, Thread};
+use trapline_core::backend::{Activity, Disposition, Listed, Thread};
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
+use crate::proc;
 use crate::sys::Kernel;
 
 /// The lines of `/proc/<id>/status` that are needed here.
@@ -32,6 +33,12 @@ pub(crate) struct Status {
     pub(crate) capabilities: u64,
     /// The signals that wait for this thread alone, the lowest bit for signal 1.
     pub(crate) pending: u64,
+    /// The signals that its process ignores.
+    pub(crate) ignored: u64,
+    /// The signals that its process has handlers for.
+    pub(crate) caught: u64,
+    /// Whether its system calls are filtered, if the kernel tells: 0 if not.
+    pub(crate) seccomp: Option<u8>,
 }
 
 impl Status {
@@ -42,8 +49,20 @@ impl Status {
 
     /// Whether a signal waits for this thread alone.
     pub(crate) fn has_pending(&self, signal: Signal) -> bool {
-        let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(u32::MAX);
-        self.pending.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
+        has(self.pending, signal)
+    }
+
+    /// What a signal does to its process.
+    pub(crate) fn disposition(&self, signal: Signal) -> Disposition {
+        // The default of these is to do nothing, or nothing that the program sees.
+        let harmless = matches!(signal, Signal::CHLD | Signal::URG | Signal::WINCH | Signal::CONT);
+        if has(self.caught, signal) {
+            Disposition::Caught
+        } else if has(self.ignored, signal) || harmless || signal.stops() {
+            Disposition::Ignored
+        } else {
+            Disposition::Ends
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -53,6 +72,7 @@ impl Status {
                 .and_then(|value| std::str::from_utf8(value).ok())
         };
         let number = |name| field(name)?.trim().parse().ok();
+        let number_of = |name| field(name)?.trim().parse().ok();
         Some(Self {
             state: *field("State")?.trim().as_bytes().first()?,
             tgid: number("Tgid")?,
@@ -62,29 +82,51 @@ impl Status {
             user: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
             capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).ok()?,
             pending: u64::from_str_radix(field("SigPnd")?.trim(), 16).ok()?,
+            ignored: u64::from_str_radix(field("SigIgn")?.trim(), 16).ok()?,
+            caught: u64::from_str_radix(field("SigCgt")?.trim(), 16).ok()?,
+            seccomp: number_of("Seccomp"),
         })
     }
 }
 
+/// Whether a set of signals, the lowest bit for signal 1, has one.
+fn has(set: u64, signal: Signal) -> bool {
+    let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(u32::MAX);
+    set.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
+}
+
 /// The status of a process or of a thread.
-pub(crate) fn status(kernel: &Kernel, id: i32) -> Result<Status> {
-    let text = read(kernel, id, "status")?;
-    Status::parse(&text).ok_or_else(|| malformed("/proc/<id>/status", id))
+pub(crate) fn status(kernel: &Kernel, id: i32) -> Result<Option<Status>> {
+    let Some(text) = proc::read(kernel, id, "status")? else { return Ok(None) };
+    Status::parse(&text).map(Some).ok_or_else(|| malformed("/proc/<id>/status", id))
 }
 
 /// A thread's state, as [`Status::state`] has it, by a shorter file.
-pub(crate) fn state(kernel: &Kernel, tid: Tid) -> Result<u8> {
-    let text = read(kernel, tid.as_raw(), "stat")?;
+pub(crate) fn state(kernel: &Kernel, tid: Tid) -> Result<Option<u8>> {
+    let Some(text) = proc::read(kernel, tid.as_raw(), "stat")? else { return Ok(None) };
     let fields = after_name(&text).and_then(|fields| fields.first().copied());
-    fields.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))
+    fields.map(Some).ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))
+}
+
+/// How many descriptors there is room for in the table of this process.
+pub(crate) fn descriptors(kernel: &Kernel) -> Option<u32> {
+    let text = proc::read(kernel, std::process::id() as i32, "status").ok()??;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
 }
 
 /// What a thread is at, by the same file. Its times are in ticks of a hundredth of a second, on
 /// x86-64 always (`USER_HZ`).
-pub(crate) fn activity(kernel: &Kernel, tid: Tid) -> Result<Activity> {
-    let text = read(kernel, tid.as_raw(), "stat")?;
+pub(crate) fn activity(kernel: &Kernel, tid: Tid) -> Result<Option<Activity>> {
+    let Some(text) = proc::read(kernel, tid.as_raw(), "stat")? else { return Ok(None) };
     let parsed = after_name(&text).and_then(activity_in);
-    parsed.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))?.ok_or(Error::Gone)
+    let activity = parsed.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))?;
+    activity.map(Some).ok_or(Error::Gone)
+}
+
+/// The number of a parent, which is 0 in a namespace where the parent is not.
+pub(crate) fn parent(raw: i32) -> Option<Pid> {
+    (raw > 0).then(|| Pid::from_raw(raw))
 }
 
 /// `None` within if it has ended.
@@ -105,13 +147,9 @@ fn activity_in(fields: &[u8]) -> Option<Option<Activity>> {
 /// All processes that have not ended, but for those whose parent is in another namespace and for
 /// the kernel's own.
 pub(crate) fn all(kernel: &Kernel) -> Result<Vec<Listed>> {
-    let failed = |source| Error::Os { request: "/proc", id: -1, source };
-    (0..3).for_each(|_| kernel.count());
     let mut all = Vec::new();
-    for entry in fs::read_dir("/proc").map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(text) = read(kernel, pid, "stat") else { continue };
+    for pid in proc::processes(kernel)? {
+        let Ok(Some(text)) = proc::read(kernel, pid, "stat") else { continue };
         if let Some(parent) = parent_in(&text) {
             let (pid, parent) = (Pid::from_raw(pid), Pid::from_raw(parent));
             all.push(Listed { pid, parent, image: image(&text) });
@@ -148,7 +186,7 @@ pub(crate) fn is_kernel_thread(kernel: &Kernel, id: i32) -> bool {
         let fields = std::str::from_utf8(after_name(&text)?).ok()?;
         fields.split(' ').nth(6)?.parse::<u64>().ok()
     };
-    let flags = read(kernel, id, "stat").ok().and_then(flags);
+    let flags = proc::read(kernel, id, "stat").ok().flatten().and_then(flags);
     flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
 }
 
@@ -160,13 +198,13 @@ fn after_name(stat: &[u8]) -> Option<&[u8]> {
 
 /// A thread's name.
 pub(crate) fn name(kernel: &Kernel, id: i32) -> Result<String> {
-    let name = read(kernel, id, "comm")?;
+    let name = proc::read(kernel, id, "comm")?.unwrap_or_default();
     Ok(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
 /// `kernel.yama.ptrace_scope`, on a kernel that has it.
 pub(crate) fn yama(kernel: &Kernel) -> Option<u8> {
-    let scope = read_path(kernel, Path::new("/proc/sys/kernel/yama/ptrace_scope")).ok()?;
+    let scope = proc::setting(kernel, "sys/kernel/yama/ptrace_scope")?;
     std::str::from_utf8(&scope).ok()?.trim().parse().ok()
 }
 
@@ -176,60 +214,57 @@ pub(crate) fn yama(kernel: &Kernel) -> Option<u8> {
 /// list that is too short is made again.
 pub(crate) fn threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
     const TRIES: usize = 10;
-    let mut threads = list_threads(kernel, pid)?;
+    let list = || {
+        let Some(tids) = proc::numbers(kernel, pid.as_raw(), "task")? else {
+            return Ok(every_thread(kernel, pid));
+        };
+        Ok(tids.into_iter().map(Tid::from_raw).collect::<Vec<Tid>>())
+    };
+    let mut threads = list()?;
     for _ in 0..TRIES {
-        if threads.len() >= status(kernel, pid.as_raw())?.threads {
-            break;
+        match status(kernel, pid.as_raw())? {
+            Some(status) if status.threads > threads.len() => threads = list()?,
+            _ => break,
         }
-        threads = list_threads(kernel, pid)?;
     }
     Ok(threads)
 }
 
-fn list_threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
-    let gone = |e| missing(kernel, "/proc/<pid>/task", pid.as_raw(), e);
-    // Opening, reading and closing the directory.
-    (0..3).for_each(|_| kernel.count());
-    let mut threads = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).map_err(gone)? {
-        let entry = entry.map_err(gone)?.file_name();
-        threads.extend(entry.to_str().and_then(|tid| tid.parse().ok()).map(Tid::from_raw));
-    }
-    Ok(threads)
+/// The same by asking for every number that a thread can have, which takes a good part of a second:
+/// where `/proc` does not tell, nothing else lists them.
+fn every_thread(kernel: &Kernel, pid: Pid) -> Vec<Tid> {
+    /// `PID_MAX_LIMIT` of 64-bit kernels (`include/linux/threads.h`).
+    const MOST: i32 = 4 << 20;
+    (1..MOST).map(Tid::from_raw).filter(|&tid| kernel.is_thread_of(pid, tid)).collect()
 }
 
 /// The program that a process runs; " (deleted)" stands behind the path of one that is not there
 /// any more, as the kernel has it.
 pub(crate) fn executable(kernel: &Kernel, pid: Pid) -> Result<PathBuf> {
-    let link = |dir: &Path| {
-        kernel.count();
-        fs::read_link(dir.join("exe"))
-    };
-    by_any_thread(kernel, pid, link)
+    by_any_thread(kernel, pid, |id| proc::link(kernel, id, "exe"))
 }
 
 /// Its arguments, the program's name first. The program can change them.
 pub(crate) fn arguments(kernel: &Kernel, pid: Pid) -> Result<Vec<OsString>> {
-    let arguments = |dir: &Path| {
-        let line = read_path(kernel, &dir.join("cmdline"))?;
-        if line.is_empty() {
+    by_any_thread(kernel, pid, |id| {
+        let line = proc::read(kernel, id, "cmdline")?;
+        if line.as_ref().is_some_and(Vec::is_empty) {
             // There are none, or the thread has no memory any more; then it has no program.
-            kernel.count();
-            fs::read_link(dir.join("exe"))?;
+            proc::link(kernel, id, "exe")?;
         }
-        Ok(split_arguments(&line))
-    };
-    by_any_thread(kernel, pid, arguments)
+        Ok(line.map(|line| split_arguments(&line)))
+    })
 }
 
 /// Its auxiliary vector (`getauxval(3)`).
 pub(crate) fn auxiliary_vector(kernel: &Kernel, pid: Pid) -> Result<Vec<u8>> {
-    by_any_thread(kernel, pid, |dir| read_path(kernel, &dir.join("auxv")))
+    by_any_thread(kernel, pid, |id| proc::read(kernel, id, "auxv"))
 }
 
 /// The name of a thread (`PR_SET_NAME` in `prctl(2)`).
 pub(crate) fn thread_name(kernel: &Kernel, thread: Thread) -> Result<OsString> {
-    let mut name = read(kernel, thread.tid.as_raw(), "comm")?;
+    let name = proc::read(kernel, thread.tid.as_raw(), "comm")?;
+    let mut name = name.ok_or_else(proc::silent)?;
     if name.last() == Some(&b'\n') {
         name.pop();
     }
@@ -245,59 +280,20 @@ fn split_arguments(line: &[u8]) -> Vec<OsString> {
 
 /// Asks the process's directory, or that of another thread: a first thread that has ended before
 /// the others has no memory and no program.
-fn by_any_thread<T>(kernel: &Kernel, pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> Result<T> {
-    let error = match ask(Path::new(&format!("/proc/{pid}"))) {
-        Ok(answer) => return Ok(answer),
-        Err(error) => error,
+fn by_any_thread<T>(
+    kernel: &Kernel,
+    pid: Pid,
+    ask: impl Fn(i32) -> Result<Option<T>>,
+) -> Result<T> {
+    let answer = match ask(pid.as_raw()) {
+        Err(Error::Gone) => {
+            let others = threads(kernel, pid)?;
+            let found = others.into_iter().find_map(|tid| ask(tid.as_raw()).ok());
+            found.ok_or(Error::Gone)?
+        }
+        answer => answer?,
     };
-    if error.kind() == io::ErrorKind::NotFound {
-        for tid in threads(kernel, pid)? {
-            if let Ok(answer) = ask(Path::new(&format!("/proc/{pid}/task/{tid}"))) {
-                return Ok(answer);
-            }
-        }
-    }
-    Err(missing(kernel, "/proc/<pid>", pid.as_raw(), error))
-}
-
-fn read(kernel: &Kernel, id: i32, file: &str) -> Result<Vec<u8>> {
-    read_path(kernel, Path::new(&format!("/proc/{id}/{file}")))
-        .map_err(|e| missing(kernel, "/proc/<id>", id, e))
-}
-
-fn read_path(kernel: &Kernel, path: &Path) -> io::Result<Vec<u8>> {
-    // Opening and closing.
-    (0..2).for_each(|_| kernel.count());
-    let mut file = File::open(path)?;
-    let mut bytes = vec![0; 4096];
-    let mut length = 0;
-    loop {
-        kernel.count();
-        let free = bytes.get_mut(length..).unwrap_or_default();
-        match file.read(free) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-        if length == bytes.len() {
-            bytes.resize(2 * length, 0);
-        }
-    }
-    bytes.truncate(length);
-    Ok(bytes)
-}
-
-/// A file that is not there is a process or thread that is not there, unless `/proc` itself is
-/// missing.
-fn missing(kernel: &Kernel, request: &'static str, id: i32, source: io::Error) -> Error {
-    kernel.count();
-    let is_gone =
-        source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(libc::ESRCH);
-    if is_gone && Path::new("/proc/self").exists() {
-        return Error::Gone;
-    }
-    Error::Os { request, id, source }
+    answer.ok_or_else(proc::silent)
 }
 
 fn malformed(request: &'static str, id: i32) -> Error {
@@ -310,15 +306,15 @@ fn malformed(request: &'static str, id: i32) -> Error {
 /// `kernel/exit.c`), and the process then is a zombie of the new parent, which can be asked for
 /// it. If it is gone it was waited for, most likely by the parent that was known; its id may be
 /// another's by then.
-pub(crate) fn parent_at_end(kernel: &Kernel, pid: Pid, known: Pid) -> Result<Pid> {
+pub(crate) fn parent_at_end(kernel: &Kernel, pid: Pid, known: Pid) -> Result<Option<Pid>> {
     if kernel.has_ended(Tid::from_raw(known.as_raw()))? == Some(false) {
-        return Ok(known);
+        return Ok(Some(known));
     }
     match status(kernel, pid.as_raw()) {
-        Ok(status) if status.has_ended() && status.tgid == pid.as_raw() => {
-            Ok(Pid::from_raw(status.ppid))
+        Ok(Some(status)) if status.has_ended() && status.tgid == pid.as_raw() => {
+            Ok(parent(status.ppid))
         }
-        Ok(_) | Err(Error::Gone) => Ok(known),
+        Ok(_) | Err(Error::Gone) => Ok(Some(known)),
         Err(error) => Err(error),
     }
 }
@@ -329,7 +325,8 @@ mod tests {
 
     const STATUS: &[u8] = b"Name:\ta) b\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t12\n\
         Ngid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t0\t0\n\
-        CapEff:\t000001ffffffffff\nThreads:\t2\nSigPnd:\t0000000000000010\n";
+        CapEff:\t000001ffffffffff\nThreads:\t2\nSigPnd:\t0000000000000010\n\
+        SigIgn:\t0000000000001000\nSigCgt:\t0000000000000200\nSeccomp:\t2\n";
 
     #[test]
     fn a_status_file_is_read_by_names() {
@@ -343,8 +340,20 @@ mod tests {
             user: 1001,
             capabilities: 0x1ff_ffff_ffff,
             pending: 0x10,
+            ignored: 0x1000,
+            caught: 0x200,
+            seccomp: Some(2),
         };
         assert_eq!(status, expected);
+        for (signal, does) in [
+            (Signal::USR1, Disposition::Caught),
+            (Signal::PIPE, Disposition::Ignored),
+            (Signal::CHLD, Disposition::Ignored),
+            (Signal::STOP, Disposition::Ignored),
+            (Signal::TERM, Disposition::Ends),
+        ] {
+            assert_eq!(status.disposition(signal), does, "{signal}");
+        }
         assert!(!status.has_ended());
         assert!(status.has_pending(Signal::TRAP) && !status.has_pending(Signal::ILL));
     }
@@ -386,7 +395,7 @@ mod tests {
 
     #[test]
     fn processes_are_listed_with_their_parents_and_images() {
-        let kernel = Kernel::default();
+        let kernel = Kernel::open();
         let own = std::process::id() as i32;
         let parent = std::os::unix::process::parent_id() as i32;
         let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
@@ -422,23 +431,51 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let kernel = Kernel::default();
+        let kernel = Kernel::open();
         let pid = Pid::from_raw(std::process::id() as i32);
-        let status = status(&kernel, pid.as_raw()).unwrap();
+        let status = status(&kernel, pid.as_raw()).unwrap().unwrap();
         assert_eq!(status.tgid, pid.as_raw());
         assert_eq!(executable(&kernel, pid).unwrap(), std::env::current_exe().unwrap());
         let arguments = arguments(&kernel, pid).unwrap();
         assert_eq!(arguments, std::env::args_os().collect::<Vec<_>>());
         let own = Tid::from_raw(crate::sys::own_tid());
         assert!(threads(&kernel, pid).unwrap().contains(&own));
-        assert_eq!(state(&kernel, own).unwrap(), b'R');
+        assert_eq!(state(&kernel, own).unwrap(), Some(b'R'));
         assert!(!is_kernel_thread(&kernel, pid.as_raw()));
         assert!(kernel.requests() > 10);
     }
 
+    /// As a kernel without a fitting `/proc` has it.
+    #[test]
+    fn threads_are_found_without_a_list() {
+        let kernel = Kernel::default();
+        let pid = Pid::from_raw(std::process::id() as i32);
+        let (announce, tid) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            announce.send(crate::sys::own_tid()).unwrap();
+            let _ = ended.recv();
+        });
+        let tids = [crate::sys::own_tid(), tid.recv().unwrap()].map(Tid::from_raw);
+        let found = threads(&kernel, pid).unwrap();
+        assert!(tids.iter().all(|tid| found.contains(tid)), "{found:?}");
+        let parent = Tid::from_raw(std::os::unix::process::parent_id() as i32);
+        assert!(!found.contains(&parent));
+        drop(end);
+        other.join().unwrap();
+        assert!(executable(&kernel, pid).is_err_and(|error| !error.is_gone()));
+        assert!(status(&kernel, pid.as_raw()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_parent_in_another_namespace_is_none() {
+        assert_eq!(parent(0), None);
+        assert_eq!(parent(7), Some(Pid::from_raw(7)));
+    }
+
     #[test]
     fn what_does_not_exist_is_gone() {
-        let kernel = Kernel::default();
+        let kernel = Kernel::open();
         for raw in [i32::MAX, 0, -1] {
             assert!(status(&kernel, raw).unwrap_err().is_gone());
             assert!(threads(&kernel, Pid::from_raw(raw)).unwrap_err().is_gone());

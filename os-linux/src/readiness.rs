@@ -64,9 +64,10 @@ impl Lookout {
         });
         let keep = {
             let post = post.clone();
+            let kernel = kernel.another();
             move || {
                 Mask::all().set(); // the host's handlers run on its own threads
-                post.keep();
+                post.keep(&kernel);
             }
         };
         let failed = |e| error("pthread_create", -1, e);
@@ -106,8 +107,7 @@ impl Post {
     }
 
     /// The thread.
-    fn keep(&self) {
-        let kernel = Kernel::default();
+    fn keep(&self, kernel: &Kernel) {
         loop {
             let mut orders = self.orders();
             while *orders == Orders::Rest {
@@ -120,8 +120,8 @@ impl Post {
             let ours = match kernel.sleep_until_change() {
                 Some(_) if TRACERS.load(Ordering::Relaxed) <= 1 => true,
                 Some(tid) => {
-                    let status = process::status(&kernel, tid.as_raw());
-                    status.is_ok_and(|status| status.tracer == self.tracer)
+                    let status = process::status(kernel, tid.as_raw()).ok().flatten();
+                    status.is_some_and(|status| status.tracer == self.tracer)
                 }
                 None => false,
             };

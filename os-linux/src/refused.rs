@@ -25,11 +25,34 @@ pub(crate) struct Refused {
 /// `CAP_SYS_PTRACE` of `linux/capability.h`.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// The process that was named is a thread of another one.
-pub(crate) fn thread_of(tid: Pid, tgid: i32) -> Error {
+/// The process that was named is a thread of another one, which may not be known.
+pub(crate) fn thread_of(tid: Pid, tgid: Option<i32>) -> Error {
+    let advice = match tgid {
+        Some(tgid) => format!("{tid} is a thread of process {tgid}; attach to {tgid}"),
+        None => format!("{tid} is a thread of another process; attach to that"),
+    };
+    Error::NotPermitted { pid: tid.as_raw(), advice: advice.into() }
+}
+
+/// Nothing is known of the process, for there is no `/proc` that tells of it.
+pub(crate) fn unexplained(pid: i32) -> Error {
     Error::NotPermitted {
-        pid: tid.as_raw(),
-        advice: format!("{tid} is a thread of process {tgid}; attach to {tgid}").into(),
+        pid,
+        advice: "another process may trace it already, or it may have privileges that this \
+                 process has not; mount a /proc of this pid namespace to find out which, or run \
+                 the tracer as root or with CAP_SYS_PTRACE"
+            .into(),
+    }
+}
+
+/// A tracee whose memory cannot be reached, by none of the ways that there are.
+pub(crate) fn memory_of(pid: Pid) -> Error {
+    Error::NotPermitted {
+        pid: pid.as_raw(),
+        advice: "its memory is out of reach, since it may not be dumped, has changed its user, or \
+                 has privileges that this process has not; run the tracer as root or with \
+                 CAP_SYS_PTRACE (in a container: --cap-add=SYS_PTRACE)"
+            .into(),
     }
 }
 
@@ -135,7 +158,9 @@ mod tests {
 
     #[test]
     fn a_thread_is_not_a_process() {
-        let message = thread_of(Pid::from_raw(8), 7).to_string();
+        let message = thread_of(Pid::from_raw(8), Some(7)).to_string();
         assert!(message.ends_with("8 is a thread of process 7; attach to 7"), "{message}");
+        let message = thread_of(Pid::from_raw(8), None).to_string();
+        assert!(message.ends_with("a thread of another process; attach to that"), "{message}");
     }
 }

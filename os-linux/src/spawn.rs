@@ -11,7 +11,6 @@
 //! scheduling, its namespaces) as the tracer had it at its first spawn. While it has nothing to do
 //! all signals are blocked on it, so that the host's handlers do not run there.
 
-use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +26,9 @@ use trapline_core::{Error, EventFlags, Pid, Result, Signal, Tid};
 use crate::Linux;
 use crate::attach::refusal;
 use crate::decode::{self, Change};
+use crate::proc;
 use crate::sys::{
-    Kernel, Line, Mask, Peek, PidFd, READY, RETURNED, Target, error, fix_addresses, own_tid,
+    Handle, Kernel, Line, Mask, Peek, READY, RETURNED, Target, error, fix_addresses, own_tid,
     report_before_exec,
 };
 
@@ -51,7 +51,7 @@ struct Job {
     /// The child's end of the line, to say that std has returned.
     line: Arc<Line>,
     /// The child, once the tracer has seized it.
-    seized: Arc<OnceLock<PidFd>>,
+    seized: Arc<OnceLock<Handle>>,
     answer: Sender<io::Result<Child>>,
 }
 
@@ -99,7 +99,7 @@ impl Job {
         if let (Err(_), Some(child)) = (&spawned, self.seized.get()) {
             // std waits for a child whose exec has failed, and may have got a stop of it instead
             // of its end. The tracer would then wait for something else to happen.
-            child.send(libc::SIGKILL);
+            child.kill(&Kernel::default());
         }
         self.line.send(&[RETURNED]);
         let _ = self.answer.send(spawned);
@@ -158,8 +158,8 @@ impl Linux {
             (Err(error), Ok(mut child)) => {
                 // It was not told to go on, or something is badly wrong.
                 let _ = child.kill();
-                if let Some(fd) = seized.get() {
-                    birth.bury(Tid::from_raw(child.id() as i32), Some(fd))?;
+                if let Some(seized) = seized.get() {
+                    birth.bury(Tid::from_raw(child.id() as i32), Some(seized))?;
                 } else {
                     let _ = child.wait();
                 }
@@ -189,7 +189,7 @@ struct Birth<'a> {
 
 impl Birth<'_> {
     /// Seizes the child and brings it to its exec.
-    fn attend(&mut self, line: &Line, child: &Line, seized: &OnceLock<PidFd>) -> Result<Reached> {
+    fn attend(&mut self, line: &Line, child: &Line, seized: &OnceLock<Handle>) -> Result<Reached> {
         let Some(pid) = self.hear(line, child)? else {
             return Ok(Reached::Nothing);
         };
@@ -252,17 +252,17 @@ impl Birth<'_> {
     /// A closure of the command, or somebody else, may stop the child while it is not traced yet.
     /// It is continued, and the signal kept for later.
     fn look_for_stopped(&mut self, child: &Line) {
-        // The child is the one that has our line open. (Without CONFIG_PROC_CHILDREN it is not
-        // found, and waits for a SIGCONT as it would for std.)
-        let number = child.raw();
-        let Ok(own) = fs::read_link(format!("/proc/self/fd/{number}")) else {
-            return;
-        };
-        let children = format!("/proc/self/task/{}/children", self.spawner);
-        let children = fs::read_to_string(children).unwrap_or_default();
-        for pid in children.split_ascii_whitespace() {
-            if fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|fd| fd == own) {
-                let Ok(pid) = pid.parse() else { continue };
+        // The child is the one that has our line open. (Without CONFIG_PROC_CHILDREN or a fitting
+        // /proc it is not found, and waits for a SIGCONT as it would for std.)
+        let file = format!("fd/{}", child.raw());
+        let own = std::process::id() as i32;
+        let Ok(Some(own)) = proc::link(self.kernel, own, &file) else { return };
+        let children = format!("task/{}/children", self.spawner);
+        let children = proc::read(self.kernel, std::process::id() as i32, &children);
+        let children = children.ok().flatten().unwrap_or_default();
+        for pid in String::from_utf8_lossy(&children).split_ascii_whitespace() {
+            let Ok(pid) = pid.parse() else { continue };
+            if proc::link(self.kernel, pid, &file).is_ok_and(|fd| fd.is_some_and(|fd| fd == own)) {
                 if let Some(signal) = self.kernel.stopped_by(pid).and_then(Signal::from_raw) {
                     self.hold(signal);
                     // Nobody has waited for it, so the id is its own.
@@ -272,13 +272,13 @@ impl Birth<'_> {
         }
     }
 
-    fn seize(&self, tid: Tid, seized: &OnceLock<PidFd>) -> Result<()> {
-        let fd = PidFd::open(self.kernel, tid.as_raw())?;
+    fn seize(&self, tid: Tid, seized: &OnceLock<Handle>) -> Result<()> {
+        let handle = Handle::open(self.kernel, tid);
         // Exit stops only from the exec on: at the exit of a child whose exec has failed std would
         // wait for ever.
         let options = decode::options(self.setup) & !libc::PTRACE_O_TRACEEXIT;
         self.kernel.seize(tid, options).map_err(|e| refusal(self.kernel, tid, e))?;
-        let _ = seized.set(fd);
+        let _ = seized.set(handle);
         Ok(())
     }
 
@@ -354,10 +354,10 @@ impl Birth<'_> {
     }
 
     /// Makes sure that a child whose exec has failed is gone, if std has waited for it or not.
-    fn bury(&self, tid: Tid, child: Option<&PidFd>) -> Result<()> {
+    fn bury(&self, tid: Tid, child: Option<&Handle>) -> Result<()> {
         let Some(child) = child else { return Ok(()) };
-        child.send(libc::SIGKILL);
-        match self.kernel.peek(Target::Fd(child), true)? {
+        child.kill(self.kernel);
+        match self.kernel.peek(Target::Handle(child), true)? {
             Peek::Changed(_) => self.kernel.reap(tid),
             Peek::Nothing | Peek::NoChild => {}
         }

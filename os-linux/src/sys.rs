@@ -3,22 +3,29 @@
 
 mod bell;
 mod cpus;
+mod directory;
 mod event;
 mod memory;
 pub(crate) mod ptrace;
 mod signal;
 mod spawn;
+mod user;
 mod wait;
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
-use trapline_core::Error;
+use trapline_core::{Error, Result};
 
-pub(crate) use bell::{Timer, clone_bell};
+pub(crate) use bell::{Sleeper, Timer};
+pub(crate) use directory::Directory;
 pub(crate) use event::EventFd;
-pub(crate) use signal::{Mask, PidFd};
+pub(crate) use memory::most_descriptors;
+pub(crate) use signal::{Handle, Mask};
 pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
+pub(crate) use user::{become_user, is_dumpable, set_dumpable};
 pub(crate) use wait::{Peek, Target};
 
 /// The kernel, as one tracer sees it: its requests, and how many were made.
@@ -26,9 +33,25 @@ pub(crate) use wait::{Peek, Target};
 pub(crate) struct Kernel {
     requests: Cell<u64>,
     filter_stops: Cell<bool>,
+    proc: Option<Arc<Directory>>,
 }
 
 impl Kernel {
+    /// With the `/proc` that there is. A default one does without.
+    pub(crate) fn open() -> Self {
+        Self { proc: crate::proc::find(), ..Self::default() }
+    }
+
+    /// The same for another thread.
+    pub(crate) fn another(&self) -> Self {
+        Self { proc: self.proc.clone(), ..Self::default() }
+    }
+
+    /// The `/proc` of this process's own pid namespace.
+    pub(crate) fn proc(&self) -> Option<&Directory> {
+        self.proc.as_deref()
+    }
+
     /// How many requests were made so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.get()
@@ -64,6 +87,15 @@ pub(crate) fn error(request: &'static str, id: i32, source: io::Error) -> Error 
         Some(libc::ESRCH) => Error::Gone,
         _ => Error::Os { request, id, source },
     }
+}
+
+/// Moves a descriptor out of the way: std puts a child's stdio over 0, 1 and 2, which may be free in
+/// the host, and so does the doorbell. (`try_clone` takes no number below 3.)
+fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    fd.try_clone().map_err(|e| error("F_DUPFD_CLOEXEC", fd.as_raw_fd(), e))
 }
 
 /// Turns what `syscall(2)` returns into a result.

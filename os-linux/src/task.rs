@@ -62,7 +62,7 @@ impl Linux {
         }
         if let Some(args) = flags_at {
             let mut flags = [0; 8];
-            if let Ok(8) = self.kernel.read_memory(parent.tid, args, &mut flags) {
+            if let Ok(8) = self.memory.read(&self.kernel, parent, args, &mut flags) {
                 let flags = u64::from_ne_bytes(flags);
                 if could_be_clone3(flags, kind) {
                     return Ok(process(flags & CLONE_PARENT != 0));
@@ -70,9 +70,9 @@ impl Linux {
             }
         }
         match process::status(&self.kernel, new.as_raw()) {
-            Ok(status) => Ok(process(status.ppid != parent.pid.as_raw())),
-            // Killed and gone.
-            Err(Error::Gone) => Ok(process(false)),
+            Ok(Some(status)) => Ok(process(status.ppid != parent.pid.as_raw())),
+            // Nobody tells, or it was killed and is gone.
+            Ok(None) | Err(Error::Gone) => Ok(process(false)),
             Err(error) => Err(error),
         }
     }

@@ -112,12 +112,10 @@ impl Linux {
     /// Whether this thread traces anything but the doorbell, which is taken down meanwhile: the
     /// kernel says that there are no tracees, not how many.
     pub(crate) fn any_tracees(&mut self) -> Result<bool> {
-        if let Some(bell) = &self.bell {
-            bell.take_down(&self.kernel);
-        }
+        let ended = self.bell.as_ref().is_some_and(|bell| bell.take_down(&self.kernel));
         let any = self.kernel.any_tracees();
         if let Some(bell) = &mut self.bell {
-            if let Err(error) = bell.hang_again(&self.kernel) {
+            if let Err(error) = bell.hang_again(&self.kernel, ended) {
                 self.bell = None;
                 return Err(error);
             }

@@ -2,35 +2,37 @@
 //!
 //! `wait4` ends for a tracee and for nothing else that would leave the host's signals alone. So
 //! there is one more tracee: a process that does nothing, made when the first waker is asked for.
-//! Ringing it is a signal that stops it; the wait sees that stop, lets it go on, and ends.
+//! It sleeps until a `timerfd` expires, and sends itself SIGCONT then: so a wait ends at a deadline,
+//! for one request that sets the timer, and another thread ends it by setting the timer to expire at
+//! once, which any thread and any signal handler may do and no change of privileges forbids.
 //!
-//! The signal is SIGCONT. To a thread that was seized it is news about job control, told by a
-//! `PTRACE_EVENT_STOP` whether the signal is blocked or not (`prepare_signal` and
-//! `ptrace_trap_notify` in `kernel/signal.c`), and one that comes while the thread is stopped is
-//! told as soon as it is resumed. And it may be sent to a process of the same session even by a
-//! host that has given up its privileges since.
+//! To a thread that was seized SIGCONT is news about job control, told by a `PTRACE_EVENT_STOP`
+//! whether the signal is blocked or not (`prepare_signal` and `ptrace_trap_notify` in
+//! `kernel/signal.c`). To one that is not traced, as the doorbell is for a moment after it was made,
+//! it is nothing, and so a timer that expires then does no harm.
 //!
-//! It sleeps in a read of a `timerfd`, and traps when that returns: so a wait ends at a deadline,
-//! for one request that sets the timer. A timer whose wait ended before is left to expire: a stop
-//! too many, now and then, costs less than to stop the timer each time.
+//! A timer whose wait ended before is left to expire: a stop too many, now and then, costs less than
+//! to stop the timer each time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trapline_core::backend::{Run, Wake};
-use trapline_core::{Error, ExitStatus, Result, Tid};
+use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use crate::attach::refusal;
-use crate::sys::{Kernel, PidFd, Timer, clone_bell, error};
+use crate::sys::{Kernel, Sleeper, Timer, error};
+
+/// How long to wait for a new doorbell before it is looked whether it lives.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The doorbell, on the tracer's side.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    tid: Tid,
+    sleeper: Sleeper,
     rope: Arc<Rope>,
-    timer: Timer,
-    /// When the timer expires, unless it has.
+    /// When the timer expires, unless it has, or was set otherwise by a waker.
     set_to: Option<Instant>,
 }
 
@@ -39,15 +41,14 @@ pub(crate) struct Bell {
 struct Rope {
     /// Whether a wake was not answered yet.
     rung: AtomicBool,
-    /// Names the doorbell and never a later process of its id.
-    bell: PidFd,
+    timer: Timer,
 }
 
 impl Wake for Rope {
     fn wake(&self) {
         // One stop answers all wakes that came before it.
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.bell.send(libc::SIGCONT);
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            self.timer.expire();
         }
     }
 }
@@ -56,10 +57,9 @@ impl Bell {
     /// Makes one, and has the calling thread trace it.
     pub(crate) fn new(kernel: &Kernel) -> Result<Self> {
         let timer = Timer::new(kernel)?;
-        let (tid, bell) = hang(kernel, &timer)?;
+        let sleeper = hang(kernel, &timer)?;
         let rung = AtomicBool::new(false);
-        let rope = Arc::new(Rope { rung, bell });
-        Ok(Self { tid, rope, timer, set_to: None })
+        Ok(Self { sleeper, rope: Arc::new(Rope { rung, timer }), set_to: None })
     }
 
     /// Has it stop at this moment, or some time before.
@@ -68,8 +68,10 @@ impl Bell {
         if self.set_to.is_some_and(|set_to| set_to > now && set_to <= deadline) {
             return Ok(());
         }
-        self.timer.set(kernel, deadline.saturating_duration_since(now))?;
+        self.rope.timer.set(kernel, deadline.saturating_duration_since(now))?;
         self.set_to = Some(deadline);
+        // A waker that came before may have set it to expire, and we to something else.
+        self.ring_again();
         Ok(())
     }
 
@@ -78,12 +80,14 @@ impl Bell {
     }
 
     pub(crate) fn is(&self, tid: Tid) -> bool {
-        self.tid == tid
+        self.sleeper.tid() == tid
     }
 
     /// Lets it go on after a stop. No signal reaches it, whatever the stop was.
-    pub(crate) fn quiet(&self, kernel: &Kernel) -> Result<()> {
-        match kernel.resume(self.tid, Run::Continue, None) {
+    pub(crate) fn quiet(&mut self, kernel: &Kernel) -> Result<()> {
+        // A waker may have set the timer since.
+        self.set_to = None;
+        match kernel.resume(self.sleeper.tid(), Run::Continue, None) {
             // Killed at the stop: its end follows.
             Err(Error::Gone) => Ok(()),
             other => other,
@@ -92,77 +96,129 @@ impl Bell {
 
     /// Whether there was a wake since the last time.
     pub(crate) fn was_rung(&self) -> bool {
-        self.rope.rung.swap(false, Ordering::AcqRel)
+        self.rope.rung.swap(false, Ordering::SeqCst)
     }
 
     /// Somebody has killed it: makes another one, which old wakers ring as well.
     pub(crate) fn replace(&mut self, kernel: &Kernel, ended: ExitStatus) -> Result<()> {
         if let ExitStatus::Code(_) = ended {
-            // It cannot sleep here (a system call filter of the host?), and another could not.
-            return Err(Error::Unsupported {
-                what: "a waker, for read(2) is refused,",
-                on: "this Linux",
-            });
+            return Err(no_bell()); // another could not sleep, either
         }
-        self.hang_again(kernel)
+        self.hang_again(kernel, true)
     }
 
-    /// Ends it for a moment; [`hang_again`](Self::hang_again) makes another one.
-    pub(crate) fn take_down(&self, kernel: &Kernel) {
-        if self.rope.bell.send(libc::SIGKILL) {
-            kernel.reap(self.tid);
-        }
+    /// Ends it for a moment; [`hang_again`](Self::hang_again) makes another one. Says whether it has.
+    pub(crate) fn take_down(&self, kernel: &Kernel) -> bool {
+        end(kernel, &self.sleeper)
     }
 
-    /// Makes another one, which old wakers ring as well.
-    pub(crate) fn hang_again(&mut self, kernel: &Kernel) -> Result<()> {
-        let (tid, bell) = hang(kernel, &self.timer)?;
-        self.tid = tid;
+    /// Makes another one, which old wakers ring as well. The one before may have ended.
+    pub(crate) fn hang_again(&mut self, kernel: &Kernel, ended: bool) -> Result<()> {
+        let before = std::mem::replace(&mut self.sleeper, hang(kernel, &self.rope.timer)?);
+        if ended {
+            before.reaped();
+        }
         self.set_to = None; // what it was set to may have passed, unheard
-        self.rope.bell.replace_by(bell)
+        Ok(())
     }
 
     /// Rings it if there was a wake that the one before may have taken with it.
     pub(crate) fn ring_again(&self) {
-        if self.rope.rung.load(Ordering::Acquire) {
-            self.rope.bell.send(libc::SIGCONT);
+        if self.rope.rung.load(Ordering::SeqCst) {
+            self.rope.timer.expire();
         }
     }
 
     /// Has it stop, for whoever looks; says whether it is there to do so.
-    pub(crate) fn ring(&self) -> bool {
-        self.rope.bell.send(libc::SIGCONT)
+    pub(crate) fn ring(&self, kernel: &Kernel) -> bool {
+        self.rope.timer.expire();
+        kernel.has_ended(self.sleeper.tid()).is_ok_and(|ended| ended.is_some())
     }
 
     /// Ends it. Wakers may live on, and ring nothing.
     pub(crate) fn end(self, kernel: &Kernel) {
-        // If it may not be killed, for the host has become another user, it ends with the tracer's
-        // thread, by its EXITKILL.
-        if self.rope.bell.send(libc::SIGKILL) {
-            kernel.reap(self.tid);
+        // If it may not be killed, for the host has become another user, it ends by itself when its
+        // line is closed.
+        if end(kernel, &self.sleeper) {
+            self.sleeper.reaped();
         }
     }
 }
 
-fn hang(kernel: &Kernel, timer: &Timer) -> Result<(Tid, PidFd)> {
-    kernel.count();
-    let tid = clone_bell(timer).map_err(|e| error("clone", -1, e))?;
-    let fd = match PidFd::open(kernel, tid.as_raw()) {
-        Ok(fd) => fd,
-        Err(e) => {
-            // It is our child and was not waited for, so the id is still its own.
-            let pid = trapline_core::Pid::from_raw(tid.as_raw());
-            kernel.kill(pid, trapline_core::Signal::KILL)?;
-            kernel.reap(tid);
-            return Err(e);
-        }
-    };
+/// Kills a doorbell, and says whether it is gone.
+fn end(kernel: &Kernel, sleeper: &Sleeper) -> bool {
+    let tid = sleeper.tid();
+    // As long as it is our tracee the id is its own.
+    let is_ours = kernel.has_ended(tid).is_ok_and(|ended| ended.is_some());
+    let gone = is_ours && kernel.kill(Pid::from_raw(tid.as_raw()), Signal::KILL).is_ok();
+    if gone {
+        kernel.reap(tid);
+    }
+    gone
+}
+
+fn hang(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
+    let sleeper = Sleeper::new(kernel, timer).map_err(|e| error("clone", -1, e))?;
+    let tid = sleeper.tid();
     if let Err(e) = kernel.seize(tid, libc::PTRACE_O_EXITKILL) {
         let error = refusal(kernel, tid, e);
-        if fd.send(libc::SIGKILL) {
+        // It is our child and was not waited for, so the id is its own.
+        if kernel.kill(Pid::from_raw(tid.as_raw()), Signal::KILL).is_ok() {
             kernel.reap(tid);
+            sleeper.reaped();
         }
         return Err(error);
     }
-    Ok((tid, fd))
+    // From here on it has nothing of the host's, such as a lock that others wait for.
+    while !sleeper.wait_until_ready(LOOK) {
+        match kernel.look(tid) {
+            Ok(None) => {}
+            // Somebody sends it signals.
+            Ok(Some(status)) if crate::decode::ended(status).is_none() => {
+                let _ = kernel.resume(tid, Run::Continue, None);
+            }
+            Ok(Some(_)) | Err(_) => {
+                sleeper.reaped();
+                return Err(no_bell());
+            }
+        }
+    }
+    Ok(sleeper)
+}
+
+/// It does not live here: a system call that it needs is refused, as by a filter of the host's.
+fn no_bell() -> Error {
+    Error::Unsupported {
+        what: "a waker or a time limit, for ppoll(2), read(2) or kill(2) is refused,",
+        on: "this Linux",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it is for a moment after it was made: the timer has expired, and nobody traces it.
+    #[test]
+    fn a_doorbell_that_nobody_traces_does_not_trap() {
+        let kernel = Kernel::open();
+        let timer = Timer::new(&kernel).unwrap();
+        let mut sleepers = Vec::new();
+        for _ in 0..20 {
+            timer.expire();
+            let sleeper = Sleeper::new(&kernel, &timer).unwrap();
+            while !sleeper.wait_until_ready(LOOK) {}
+            sleepers.push(sleeper);
+        }
+        for _ in 0..50 {
+            timer.expire();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for sleeper in sleepers {
+            let tid = sleeper.tid();
+            assert_eq!(kernel.has_ended(tid).unwrap(), Some(false), "it lives");
+            assert!(end(&kernel, &sleeper));
+            sleeper.reaped();
+        }
+    }
 }

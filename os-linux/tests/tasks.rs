@@ -52,7 +52,7 @@ fn made_by(role: &str) -> Vec<(ForkKind, &'static str, u64)> {
                 };
                 let (process, parent) = linux.process_of(Tid::from_raw(new)).unwrap();
                 assert_eq!(process == spawned.pid, what == "thread");
-                assert_eq!(parent == spawned.pid, what == "child");
+                assert_eq!(parent == Some(spawned.pid), what == "child");
                 made.push((kind, what, took));
                 announced.push(new);
             }

@@ -230,13 +230,14 @@ fn w1_the_host_does_not_notice_the_doorbell() {
         let after = fs::read_to_string("/proc/thread-self/status").unwrap();
         assert_eq!(masks(&before), masks(&after));
         let bell = bell();
-        // It keeps neither files nor the working directory of the host, but for its timer.
-        let files = || fs::read_dir(format!("/proc/{bell}/fd")).unwrap().flatten();
-        until(|| files().count() == 1);
-        for file in files() {
-            let file = fs::read_link(file.path()).unwrap();
-            assert_eq!(file.to_str(), Some("anon_inode:[timerfd]"));
-        }
+        // It keeps neither files nor the working directory of the host: its timer, and a line by
+        // which it hears of the host's end.
+        let files = fs::read_dir(format!("/proc/{bell}/fd")).unwrap().flatten();
+        let mut files: Vec<_> = files.map(|file| fs::read_link(file.path()).unwrap()).collect();
+        files.sort();
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert_eq!(files[0].to_str(), Some("anon_inode:[timerfd]"));
+        assert!(files[1].to_str().unwrap().starts_with("pipe:"), "{files:?}");
         assert_eq!(fs::read_link(format!("/proc/{bell}/cwd")).unwrap().to_str(), Some("/"));
         // SAFETY: waits for nobody in particular, on this thread alone.
         let found =
@@ -325,6 +326,104 @@ fn w1_the_doorbell_ends_with_its_host() {
     });
 }
 
+/// Time limits that are over before the doorbell is traced, and while it is made.
+#[test]
+fn w1_time_limits_beside_a_new_doorbell() {
+    within(60, || {
+        for round in 0..300_u32 {
+            let mut linux = Linux::open().unwrap();
+            for step in 0..3 {
+                let limit = Duration::from_nanos(u64::from(round * 100 + step * 7_000));
+                let waited = linux.wait(Patience::Until(Instant::now() + limit)).unwrap();
+                // There is nobody to wait for before the doorbell is there.
+                assert!(matches!(waited, Waited::Nothing | Waited::NoTracees), "{waited:?}");
+            }
+            let waker = linux.waker().unwrap();
+            waker.wake();
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+            // Its next doorbell begins with a timer that has expired.
+            waker.wake();
+            assert!(!linux.has_tracees().unwrap());
+            assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
+        }
+    });
+}
+
+/// What others wait for is not held by the doorbell: a lock of a host that dies just when it has made
+/// one, or that execs, is free at once.
+#[test]
+fn w1_a_lock_of_the_host_is_not_held_by_the_doorbell() {
+    let file = std::env::temp_dir().join(format!("trapline-lock-{}", std::process::id()));
+    let path = file.clone();
+    fs::write(&path, "").unwrap();
+    within(100, move || {
+        for what in ["locks", "locks without close_range", "locks and execs"] {
+            for round in 0..20 {
+                let mut host = playing(what);
+                host.env("TRAPLINE_LOCK", &path).stdout(std::process::Stdio::piped());
+                let mut host = host.spawn().unwrap();
+                let mut out = std::io::BufReader::new(host.stdout.take().unwrap());
+                let mut line = String::new();
+                while !line.ends_with("ready\n") {
+                    assert_ne!(std::io::BufRead::read_line(&mut out, &mut line).unwrap(), 0);
+                }
+                if what != "locks and execs" {
+                    host.kill().unwrap();
+                    host.wait().unwrap();
+                }
+                let lock = fs::File::open(&path).unwrap();
+                // SAFETY: takes numbers.
+                let locked = unsafe {
+                    use std::os::fd::AsRawFd;
+                    libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB)
+                };
+                let _ = host.kill();
+                let _ = host.wait();
+                assert_eq!(locked, 0, "{what}, {round}");
+            }
+        }
+    });
+    let _ = fs::remove_file(&file);
+}
+
+/// A doorbell ends when the tracer's own thread execs, though it is that one's tracee still.
+#[test]
+fn w1_an_exec_of_the_tracer_ends_the_doorbell() {
+    within(30, || {
+        let (code, _) = host("exec of the tracer");
+        assert_eq!(code, 42);
+    });
+}
+
+/// Holds a lock, and makes a doorbell.
+fn locks() -> (fs::File, Linux, Arc<dyn Wake>) {
+    use std::os::fd::AsRawFd;
+    let lock = fs::File::open(std::env::var("TRAPLINE_LOCK").unwrap()).unwrap();
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let mut linux = Linux::open().unwrap();
+    let waker = linux.waker().unwrap();
+    (lock, linux, waker)
+}
+
+/// As on Linux before 5.9.
+fn without_close_range() {
+    let step = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_close_range as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: takes numbers; then reads the program and its instructions, which live.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        assert_eq!(libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program), 0);
+    }
+}
+
 #[test]
 #[ignore = "played by other tests"]
 fn role() {
@@ -353,6 +452,30 @@ fn role() {
             use std::os::unix::process::CommandExt;
             // Another thread execs: the tracer's is killed.
             thread::spawn(|| sh("exit 42").exec()).join().unwrap();
+        }
+        "exec of the tracer" => {
+            let _keep = hang();
+            use std::os::unix::process::CommandExt;
+            // What is left of the host looks whether the doorbell, its tracee still, is no more.
+            let script = format!(
+                "for i in $(seq 100); do grep -qs 'State:.[^Z]' /proc/{}/status || exit 42
+                 sleep 0.1; done; exit 1",
+                bell()
+            );
+            panic!("{}", sh(&script).exec());
+        }
+        "locks" | "locks without close_range" => {
+            if what != "locks" {
+                without_close_range();
+            }
+            let _keep = locks();
+            println!("ready");
+            thread::sleep(Duration::from_secs(60));
+        }
+        "locks and execs" => {
+            let _keep = locks();
+            use std::os::unix::process::CommandExt;
+            panic!("{}", sh("echo ready; exec sleep 60").exec());
         }
         "panic" => {
             let panic = thread::spawn(move || {

@@ -70,7 +70,11 @@ impl Log {
             Event::Reparented { pid, from, to } => {
                 let name = self.names.pid(*pid);
                 let from = self.names.pid(*from);
-                let to = if *to == us { "us".into() } else { self.names.pid(*to) };
+                let to = match to {
+                    Some(to) if *to == us => "us".into(),
+                    Some(to) => self.names.pid(*to),
+                    None => "nobody".into(),
+                };
                 (name, format!("reparented {from} to {to}"))
             }
             Event::LetGo { pid } => (self.names.pid(*pid), "let go".into()),

@@ -104,17 +104,9 @@ pub(crate) fn leave(slot: &SlotCode, from: u64, to: u64, registers: &mut Registe
     }
 }
 
-/// Sends a thread that has arrived at a breakpoint into its slot.
-///
-/// A thread in a system call that Linux will restart has not arrived, although its program counter
-/// may be at the breakpoint: the kernel is about to take 2 off it. It stays where it is, to arrive
-/// later.
-///
-/// RF stays: nothing has an execute breakpoint in a slot.
+/// Sends a thread into its slot. RF stays: nothing has an execute breakpoint in a slot.
 pub(crate) fn enter(to: u64, registers: &mut Registers) {
-    if !registers.will_restart() {
-        registers.rip = to;
-    }
+    registers.rip = to;
 }
 
 #[cfg(test)]
@@ -260,18 +252,5 @@ mod tests {
         let mut registers = at;
         enter(NEAR, &mut registers);
         assert_eq!(registers, Registers { rip: NEAR, ..at });
-    }
-
-    #[test]
-    fn a_system_call_that_is_made_again_comes_before_the_breakpoint_behind_it() {
-        for result in [-512_i64, -513, -514, -516] {
-            let at = Registers { rip: FROM, orig_rax: 0, rax: result as u64, ..any() };
-            let mut registers = at;
-            enter(NEAR, &mut registers);
-            assert_eq!(registers, at, "{result}");
-        }
-        let mut registers = Registers { rip: FROM, orig_rax: 0, rax: -4_i64 as u64, ..any() };
-        enter(NEAR, &mut registers);
-        assert_eq!(registers.rip, NEAR);
     }
 }

@@ -71,6 +71,17 @@ pub enum Activity {
     },
 }
 
+/// What a signal does to a process when it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// A handler of the program runs.
+    Caught,
+    /// Nothing that the program sees: it is ignored, or stops the process or has it go on.
+    Ignored,
+    /// It ends the process.
+    Ends,
+}
+
 /// What runs when a thread is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Run {

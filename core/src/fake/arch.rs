@@ -1,7 +1,5 @@
 //! A CPU with three registers.
 
-use std::convert::Infallible;
-
 use crate::backend::{DebugAlignment, DebugKind, DebugPool};
 use crate::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
@@ -13,12 +11,24 @@ pub(super) const BREAKPOINT: u8 = 0xcc;
 pub(super) const REPEAT: u8 = 0xf3;
 /// Makes a system call in 64-bit code; elsewhere it does nothing.
 pub(super) const CALL: u8 = 0x05;
+/// Comes back from the handler of a signal.
+pub(super) const RETURN: u8 = 0xcf;
+/// Goes on behind the byte that follows it.
+pub(super) const SKIP: u8 = 0xeb;
+/// Goes to the address in the eight bytes that follow it.
+pub(super) const JUMP: u8 = 0xe9;
+/// Does nothing, and only at its own place.
+pub(super) const BOUND: u8 = 0x0f;
 /// Waits for ever.
 pub(super) const HALT: u8 = 0xf4;
 
 /// A CPU with three registers, whose breakpoint instruction is one byte.
 #[derive(Debug)]
 pub struct FakeArch;
+
+/// The instruction of a [`FakeArch`] that can be carried out on the registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip;
 
 /// The registers of a [`FakeArch`]; its floating-point and extended registers are plain bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -43,7 +53,7 @@ impl Arch for FakeArch {
     type Registers = FakeRegisters;
     type FpRegisters = Vec<u8>;
     type ExtendedState = Vec<u8>;
-    type Emulated = Infallible;
+    type Emulated = Skip;
 
     const BREAKPOINT: &'static [u8] = &[BREAKPOINT];
     const BREAKPOINT_ADVANCE: u64 = 1;
@@ -89,6 +99,8 @@ impl Arch for FakeArch {
         }
     }
 
+    const STORES_STEP_FLAG: bool = false;
+
     fn pushed_step(registers: &FakeRegisters) -> (u64, u8) {
         (registers.sp, 1) // no instruction of the model pushes flags
     }
@@ -96,23 +108,41 @@ impl Arch for FakeArch {
     const SLOT_LENGTH: usize = 16;
     const SLOT_REACH: u64 = 1 << 31;
 
-    fn relocate(_: &[u8], _: u64, _: CodeMode) -> Relocation<Infallible> {
-        Relocation::Refused
+    fn relocate(code: &[u8], _: u64, _: CodeMode) -> Relocation<Skip> {
+        match code.first() {
+            None | Some(&BOUND) => Relocation::Refused,
+            Some(&SKIP) => Relocation::Emulate(Skip),
+            Some(_) => Relocation::Copy { length: 1 },
+        }
     }
 
-    fn place(_: &[u8], _: u64, _: u64, _: CodeMode) -> Option<SlotCode> {
-        None
+    fn place(code: &[u8], from: u64, _: u64, _: CodeMode) -> Option<SlotCode> {
+        let mut slot = vec![*code.first()?, JUMP];
+        slot.extend(from.wrapping_add(1).to_le_bytes());
+        SlotCode::new(&slot, 1, 1)
     }
 
-    fn emulate(never: &Infallible, _: &mut FakeRegisters, _: &mut dyn EmulatedMemory) -> bool {
-        match *never {}
+    fn emulate(_: &Skip, registers: &mut FakeRegisters, _: &mut dyn EmulatedMemory) -> bool {
+        registers.pc = registers.pc.wrapping_add(2);
+        true
     }
 
-    fn uses_return_stack(never: &Infallible) -> bool {
-        match *never {}
+    fn uses_return_stack(_: &Skip) -> bool {
+        false
     }
 
-    fn leave_slot(_: &SlotCode, _: u64, _: u64, _: &mut FakeRegisters) {}
+    fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut FakeRegisters) {
+        let offset = registers.pc.wrapping_sub(to);
+        if offset < slot.bytes().len() as u64 {
+            registers.pc = from.wrapping_add(u64::from(offset > 0));
+        }
+    }
 
-    fn enter_slot(_: u64, _: &mut FakeRegisters) {}
+    fn enter_slot(to: u64, registers: &mut FakeRegisters) {
+        registers.pc = to;
+    }
+
+    fn instruction_length(code: &[u8], _: CodeMode) -> Option<u8> {
+        code.first().map(|_| 1)
+    }
 }

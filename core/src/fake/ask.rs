@@ -100,9 +100,14 @@ impl Model {
         Ok(self.processes.get(&thread.pid).ok_or(Error::Gone)?.memory)
     }
 
-    pub(super) fn process_of(&self, tid: Tid) -> Result<(Pid, Pid)> {
+    pub(super) fn process_of(&self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         let pid = self.tasks.get(&tid).ok_or(Error::Gone)?.pid;
-        Ok((pid, self.real_parent(pid)?))
+        Ok((pid, self.visible_parent(pid)?))
+    }
+
+    /// The real parent, unless it is where the tracer sees nobody.
+    pub(super) fn visible_parent(&self, pid: Pid) -> Result<Option<Pid>> {
+        Ok(Some(self.real_parent(pid)?).filter(|parent| parent.as_raw() > 0))
     }
 
     /// Told where the kernel knows processes, not threads.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    Activity, DebugRoom, DebugSlots, DebugStatus, Listed, NewTask, Patience, RawAttach, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -139,9 +139,9 @@ impl<R: Rules> Backend for Fake<R> {
         let meanwhile = self.meanwhile();
         let (threads, real_parent) = self.call("attach", pid.as_raw(), |model| {
             model.check_attach(pid)?;
-            Ok((model.attach(pid, setup), model.real_parent(pid)?))
+            Ok((model.attach(pid, setup), model.visible_parent(pid)?))
         })?;
-        Ok(RawAttach { threads, real_parent: Some(real_parent), meanwhile })
+        Ok(RawAttach { threads, real_parent, meanwhile })
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
@@ -343,6 +343,34 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
+    fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        self.write_memory(thread, addr, data)
+    }
+
+    const CODE_AREA: u64 = 256;
+
+    fn map_code(&mut self, thread: Thread, _: u64, len: u64) -> Result<u64> {
+        self.call("map_code", thread.tid.as_raw(), |model| model.map_code(thread, len))
+    }
+
+    fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        self.call("unmap_code", thread.tid.as_raw(), |model| model.unmap_code(thread, addr, len))
+    }
+
+    fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn disposition(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        let id = thread.tid.as_raw();
+        self.call("disposition", id, |model| model.disposition(thread.pid, signal))
+    }
+
+    fn ends_handler(&mut self, thread: Thread, _: &FakeRegisters) -> Result<bool> {
+        let id = thread.tid.as_raw();
+        self.call("ends_handler", id, |model| Ok(model.inspected(thread)?.returned))
+    }
+
     fn restarted(registers: &FakeRegisters) -> Option<FakeRegisters> {
         registers.interrupted.then(|| FakeRegisters {
             pc: registers.pc.wrapping_sub(1),
@@ -358,7 +386,7 @@ impl<R: Rules> Backend for Fake<R> {
         }
     }
 
-    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Pid)> {
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         self.call("process_of", tid.as_raw(), |model| model.process_of(tid))
     }
 
@@ -370,15 +398,15 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("is_mute", pid.as_raw(), |model| model.is_mute(pid))
     }
 
-    fn real_parent(&mut self, pid: Pid) -> Result<Pid> {
-        self.call("real_parent", pid.as_raw(), |model| model.real_parent(pid))
+    fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
+        self.call("real_parent", pid.as_raw(), |model| model.visible_parent(pid))
     }
 
-    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Pid> {
+    fn parent_at_end(&mut self, pid: Pid, known: Pid) -> Result<Option<Pid>> {
         self.call("parent_at_end", pid.as_raw(), |model| {
             let mut ends = model.records.statuses.iter().rev();
             let end = ends.find(|(_, child, _)| *child == pid);
-            Ok(end.map_or(known, |&(parent, _, _)| parent))
+            Ok(Some(end.map_or(known, |&(parent, _, _)| parent)))
         })
     }
 

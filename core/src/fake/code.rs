@@ -1,10 +1,10 @@
 //! What programs execute: an instruction is a byte in memory. Where nothing is mapped a thread
 //! waits, as it does for ever in a model without time.
 
-use crate::backend::{RawReason, Run, TrapOrigin};
-use crate::{EventFlags, ExitStatus, Pid, Signal, Tid};
+use crate::backend::{RawReason, Run, Thread, TrapOrigin};
+use crate::{Error, EventFlags, ExitStatus, Pid, Result, Signal, Tid};
 
-use super::arch::{BREAKPOINT, CALL, HALT, REPEAT};
+use super::arch::{BREAKPOINT, CALL, HALT, JUMP, REPEAT, RETURN, SKIP};
 use super::kernel::{Execution, Kernel};
 use super::model::Model;
 use super::rules::Rules;
@@ -47,6 +47,27 @@ impl<R: Rules> Kernel<R> {
         if model.leave_call(tid) {
             model.execute(tid);
         }
+    }
+
+    /// A signal has a handler from now on, at this address; the instruction `0xcf` returns from it.
+    pub fn handle(&self, pid: Pid, signal: Signal, handler: u64) {
+        if let Some(process) = self.model().processes.get_mut(&pid) {
+            process.handlers.insert(signal, handler);
+        }
+    }
+
+    /// A thread has memory unmapped, whoever has mapped it, and what is there now mapped anew.
+    pub fn remap(&self, pid: Pid, addr: u64, bytes: &[u8]) {
+        let mut model = self.model();
+        if let Some(space) = model.processes.get(&pid).map(|process| process.memory) {
+            model.memory.unmap(space, addr, bytes.len() as u64);
+            model.memory.map(space, addr, bytes);
+        }
+    }
+
+    /// A process has no memory to map for the tracer.
+    pub fn refuse_code(&self, pid: Pid) {
+        self.model().codeless.insert(pid);
     }
 
     /// Whether a thread is in a system call.
@@ -143,15 +164,29 @@ impl Model {
                     task.registers.pc += 1;
                     task.in_call = true;
                     self.note(tid, addr, false);
-                    let flagged = traced.is_some_and(|s| s.flags.contains(EventFlags::SYSCALL));
-                    if traced.is_some() && (run == Run::Syscall || (self.by_process() && flagged)) {
-                        let reason = match self.by_process() {
-                            true => RawReason::SyscallEntry,
-                            false => RawReason::Syscall,
-                        };
-                        self.stop(tid, reason);
+                    if self.traces_calls(tid) {
+                        self.stop_at_call(tid, true);
                     }
                     return;
+                }
+                Some(RETURN) => {
+                    task.registers.pc += 1;
+                    task.in_return = true;
+                    self.note(tid, addr, false);
+                    if self.traces_calls(tid) {
+                        return self.stop_at_call(tid, true);
+                    }
+                    self.return_from_handler(tid, false);
+                    continue;
+                }
+                Some(JUMP) => {
+                    let target = self.jump_at(tid, addr);
+                    self.set_pc(tid, target.unwrap_or(addr));
+                    continue;
+                }
+                Some(SKIP) => {
+                    task.registers.pc += 2;
+                    self.note(tid, addr, false);
                 }
                 Some(REPEAT) if task.registers.value > 0 => task.registers.value -= 1,
                 Some(_) => {
@@ -166,7 +201,84 @@ impl Model {
         self.violation(format!("thread {tid} executes for ever"));
     }
 
+    /// Whether the system calls of a thread are traced as it runs now.
+    pub(super) fn traces_calls(&self, tid: Tid) -> bool {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let Some(setup) = task.setup.filter(|_| !task.bare) else { return false };
+        task.run == Run::Syscall || self.by_process() && setup.flags.contains(EventFlags::SYSCALL)
+    }
+
+    /// A stop at the entry or the exit of a system call.
+    fn stop_at_call(&mut self, tid: Tid, entry: bool) {
+        let reason = match (self.by_process(), entry) {
+            (true, true) => RawReason::SyscallEntry,
+            (true, false) => RawReason::SyscallExit,
+            (false, _) => RawReason::Syscall,
+        };
+        self.stop(tid, reason);
+    }
+
+    /// The call that ends a handler does its work; at its exit there is a stop if it is traced.
+    pub(super) fn return_from_handler(&mut self, tid: Tid, traced: bool) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.in_return = false;
+        if let Some(frame) = task.frames.pop() {
+            task.registers = frame;
+        }
+        if traced {
+            self.stop_at_call(tid, false);
+            if let Some(task) = self.tasks.get_mut(&tid) {
+                task.returned = true;
+            }
+        }
+    }
+
+    /// Where the jump at an address goes.
+    fn jump_at(&self, tid: Tid, addr: u64) -> Option<u64> {
+        let space = self.processes.get(&self.tasks.get(&tid)?.pid)?.memory;
+        let mut target = [0; 8];
+        (self.memory.read(space, addr + 1, &mut target).ok()? == 8)
+            .then(|| u64::from_le_bytes(target))
+    }
+
+    /// The place in the program of what is executed at an address: a copy of an instruction is
+    /// followed by the jump back.
+    fn place_of(&self, tid: Tid, addr: u64) -> u64 {
+        let next = || {
+            let space = self.processes.get(&self.tasks.get(&tid)?.pid)?.memory;
+            let mut byte = [0];
+            self.memory.read(space, addr + 1, &mut byte).ok()?;
+            (byte == [JUMP]).then(|| self.jump_at(tid, addr + 1))?
+        };
+        next().map_or(addr, |behind| behind - 1)
+    }
+
+    pub(super) fn map_code(&mut self, thread: Thread, len: u64) -> Result<u64> {
+        let space = self.space(thread)?;
+        if self.codeless.contains(&thread.pid) {
+            return Err(Error::Unsupported { what: "memory for code", on: "a model" });
+        }
+        let addr = 0x4000_0000 + u64::from(self.mapped) * 0x1000;
+        self.mapped += 1;
+        self.memory.map(space, addr, &vec![0; usize::try_from(len).unwrap_or(0)]);
+        Ok(addr)
+    }
+
+    pub(super) fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        let space = self.space(thread)?;
+        for task in self.tasks.values() {
+            let shares = self.processes.get(&task.pid).is_some_and(|p| p.memory == space);
+            if shares && (addr..addr + len).contains(&task.registers.pc) {
+                let what = format!("code of process {} is unmapped under a thread", task.pid);
+                self.records.violations.push(what);
+            }
+        }
+        self.memory.unmap(space, addr, len);
+        Ok(())
+    }
+
     fn note(&mut self, tid: Tid, addr: u64, trapped: bool) {
+        let addr = self.place_of(tid, addr);
         let Some(pid) = self.tasks.get(&tid).map(|task| task.pid) else { return };
         let Some(image) = self.processes.get(&pid).map(|process| process.image) else { return };
         self.records.executed.push(Execution { pid, tid, addr, image, trapped });

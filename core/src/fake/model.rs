@@ -42,6 +42,10 @@ pub(super) struct Model {
     pub(super) slow_deaths: bool,
     /// What is wrong with the back end.
     pub(super) fault: Option<Fault>,
+    /// How many pieces of memory the tracer has had mapped.
+    pub(super) mapped: u32,
+    /// Processes that map none for it.
+    pub(super) codeless: BTreeSet<Pid>,
     /// Threads whose debug registers cannot be armed.
     pub(super) unwatchable: BTreeSet<Tid>,
     /// Processes whose program is not of the CPU's full width.
@@ -111,6 +115,8 @@ pub(super) struct Process {
     pub(super) image: u32,
     /// Signals that kill it when they are delivered.
     pub(super) fatal: BTreeSet<Signal>,
+    /// Signals that have handlers, and where these are.
+    pub(super) handlers: BTreeMap<Signal, u64>,
     /// Stopped by job control.
     pub(super) group_stop: Option<Signal>,
     /// How it ends, once that is certain and before all its threads have ended.
@@ -162,6 +168,12 @@ pub(super) struct Task {
     pub(super) replaced: bool,
     /// Has executed a breakpoint instruction, and not stopped for that yet.
     pub(super) trapped: bool,
+    /// What its registers will be when the handlers that it runs are over.
+    pub(super) frames: Vec<FakeRegisters>,
+    /// Is on its way back from a handler.
+    pub(super) in_return: bool,
+    /// Has stopped at the exit of the call that ended a handler.
+    pub(super) returned: bool,
     /// Floating-point registers and extended state.
     pub(super) fp: Vec<u8>,
     /// Where it may run.
@@ -219,6 +231,8 @@ impl Model {
             slow_traps: false,
             slow_deaths: false,
             fault: None,
+            mapped: 0,
+            codeless: BTreeSet::new(),
             unwatchable: BTreeSet::new(),
             narrow: BTreeSet::new(),
             reserved_slots: 0,
@@ -308,6 +322,7 @@ impl Model {
             memory,
             image: memory,
             fatal: BTreeSet::new(),
+            handlers: BTreeMap::new(),
             group_stop: None,
             ending: None,
             over: None,
@@ -364,6 +379,9 @@ impl Model {
             entered: false,
             replaced: false,
             trapped: false,
+            frames: Vec::new(),
+            in_return: false,
+            returned: false,
             fp: Vec::new(),
             cpus: all_cpus(),
             debug: DebugRegisters::default(),

@@ -23,10 +23,12 @@ impl Model {
         process.memory = memory;
         process.image = maker.image;
         process.fatal.clone_from(&maker.fatal);
+        process.handlers.clone_from(&maker.handlers);
         process.vfork_parent = (kind == ForkKind::Vfork).then_some(tid);
         let first = process.leader;
         let born = self.tasks.get_mut(&first)?;
         (born.registers, born.cpus) = (task.registers, task.cpus.clone());
+        born.frames.clone_from(&task.frames);
         born.debug = task.debug.inherited(self.rules.forks_copy_debug);
         if kind == ForkKind::Vfork {
             self.tasks.get_mut(&tid)?.vforked = Some(child);
@@ -165,6 +167,7 @@ impl Model {
         process.execing = None;
         process.memory = fresh;
         process.image = fresh;
+        process.handlers.clear();
         let old = process.leader;
         let tid = if self.rules.led_by_pid { old } else { caller };
         process.leader = tid;
@@ -174,7 +177,8 @@ impl Model {
         }
         task.held = None;
         task.debug = DebugRegisters::default();
-        (task.in_call, task.trapped) = (false, false);
+        (task.in_call, task.trapped, task.in_return) = (false, false, false);
+        task.frames.clear();
         task.replaced = true;
         self.tasks.insert(tid, task);
         self.share_no_more(pid);

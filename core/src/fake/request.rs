@@ -111,7 +111,8 @@ impl Model {
         let reported = process.reported.take();
         for other in self.living(pid) {
             if let Some(task) = self.tasks.get_mut(&other) {
-                task.run = if other == tid { run } else { Run::Continue };
+                // System calls are traced for all of a process or none.
+                task.run = if other == tid || run == Run::Syscall { run } else { Run::Continue };
             }
         }
         if let Some(signal) = signal {

@@ -1,7 +1,7 @@
 //! Signals and job control.
 
-use crate::backend::{RawReason, TrapOrigin};
-use crate::{ExitStatus, Pid, Signal, Tid};
+use crate::backend::{Disposition, RawReason, TrapOrigin};
+use crate::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use super::kernel::Delivery;
 use super::model::{Held, Model, State};
@@ -43,7 +43,18 @@ impl Model {
             return self.kill(pid);
         }
         let Some(process) = self.processes.get_mut(&pid) else { return };
-        if process.fatal.contains(&signal) {
+        if let Some(&handler) = process.handlers.get(&signal) {
+            if let Some(task) = self.tasks.get_mut(&tid) {
+                let mut frame = task.registers;
+                if std::mem::take(&mut frame.interrupted) {
+                    frame.pc -= 1;
+                }
+                task.frames.push(frame);
+                task.registers.pc = handler;
+                task.registers.sp = task.registers.sp.wrapping_sub(16);
+                (task.registers.interrupted, task.registers.resumes) = (false, false);
+            }
+        } else if process.fatal.contains(&signal) {
             let status = ExitStatus::Killed { signal, core_dumped: signal == Signal::SEGV };
             self.end_by(pid, status);
         } else if signal.stops() && self.rules.job_control {
@@ -57,6 +68,15 @@ impl Model {
                 }
             }
         }
+    }
+
+    pub(super) fn disposition(&self, pid: Pid, signal: Signal) -> Result<Disposition> {
+        let process = self.processes.get(&pid).ok_or(Error::Gone)?;
+        Ok(match process.handlers.contains_key(&signal) {
+            true => Disposition::Caught,
+            false if process.fatal.contains(&signal) => Disposition::Ends,
+            false => Disposition::Ignored,
+        })
     }
 
     /// `SIGCONT` was sent.

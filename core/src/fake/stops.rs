@@ -48,6 +48,7 @@ impl Model {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.pid;
         task.state = State::Runs;
+        task.returned = false;
         let Some(process) = self.processes.get(&pid) else { return };
         let group_stop = process.group_stop;
         let replaced = process.execing.is_some_and(|caller| caller != tid);
@@ -98,6 +99,13 @@ impl Model {
 
     /// A thread goes on where it was; a system call that was interrupted is made again.
     fn resume_code(&mut self, tid: Tid) {
+        if self.tasks.get(&tid).is_some_and(|task| task.in_return) {
+            let traced = self.traces_calls(tid);
+            self.return_from_handler(tid, traced);
+            if traced {
+                return;
+            }
+        }
         if let Some(task) = self.tasks.get_mut(&tid) {
             if std::mem::take(&mut task.registers.interrupted) {
                 task.registers.pc -= 1;

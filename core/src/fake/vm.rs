@@ -33,6 +33,12 @@ impl Memory {
         space.extend((addr..).zip(bytes.iter().copied()));
     }
 
+    /// Unmaps addresses.
+    pub(super) fn unmap(&mut self, space: u32, addr: u64, len: u64) {
+        let space = self.spaces.entry(space).or_default();
+        space.retain(|at, _| !(addr..addr.saturating_add(len)).contains(at));
+    }
+
     /// Reads as far as there is something.
     pub(super) fn read(&self, space: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
         let space = self.spaces.get(&space);

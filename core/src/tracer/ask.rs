@@ -57,8 +57,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`] if the thread was killed.
     pub fn registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
-        let thread = self.asked(stop)?;
-        self.backend.registers(thread)
+        self.asked(stop)?;
+        self.shown_registers(stop.place.index)
     }
 
     /// Sets the general registers.
@@ -72,12 +72,11 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
-        let thread = self.asked(stop)?;
-        self.backend.set_registers(thread, registers)?;
+        self.asked(stop)?;
+        self.set_shown_registers(stop.place.index, registers)?;
         if stop.reason == StopReason::SyscallEntry {
             self.table.slot_mut(stop.place.index).call = None; // it may be another one now
         }
-        self.moved(stop.place.index, registers);
         self.moved_from_hardware(stop.place.index, <B::Arch as Arch>::pc(registers));
         Ok(())
     }
@@ -342,7 +341,7 @@ impl<B: Backend> Tracer<B> {
         if alive && !parent_traced {
             // Nobody tells when a parent that is not traced ends.
             if let Ok(parent) = self.backend.real_parent(pid) {
-                self.table.set_real_parent(index, Some(parent));
+                self.table.set_real_parent(index, parent);
             }
         }
         let children = self

@@ -12,7 +12,7 @@ use super::failures::Failures;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
-use super::{FollowExec, FollowFork, Placement, Tracer};
+use super::{FollowExec, FollowFork, Placement, StepOver, Tracer};
 
 /// Makes a [`Tracer`].
 #[must_use]
@@ -23,6 +23,7 @@ pub struct Builder<B> {
     follow_exec: FollowExec,
     half_patience: Duration,
     inherit: InheritDebug,
+    step_over: StepOver,
     backend: PhantomData<fn() -> B>,
 }
 
@@ -35,6 +36,7 @@ impl<B: Backend> Default for Builder<B> {
             follow_exec: FollowExec::default(),
             half_patience: Duration::from_millis(100),
             inherit: InheritDebug::default(),
+            step_over: StepOver::default(),
             backend: PhantomData,
         }
     }
@@ -79,6 +81,12 @@ impl<B: Backend> Builder<B> {
     /// default children and new images start clear.
     pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
         self.inherit = inherit;
+        self
+    }
+
+    /// How threads get past breakpoints in memory; default [`StepOver::OutOfLine`].
+    pub fn step_over(mut self, how: StepOver) -> Self {
+        self.step_over = how;
         self
     }
 
@@ -135,7 +143,7 @@ impl<B: Backend> Builder<B> {
             inherit: self.inherit,
             asks_calls: false,
             watches: false,
-            software: Software::default(),
+            software: Software::new(self.step_over),
         }
     }
 }

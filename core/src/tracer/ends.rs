@@ -56,6 +56,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.backend.forget(thread.pid);
+        self.forget_code(thread.pid);
         self.leave_image(process);
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
@@ -172,8 +173,8 @@ impl<B: Backend> Tracer<B> {
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
             if let Ok(parent) = self.backend.parent_at_end(pid, known) {
-                self.table.set_real_parent(process, Some(parent));
-                if parent != known {
+                self.table.set_real_parent(process, parent);
+                if parent != Some(known) {
                     self.queue_reparented(flags, pid, known, parent);
                 }
             }
@@ -229,15 +230,19 @@ impl<B: Backend> Tracer<B> {
             .collect();
         for child in children {
             let pid = self.table.process(child).pid;
-            let Ok(to) = self.backend.real_parent(pid) else { continue };
-            self.table.set_real_parent(child, Some(to));
-            if to != dead {
+            let to = match self.backend.real_parent(pid) {
+                Ok(to) => to,
+                Err(Error::Gone) => continue,
+                Err(_) => None, // nobody tells; it is not the dead one
+            };
+            self.table.set_real_parent(child, to);
+            if to != Some(dead) {
                 self.queue_reparented(self.table.process(child).told(), pid, dead, to);
             }
         }
     }
 
-    fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Pid) {
+    fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Option<Pid>) {
         if flags.contains(EventFlags::REPARENT) {
             self.ready.push_back(Ready::Reparented { pid, from, to });
         }

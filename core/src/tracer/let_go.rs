@@ -26,6 +26,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
+    /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of the
+    /// memory of a process, which would die of it: it is not let go then.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
     /// let go the next wait gives the stop again, and what has begun is ended by the waits that
     /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
@@ -440,6 +442,9 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.iter();
         let signal = signal.or(threads.copied().find_map(|i| self.kept_signal(i)));
         self.put_back(thread);
+        for other in self.table.process(process).threads.clone() {
+            self.write_back(other)?;
+        }
         self.disarm_whole(process)?;
         let signal = self.with_owed(index, signal);
         if unless_gone(self.backend.detach(thread, signal))?.is_some() {
@@ -454,6 +459,7 @@ impl<B: Backend> Tracer<B> {
         let (thread, process) = (slot.thread, slot.process);
         let signal = signal.or(self.kept_signal(index));
         self.put_back(thread);
+        self.write_back(index)?;
         let signal = self.with_owed(index, signal);
         if self.disarm(index)? {
             // A trap of ours would kill it: it comes to that first, before it runs anything.
@@ -575,7 +581,13 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn let_go_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         self.has_image(process)?;
-        self.strip(process)?;
+        if let Err(error) = self.strip(process) {
+            if self.traced(pid).ok() == Some(process) {
+                self.table.process_mut(process).letting_go = false;
+                self.failures.retry(pid); // who was brought to rest runs on
+            }
+            return Err(error);
+        }
         if self.traced(pid).ok() != Some(process) {
             return self.await_strays();
         }

@@ -36,7 +36,7 @@ impl Makers {
 
 impl<B: Backend> Tracer<B> {
     /// Whether the news of a parked stop may still come from a living thread.
-    pub(super) fn is_awaited(&mut self, parked: usize, parent: Pid) -> Result<bool> {
+    pub(super) fn is_awaited(&mut self, parked: usize, parent: Option<Pid>) -> Result<bool> {
         let Some(child) = self.parked.get_mut(parked) else { return Ok(false) };
         let (since, number) = (child.since, child.number);
         let mut makers = std::mem::take(&mut child.makers);
@@ -50,11 +50,14 @@ impl<B: Backend> Tracer<B> {
     fn narrow(
         &mut self,
         makers: &mut Makers,
-        parent: Pid,
+        parent: Option<Pid>,
         since: Instant,
         number: u64,
     ) -> Result<bool> {
-        let living = self.table.find_process(parent).is_some();
+        let living = match parent {
+            Some(parent) => self.table.find_process(parent).is_some(),
+            None => self.table.processes().any(|(_, p)| p.ended.is_none()),
+        };
         if B::STOP_SCOPE == StopScope::Process || !(living || self.has_children(parent)) {
             return Ok(living);
         }
@@ -99,17 +102,20 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Whether a process that is traced, and may have made a sibling, has this parent.
-    pub(super) fn has_children(&self, parent: Pid) -> bool {
-        let child = |p: &Process| p.ended.is_none() && p.real_parent == Some(parent);
+    /// Whether a process that is traced, and may have made a sibling, has this parent, or one that
+    /// cannot be named either.
+    pub(super) fn has_children(&self, parent: Option<Pid>) -> bool {
+        let child = |p: &Process| p.ended.is_none() && p.real_parent == parent;
         Self::MAKES_SIBLINGS && self.table.processes().any(|(_, p)| child(p))
     }
 
-    /// The threads that may have made a child of this parent, and have yet to say so.
-    pub(super) fn makers(&self, parent: Pid) -> Vec<Thread> {
-        let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == Some(parent);
+    /// The threads that may have made a child of this parent, and have yet to say so: of one that
+    /// cannot be named, any.
+    pub(super) fn makers(&self, parent: Option<Pid>) -> Vec<Thread> {
+        let sibling = |p: &Process| Self::MAKES_SIBLINGS && p.real_parent == parent;
         let living = self.table.processes().map(|(_, p)| p).filter(|p| p.ended.is_none());
-        let makers = living.filter(|p| p.pid == parent || sibling(p));
+        let may = |p: &&Process| parent.is_none_or(|parent| p.pid == parent) || sibling(p);
+        let makers = living.filter(may);
         let slots = makers.flat_map(|p| &p.threads).map(|&index| self.table.slot(index));
         let silent = |slot: &&Slot| !Self::MAKES_SIBLINGS || !slot.is_stopped();
         slots.filter(silent).map(|slot| slot.thread).collect()

@@ -86,6 +86,21 @@ pub enum FollowExec {
     LetGo,
 }
 
+/// How a thread gets past a breakpoint in memory that it has arrived at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StepOver {
+    /// It executes a copy of the instruction, in memory that the process was made to map for this,
+    /// and nobody else is stopped for it. Where that cannot be (no memory is to be had, a seccomp
+    /// filter may forbid the mapping, an instruction depends on its place in a way that cannot be
+    /// adapted), it is done in place.
+    #[default]
+    OutOfLine,
+    /// It executes the instruction at its place, from which the breakpoint is taken away for that
+    /// moment, with all other threads that share the memory at rest. Nothing is mapped, and the cost
+    /// grows with the number of threads.
+    InPlace,
+}
+
 /// A tracer: the processes that it traces, and their events.
 ///
 /// A tracer belongs to the thread that made it, for so do its tracees on Linux.
@@ -168,7 +183,7 @@ enum Ready {
     Fork(ForkPair),
     ThreadExited { pid: Pid, tid: Tid },
     Exited { process: u32 },
-    Reparented { pid: Pid, from: Pid, to: Pid },
+    Reparented { pid: Pid, from: Pid, to: Option<Pid> },
     LetGo { pid: Pid },
 }
 

@@ -184,8 +184,9 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether what has stopped is left over from a process that was let go, or is its child. A
     /// child may be a sibling's, made with `CLONE_PARENT`, if there is or was one.
-    fn is_let_go_with(&self, pid: Pid, real_parent: Pid) -> bool {
-        self.was_let_go(pid) || (self.left_alone(real_parent) && !self.has_children(real_parent))
+    fn is_let_go_with(&self, pid: Pid, real_parent: Option<Pid>) -> bool {
+        let alone = |parent| self.left_alone(parent) && !self.has_children(Some(parent));
+        self.was_let_go(pid) || real_parent.is_some_and(alone)
     }
 
     /// Whether a process was let go, and none that has died since may have made a sibling with it as
@@ -200,7 +201,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn let_go_parked(&mut self) -> Result<()> {
         for raw in self.parked_stops() {
             let Some(tid) = raw.tid else { continue };
-            let Some((child, by)) = unless_gone(self.backend.process_of(tid))? else { continue };
+            let Some((child, by)) = unless_gone(self.process_of(tid))? else { continue };
             if self.is_let_go_with(child, by) && self.unpark(None, Some(tid)).is_some() {
                 self.let_go_stray(child, tid, raw.kind);
             }
@@ -255,6 +256,26 @@ impl<B: Backend> Tracer<B> {
         self.awaited.iter().any(|fork| fork.parent_pid == pid)
             || self.lost.iter().any(|lost| lost.pid == pid && lost.forked.is_some())
             || self.parked.iter().any(|parked| stopped(parked) && before(parked))
+    }
+
+    /// The process of a thread that nobody has announced, and its real parent if that can be named.
+    fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
+        let silent = match self.backend.process_of(tid) {
+            Err(silent @ Error::Unsupported { .. }) => silent,
+            answer => return answer,
+        };
+        // Nobody tells; but it may be one of those that are known.
+        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        for pid in living.map(|(_, p)| p.pid).collect::<Vec<Pid>>() {
+            let threads = unless_gone(self.backend.threads(pid))?.unwrap_or_default();
+            if threads.contains(&tid) {
+                return Ok((
+                    pid,
+                    self.table.find_process(pid).and_then(|p| self.table.process(p).real_parent),
+                ));
+            }
+        }
+        Err(silent)
     }
 
     /// The queue has run dry: whoever is parked now, and whose maker cannot tell of it any more,
@@ -315,7 +336,7 @@ impl<B: Backend> Tracer<B> {
     fn settle_living(&mut self, at: usize, late: bool) -> Result<bool> {
         let Some(&Parked { raw, since, .. }) = self.parked.get(at) else { return Ok(false) };
         let Some(tid) = raw.tid else { return Ok(false) };
-        let Some((pid, real_parent)) = unless_gone(self.backend.process_of(tid))? else {
+        let Some((pid, real_parent)) = unless_gone(self.process_of(tid))? else {
             self.parked.swap_remove(at); // killed, and its end was taken in
             return Ok(false);
         };
@@ -334,12 +355,13 @@ impl<B: Backend> Tracer<B> {
             self.let_go_stray(pid, tid, raw.kind);
             return Ok(false);
         }
-        if self.is_let_go_with(pid, real_parent) || (late && self.left_alone(real_parent)) {
+        let left_alone = || real_parent.is_some_and(|parent| self.left_alone(parent));
+        if self.is_let_go_with(pid, real_parent) || (late && left_alone()) {
             self.parked.swap_remove(at);
             self.let_go_stray(pid, tid, raw.kind);
             return Ok(false);
         }
-        let living = self.table.find_process(real_parent);
+        let living = real_parent.and_then(|parent| self.table.find_process(parent));
         let child = Thread { pid, tid };
         let mute = living.map(|parent| self.mute_fork(parent, child, late)).transpose()?;
         if let Some(fork) = mute.flatten() {
@@ -372,8 +394,8 @@ impl<B: Backend> Tracer<B> {
             self.early.insert(0, (pid, makers));
         }
         let mut suspects = self.lost.clone();
-        let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == Some(real_parent);
-        let likely = |lost: &Lost| lost.pid == real_parent || sibling(lost);
+        let sibling = |lost: &Lost| Self::MAKES_SIBLINGS && lost.real_parent == real_parent;
+        let likely = |lost: &Lost| Some(lost.pid) == real_parent || sibling(lost);
         if living.is_some() && (!Self::MAKES_SIBLINGS || suspects.iter().any(likely)) {
             suspects.retain(likely);
         }
@@ -383,7 +405,7 @@ impl<B: Backend> Tracer<B> {
         }
         let parent_pid = match suspects.first() {
             Some(first) => suspects.iter().all(|s| s.pid == first.pid).then_some(first.pid),
-            None => living.map(|_| real_parent),
+            None => living.and(real_parent),
         };
         let parent_tid = suspects
             .first()
@@ -403,7 +425,7 @@ impl<B: Backend> Tracer<B> {
             (None, Some(living)) => self.table.process(living).setup,
             (None, None) => Setup { flags: self.flags, ending: Ending::Detach },
         };
-        let process = self.table.add_process(Process::new(pid, Some(real_parent), setup));
+        let process = self.table.add_process(Process::new(pid, real_parent, setup));
         self.inherit_hardware(process, parent_pid, kind.unwrap_or(ForkKind::Fork));
         let images = match (&suspects[..], living) {
             ([], Some(living)) => {

@@ -4,6 +4,7 @@ use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::software::Onward;
 use super::table::{Interrupt, State};
 use super::{Ready, Tracer};
 
@@ -162,7 +163,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn stops_at_syscalls(&self, index: u32) -> bool {
-        self.table.slot(index).to_exit || self.reports_syscalls(index)
+        self.table.slot(index).to_exit || self.reports_syscalls(index) || self.runs_handler(index)
     }
 
     /// Makes the kernel run a stopped thread; with process scope, its process.
@@ -182,11 +183,13 @@ impl<B: Backend> Tracer<B> {
             self.ran(index, State::Listening);
             return Ok(());
         }
-        if self.holds_back(index, run, signal)? {
+        if self.go_on_from(index, run, signal)? != Onward::Runs {
             self.took_signals(index);
             return Ok(());
         }
         let run = self.pass_hardware(index, run, signal)?;
+        let run = self.or_to_handlers_end(index, run);
+        self.begin_step(index, run)?;
         unless_gone(self.backend.resume(thread, run, signal))?;
         self.took_signals(index);
         self.eager.resumed(thread);
@@ -234,7 +237,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let signal = self.due_signal(index, signal)?;
-        if self.holds_process_back(index, run, signal)? {
+        if self.process_goes_on_from(index, run, signal)? != Onward::Runs {
             self.took_signals(index);
             return Ok(());
         }
@@ -255,7 +258,11 @@ impl<B: Backend> Tracer<B> {
                 (target, run) = (i, Run::Step);
             }
         }
+        for &i in threads {
+            run = self.or_to_handlers_end(i, run);
+        }
         self.apply_setup(target)?;
+        self.begin_step(target, run)?;
         let thread = self.table.slot(target).thread;
         for &i in threads {
             self.keep_watch(i)?;
@@ -301,6 +308,12 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// The system calls of a thread that runs a handler have to be seen, as it may have come to that
+    /// with this very resumption.
+    fn or_to_handlers_end(&self, index: u32, run: Run) -> Run {
+        if run == Run::Continue && self.runs_handler(index) { Run::Syscall } else { run }
+    }
+
     /// Whether a thread that is run with its process still has a step to make, which the stop of
     /// another one has come before.
     fn still_steps(&self, index: u32) -> bool {
@@ -331,6 +344,7 @@ impl<B: Backend> Tracer<B> {
     fn ran(&mut self, index: u32, state: State) {
         self.table.revoke(index);
         self.table.slot_mut(index).state = state;
+        self.note_memory(index);
         if B::STOP_SCOPE == StopScope::Thread {
             self.table.slot_mut(index).stays = false;
             return;

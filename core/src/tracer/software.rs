@@ -9,11 +9,17 @@
 
 mod alone;
 mod family;
+mod handlers;
 mod hit;
 pub(super) mod image;
 mod memory;
 mod pass;
+mod places;
+mod position;
+mod pushed;
 mod release;
+mod settle;
+mod slots;
 mod stand;
 mod ways;
 
@@ -22,12 +28,17 @@ use std::rc::Rc;
 
 use crate::backend::{Run, Thread};
 use crate::{
-    Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint, Tid,
+    Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
 };
 
-use super::Tracer;
+use super::{StepOver, Tracer};
+use handlers::Handler;
 use image::{Image, Shared};
-use ways::Ways;
+use places::InMemory;
+use position::Owed;
+use pushed::Pieces;
+
+pub(super) use slots::Onward;
 
 /// What a thread has to do with breakpoints in memory.
 #[derive(Debug, Default, Clone)]
@@ -53,9 +64,27 @@ pub(super) struct Soft {
     pub(super) in_vfork: bool,
     /// The process that it waits for.
     vfork_child: Option<Pid>,
+    /// The breakpoint instruction at `at` has trapped, and the kernel has it just behind that; its
+    /// registers are kept.
+    trapped: bool,
+    /// It was sent into a slot, or made by a thread that may be in one, and may still be there.
+    pub(super) in_slot: bool,
+    /// A trap of a breakpoint instruction that its last stop has come before.
+    owed: Owed,
+    /// Handlers that it runs, and that come back to a breakpoint.
+    handlers: Vec<Handler>,
+    /// What the memory was when it was last run.
+    pub(super) seen: u64,
+    /// It is to step over the instruction there, which stores the flags.
+    stores_flags_at: Option<u64>,
 }
 
 impl Soft {
+    /// What a new thread has to do with them.
+    pub(super) fn starting(in_slot: bool) -> Self {
+        Soft { in_slot, ..Soft::default() }
+    }
+
     /// It does not go on from where it is.
     pub(super) fn forget_place(&mut self) {
         self.at = None;
@@ -66,14 +95,29 @@ impl Soft {
 pub(super) struct Software<R> {
     /// Processes with threads to lead past a breakpoint.
     queue: VecDeque<Pid>,
-    /// Threads that were given a signal at a breakpoint, with the registers that they will have
-    /// if they come back to it from the signal's handler.
-    returns: Vec<(Tid, R)>,
+    /// The registers of threads whose breakpoint instruction has trapped, by their slots.
+    registers: Vec<Option<R>>,
+    /// Whether threads step over breakpoints out of line, where that is possible.
+    out_of_line: bool,
+    /// The registers of a thread, by its slot, that were read to find out why it has stopped.
+    looked: Option<(u32, R)>,
+    /// For steps.
+    pieces: Pieces,
+    /// Steps were made since something else was.
+    stepping: bool,
 }
 
-impl<R> Default for Software<R> {
-    fn default() -> Self {
-        Software { queue: VecDeque::new(), returns: Vec::new() }
+impl<R> Software<R> {
+    pub(super) fn new(step_over: StepOver) -> Self {
+        let out_of_line = step_over == StepOver::OutOfLine;
+        Software {
+            queue: VecDeque::new(),
+            registers: Vec::new(),
+            out_of_line,
+            looked: None,
+            pieces: Pieces::default(),
+            stepping: false,
+        }
     }
 }
 
@@ -89,11 +133,10 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<BreakpointId> {
         let addr = breakpoint.addr;
         let pid = self.table.process(process).pid;
-        if let Some(image) = &self.table.process(process).image {
+        if let Some(image) = self.table.process(process).image.clone() {
             let known = image.borrow().owned(addr, pid);
             if let Some(id) = known {
-                image.borrow_mut().own(addr, pid, id);
-                return Ok(id);
+                return self.insert_again(process, &image, addr, id);
             }
         }
         self.with_stopped(process, |tracer, thread| {
@@ -103,10 +146,12 @@ impl<B: Backend> Tracer<B> {
                 let what = "a breakpoint in memory that a process shares which is not traced";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
             }
-            if image.borrow().overlaps(addr, bytes as u64) {
+            if image.borrow().overlaps(addr, bytes) {
                 return Err(Error::BadAddress { addr });
             }
-            tracer.locate(&image, thread, addr)?;
+            for located in tracer.locate(&image, thread, &[addr])? {
+                located?;
+            }
             let id = tracer.next_breakpoint();
             image.borrow_mut().own(addr, pid, id);
             if let Err(error) = tracer.settle(&image, thread) {
@@ -115,6 +160,30 @@ impl<B: Backend> Tracer<B> {
             }
             Ok(id)
         })
+    }
+
+    /// A breakpoint that the process has is asked for once more: the program may have put something
+    /// else there meanwhile, or other memory.
+    fn insert_again(
+        &mut self,
+        process: u32,
+        image: &Shared,
+        addr: u64,
+        id: BreakpointId,
+    ) -> Result<BreakpointId> {
+        let pid = self.table.process(process).pid;
+        self.with_stopped(process, |tracer, thread| {
+            if image.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
+                return Ok(());
+            }
+            image.borrow_mut().found(addr, InMemory::No);
+            for located in tracer.locate(image, thread, &[addr])? {
+                located?;
+            }
+            tracer.settle(image, thread)
+        })?;
+        image.borrow_mut().own(addr, pid, id);
+        Ok(id)
     }
 
     /// Says whether the process had it.
@@ -141,18 +210,6 @@ impl<B: Backend> Tracer<B> {
         let image = image.borrow();
         let own = image.of(process.pid);
         own.map(|(id, addr)| (id, SoftwareBreakpoint { addr }.into())).collect()
-    }
-
-    /// Learns what the program has at an address.
-    fn locate(&mut self, image: &Shared, thread: Thread, addr: u64) -> Result<()> {
-        let mut code = vec![0; <B::Arch as Arch>::LONGEST_INSTRUCTION];
-        let bytes = <B::Arch as Arch>::BREAKPOINT.len();
-        let read = self.backend.read_memory(thread, addr, &mut code)?;
-        code.truncate(read);
-        image.borrow().hide(addr, &mut code);
-        let Some(original) = code.get(..bytes) else { return Err(Error::BadAddress { addr }) };
-        image.borrow_mut().locate(addr, original, Ways::of::<B::Arch>(&code));
-        Ok(())
     }
 
     /// Does something that needs a stopped thread of a process: any one will do.

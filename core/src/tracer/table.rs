@@ -391,6 +391,9 @@ impl Table {
 
     pub(super) fn add_thread(&mut self, process: u32, tid: Tid, state: State) -> u32 {
         let thread = Thread { pid: self.process(process).pid, tid };
+        // It begins where its maker is.
+        let image = self.process(process).image.as_ref();
+        let in_slot = image.is_some_and(|image| image.borrow().has_slots());
         let mut slot = Slot {
             generation: 0,
             thread,
@@ -420,7 +423,7 @@ impl Table {
             home: None,
             debug: None,
             spoken: 0,
-            soft: Soft::default(),
+            soft: Soft::starting(in_slot),
         };
         let index = match self.free_slots.pop() {
             Some(index) => {

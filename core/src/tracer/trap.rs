@@ -39,6 +39,9 @@ impl<B: Backend> Tracer<B> {
         }
         let origin = match origin {
             Some(origin) => Some(origin),
+            None if software && !stepped && !stray && self.must_be_hit(index)? => {
+                Some(TrapOrigin::Breakpoint)
+            }
             None => unless_gone(self.backend.trap_origin(thread))?,
         };
         match origin {

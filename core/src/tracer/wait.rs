@@ -254,6 +254,8 @@ impl<B: Backend> Tracer<B> {
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
         let interrupt = self.take_interrupt(index);
+        self.look_for_return(index, reason)?;
+        self.end_step(index)?;
         if reason == RawReason::VforkDone {
             if let Err(error) = self.vfork_is_over(index) {
                 let pid = self.table.slot(index).thread.pid;

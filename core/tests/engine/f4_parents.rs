@@ -28,7 +28,7 @@ impl<R: trapline_core::fake::Rules> World<R> {
 
     fn reparented(&mut self) -> (Pid, Pid, Pid) {
         match self.next() {
-            Event::Reparented { pid, from, to } => (pid, from, to),
+            Event::Reparented { pid, from, to: Some(to) } => (pid, from, to),
             other => panic!("not that: {other:?}"),
         }
     }

@@ -9,7 +9,7 @@
 //! To go deeper: `MORE=1 cargo test --release -p trapline-core --test explore` makes programs do
 //! one step more in the small scenarios, and `CASES=100000` takes so many random ways through each
 //! of the large ones, other ones with `SEED=2`; `ONLY=name` takes the scenarios that begin so. A
-//! failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [BSD=1] cargo test
+//! failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [HOW=InPlace] [BSD=1] cargo test
 //! -p trapline-core --test explore one_way -- --nocapture` tells it again.
 
 mod breaks;
@@ -22,6 +22,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use trapline_core::StepOver;
 use trapline_core::fake::{Fault, FreeBsdRules, LinuxRules, Rules};
 
 use path::Path;
@@ -94,16 +95,17 @@ fn tell<R: Rules>(scenario: &Scenario, choices: &[usize], wrong: &str) -> String
 fn explore_small<R: Rules>() {
     let (mut failed, mut deep) = (false, false);
     for (name, scenario) in SMALL.iter().filter(|(name, _)| is_wanted(name)) {
-        let scenario =
-            Scenario { steps: scenario.steps + number("MORE").unwrap_or(0), ..scenario.clone() };
-        match explore::<R>(&scenario) {
-            Ok(explored) => {
-                println!("{name}: {explored:?}");
-                deep |= explored.tasks >= 4 && explored.longest >= 10;
-            }
-            Err(wrong) => {
-                println!("SCENARIO={name}: {wrong}");
-                failed = true;
+        for scenario in scenario.each_way(number("MORE").unwrap_or(0)) {
+            let how = scenario.step_over;
+            match explore::<R>(&scenario) {
+                Ok(explored) => {
+                    println!("{name}, {how:?}: {explored:?}");
+                    deep |= explored.tasks >= 4 && explored.longest >= 10;
+                }
+                Err(wrong) => {
+                    println!("SCENARIO={name} HOW={how:?}: {wrong}");
+                    failed = true;
+                }
             }
         }
     }
@@ -131,21 +133,24 @@ fn walk<R: Rules>() {
             max_shrink_iters: 1000,
             ..Config::default()
         };
-        let ways = proptest::collection::vec(0usize..64, 0..120);
-        // The same ways each time, unless `SEED` says otherwise.
-        let seed = number("SEED").unwrap_or(1).to_le_bytes().repeat(4);
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-        let result = TestRunner::new_with_rng(config, rng).run(&ways, |choices| {
-            let path = Path::of(&choices);
-            go::<R>(scenario, path, &mut HashSet::new()).map(drop).map_err(TestCaseError::fail)
-        });
-        match result {
-            Ok(()) => {}
-            Err(TestError::Fail(why, choices)) => {
-                println!("SCENARIO={name}: {}", tell::<R>(scenario, &choices, &why.to_string()));
-                failed = true;
+        for scenario in scenario.each_way(0) {
+            let ways = proptest::collection::vec(0usize..64, 0..120);
+            // The same ways each time, unless `SEED` says otherwise.
+            let seed = number("SEED").unwrap_or(1).to_le_bytes().repeat(4);
+            let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+            let result = TestRunner::new_with_rng(config.clone(), rng).run(&ways, |choices| {
+                let path = Path::of(&choices);
+                go::<R>(&scenario, path, &mut HashSet::new()).map(drop).map_err(TestCaseError::fail)
+            });
+            match result {
+                Ok(()) => {}
+                Err(TestError::Fail(why, choices)) => {
+                    let story = tell::<R>(&scenario, &choices, &why.to_string());
+                    println!("SCENARIO={name} HOW={:?}: {story}", scenario.step_over);
+                    failed = true;
+                }
+                Err(TestError::Abort(why)) => panic!("{name}: {why}"),
             }
-            Err(TestError::Abort(why)) => panic!("{name}: {why}"),
         }
     }
     assert!(!failed);
@@ -164,7 +169,12 @@ fn random_ways_on_freebsd() {
 /// A check that finds nothing may be one that sees nothing.
 fn finds<R: Rules>(name: &str, fault: Fault, moves: &'static [Move]) {
     let (_, scenario) = SMALL.iter().find(|(other, _)| *other == name).expect("it is there");
-    let scenario = Scenario { moves, steps: 2, fault: Some(fault), ..scenario.clone() };
+    // Steps are made where a breakpoint is stepped over in place.
+    let step_over = match fault {
+        Fault::LosesSteps => StepOver::InPlace,
+        _ => StepOver::OutOfLine,
+    };
+    let scenario = Scenario { moves, steps: 2, step_over, fault: Some(fault), ..scenario.clone() };
     let result = explore::<R>(&scenario);
     assert!(result.is_err(), "{fault:?} was not found on {}", R::RULES.system);
 }
@@ -207,8 +217,9 @@ fn one_way() {
         way.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
     let mut all = SMALL.iter().chain(LARGE);
     let (_, scenario) = all.find(|(other, _)| *other == name).expect("there is such a scenario");
-    let steps = scenario.steps + number("MORE").unwrap_or(0);
-    let scenario = Scenario { steps, ..scenario.clone() };
+    let in_place = std::env::var("HOW").is_ok_and(|how| how == "InPlace");
+    let mut ways = scenario.each_way(number("MORE").unwrap_or(0));
+    let scenario = ways.nth(usize::from(in_place)).expect("it has breakpoints");
     println!(
         "{}",
         match number("BSD") {

@@ -1,7 +1,7 @@
 //! What may happen in a world that is explored.
 
 use trapline_core::fake::Fault;
-use trapline_core::{EventFlags, FollowFork};
+use trapline_core::{EventFlags, FollowFork, StepOver};
 
 /// A world, and what may happen in it.
 #[derive(Debug, Clone)]
@@ -34,8 +34,19 @@ pub(crate) struct Scenario {
     pub(crate) set: bool,
     /// How often a thread runs its code right before a request.
     pub(crate) dashes: usize,
+    /// How threads get past breakpoints.
+    pub(crate) step_over: StepOver,
     /// A bug that is to be found.
     pub(crate) fault: Option<Fault>,
+}
+
+impl Scenario {
+    /// The scenario with as many steps more, in each way that there is to get past breakpoints.
+    pub(crate) fn each_way(&self, more: usize) -> impl Iterator<Item = Scenario> + '_ {
+        let ways = [StepOver::OutOfLine, StepOver::InPlace];
+        let ways = ways.into_iter().take(if self.code.is_empty() { 1 } else { 2 });
+        ways.map(move |step_over| Scenario { step_over, steps: self.steps + more, ..self.clone() })
+    }
 }
 
 /// Something that a program does, or that is done to it.
@@ -89,6 +100,7 @@ const NONE: Scenario = Scenario {
     spots: &[],
     set: false,
     dashes: 0,
+    step_over: StepOver::OutOfLine,
     fault: None,
 };
 

@@ -77,6 +77,7 @@ impl<'a, R: Rules> World<'a, R> {
             .events(scenario.flags)
             .follow_fork(scenario.follow)
             .half_patience(Duration::ZERO)
+            .step_over(scenario.step_over)
             .build_on(kernel.backend());
         if !scenario.code.is_empty() {
             kernel.map_programs(CODE, scenario.code);

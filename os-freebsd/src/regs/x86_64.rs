@@ -16,6 +16,14 @@ const XCR0: std::ops::Range<usize> = 464..472;
 /// RFLAGS: the carry flag, by which a system call says that it failed.
 const CARRY: u64 = 1;
 
+/// The registers of an LWP as they were last read or written, at the stop that it is at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownRegisters {
+    tid: i32,
+    regs: libc::reg,
+    bases: (u64, u64),
+}
+
 /// The code segment of 64-bit programs (`GUCODE_SEL` in `sys/x86/include/segments.h`).
 const UCODE: u64 = 0x43;
 
@@ -48,7 +56,9 @@ impl FreeBsd {
         let regs = self.checked("PT_GETREGS", thread, result)?;
         self.settle(thread);
         let result = self.kernel.bases(tid);
-        let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
+        let bases = self.checked("PT_GETFSBASE", thread, result)?;
+        self.known_registers = Some(KnownRegisters { tid, regs, bases });
+        let (fs_base, gs_base) = bases;
         let u = |value: i64| value as u64;
         // A step of ours that something else came before.
         let tracee = self.tracees.get(&thread.pid.as_raw());
@@ -89,8 +99,14 @@ impl FreeBsd {
     /// A base is written only if it changes: to write it makes its segment the flat one.
     pub(crate) fn write_registers(&mut self, thread: Thread, to: &Registers) -> Result<()> {
         let tid = thread.tid.as_raw();
-        let result = self.kernel.registers(tid);
-        let mut regs = self.checked("PT_GETREGS", thread, result)?;
+        let known = self.known_registers.take().filter(|known| known.tid == tid);
+        let mut regs = match known {
+            Some(known) => known.regs,
+            None => {
+                let result = self.kernel.registers(tid);
+                self.checked("PT_GETREGS", thread, result)?
+            }
+        };
         let i = |value: u64| value as i64;
         regs.r_r15 = i(to.r15);
         regs.r_r14 = i(to.r14);
@@ -117,9 +133,14 @@ impl FreeBsd {
         regs.r_ss = i(to.ss);
         let result = self.kernel.set_registers(tid, regs);
         self.checked("PT_SETREGS", thread, result)?;
-        self.settle(thread);
-        let result = self.kernel.bases(tid);
-        let (fs_base, gs_base) = self.checked("PT_GETFSBASE", thread, result)?;
+        let (fs_base, gs_base) = match known {
+            Some(known) => known.bases,
+            None => {
+                self.settle(thread);
+                let result = self.kernel.bases(tid);
+                self.checked("PT_GETFSBASE", thread, result)?
+            }
+        };
         if fs_base != to.fs_base {
             let result = self.kernel.set_fs_base(tid, to.fs_base);
             self.checked("PT_SETFSBASE", thread, result)?;
@@ -128,6 +149,7 @@ impl FreeBsd {
             let result = self.kernel.set_gs_base(tid, to.gs_base);
             self.checked("PT_SETGSBASE", thread, result)?;
         }
+        self.known_registers = Some(KnownRegisters { tid, regs, bases: (to.fs_base, to.gs_base) });
         Ok(())
     }
 

@@ -158,6 +158,29 @@ impl Kernel {
         self.plain(libc::PT_SETSTEP, tid)
     }
 
+    /// `PT_SC_REMOTE`: what the call returned, or its error.
+    pub(crate) fn remote_call(
+        &mut self,
+        tid: i32,
+        number: c_int,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        let mut call = ffi::ScRemote {
+            pscr_ret: ffi::ScRet::default(),
+            pscr_syscall: number as libc::c_uint,
+            pscr_nargs: args.len() as libc::c_uint,
+            pscr_args: args.as_ptr(),
+        };
+        // SAFETY: the request reads the structure and as many arguments as that says, which live
+        // until it returns, and writes the structure's first part, of integers.
+        unsafe { self.ptrace_with(libc::PT_SC_REMOTE, tid, &mut call) }?;
+        let [value, _] = call.pscr_ret.sr_retval;
+        Ok(match call.pscr_ret.sr_error {
+            0 => Ok(value),
+            error => Err(error),
+        })
+    }
+
     /// `PT_GET_EVENT_MASK`
     pub(crate) fn event_mask(&mut self, pid: i32) -> Result<EventMask> {
         let mut mask: c_int = 0;

@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) stopping: bool,
     /// The signals that it handles.
     pub(crate) caught: SignalSet,
+    /// Those that it ignores.
+    pub(crate) ignored: SignalSet,
     /// Those that the thread, or any thread of the process, blocks.
     pub(crate) blocked: SignalSet,
     /// It runs a 32-bit program, by the name of the ABI: `FreeBSD ELF32`, `FreeBSD ELF64`.
@@ -196,6 +198,7 @@ fn process(bytes: &[u8]) -> Process {
         killed: flags & i64::from(libc::P_WKILLED) != 0,
         stopping: flags & STOPS != 0 && flags & i64::from(libc::P_WAITED) == 0,
         caught: super::ptrace::signals(&info.ki_sigcatch),
+        ignored: super::ptrace::signals(&info.ki_sigignore),
         blocked: super::ptrace::signals(&info.ki_sigmask),
         narrow: has(&info.ki_emul, b"32"),
         memory: info.ki_vmspace.addr(),

@@ -19,8 +19,23 @@ impl Kernel {
         unsafe { self.ptrace_with(libc::PT_SETREGS, tid, &mut regs) }
     }
 
-    /// `PT_GETFSBASE` and `PT_GETGSBASE`
+    /// Both bases: by `PT_GETREGSET`, where the kernel has that (FreeBSD 14), or `PT_GETFSBASE` and
+    /// `PT_GETGSBASE`.
     pub(crate) fn bases(&mut self, tid: i32) -> Result<(u64, u64)> {
+        let mut bases = ffi::SegBases::default();
+        let mut vec =
+            libc::iovec { iov_base: (&raw mut bases).cast(), iov_len: size_of::<ffi::SegBases>() };
+        // SAFETY: the request reads and writes the `iovec` and, through it, writes at most the two
+        // numbers of `bases`, which lives until it returns.
+        let got = unsafe {
+            let vec = (&raw mut vec).cast();
+            self.ptrace(libc::PT_GETREGSET, tid, vec, ffi::NT_X86_SEGBASES)
+        };
+        match got {
+            Ok(_) => return Ok((bases.r_fsbase, bases.r_gsbase)),
+            Err(super::Errno::INVAL) => {}
+            Err(error) => return Err(error),
+        }
         let (mut fs, mut gs) = (0_u64, 0_u64);
         // SAFETY: the request writes one register.
         unsafe { self.ptrace_with(ffi::PT_GETFSBASE, tid, &mut fs) }?;

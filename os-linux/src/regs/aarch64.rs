@@ -19,7 +19,7 @@ use crate::sys::Kernel;
 pub(crate) type Cpu = AArch64;
 
 /// What a request for the registers gives.
-type Raw = libc::user_regs_struct;
+pub(crate) type Raw = libc::user_regs_struct;
 
 /// The system call that made a task, as its caller's registers show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,31 @@ impl Kernel {
     }
 }
 
+/// Whether a thread that is new stands behind the `svc` by which its maker made it. Nothing in its
+/// registers says so here: a handler that it has entered since looks the same.
+pub(crate) fn is_behind_its_birth(_: &Raw) -> bool {
+    false
+}
+
+/// The registers by which such a thread makes another call there.
+pub(crate) fn calling(registers: &Raw, number: libc::c_long, [first, second]: [u64; 2]) -> Raw {
+    let mut calling = *registers;
+    calling.pc = registers.pc.wrapping_sub(4);
+    calling.regs[..3].copy_from_slice(&[first, second, 0]);
+    calling.regs[8] = number as u64;
+    calling
+}
+
+/// What a call has returned.
+pub(crate) fn returned(registers: &Raw) -> i64 {
+    registers.regs[0] as i64
+}
+
+/// The program counter.
+pub(crate) fn pc(registers: &Raw) -> u64 {
+    registers.pc
+}
+
 /// Which call it was. At an event stop the arguments are still in their registers.
 pub(crate) fn clone_call(registers: &Raw) -> CloneCall {
     let [first, ..] = registers.regs;
@@ -64,9 +89,12 @@ pub(crate) fn clone_call(registers: &Raw) -> CloneCall {
 }
 
 /// Whether these registers are those of a 64-bit program.
-fn is_native(registers: &Raw) -> bool {
+pub(crate) fn is_native(registers: &Raw) -> bool {
     registers.pstate & Pstate::NRW.bits() == 0
 }
+
+/// The instruction that makes a system call: `svc #0`.
+pub(crate) const SYSCALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
 
 /// In which mode a thread executes: only an exec changes that.
 pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
@@ -74,6 +102,34 @@ pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
         0 => CodeMode::Bits64,
         _ => CodeMode::Bits32,
     }
+}
+
+/// The registers of a thread that is to make a system call by the instruction at `at`.
+pub(crate) fn at_call(registers: &Raw, at: u64, number: u64, args: [u64; 6]) -> Raw {
+    let mut call = *registers;
+    let [a, b, c, d, e, f] = args;
+    for (register, value) in call.regs.iter_mut().zip([a, b, c, d, e, f, 0, 0, number]) {
+        *register = value;
+    }
+    call.pc = at;
+    call
+}
+
+/// What it returned.
+pub(crate) fn call_result(registers: &Raw) -> i64 {
+    let [result, ..] = registers.regs;
+    result as i64
+}
+
+/// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
+/// call (`restore_sigframe` in `arch/arm64/kernel/signal.c`).
+pub(crate) fn ends_handler(kernel: &Kernel, tid: Tid, _: &Registers) -> Result<bool> {
+    Ok(sets::syscall_number(kernel, tid)?.is_none())
+}
+
+/// Never: what the CPU has of that is not used by programs yet.
+pub(crate) fn has_shadow_stack(_: &Kernel, _: Tid) -> Result<bool> {
+    Ok(false)
 }
 
 /// By which ABI a thread makes system calls, which is that of its program.
@@ -143,31 +199,55 @@ fn call_in(
 }
 
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
-/// new process's id, or a negative error number.
-///
-/// The new process leaves the file table it was born with and keeps of it `$timer` alone, a
-/// `timerfd` that is neither 0 nor the last number; moves to the directory `$directory`, takes the
-/// name `$name` and sleeps in `read(2)` of that timer, into the 8 bytes at `$ticks`. Each time that
-/// returns it sends itself SIGSTOP, which cannot be blocked (the program counter would stay at a
-/// breakpoint instruction); if it fails, it ends. Needs an `unsafe` block: all signals must be
-/// blocked.
+/// new process's id, or a negative error number. What the new process does is told at the other one,
+/// in `x86_64.rs`.
 macro_rules! clone_sleeper {
-    ($flags:expr, $directory:expr, $name:expr, $timer:expr, $ticks:expr) => {{
+    (
+        $flags:expr, $parent:expr, $timer:expr, $line:expr, $bound:expr, $directory:expr, $name:expr,
+        $block:expr
+    ) => {{
         let returned: isize;
         std::arch::asm!(
             "svc #0",
             "cbnz x0, 2f",
-            "mov x0, #0",
-            "sub w1, w22, #1",
-            "mov x2, #{unshare}",
-            "mov x8, #{close_range}",
+            "mov x0, #{set_pdeathsig}",
+            "mov x1, #{sigkill}",
+            "mov x8, #{prctl}",
             "svc #0",
-            "cbnz x0, 5f",
-            "add w0, w22, #1",
+            "mov x8, #{getppid}",
+            "svc #0",
+            // 0: it is in another namespace than its parent.
+            "cbz w0, 6f",
+            "cmp w0, w24",
+            "b.ne 4f",
+            "6:",
+            "mov w0, w22",
+            "mov w1, #0",
+            "mov w2, #0",
+            "mov x8, #{dup3}",
+            "svc #0",
+            "cbnz w0, 4f",
+            "mov w0, w25",
+            "mov w1, #1",
+            "mov w2, #0",
+            "mov x8, #{dup3}",
+            "svc #0",
+            "cmp w0, #1",
+            "b.ne 4f",
+            "mov w0, #2",
             "mov w1, #-1",
-            "mov x2, #0",
+            "mov w2, #0",
             "mov x8, #{close_range}",
             "svc #0",
+            "cbz x0, 5f",
+            "7:",
+            "cmp w26, #2",
+            "b.le 5f",
+            "sub w26, w26, #1",
+            "mov w0, w26",
+            "mov x8, #{close}",
+            "svc #0",
+            "b 7b",
             "5:",
             "mov x0, x20",
             "mov x8, #{chdir}",
@@ -176,37 +256,66 @@ macro_rules! clone_sleeper {
             "mov x1, x21",
             "mov x8, #{prctl}",
             "svc #0",
+            "mov w1, #1",
+            "add x0, x23, #8",
+            "stlr w1, [x0]",
+            "mov w1, #{wake}",
+            "mov w2, #1",
+            "mov x8, #{futex}",
+            "svc #0",
             "3:",
-            "mov w0, w22",
+            "add x0, x23, #16",
+            "mov w1, #2",
+            "mov x2, #0",
+            "mov x3, #0",
+            "mov w4, #8",
+            "mov x8, #{ppoll}",
+            "svc #0",
+            "cmn x0, #{interrupted}",
+            "b.eq 3b",
+            "cmp x0, #1",
+            "b.lt 4f",
+            "ldrh w0, [x23, #30]",
+            "cbnz w0, 4f",
+            "mov w0, #0",
             "mov x1, x23",
             "mov x2, #8",
             "mov x8, #{read}",
             "svc #0",
-            "cmn x0, #{interrupted}",
+            // Set again meanwhile.
+            "cmn x0, #{again}",
             "b.eq 3b",
             "cmp x0, #8",
             "b.ne 4f",
             "mov x8, #{getpid}",
             "svc #0",
-            "mov x1, #{stop}",
+            "mov x1, #{sigcont}",
             "mov x8, #{kill}",
             "svc #0",
-            "b 3b",
+            "cbz x0, 3b",
             "4:",
             "mov x0, #0",
             "mov x8, #{exit}",
             "svc #0",
             "udf #0",
             "2:",
-            unshare = const $crate::ffi::CLOSE_RANGE_UNSHARE,
+            set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+            sigkill = const libc::SIGKILL,
+            prctl = const libc::SYS_prctl,
+            getppid = const libc::SYS_getppid,
+            dup3 = const libc::SYS_dup3,
             close_range = const libc::SYS_close_range,
+            close = const libc::SYS_close,
             chdir = const libc::SYS_chdir,
             set_name = const libc::PR_SET_NAME,
-            prctl = const libc::SYS_prctl,
+            wake = const libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            futex = const libc::SYS_futex,
+            ppoll = const libc::SYS_ppoll,
             read = const libc::SYS_read,
             interrupted = const libc::EINTR,
+            again = const libc::EAGAIN,
             getpid = const libc::SYS_getpid,
-            stop = const libc::SIGSTOP,
+            sigcont = const libc::SIGCONT,
             kill = const libc::SYS_kill,
             exit = const libc::SYS_exit,
             in("x8") libc::SYS_clone,
@@ -218,7 +327,10 @@ macro_rules! clone_sleeper {
             in("x20") $directory,
             in("x21") $name,
             in("x22") $timer,
-            in("x23") $ticks,
+            in("x23") $block,
+            in("x24") $parent,
+            in("x25") $line,
+            in("x26") $bound,
             options(nostack),
         );
         returned

@@ -2,14 +2,17 @@
 
 mod call;
 pub(crate) mod debug;
+mod detour;
 mod trap;
 
 use std::io;
+use std::sync::OnceLock;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::{CodeMode, Error, Result, Tid};
 
 pub(crate) use call::{CloneCall, audit_arch, clone_call, restarted, syscall};
+pub(crate) use detour::{Raw, calling, is_behind_its_birth, pc, returned};
 pub(crate) use trap::trap_origin;
 
 use crate::sys::{Kernel, error};
@@ -32,6 +35,60 @@ fn mode_of(cs: u64) -> CodeMode {
         USER_CS => CodeMode::Bits64,
         _ => CodeMode::Bits32,
     }
+}
+
+/// Whether these registers are those of 64-bit code.
+pub(crate) fn is_native(registers: &libc::user_regs_struct) -> bool {
+    mode_of(registers.cs) == CodeMode::Bits64
+}
+
+/// The instruction that makes a system call.
+pub(crate) const SYSCALL: &[u8] = &[0x0f, 0x05];
+
+/// The registers of a thread that is to make a system call by the instruction at `at`.
+pub(crate) fn at_call(
+    registers: &libc::user_regs_struct,
+    at: u64,
+    number: u64,
+    args: [u64; 6],
+) -> libc::user_regs_struct {
+    let [rdi, rsi, rdx, r10, r8, r9] = args;
+    let orig_rax = Registers::NO_SYSCALL;
+    libc::user_regs_struct {
+        rip: at,
+        rax: number,
+        orig_rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*registers
+    }
+}
+
+/// What it returned.
+pub(crate) fn call_result(registers: &libc::user_regs_struct) -> i64 {
+    registers.rax as i64
+}
+
+/// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
+/// call (`restore_sigcontext` in `arch/x86/kernel/signal_64.c`).
+pub(crate) fn ends_handler(_: &Kernel, _: Tid, registers: &Registers) -> Result<bool> {
+    Ok(registers.orig_rax == Registers::NO_SYSCALL)
+}
+
+/// Whether a thread has a shadow stack (Linux 6.6).
+pub(crate) fn has_shadow_stack(kernel: &Kernel, tid: Tid) -> Result<bool> {
+    /// `linux/elf.h`
+    const NT_X86_SHSTK: u32 = 0x204;
+    static CPU_HAS_ONE: OnceLock<bool> = OnceLock::new();
+    let known = CPU_HAS_ONE.get_or_init(|| {
+        let flags = std::fs::read_to_string("/proc/cpuinfo");
+        flags.map_or(true, |flags| flags.split_whitespace().any(|flag| flag == "user_shstk"))
+    });
+    Ok(*known && kernel.register_set(tid, NT_X86_SHSTK, &mut [0; 8]).is_ok())
 }
 
 /// The library's registers from the kernel's.
@@ -148,29 +205,62 @@ pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedStat
 /// `clone($flags)` without a stack of its own, as an expression of what the kernel returned: the
 /// new process's id, or a negative error number.
 ///
-/// The new process leaves the file table it was born with and keeps of it `$timer` alone, a
-/// `timerfd` that is neither 0 nor the last number; moves to the directory `$directory`, takes the
-/// name `$name` and sleeps in `read(2)` of that timer, into the 8 bytes at `$ticks`. Each time that
-/// returns it traps; if it fails, it ends. Needs an `unsafe` block: all signals must be blocked.
+/// The new process, with a file table of its own, asks to be killed with the thread that made it,
+/// and ends if its parent is not `$parent` any more. It keeps two descriptors, `$timer` and `$line`,
+/// as 0 and 1; where they cannot be closed together it closes all below `$bound` one by one. Then it
+/// moves to the directory `$directory`, takes the name `$name`, says so in the block at `$block`
+/// (`Block` in `sys/bell.rs`), and sleeps until the timer expires. Each time it sends itself SIGCONT.
+/// When the line is closed at its other end, or anything fails, it ends. Needs an `unsafe` block: all
+/// signals must be blocked.
 macro_rules! clone_sleeper {
-    ($flags:expr, $directory:expr, $name:expr, $timer:expr, $ticks:expr) => {{
+    (
+        $flags:expr, $parent:expr, $timer:expr, $line:expr, $bound:expr, $directory:expr, $name:expr,
+        $block:expr
+    ) => {{
         let returned: isize;
         std::arch::asm!(
             "syscall",
             "test rax, rax",
             "jnz 2f",
-            "xor edi, edi",
-            "lea esi, [r14 - 1]",
-            "mov edx, {unshare}",
-            "mov eax, {close_range}",
+            "mov edi, {set_pdeathsig}",
+            "mov esi, {sigkill}",
+            "mov eax, {prctl}",
             "syscall",
-            "test rax, rax",
-            "jnz 5f",
-            "lea edi, [r14 + 1]",
+            "mov eax, {getppid}",
+            "syscall",
+            // 0: it is in another namespace than its parent.
+            "test eax, eax",
+            "jz 6f",
+            "cmp eax, r8d",
+            "jne 4f",
+            "6:",
+            "mov edi, r14d",
+            "xor esi, esi",
+            "mov eax, {dup2}",
+            "syscall",
+            "test eax, eax",
+            "jnz 4f",
+            "mov edi, r10d",
+            "mov esi, 1",
+            "mov eax, {dup2}",
+            "syscall",
+            "cmp eax, 1",
+            "jne 4f",
+            "mov edi, 2",
             "mov esi, -1",
             "xor edx, edx",
             "mov eax, {close_range}",
             "syscall",
+            "test rax, rax",
+            "jz 5f",
+            "7:",
+            "cmp r9d, 2",
+            "jle 5f",
+            "sub r9d, 1",
+            "mov edi, r9d",
+            "mov eax, {close}",
+            "syscall",
+            "jmp 7b",
             "5:",
             "mov rdi, r12",
             "mov eax, {chdir}",
@@ -179,42 +269,81 @@ macro_rules! clone_sleeper {
             "mov rsi, r13",
             "mov eax, {prctl}",
             "syscall",
+            "mov dword ptr [r15 + 8], 1",
+            "lea rdi, [r15 + 8]",
+            "mov esi, {wake}",
+            "mov edx, 1",
+            "mov eax, {futex}",
+            "syscall",
             "3:",
-            "mov edi, r14d",
+            "lea rdi, [r15 + 16]",
+            "mov esi, 2",
+            "xor edx, edx",
+            "xor r10d, r10d",
+            "mov r8d, 8",
+            "mov eax, {ppoll}",
+            "syscall",
+            "cmp rax, {interrupted}",
+            "je 3b",
+            "cmp rax, 1",
+            "jl 4f",
+            "cmp word ptr [r15 + 30], 0",
+            "jne 4f",
+            "xor edi, edi",
             "mov rsi, r15",
             "mov edx, 8",
             "mov eax, {read}",
             "syscall",
-            "cmp rax, {interrupted}",
+            // Set again meanwhile.
+            "cmp rax, {again}",
             "je 3b",
             "cmp rax, 8",
             "jne 4f",
-            "int3",
-            "jmp 3b",
+            "mov eax, {getpid}",
+            "syscall",
+            "mov edi, eax",
+            "mov esi, {sigcont}",
+            "mov eax, {kill}",
+            "syscall",
+            "test rax, rax",
+            "jz 3b",
             "4:",
             "xor edi, edi",
             "mov eax, {exit}",
             "syscall",
             "ud2",
             "2:",
-            unshare = const $crate::ffi::CLOSE_RANGE_UNSHARE,
+            set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+            sigkill = const libc::SIGKILL,
+            prctl = const libc::SYS_prctl,
+            getppid = const libc::SYS_getppid,
+            dup2 = const libc::SYS_dup2,
             close_range = const libc::SYS_close_range,
+            close = const libc::SYS_close,
             chdir = const libc::SYS_chdir,
             set_name = const libc::PR_SET_NAME,
-            prctl = const libc::SYS_prctl,
+            wake = const libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            futex = const libc::SYS_futex,
+            ppoll = const libc::SYS_ppoll,
             read = const libc::SYS_read,
             interrupted = const -libc::EINTR,
+            again = const -libc::EAGAIN,
+            getpid = const libc::SYS_getpid,
+            sigcont = const libc::SIGCONT,
+            kill = const libc::SYS_kill,
             exit = const libc::SYS_exit,
             inlateout("rax") libc::SYS_clone as isize => returned,
             in("rdi") $flags,
             in("rsi") 0_usize,
             in("rdx") 0_usize,
-            in("r10") 0_usize,
-            in("r8") 0_usize,
+            // The kernel looks at these three for other flags only.
+            in("r10") $line,
+            in("r8") $parent,
+            in("r9") $bound,
             in("r12") $directory,
             in("r13") $name,
             in("r14") $timer,
-            in("r15") $ticks,
+            in("r15") $block,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

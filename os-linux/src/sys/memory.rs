@@ -30,6 +30,13 @@ impl Kernel {
         Ok(check(copied as libc::c_long)? as usize)
     }
 
+    /// Whether a thread has memory at all, as one that has ended has not.
+    pub(crate) fn has_memory(&self, tid: Tid) -> bool {
+        // Nothing is at this address, so nothing is read; it is no error of the thread's.
+        let read = self.read_memory(tid, 0, &mut [0]);
+        read.is_ok() || read.is_err_and(|e| e.raw_os_error() != Some(libc::ESRCH))
+    }
+
     /// Whether two threads have the same memory; `None` from a kernel that was built without
     /// `kcmp`, or that does not let us ask.
     pub(crate) fn shares_memory(&self, one: Tid, other: Tid) -> Result<Option<bool>> {
@@ -44,4 +51,12 @@ impl Kernel {
             Err(e) => Err(error("kcmp", one, e)),
         }
     }
+}
+
+/// How many descriptors this process may have open (`RLIMIT_NOFILE` of `getrlimit(2)`).
+pub(crate) fn most_descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one structure, which lives.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }

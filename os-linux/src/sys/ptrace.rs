@@ -1,16 +1,20 @@
 //! `ptrace(2)`.
 //!
 //! Called as a system call: the C libraries do not agree on the type of its first argument, and
-//! they treat the PEEK requests, which are not used here, in a way of their own.
+//! they treat the PEEK requests in a way of their own.
 
 use std::io;
 use std::ptr;
 
 use trapline_core::backend::Run;
-use trapline_core::{Result, Signal, Tid};
+use trapline_core::{Error, Result, Signal, Tid};
 
 use super::{Kernel, check, error};
-use crate::ffi::{PTRACE_GET_SYSCALL_INFO, Siginfo, SyscallInfo};
+use crate::decode;
+use crate::ffi::{
+    PTRACE_GET_SYSCALL_INFO, PTRACE_GETSIGMASK, PTRACE_PEEKSIGINFO, PTRACE_SETSIGMASK,
+    PeekSiginfoArgs, Siginfo, SyscallInfo,
+};
 
 /// A request that takes numbers: `addr` and `data` are not looked at as addresses.
 fn plain(request: libc::c_long, tid: Tid, data: libc::c_long) -> io::Result<libc::c_long> {
@@ -139,14 +143,94 @@ impl Kernel {
         Ok(())
     }
 
+    /// Whether a signal waits for a stopped thread alone (`PTRACE_PEEKSIGINFO`); `None` if the
+    /// kernel does not tell.
+    pub(crate) fn has_pending(&self, tid: Tid, signal: Signal) -> Result<Option<bool>> {
+        /// The request counts in 32 bits, and as many can be asked for at once.
+        const MANY: u64 = 1 << 20;
+        let mut infos = [Siginfo::default(); 16];
+        let mut off = 0;
+        while off < MANY {
+            self.count();
+            let args = PeekSiginfoArgs { off, flags: 0, nr: infos.len() as i32 };
+            let args: *const PeekSiginfoArgs = &args;
+            // SAFETY: reads `args` and writes at most `nr` structures of 128 bytes into `infos`.
+            let got = check(unsafe {
+                let infos = infos.as_mut_ptr();
+                libc::syscall(libc::SYS_ptrace, PTRACE_PEEKSIGINFO, tid.as_raw(), args, infos)
+            });
+            let got = match got {
+                Ok(got) => usize::try_from(got).unwrap_or(0),
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::Gone),
+                Err(_) => return Ok(None),
+            };
+            let is_it = |info: &Siginfo| decode::signal_of(info) == signal.as_raw();
+            if infos.iter().take(got).any(is_it) {
+                return Ok(Some(true));
+            }
+            if got < infos.len() {
+                break;
+            }
+            off += got as u64;
+        }
+        Ok(Some(false))
+    }
+
+    /// `PTRACE_GETSIGMASK`: the signals that a stopped thread has blocked.
+    pub(crate) fn signal_mask(&self, tid: Tid) -> Result<u64> {
+        self.count();
+        let mut mask = 0_u64;
+        // SAFETY: writes a set of 8 bytes, which is what it is told.
+        unsafe { fill(PTRACE_GETSIGMASK, tid, size_of::<u64>() as libc::c_long, &mut mask) }
+            .map_err(|e| error("PTRACE_GETSIGMASK", tid.as_raw(), e))?;
+        Ok(mask)
+    }
+
+    /// `PTRACE_SETSIGMASK`.
+    pub(crate) fn set_signal_mask(&self, tid: Tid, mask: u64) -> Result<()> {
+        self.count();
+        let (length, mask): (usize, *const u64) = (size_of::<u64>(), &mask);
+        // SAFETY: reads a set of 8 bytes, which is what it is told.
+        check(unsafe {
+            libc::syscall(libc::SYS_ptrace, PTRACE_SETSIGMASK, tid.as_raw(), length, mask)
+        })
+        .map_err(|e| error("PTRACE_SETSIGMASK", tid.as_raw(), e))?;
+        Ok(())
+    }
+
+    /// `PTRACE_PEEKDATA`: the word at an address, by the rights of a tracer.
+    pub(crate) fn peek_word(&self, tid: Tid, addr: u64) -> io::Result<u64> {
+        self.count();
+        let mut word = 0_u64;
+        // SAFETY: writes one word.
+        unsafe { fill(libc::PTRACE_PEEKDATA as _, tid, addr as libc::c_long, &mut word) }?;
+        Ok(word)
+    }
+
+    /// `PTRACE_POKEDATA`.
+    pub(crate) fn poke_word(&self, tid: Tid, addr: u64, word: u64) -> io::Result<()> {
+        self.count();
+        let request = libc::PTRACE_POKEDATA;
+        // SAFETY: takes both arguments as numbers and touches no memory of this process.
+        check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), addr, word) })?;
+        Ok(())
+    }
+
     /// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
     pub(crate) fn syscall_info(&self, tid: Tid) -> Result<SyscallInfo> {
         self.count();
         let mut info = SyscallInfo::default();
         let size = size_of::<SyscallInfo>() as libc::c_long;
         // SAFETY: writes at most as many bytes as the third argument says, the length of `info`.
-        unsafe { fill(PTRACE_GET_SYSCALL_INFO, tid, size, &mut info) }
-            .map_err(|e| error("PTRACE_GET_SYSCALL_INFO", tid.as_raw(), e))?;
+        unsafe { fill(PTRACE_GET_SYSCALL_INFO, tid, size, &mut info) }.map_err(|e| {
+            match e.raw_os_error() {
+                Some(libc::EIO) => Error::Unsupported {
+                    what: "to ask for a system call, which needs Linux 5.4 or later,",
+                    on: "this kernel",
+                },
+                _ => error("PTRACE_GET_SYSCALL_INFO", tid.as_raw(), e),
+            }
+        })?;
         Ok(info)
     }
 

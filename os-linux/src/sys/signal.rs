@@ -31,6 +31,18 @@ impl Kernel {
         }
     }
 
+    /// Whether there is a process or a thread of this id, ended or not (`kill(2)` with the signal 0,
+    /// which sends nothing).
+    pub(crate) fn exists(&self, id: i32) -> bool {
+        if id <= 0 {
+            return false; // names groups
+        }
+        self.count();
+        // SAFETY: takes numbers.
+        let sent = unsafe { libc::kill(id, 0) };
+        sent == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+    }
+
     /// Whether a thread is one of this process (`tgkill(2)` with the signal 0, which sends
     /// nothing).
     pub(crate) fn is_thread_of(&self, pid: Pid, tid: Tid) -> bool {
@@ -43,51 +55,51 @@ impl Kernel {
     }
 }
 
-/// A process, by a descriptor: what was asked of it is never done to a later process of its id.
+/// A child of this process that a tracer of it traces: by a descriptor, so that what is done to it is
+/// never done to a later process of its id, or where there are none, by its id as long as it is a
+/// child or a tracee.
 #[derive(Debug)]
-pub(crate) struct PidFd(OwnedFd);
+pub(crate) struct Handle {
+    tid: Tid,
+    fd: Option<OwnedFd>,
+}
 
-impl PidFd {
-    /// `pidfd_open(2)` (Linux 5.3).
-    pub(crate) fn open(kernel: &Kernel, pid: i32) -> Result<Self> {
+impl Handle {
+    /// `pidfd_open(2)` (Linux 5.3; some filters of system calls refuse it).
+    pub(crate) fn open(kernel: &Kernel, tid: Tid) -> Self {
         kernel.count();
         // SAFETY: takes numbers.
-        match check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }) {
-            // SAFETY: the kernel has just made this descriptor for us, close-on-exec.
-            Ok(fd) => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) })),
-            Err(_) => Err(last_error("pidfd_open", pid)),
+        let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid.as_raw(), 0) });
+        // SAFETY: the kernel has just made this descriptor for us, close-on-exec.
+        let fd = fd.ok().map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) });
+        Self { tid, fd }
+    }
+
+    pub(crate) fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// The descriptor's number, if there is one.
+    pub(crate) fn raw(&self) -> Option<i32> {
+        self.fd.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Kills it (`pidfd_send_signal(2)` or `kill(2)`), if it is still there.
+    pub(crate) fn kill(&self, kernel: &Kernel) {
+        let sent = match self.raw() {
+            Some(fd) => {
+                kernel.count();
+                let no_info = std::ptr::null::<libc::siginfo_t>();
+                let (call, signal) = (libc::SYS_pidfd_send_signal, libc::SIGKILL);
+                // SAFETY: takes numbers, and a null pointer where it may.
+                check(unsafe { libc::syscall(call, fd, signal, no_info, 0) })
+            }
+            None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        let is_gone = sent.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ESRCH));
+        if sent.is_err() && !is_gone && kernel.is_own(self.tid) {
+            let _ = kernel.kill(Pid::from_raw(self.tid.as_raw()), Signal::KILL);
         }
-    }
-
-    /// Has this descriptor name the process that `other` names, at once for all threads that use
-    /// it (`dup3(2)`).
-    pub(crate) fn replace_by(&self, other: Self) -> Result<()> {
-        // SAFETY: takes numbers; the target is our own descriptor and stays one.
-        let done = unsafe { libc::dup3(other.raw(), self.raw(), libc::O_CLOEXEC) };
-        if done == -1 {
-            return Err(last_error("dup3", self.raw()));
-        }
-        Ok(())
-    }
-
-    /// `pidfd_send_signal(2)`. Does nothing if the process is gone; says whether it was there and
-    /// the signal allowed. Leaves `errno` as it was, and is async-signal-safe.
-    pub(crate) fn send(&self, signal: i32) -> bool {
-        // SAFETY: the calling thread's own errno, valid as long as the thread.
-        let errno = unsafe { libc::__errno_location() };
-        // SAFETY: as above.
-        let before = unsafe { *errno };
-        let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: takes numbers, and a null pointer where it may.
-        let sent =
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.raw(), signal, no_info, 0) };
-        // SAFETY: as above.
-        unsafe { *errno = before };
-        sent == 0
-    }
-
-    pub(crate) fn raw(&self) -> i32 {
-        self.0.as_raw_fd()
     }
 }
 

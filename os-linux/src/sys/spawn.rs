@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trapline_core::Result;
 
-use super::{check, last_error};
+use super::{above_stdio, check, last_error};
 use crate::ext::BpfInstruction;
 use crate::ffi::{Credentials, SECCOMP_FILTER_FLAG_SPEC_ALLOW};
 
@@ -103,15 +103,6 @@ impl Line {
         }
         Ok(())
     }
-}
-
-/// Moves a descriptor out of the way: std puts the child's stdio over 0, 1 and 2, which may be
-/// free in the host. (`try_clone` takes no number below 3.)
-fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > libc::STDERR_FILENO {
-        return Ok(fd);
-    }
-    fd.try_clone().map_err(|e| super::error("F_DUPFD_CLOEXEC", fd.as_raw_fd(), e))
 }
 
 /// Has the child of `command` say [`READY`] just before its exec, and then wait for an answer: an

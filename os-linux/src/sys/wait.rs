@@ -4,7 +4,7 @@ use std::io;
 
 use trapline_core::{Result, Tid};
 
-use super::{Kernel, PidFd, error};
+use super::{Handle, Kernel, error};
 use crate::decode::{self, Change};
 use crate::ffi::Siginfo;
 
@@ -20,8 +20,8 @@ const TRACEES: i32 = libc::__WCLONE | libc::__WNOTHREAD;
 pub(crate) enum Target<'a> {
     /// The tracee of this id.
     Tid(Tid),
-    /// Any child or tracee of this process, by its descriptor.
-    Fd(&'a PidFd),
+    /// Any child or tracee of this process, by its descriptor if it has one.
+    Handle(&'a Handle),
 }
 
 /// What there is to see of a child, still there for a wait to take.
@@ -85,6 +85,16 @@ impl Kernel {
         Ok(taken.map(|(_, status)| status))
     }
 
+    /// The next wait status of one tracee, which runs for a moment.
+    pub(crate) fn wait_one(&self, tid: Tid) -> Result<i32> {
+        match self.wait4(tid.as_raw(), TRACEES) {
+            Ok(Some((_, status))) => Ok(status),
+            Ok(None) => Err(trapline_core::Error::Gone), // does not happen to a wait that blocks
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Err(trapline_core::Error::Gone),
+            Err(e) => Err(error("wait4", tid.as_raw(), e)),
+        }
+    }
+
     /// Waits for the end of a tracee, and takes it.
     pub(crate) fn reap(&self, tid: Tid) {
         // Each stop before it is taken too, so this ends with the tracee. An error says that
@@ -129,15 +139,26 @@ impl Kernel {
     /// `waitid` with `WNOWAIT`: what the calling thread's tracee would report. Ends are looked at
     /// only.
     pub(crate) fn peek(&self, target: Target<'_>, ends_only: bool) -> Result<Peek> {
+        let by_id = |tid: Tid| (libc::P_PID, tid.as_raw() as libc::id_t);
         let (kind, id) = match target {
-            Target::Tid(tid) => (libc::P_PID, tid.as_raw() as libc::id_t),
-            Target::Fd(fd) => (libc::P_PIDFD, fd.raw() as libc::id_t),
+            Target::Tid(tid) => by_id(tid),
+            Target::Handle(handle) => match handle.raw() {
+                Some(fd) => (libc::P_PIDFD, fd as libc::id_t),
+                None => by_id(handle.tid()),
+            },
         };
         let stops = if ends_only { 0 } else { libc::WSTOPPED };
         match self.waitid(kind, id, TRACEES | libc::WEXITED | stops | libc::WNOWAIT) {
             Ok(Some(change)) => Ok(Peek::Changed(change)),
             Ok(None) => Ok(Peek::Nothing),
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(Peek::NoChild),
+            // Linux before 5.4 knows no such target.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && kind == libc::P_PIDFD => {
+                match target {
+                    Target::Handle(handle) => self.peek(Target::Tid(handle.tid()), ends_only),
+                    Target::Tid(_) => Ok(Peek::NoChild),
+                }
+            }
             Err(e) => Err(error("waitid", id as i32, e)),
         }
     }
@@ -152,6 +173,12 @@ impl Kernel {
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
             Err(e) => Err(error("waitid", tid.as_raw(), e)),
         }
+    }
+
+    /// Whether a process is a child of this process or a tracee of any thread of it, ended or not.
+    pub(crate) fn is_own(&self, tid: Tid) -> bool {
+        let options = libc::__WALL | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        self.waitid(libc::P_PID, tid.as_raw() as libc::id_t, options).is_ok()
     }
 
     /// The signal that stopped an ordinary, untraced child of this process, if one did.

@@ -2,7 +2,9 @@
 
 use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::debug::plan;
-use crate::{Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, Inherit, Pid};
+use crate::{
+    Backend, BreakpointId, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Inherit, Pid,
+};
 
 use super::super::Tracer;
 use super::thread::ThreadDebug;
@@ -37,6 +39,11 @@ impl ProcessDebug {
 
     pub(super) fn room(&self) -> DebugRoom {
         self.room.unwrap_or(DebugRoom::ALL)
+    }
+
+    /// Whether any of them is about data.
+    pub(in super::super) fn watches_data(&self) -> bool {
+        self.breakpoints.iter().any(|known| known.breakpoint.kind != HardwareKind::Execute)
     }
 
     /// All breakpoints, with one more.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
 use crate::stopped::Place;
-use crate::{Arch, Backend, Error, ForkKind, Pid, Result};
+use crate::{Backend, Error, ForkKind, Pid, Result};
 
 use super::super::table::{Process, Slot, State};
 use super::super::{Side, Tracer};
-use super::image::{Change, Image, Shared};
+use super::image::{Image, Shared};
 
 impl<B: Backend> Tracer<B> {
     /// A process and all that share its image.
@@ -93,24 +93,6 @@ impl<B: Backend> Tracer<B> {
         Ok(None)
     }
 
-    /// Has the memory hold what the image says, through a stopped thread.
-    pub(super) fn settle(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        let changes = image.borrow().changes();
-        for (addr, change) in changes {
-            match change {
-                Change::Insert => {
-                    let breakpoint = <B::Arch as Arch>::BREAKPOINT;
-                    self.backend.write_text(thread, addr, breakpoint)?;
-                }
-                Change::Lift => self.lift(image, thread, addr)?,
-            }
-            if let Some(location) = image.borrow_mut().get_mut(addr) {
-                location.inserted = change == Change::Insert;
-            }
-        }
-        Ok(())
-    }
-
     /// The same through whoever of those that have the memory is there: others may be killed, and
     /// it lives.
     pub(super) fn settle_family(&mut self, image: &Shared, process: u32) -> Result<()> {
@@ -132,30 +114,6 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Takes a breakpoint instruction out, unless the program has something else there by now.
-    fn lift(&mut self, image: &Shared, thread: Thread, addr: u64) -> Result<()> {
-        let Some(original) = image.borrow().get(addr).map(|l| l.original.clone()) else {
-            return Ok(());
-        };
-        if !self.has_breakpoint(thread, addr)? {
-            return Ok(());
-        }
-        match self.backend.write_text(thread, addr, &original) {
-            Err(Error::BadAddress { .. }) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Whether a breakpoint instruction is in memory, whoever's.
-    pub(super) fn has_breakpoint(&mut self, thread: Thread, addr: u64) -> Result<bool> {
-        let mut code = vec![0; <B::Arch as Arch>::BREAKPOINT.len()];
-        match self.backend.read_memory(thread, addr, &mut code) {
-            Ok(read) => Ok(read == code.len() && code == <B::Arch as Arch>::BREAKPOINT),
-            Err(Error::BadAddress { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// A new process has come: it shares its maker's memory, or has a copy with the breakpoints
     /// in it that there were at that moment.
     pub(in crate::tracer) fn inherit(
@@ -171,7 +129,11 @@ impl<B: Backend> Tracer<B> {
         if image.borrow().is_blank() {
             return;
         }
+        // The child is where its maker is.
+        self.table.slot_mut(place.index).soft.in_slot = image.borrow().has_slots();
+        let mut exact = false;
         if let Some(maker) = self.table.at(maker) {
+            exact = maker.soft.seen == image.borrow().version();
             let maker = maker.thread;
             let told = match self.backend.shares_memory(maker, thread) {
                 Err(error) if !error.is_gone() => {
@@ -186,14 +148,19 @@ impl<B: Backend> Tracer<B> {
             }
         }
         let copy = image.borrow().copy(from, thread.pid);
-        self.give_image(process, copy, thread);
+        // Whoever has not seen the memory change since it was last run has copied it as it is.
+        self.give_image(process, copy, thread, exact);
     }
 
-    /// A new process has this in its memory, as far as is known.
-    fn give_image(&mut self, process: u32, image: Image, thread: Thread) {
+    /// A new process has this in its memory, as far as is known, or exactly.
+    fn give_image(&mut self, process: u32, image: Image, thread: Thread, exact: bool) {
         let image = Rc::new(RefCell::new(image));
         self.table.process_mut(process).image = Some(Rc::clone(&image));
-        match self.settle_copy(&image, thread) {
+        let settled = match exact {
+            true => self.settle(&image, thread),
+            false => self.settle_copy(&image, thread),
+        };
+        match settled {
             // The code is not there any more; what is there comes to light when it is run.
             Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
             Err(error) => {
@@ -223,6 +190,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(sharer) = sharer {
             let image = self.table.process(sharer).image.clone();
             self.table.process_mut(process).image = image;
+            self.table.slot_mut(place.index).soft.in_slot = true;
             return;
         }
         // Nobody knows whose memory it is, or what that had at the moment: only what is there
@@ -243,21 +211,18 @@ impl<B: Backend> Tracer<B> {
             found.lend(pid, false);
         }
         if !found.is_empty() || lent_to.is_some() {
-            self.give_image(process, found, thread);
+            self.table.slot_mut(place.index).soft.in_slot = found.has_slots();
+            self.give_image(process, found, thread, false);
         }
     }
 
-    /// The same for a copy of the memory, of which it is not known what it holds.
-    pub(super) fn settle_copy(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        let addresses = image.borrow().addresses();
-        for addr in addresses {
-            let inserted = self.has_breakpoint(thread, addr)?;
-            let mut image = image.borrow_mut();
-            if let Some(location) = image.get_mut(addr) {
-                location.inserted = inserted && location.original != <B::Arch as Arch>::BREAKPOINT;
-            }
+    /// A thread is run from its own stop, so that it has nothing else to report: a child that it makes
+    /// has the memory as it is now, unless that is changed.
+    pub(in crate::tracer) fn note_memory(&mut self, index: u32) {
+        if let Some(image) = &self.table.process_of(index).image {
+            let version = image.borrow().version();
+            self.table.slot_mut(index).soft.seen = version;
         }
-        self.settle(image, thread)
     }
 
     /// A process has made another one, which it waits for.

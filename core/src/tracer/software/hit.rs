@@ -1,14 +1,12 @@
 //! Whose a breakpoint instruction is that a thread has run into.
 
-use crate::backend::Thread;
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Result, Tid, TrapCauses};
+use crate::{Arch, Backend, Result, TrapCauses};
 
 use super::super::Tracer;
 use super::super::trap::Trap;
-
-/// How many handlers may be on the way at once; of more the breakpoint is reported again.
-const RETURNS_MOST: usize = 256;
+use super::places::InMemory;
+use super::position::Owed;
 
 impl<B: Backend> Tracer<B> {
     /// Whether a trap of this thread can be one of a breakpoint in memory.
@@ -17,99 +15,88 @@ impl<B: Backend> Tracer<B> {
         image.is_some_and(|image| !image.borrow().is_empty())
     }
 
+    /// A thread has a `SIGTRAP`, and nobody has told why: whether a breakpoint instruction must have
+    /// trapped, by where the thread is.
+    pub(in crate::tracer) fn must_be_hit(&mut self, index: u32) -> Result<bool> {
+        let thread = self.table.slot(index).thread;
+        self.software.looked = None;
+        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(false) };
+        let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
+            return Ok(false);
+        };
+        let pc = <B::Arch as Arch>::pc(&registers);
+        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
+        let mode = B::code_mode(&registers);
+        let hit = image.borrow().get(addr).is_some_and(|location| {
+            location.passing.covers_trap(mode) && location.memory == InMemory::Yes
+        });
+        if hit {
+            <B::Arch as Arch>::set_pc(&mut registers, addr);
+            self.keep_trapped(index, registers);
+        } else {
+            self.software.looked = Some((index, registers));
+        }
+        Ok(hit)
+    }
+
     /// A breakpoint instruction has trapped.
     pub(in crate::tracer) fn explain_hit(&mut self, index: u32) -> Result<Trap> {
-        let slot = self.table.slot(index);
+        let slot = self.table.slot_mut(index);
         let (thread, passing) = (slot.thread, slot.soft.passing.is_some());
+        let owed = std::mem::take(&mut slot.soft.owed);
         let process = self.table.process_of(index);
         let (pid, Some(image)) = (process.pid, process.image.clone()) else {
             return Ok(Trap::Programs);
         };
-        let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
-            return Ok(Trap::Gone);
-        };
-        let pc = <B::Arch as Arch>::pc(&registers);
-        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
-        let (known, inserted, owner) = {
-            let image = image.borrow();
-            (image.get(addr).is_some(), image.is_inserted(addr), image.owned(addr, pid))
-        };
-        if !known {
-            return Ok(Trap::Programs);
+        if owed == Owed::Nonsense {
+            return Ok(Trap::Unseen);
         }
-        if !inserted {
-            // Taken out since; or the program's own one, of which a thread that is led past ours
-            // has run into just now.
-            if passing && self.table.slot(index).soft.at == Some(addr) {
+        if !self.table.slot(index).soft.trapped {
+            let looked = self.software.looked.take().filter(|&(of, _)| of == index);
+            let mut registers = match looked {
+                Some((_, registers)) => registers,
+                None => match unless_gone(self.backend.registers(thread))? {
+                    Some(registers) => registers,
+                    None => return Ok(Trap::Gone),
+                },
+            };
+            let pc = <B::Arch as Arch>::pc(&registers);
+            let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
+            let (known, inserted, owned) = {
+                let image = image.borrow();
+                (
+                    image.get(addr).is_some(),
+                    image.is_inserted(addr),
+                    image.owned(addr, pid).is_some(),
+                )
+            };
+            if !known {
                 return Ok(Trap::Programs);
             }
-            if owner.is_none() && self.has_breakpoint(thread, addr).unwrap_or(false) {
-                return Ok(Trap::Programs);
+            if !inserted {
+                // Taken out since; or the program's own one, of which a thread that steps over ours
+                // has run into just now, or which the program has put there.
+                if passing && self.table.slot(index).soft.at == Some(addr) {
+                    return Ok(Trap::Programs);
+                }
+                let lost = image.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
+                if (lost || !owned) && self.has_breakpoint(thread, addr).unwrap_or(false) {
+                    return Ok(Trap::Programs);
+                }
             }
+            <B::Arch as Arch>::set_pc(&mut registers, addr);
+            self.keep_trapped(index, registers);
         }
-        <B::Arch as Arch>::set_pc(&mut registers, addr);
-        unless_gone(self.backend.set_registers(thread, &registers))?;
+        let Some(registers) = self.kept_registers(index) else { return Ok(Trap::Programs) };
+        let addr = <B::Arch as Arch>::pc(&registers);
         let soft = &mut self.table.slot_mut(index).soft;
-        (soft.at, soft.lifted, soft.entered) = (Some(addr), false, None);
+        (soft.at, soft.lifted, soft.entered, soft.in_slot) = (Some(addr), false, None, false);
         soft.mode = B::code_mode(&registers);
-        let returned = self.take_return(thread.tid, &registers);
+        self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
+        let owner = image.borrow().owned(addr, pid);
         Ok(match owner {
-            Some(id) if !returned => {
-                Trap::Ours(TrapCauses { software: Some(id), ..Default::default() })
-            }
-            _ => Trap::Unseen,
+            Some(id) => Trap::Ours(TrapCauses { software: Some(id), ..Default::default() }),
+            None => Trap::Unseen,
         })
-    }
-
-    /// A thread at a breakpoint is given a signal: if a handler runs, the thread is back
-    /// afterwards, with the same registers, and that is no new arrival.
-    pub(super) fn note_return(&mut self, tid: Tid, mut registers: <B::Arch as Arch>::Registers) {
-        let pc = <B::Arch as Arch>::pc(&registers);
-        <B::Arch as Arch>::set_pc(&mut registers, pc); // without what a trap leaves behind
-        let returns = &mut self.software.returns;
-        if returns.len() >= RETURNS_MOST {
-            returns.remove(0);
-        }
-        returns.push((tid, registers));
-    }
-
-    /// A thread goes on from where it is: if it was given a signal there, no handler has run, or that
-    /// is over.
-    pub(super) fn returns_no_more(&mut self, thread: Thread) -> Result<()> {
-        if self.software.returns.iter().any(|(tid, _)| *tid == thread.tid) {
-            if let Some(registers) = unless_gone(self.backend.registers(thread))? {
-                let mut registers = B::restarted(&registers).unwrap_or(registers);
-                let pc = <B::Arch as Arch>::pc(&registers);
-                <B::Arch as Arch>::set_pc(&mut registers, pc);
-                self.take_return(thread.tid, &registers);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a thread is back from a handler, with these registers.
-    fn take_return(&mut self, tid: Tid, registers: &<B::Arch as Arch>::Registers) -> bool {
-        let returns = &mut self.software.returns;
-        match returns.iter().rposition(|(thread, regs)| *thread == tid && regs == registers) {
-            Some(at) => {
-                returns.remove(at);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// A thread has these registers now: it may be elsewhere, or read the same code in another way.
-    pub(in crate::tracer) fn moved(
-        &mut self,
-        index: u32,
-        registers: &<B::Arch as Arch>::Registers,
-    ) {
-        let pc = <B::Arch as Arch>::pc(registers);
-        let slot = self.table.slot_mut(index);
-        slot.soft.mode = B::code_mode(registers);
-        if slot.soft.at.is_some_and(|at| at != pc) {
-            slot.soft.at = None;
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! What the breakpoints of an address space are, and what its memory should hold.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::{BreakpointId, Passing, Pid};
+use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
+use super::places::{Code, InMemory, Location, Places};
 use super::ways::Ways;
 
 /// An image and all that know it: the processes that share the memory, and whoever may have to
@@ -15,12 +15,17 @@ pub(in crate::tracer) type Shared = Rc<RefCell<Image>>;
 /// The breakpoint instructions of one address space.
 #[derive(Debug, Clone, Default)]
 pub(in crate::tracer) struct Image {
-    locations: BTreeMap<u64, Location>,
+    places: Rc<Places>,
+    /// The processes that have breakpoints here, by their number as owners; `None` for one that has
+    /// nothing to do with this memory any more.
+    members: Vec<Option<Pid>>,
     /// Processes that are not traced and have the memory too: a breakpoint would kill them. What is
     /// wanted is put in when there are none.
     loans: Vec<Loan>,
-    /// How many locations are system calls.
-    calls: usize,
+    /// How many times its memory was changed: whoever was resumed since has a copy of it as it is.
+    version: u64,
+    /// There can be no slots: the kernel has refused memory for them.
+    slotless: bool,
 }
 
 /// Somebody who is not traced has the memory.
@@ -31,32 +36,8 @@ struct Loan {
     returns: bool,
 }
 
-/// A place where there is a breakpoint, or was one: a thread may have run into it, and not have
-/// reported that yet.
-#[derive(Debug, Clone)]
-pub(super) struct Location {
-    /// The program's own bytes.
-    pub(super) original: Vec<u8>,
-    pub(super) passing: Ways,
-    /// Whose it is. Nobody's is one that was removed.
-    owners: Vec<Owner>,
-    /// The breakpoint instruction is in memory.
-    pub(super) inserted: bool,
-    /// A thread is being led past, so that it must not be.
-    open: bool,
-}
-
-/// One process's part in a location.
-#[derive(Debug, Clone, Copy)]
-struct Owner {
-    pid: Pid,
-    id: BreakpointId,
-    /// How many times it was asked for.
-    count: u32,
-}
-
 /// What memory should hold, and does not.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Insert,
     Lift,
@@ -64,40 +45,57 @@ pub(super) enum Change {
 
 impl Image {
     pub(in crate::tracer) fn is_empty(&self) -> bool {
-        self.locations.is_empty()
+        self.places.is_empty()
     }
 
     /// Whether it says nothing yet: of processes that have come since it may not be known that they
     /// share it.
     pub(super) fn is_blank(&self) -> bool {
-        self.locations.is_empty() && self.loans.is_empty()
+        self.places.is_empty() && self.loans.is_empty()
     }
 
     pub(super) fn get(&self, addr: u64) -> Option<&Location> {
-        self.locations.get(&addr)
+        self.places.get(addr)
     }
 
-    pub(super) fn get_mut(&mut self, addr: u64) -> Option<&mut Location> {
-        self.locations.get_mut(&addr)
+    fn places(&mut self) -> &mut Places {
+        Rc::make_mut(&mut self.places)
     }
 
     pub(super) fn is_inserted(&self, addr: u64) -> bool {
-        self.get(addr).is_some_and(|location| location.inserted)
+        self.get(addr).is_some_and(|location| location.memory == InMemory::Yes)
     }
 
     /// Whether a process has a breakpoint there, be it that it cannot be in memory now.
     pub(super) fn is_wanted(&self, addr: u64) -> bool {
-        self.get(addr).is_some_and(|location| !location.owners.is_empty())
+        self.get(addr).is_some_and(|location| self.wants(location))
+    }
+
+    fn wants(&self, location: &Location) -> bool {
+        location.owners.iter().any(|owner| self.member(owner.member).is_some())
+    }
+
+    fn member(&self, number: u16) -> Option<Pid> {
+        self.members.get(usize::from(number)).copied().flatten()
+    }
+
+    fn number(&self, pid: Pid) -> Option<u16> {
+        let at = self.members.iter().position(|member| *member == Some(pid))?;
+        u16::try_from(at).ok()
     }
 
     /// A process is not traced any more, and keeps the memory.
     pub(super) fn lend(&mut self, to: Pid, returns: bool) {
         self.loans.push(Loan { to, returns });
+        self.places().doubt_all();
     }
 
     /// A process has the memory no more.
     pub(super) fn give_back(&mut self, from: Pid) {
-        self.loans.retain(|loan| loan.to != from);
+        if self.loans.iter().any(|loan| loan.to == from) {
+            self.loans.retain(|loan| loan.to != from);
+            self.places().doubt_all();
+        }
     }
 
     /// Whether there can be no breakpoints for as long as there is this memory.
@@ -105,176 +103,233 @@ impl Image {
         self.loans.iter().any(|loan| !loan.returns)
     }
 
+    /// Whether somebody who is not traced has the memory.
+    pub(super) fn is_lent(&self) -> bool {
+        !self.loans.is_empty()
+    }
+
     /// Whether a system call has a breakpoint.
     pub(super) fn has_calls(&self) -> bool {
-        self.calls > 0
+        self.places.has_calls()
     }
 
     /// A process's breakpoint at an address.
     pub(super) fn owned(&self, addr: u64, pid: Pid) -> Option<BreakpointId> {
-        self.get(addr)?.owners.iter().find(|owner| owner.pid == pid).map(|owner| owner.id)
+        let own = |member: u16| self.member(member) == Some(pid);
+        self.get(addr)?.owners.iter().find(|owner| own(owner.member)).map(|owner| owner.id)
     }
 
     /// All breakpoints of a process.
     pub(super) fn of(&self, pid: Pid) -> impl Iterator<Item = (BreakpointId, u64)> + '_ {
-        let own = move |(&addr, location): (&u64, &Location)| {
-            let owner = location.owners.iter().find(|owner| owner.pid == pid)?;
+        let number = self.number(pid);
+        self.places.iter().filter_map(move |(addr, location)| {
+            let owner = location.owners.iter().find(|owner| Some(owner.member) == number)?;
             Some((owner.id, addr))
-        };
-        self.locations.iter().filter_map(own)
+        })
     }
 
     /// Whether a new breakpoint there would share bytes with another one.
-    pub(super) fn overlaps(&self, addr: u64, len: u64) -> bool {
-        let from = addr.saturating_sub(len.saturating_sub(1));
-        let to = addr.saturating_add(len.saturating_sub(1));
-        self.locations.range(from..=to).any(|(&at, l)| at != addr && !l.owners.is_empty())
+    pub(super) fn overlaps(&self, addr: u64, len: usize) -> bool {
+        let mut near = self.places.within(addr, len, len);
+        near.any(|(at, location)| at != addr && self.wants(location))
     }
 
-    /// The program's own instruction was put in, for a thread to be led past.
+    /// The program's own instruction was put in, for a thread to step over it in place.
     pub(super) fn open(&mut self, addr: u64) {
-        if let Some(location) = self.locations.get_mut(&addr) {
-            (location.inserted, location.open) = (false, true);
-        }
+        self.places().set_open(addr, true);
     }
 
     /// The thread is past, or will not be.
     pub(super) fn close(&mut self, addr: u64) {
-        if let Some(location) = self.locations.get_mut(&addr) {
-            location.open = false;
-        }
+        self.places().set_open(addr, false);
     }
 
-    /// Remembers what the program has at an address; if it is known, only what kind it is.
-    pub(super) fn locate(&mut self, addr: u64, original: &[u8], passing: Ways) {
-        let location = self.locations.entry(addr).or_insert_with(|| Location {
-            original: original.to_vec(),
-            passing,
-            owners: Vec::new(),
-            inserted: false,
-            open: false,
-        });
-        if !location.inserted {
-            location.original = original.to_vec();
-        }
-        location.passing = passing;
-        self.count_calls();
+    /// Remembers what the program has at an address, which was read just now.
+    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways) {
+        self.places().locate(addr, Code::new(code), passing);
     }
 
-    fn count_calls(&mut self) {
-        let calls = self.locations.values().filter(|l| l.passing.can_be(Passing::SystemCall));
-        self.calls = calls.count();
+    /// What is in memory at a place, as somebody has seen just now.
+    pub(super) fn found(&mut self, addr: u64, memory: InMemory) {
+        if self.get(addr).is_some_and(|location| location.memory != memory) {
+            if let Some(location) = self.places().change(addr) {
+                location.memory = memory;
+            }
+        }
     }
 
     /// A process asks for a breakpoint at an address that is known; `id` is its name if it has
     /// none.
     pub(super) fn own(&mut self, addr: u64, pid: Pid, id: BreakpointId) {
-        let Some(location) = self.locations.get_mut(&addr) else { return };
-        match location.owners.iter_mut().find(|owner| owner.pid == pid) {
-            Some(owner) => owner.count = owner.count.saturating_add(1),
-            None => location.owners.push(Owner { pid, id, count: 1 }),
+        let number = self.number(pid).or_else(|| {
+            let number = u16::try_from(self.members.len()).ok()?;
+            self.members.push(Some(pid));
+            Some(number)
+        });
+        if let Some(number) = number {
+            self.places().own(addr, number, id);
         }
     }
 
     /// A process wants a breakpoint no more, or once less. Says whether it had it.
     pub(super) fn release(&mut self, pid: Pid, id: BreakpointId) -> bool {
-        for location in self.locations.values_mut() {
-            let ours = |owner: &Owner| owner.pid == pid && owner.id == id;
-            let Some(at) = location.owners.iter().position(ours) else { continue };
-            if let Some(owner) = location.owners.get_mut(at) {
-                owner.count = owner.count.saturating_sub(1);
-                if owner.count == 0 {
-                    location.owners.swap_remove(at);
-                }
-            }
-            return true;
+        match (self.number(pid), self.places.place_of(id)) {
+            (Some(number), Some(_)) => self.places().release(number, id),
+            _ => false,
         }
-        false
     }
 
     /// A process has nothing to do with this memory any more.
     pub(super) fn leave(&mut self, pid: Pid) {
-        for location in self.locations.values_mut() {
-            location.owners.retain(|owner| owner.pid != pid);
+        let Some(number) = self.number(pid) else { return };
+        if let Some(member) = self.members.get_mut(usize::from(number)) {
+            *member = None;
         }
+        self.places().doubt_all();
     }
 
     /// Nobody wants any of the breakpoints.
     pub(super) fn give_up(&mut self) {
-        self.locations.values_mut().for_each(|location| location.owners.clear());
+        self.members.iter_mut().for_each(|member| *member = None);
+        self.places().doubt_all();
     }
 
     /// Nobody wants the breakpoint at this address.
     pub(super) fn give_up_one(&mut self, addr: u64) {
-        if let Some(location) = self.locations.get_mut(&addr) {
-            location.owners.clear();
-        }
+        self.places().disown(addr);
     }
 
-    /// What is to be changed in memory.
+    /// What is to be changed in memory, in the order of addresses.
     pub(super) fn changes(&self) -> Vec<(u64, Change)> {
-        let change = |(&addr, location): (&u64, &Location)| {
-            let wanted = !location.owners.is_empty() && self.loans.is_empty() && !location.open;
-            match (wanted, location.inserted) {
-                (true, false) => Some((addr, Change::Insert)),
-                (false, true) => Some((addr, Change::Lift)),
+        let change = |(addr, location): (u64, &Location)| {
+            let wanted = self.wants(location) && self.loans.is_empty() && !location.open;
+            match (wanted, location.memory) {
+                (true, InMemory::No) => Some((addr, Change::Insert)),
+                (false, InMemory::Yes) => Some((addr, Change::Lift)),
                 _ => None,
             }
         };
-        self.locations.iter().filter_map(change).collect()
+        self.places.dirty().filter_map(change).collect()
+    }
+
+    /// Memory was changed.
+    pub(super) fn settled(&mut self, addr: u64, change: Change) {
+        let places = Rc::make_mut(&mut self.places);
+        if let Some(location) = places.change(addr) {
+            location.memory = match change {
+                Change::Insert => InMemory::Yes,
+                Change::Lift => InMemory::No,
+            };
+        }
+        places.settled(addr);
+        self.version += 1;
+    }
+
+    /// Forgets which places were looked at in vain.
+    pub(super) fn tidy(&mut self) {
+        if self.places.dirty().next().is_some() {
+            let left: Vec<u64> = self.changes().into_iter().map(|(addr, _)| addr).collect();
+            self.places().settled_but(left);
+        }
+    }
+
+    /// How many times the memory was changed so far.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The addresses of all locations.
     pub(super) fn addresses(&self) -> Vec<u64> {
-        self.locations.keys().copied().collect()
+        self.places.iter().map(|(addr, _)| addr).collect()
     }
 
-    /// What the program has at all locations.
-    pub(super) fn code(&self) -> Vec<(u64, Vec<u8>)> {
-        let own = |(&addr, location): (&u64, &Location)| (addr, location.original.clone());
-        self.locations.iter().map(own).collect()
+    /// What the program has at all locations: as much as a breakpoint instruction hides.
+    pub(super) fn code(&self, breakpoint: usize) -> Vec<(u64, Vec<u8>)> {
+        let own = |(addr, location): (u64, &Location)| {
+            (addr, location.code.bytes().iter().copied().take(breakpoint).collect())
+        };
+        self.places.iter().map(own).collect()
     }
 
     /// The image of a copy of the memory, which belongs to a process that has the breakpoints of
-    /// another one. What of the instructions the copy really has is still to be found out.
+    /// another one. What of the instructions the copy really has may still have to be found out.
     pub(super) fn copy(&self, from: Pid, to: Pid) -> Image {
         let mut copy = self.clone();
+        let lent = !copy.loans.is_empty();
         copy.loans.clear();
-        for location in copy.locations.values_mut() {
-            location.open = false;
-            location.owners.retain(|owner| owner.pid == from);
-            location.owners.iter_mut().for_each(|owner| owner.pid = to);
+        let others = copy.members.iter().flatten().any(|&member| member != from);
+        for member in &mut copy.members {
+            *member = member.filter(|&member| member == from).map(|_| to);
+        }
+        if copy.places.is_open() {
+            copy.places().close_all();
+        }
+        if others || lent {
+            copy.places().doubt_all();
         }
         copy
     }
 
     /// Has what another image has as well, but for addresses that it knows with an owner.
     pub(super) fn add(&mut self, other: Image) {
-        for (addr, location) in other.locations {
-            let known = self.locations.get(&addr).is_some_and(|known| !known.owners.is_empty());
-            if !known {
-                self.locations.insert(addr, location);
-            }
+        if !self.places.has_areas() {
+            self.places().take_areas(&other.places);
         }
-        self.count_calls();
+        for (addr, location) in other.places.iter() {
+            if self.is_wanted(addr) {
+                continue;
+            }
+            let mut location = location.clone();
+            location.owners.retain(|owner| other.member(owner.member).is_some());
+            for owner in &mut location.owners {
+                let Some(pid) = other.member(owner.member) else { continue };
+                if self.number(pid).is_none() {
+                    self.members.push(Some(pid));
+                }
+                owner.member = self.number(pid).unwrap_or(owner.member);
+            }
+            self.places().adopt(addr, location);
+        }
     }
 
-    /// Puts the program's own bytes into what was read from memory.
-    pub(super) fn hide(&self, addr: u64, read: &mut [u8]) {
-        self.each_in(addr, read.len(), |place, own| {
-            if let (Some(place), Some(own)) = (read.get_mut(place), own) {
-                *place = own;
+    /// Puts the program's own bytes into what was read from memory, where the breakpoint
+    /// instructions still are.
+    pub(super) fn hide(&mut self, addr: u64, read: &mut [u8], breakpoint: &[u8]) {
+        let near: Vec<(u64, Code)> = self
+            .places
+            .within(addr, read.len(), breakpoint.len())
+            .filter(|(_, location)| location.memory == InMemory::Yes)
+            .map(|(at, location)| (at, location.code))
+            .collect();
+        for (at, code) in near {
+            let mut shared = shared(at, addr, read.len(), breakpoint.len());
+            if shared.clone().all(|(own, there)| read.get(there) == breakpoint.get(own)) {
+                shared.for_each(|(own, there)| {
+                    if let (Some(byte), Some(&own)) = (read.get_mut(there), code.bytes().get(own)) {
+                        *byte = own;
+                    }
+                });
+            } else if shared.next().is_some() {
+                self.found(at, InMemory::Lost);
             }
-        });
+        }
+    }
+
+    /// Whether a breakpoint instruction is in a range of memory.
+    pub(super) fn has_within(&self, addr: u64, len: usize, breakpoint: usize) -> bool {
+        let mut near = self.places.within(addr, len, breakpoint);
+        near.any(|(_, location)| location.memory == InMemory::Yes)
     }
 
     /// Puts the breakpoints into what is to be written to memory.
     pub(super) fn keep(&self, addr: u64, data: &mut [u8], breakpoint: &[u8]) {
-        for (&at, location) in self.locations.iter().filter(|(_, l)| l.inserted) {
-            for (offset, &byte) in breakpoint.iter().enumerate().take(location.original.len()) {
-                let place = at.wrapping_add(offset as u64).wrapping_sub(addr);
-                if let Some(place) = usize::try_from(place).ok().and_then(|p| data.get_mut(p)) {
-                    *place = byte;
+        for (at, location) in self.places.within(addr, data.len(), breakpoint.len()) {
+            if location.memory != InMemory::Yes {
+                continue;
+            }
+            for (own, there) in shared(at, addr, data.len(), breakpoint.len()) {
+                if let (Some(to), Some(&byte)) = (data.get_mut(there), breakpoint.get(own)) {
+                    *to = byte;
                 }
             }
         }
@@ -282,37 +337,74 @@ impl Image {
 
     /// The program's own bytes have changed.
     pub(super) fn wrote(&mut self, addr: u64, data: &[u8]) {
-        for (&at, location) in &mut self.locations {
-            for (offset, own) in location.original.iter_mut().enumerate() {
-                let place = at.wrapping_add(offset as u64).wrapping_sub(addr);
-                if let Some(&new) = usize::try_from(place).ok().and_then(|p| data.get(p)) {
-                    *own = new;
-                }
-            }
-        }
+        self.places().wrote(addr, data);
     }
 
     /// Where an instruction with a breakpoint may reach into what was written.
-    pub(super) fn starting_in(&self, from: u64, to: u64) -> Vec<u64> {
-        self.locations.range(from..to.max(from)).map(|(&addr, _)| addr).collect()
+    pub(super) fn reaching_into(&self, addr: u64, len: usize, longest: usize) -> Vec<u64> {
+        self.places.within(addr, len, longest).map(|(addr, _)| addr).collect()
     }
 
-    /// Calls `each` with the offset of each byte that a breakpoint hides, and what it hides.
-    fn each_in(&self, addr: u64, len: usize, mut each: impl FnMut(usize, Option<u8>)) {
-        for (&at, location) in self.locations.iter().filter(|(_, l)| l.inserted) {
-            for (offset, &own) in location.original.iter().enumerate() {
-                let place = at.wrapping_add(offset as u64).wrapping_sub(addr);
-                if let Some(place) = usize::try_from(place).ok().filter(|&place| place < len) {
-                    each(place, Some(own));
-                }
-            }
-        }
+    /// The slot that a program counter is in: its code, the place that it is for, and its address.
+    pub(super) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
+        self.places.slot_at(pc)
     }
+
+    /// Whether a program counter can be in a slot.
+    pub(in crate::tracer) fn has_slots(&self) -> bool {
+        self.places.has_areas()
+    }
+
+    /// The memory for slots: addresses and lengths.
+    pub(super) fn areas(&self) -> Vec<(u64, u64)> {
+        self.places.areas()
+    }
+
+    pub(super) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
+        self.places().add_area(start, len, stride);
+    }
+
+    pub(super) fn forget_areas(&mut self) {
+        self.places().forget_areas();
+    }
+
+    pub(super) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
+        self.places.free_slots(from, reach)
+    }
+
+    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+        self.places().fill_slot(from, to, code, mode);
+    }
+
+    /// The kernel maps no memory for slots here.
+    pub(super) fn refuse_slots(&mut self) {
+        self.slotless = true;
+    }
+
+    pub(super) fn is_slotless(&self) -> bool {
+        self.slotless
+    }
+}
+
+/// The bytes that a breakpoint instruction and a piece of memory have in common: each by its offset
+/// in the one and in the other.
+fn shared(
+    at: u64,
+    addr: u64,
+    len: usize,
+    breakpoint: usize,
+) -> impl Iterator<Item = (usize, usize)> + Clone {
+    (0..breakpoint).filter_map(move |own| {
+        let there = at.checked_add(own as u64)?.checked_sub(addr)?;
+        let there = usize::try_from(there).ok()?;
+        (there < len).then_some((own, there))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Passing;
 
     const P: Pid = Pid::from_raw(1);
     const Q: Pid = Pid::from_raw(2);
@@ -325,7 +417,7 @@ mod tests {
         let mut image = Image::default();
         image.locate(0x10, &[0x90], Passing::Step.into());
         image.own(0x10, P, id(1));
-        image.get_mut(0x10).unwrap().inserted = true;
+        image.settled(0x10, Change::Insert);
         image
     }
 
@@ -351,7 +443,7 @@ mod tests {
         image.lend(P, true);
         assert_eq!(image.changes(), [(0x10, Change::Lift)]);
         assert!(!image.is_lent_for_good());
-        image.get_mut(0x10).unwrap().inserted = false;
+        image.settled(0x10, Change::Lift);
         image.give_back(P);
         assert_eq!(image.changes(), [(0x10, Change::Insert)]);
     }
@@ -360,17 +452,31 @@ mod tests {
     fn reads_show_and_writes_change_the_programs_bytes() {
         let mut image = image();
         let mut read = [0x11, 0xcc, 0x22];
-        image.hide(0xf, &mut read);
+        image.hide(0xf, &mut read, &[0xcc]);
         assert_eq!(read, [0x11, 0x90, 0x22]);
         let mut data = [1, 2, 3];
         image.keep(0xe, &mut data, &[0xcc]);
         assert_eq!(data, [1, 2, 0xcc]);
         image.wrote(0xe, &[1, 2, 3]);
         let mut read = [0xcc];
-        image.hide(0x10, &mut read);
+        image.hide(0x10, &mut read, &[0xcc]);
         assert_eq!(read, [3]);
-        image.hide(0x11, &mut read);
-        assert_eq!(read, [3]);
+        let mut read = [7];
+        image.hide(0x11, &mut read, &[0xcc]);
+        assert_eq!(read, [7]);
+    }
+
+    #[test]
+    fn what_the_program_has_put_over_a_breakpoint_is_shown_and_kept() {
+        let mut image = image();
+        let mut read = [0x55];
+        image.hide(0x10, &mut read, &[0xcc]);
+        assert_eq!(read, [0x55]);
+        assert!(!image.is_inserted(0x10) && image.is_wanted(0x10));
+        assert_eq!(image.changes(), []);
+        let mut data = [1];
+        image.keep(0x10, &mut data, &[0xcc]);
+        assert_eq!(data, [1]);
     }
 
     #[test]
@@ -378,10 +484,12 @@ mod tests {
         let mut image = image();
         image.locate(0x20, &[0x05], Passing::SystemCall.into());
         image.own(0x20, Q, id(2));
+        image.settled(0x20, Change::Insert);
         assert!(image.has_calls());
         let copy = image.copy(P, Pid::from_raw(3));
         assert_eq!(copy.of(Pid::from_raw(3)).collect::<Vec<_>>(), [(id(1), 0x10)]);
         assert_eq!(copy.owned(0x20, Q), None);
+        assert_eq!(copy.changes(), [(0x20, Change::Lift)]);
     }
 
     #[test]
@@ -392,5 +500,21 @@ mod tests {
         assert!(image.overlaps(0x11, 4));
         assert!(image.overlaps(0xd, 4));
         assert!(!image.overlaps(0xc, 4));
+    }
+
+    #[test]
+    fn a_slot_is_found_by_a_program_counter_in_it() {
+        let mut image = image();
+        image.add_area(0x1000, 0x20, 0x10);
+        let code = SlotCode::new(&[0x90, 0xe9, 0, 0, 0, 0], 1, 1).unwrap();
+        assert_eq!(image.free_slots(0x10, 0x2000), [0x1000]);
+        assert_eq!(image.free_slots(0x10, 0x100), []);
+        image.fill_slot(0x10, 0x1000, code, CodeMode::Bits64);
+        assert_eq!(image.get(0x10).unwrap().slot, Some((0x1000, CodeMode::Bits64)));
+        assert_eq!(image.slot_at(0x1003), Some((&code, 0x10, 0x1000)));
+        assert_eq!(image.slot_at(0x1010), None);
+        assert_eq!(image.free_slots(0x10, 0x2000), [0x1010]);
+        image.wrote(0x10, &[0x91]);
+        assert_eq!(image.get(0x10).unwrap().slot, None);
     }
 }

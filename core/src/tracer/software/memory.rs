@@ -15,7 +15,8 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<usize> {
         let read = self.backend.read_memory(thread, addr, buf)?;
         if let Some(image) = self.image_behind(thread) {
-            image.borrow().hide(addr, buf.get_mut(..read).unwrap_or_default());
+            let read = buf.get_mut(..read).unwrap_or_default();
+            image.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
         }
         Ok(read)
     }
@@ -27,19 +28,28 @@ impl<B: Backend> Tracer<B> {
         addr: u64,
         data: &[u8],
     ) -> Result<usize> {
+        self.forget_code(thread.pid);
         let Some(image) = self.image_behind(thread) else {
             return self.backend.write_memory(thread, addr, data);
         };
+        let breakpoint = <B::Arch as Arch>::BREAKPOINT;
+        if image.borrow().has_within(addr, data.len(), breakpoint.len()) {
+            // The program may have put something else there.
+            let mut now = vec![0; data.len()];
+            if let Ok(read) = self.backend.read_memory(thread, addr, &mut now) {
+                now.truncate(read);
+                image.borrow_mut().hide(addr, &mut now, breakpoint);
+            }
+        }
         let mut bytes = data.to_vec();
-        image.borrow().keep(addr, &mut bytes, <B::Arch as Arch>::BREAKPOINT);
+        image.borrow().keep(addr, &mut bytes, breakpoint);
         let written = self.backend.write_memory(thread, addr, &bytes)?;
         image.borrow_mut().wrote(addr, data.get(..written).unwrap_or(data));
         // Another instruction may begin there now.
-        let longest = <B::Arch as Arch>::LONGEST_INSTRUCTION as u64;
-        let from = addr.saturating_sub(longest);
-        let touched = image.borrow().starting_in(from, addr.saturating_add(written as u64));
-        for addr in touched {
-            let _ = self.locate(&image, thread, addr); // what is not mapped is not run
+        let longest = <B::Arch as Arch>::LONGEST_INSTRUCTION;
+        let touched = image.borrow().reaching_into(addr, written, longest);
+        if !touched.is_empty() {
+            let _ = self.locate(&image, thread, &touched); // what is not mapped is not run
         }
         Ok(written)
     }

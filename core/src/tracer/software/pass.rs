@@ -16,6 +16,7 @@ use crate::{Arch, Backend, Passing, Pid, Result, TrapCauses};
 use super::super::Tracer;
 use super::super::table::{Slot, State};
 use super::image::Shared;
+use super::places::InMemory;
 
 impl<B: Backend> Tracer<B> {
     /// Leads those past their breakpoints that are to run, and runs them.
@@ -102,7 +103,7 @@ impl<B: Backend> Tracer<B> {
         }
         for index in threads {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !slot.dead && self.stands(index, None)? {
+            if slot.state == State::Resting && !slot.dead && self.stands(index)? {
                 return Ok(Some(index));
             }
         }
@@ -115,12 +116,15 @@ impl<B: Backend> Tracer<B> {
         let (thread, process, at) = (slot.thread, slot.process, slot.soft.at);
         let image = self.table.process(process).image.clone();
         let (Some(addr), Some(image)) = (at, image) else { return Ok(()) };
-        let Some(location) = image.borrow().get(addr).filter(|l| l.inserted).cloned() else {
+        let Some(location) =
+            image.borrow().get(addr).filter(|l| l.memory == InMemory::Yes).cloned()
+        else {
             self.table.slot_mut(index).soft.at = None;
             return Ok(());
         };
-        self.returns_no_more(thread)?;
-        let written = self.backend.write_text(thread, addr, &location.original);
+        let own = location.code.bytes().get(..Self::INT.len()).unwrap_or_default();
+        self.write_back(index)?;
+        let written = self.backend.write_text(thread, addr, own);
         if unless_gone(written)?.is_none() {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());
@@ -254,7 +258,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if let Some(at) = at.filter(|_| !stays) {
-            self.hide_step(index, at)?;
+            self.hide_pass(index, at)?;
         }
         let slot = self.table.slot_mut(index);
         if !stays {
@@ -313,7 +317,7 @@ impl<B: Backend> Tracer<B> {
                 soft.stray_step = stepped; // done, and reported later
                 soft.entered = at.filter(|_| !stepped);
                 if let Some(at) = at.filter(|_| stepped) {
-                    self.hide_step(index, at)?;
+                    self.hide_pass(index, at)?;
                 }
             }
         }
@@ -321,29 +325,23 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
-    /// was stepped is taken out of them, unless it is the program's own.
-    fn hide_step(&mut self, index: u32, at: u64) -> Result<()> {
-        let image = self.table.process_of(index).image.clone();
+    /// was stepped is taken out of them.
+    fn hide_pass(&mut self, index: u32, at: u64) -> Result<()> {
+        let image = self.table.process_of(index).image.as_ref();
         let mode = self.table.slot(index).soft.mode;
-        let pushes = |image: Shared| {
+        let pushes = image.is_some_and(|image| {
             let image = image.borrow();
             let passing = image.get(at).map(|location| location.passing.in_mode(mode));
             passing == Some(Passing::PushesFlags)
-        };
-        if !image.is_some_and(pushes) {
-            return Ok(());
-        }
+        });
         let thread = self.table.slot(index).thread;
-        let registers = unless_gone(self.backend.registers(thread))?;
-        let Some(registers) = registers.filter(|r| !<B::Arch as Arch>::steps_itself(r)) else {
-            return Ok(());
-        };
-        let (addr, bit) = <B::Arch as Arch>::pushed_step(&registers);
-        let mut byte = [0];
-        if unless_gone(self.backend.read_memory(thread, addr, &mut byte))? == Some(1) {
-            unless_gone(self.backend.write_memory(thread, addr, &[byte[0] & !bit]))?;
+        match pushes {
+            true => match unless_gone(self.backend.registers(thread))? {
+                Some(registers) => self.hide_step(thread, &registers),
+                None => Ok(()),
+            },
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether a thread of a process has an event or a token out, or will have.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::backend::{Patience, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
-use crate::{Backend, Pid, Result};
+use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
 use super::super::table::State;
@@ -22,6 +22,25 @@ impl<B: Backend> Tracer<B> {
         }
         self.image_of(process)?;
         Ok(true)
+    }
+
+    /// Whether what is in a process's memory of ours can be taken out, asked by putting one breakpoint
+    /// instruction where it stands already.
+    fn can_be_stripped(&mut self, process: u32) -> Result<()> {
+        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        let addresses = image.borrow().addresses();
+        let Some(addr) = addresses.into_iter().find(|&addr| image.borrow().is_inserted(addr))
+        else {
+            return Ok(());
+        };
+        let Some(thread) = self.stopped_thread(process)? else { return Ok(()) };
+        if unless_gone(self.has_breakpoint(thread, addr))? != Some(true) {
+            return Ok(());
+        }
+        match self.backend.write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
+            Err(Error::Gone | Error::BadAddress { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Before a process is let go: takes its breakpoints out of its memory, with its threads at
@@ -57,13 +76,17 @@ impl<B: Backend> Tracer<B> {
         {
             return Ok(()); // ended or exec'ed meanwhile
         }
+        self.can_be_stripped(process)?;
         self.leave_shared(process, pid, image);
         self.settle_family(image, process)?;
         if B::STOP_SCOPE == StopScope::Process {
-            self.backend.clean_children(pid, image.borrow().code());
+            self.backend.clean_children(pid, image.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
+            if self.table.slot(index).is_stopped() {
+                self.write_back(index)?;
+            }
             if B::STOP_SCOPE == StopScope::Thread {
                 self.take_out_trap(process, index)?;
             }
@@ -71,7 +94,10 @@ impl<B: Backend> Tracer<B> {
                 return Ok(());
             }
         }
-        Ok(())
+        match self.stopped_thread(process)? {
+            Some(thread) if !image.borrow().is_lent() => self.unmap_slots(image, process, thread),
+            _ => Ok(()),
+        }
     }
 
     /// A process that leaves and lives on has no part in its memory's breakpoints. If others that
@@ -107,6 +133,22 @@ impl<B: Backend> Tracer<B> {
             unless_gone(self.backend.resume(thread, Run::Continue, None))?;
             self.await_stop(index, thread)?;
         }
+        Ok(())
+    }
+
+    /// Takes a thread that is not in the table out of the slot that it may be in, and gives the
+    /// memory for slots back.
+    fn leave_slots_of(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        if !image.borrow().has_slots() {
+            return Ok(());
+        }
+        let mut registers = self.backend.registers(thread)?;
+        let pc = <B::Arch as Arch>::pc(&registers);
+        if let Some((code, from, to)) = image.borrow().slot_at(pc) {
+            <B::Arch as Arch>::leave_slot(code, from, to, &mut registers);
+            self.backend.set_registers(thread, &registers)?;
+        }
+        self.give_back_areas(image, thread);
         Ok(())
     }
 
@@ -147,10 +189,10 @@ impl<B: Backend> Tracer<B> {
         }
         let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
         let maker = maker.1;
-        let known = self.table.find_process(maker);
+        let known = maker.and_then(|maker| self.table.find_process(maker));
         // If its maker is dead, nobody knows who that was.
-        let orphan = known.is_none() && !lost.iter().any(|(pid, _)| *pid == maker);
-        let own = |(pid, _): &(Pid, Shared)| orphan || *pid == maker;
+        let orphan = known.is_none() && !lost.iter().any(|(pid, _)| Some(*pid) == maker);
+        let own = |(pid, _): &(Pid, Shared)| orphan || Some(*pid) == maker;
         let mut images: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();
         let living = self.table.processes();
         let living = living.filter(|&(process, _)| orphan || Some(process) == known);
@@ -160,6 +202,7 @@ impl<B: Backend> Tracer<B> {
             let copy = Rc::new(std::cell::RefCell::new(copy));
             copy.borrow_mut().give_up();
             unless_gone(self.settle_copy(&copy, thread))?;
+            unless_gone(self.leave_slots_of(&copy, thread))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Who stands at a breakpoint, and must not run into it.
+//! Threads at breakpoints, which must not run into them again.
 
 use crate::backend::Run;
 use crate::error::unless_gone;
@@ -6,57 +6,109 @@ use crate::{Arch, Backend, Pid, Result, Signal};
 
 use super::super::Tracer;
 use super::super::table::State;
+use super::slots::Onward;
+
+/// Where a thread is that is about to be run.
+enum Stand {
+    /// Where there is no breakpoint, or where it may run into it.
+    Nowhere,
+    /// At a breakpoint that it has arrived at before.
+    At(u64),
+    /// In a slot, from which it can go on.
+    Slot,
+}
 
 impl<B: Backend> Tracer<B> {
-    /// Whether a thread that is to be run has to be led past a breakpoint first. If so it is
-    /// queued for [`pass_queued`](Tracer::pass_queued).
-    pub(in crate::tracer) fn holds_back(
+    /// A thread is about to be run: takes it past the breakpoint that it stands at. If that needs the
+    /// others at rest it is queued for [`pass_queued`](Tracer::pass_queued).
+    pub(in crate::tracer) fn go_on_from(
         &mut self,
         index: u32,
         run: Run,
         signal: Option<Signal>,
-    ) -> Result<bool> {
-        if !self.stands(index, signal)? {
-            return Ok(false);
+    ) -> Result<Onward> {
+        let onward = self.leave_place(index, run, signal)?;
+        if onward == Onward::Waits {
+            self.table.revoke(index);
+            let slot = self.table.slot_mut(index);
+            slot.state = State::Resting;
+            slot.soft.queued = Some(run);
+            let pid = slot.thread.pid;
+            self.queue_pass(pid);
         }
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Resting;
-        slot.soft.queued = Some(run);
-        let pid = slot.thread.pid;
-        self.queue_pass(pid);
-        Ok(true)
+        Ok(onward)
     }
 
     /// The same where a process is run as a whole, for any of its threads that would run.
-    pub(in crate::tracer) fn holds_process_back(
+    pub(in crate::tracer) fn process_goes_on_from(
         &mut self,
         index: u32,
         run: Run,
         signal: Option<Signal>,
-    ) -> Result<bool> {
+    ) -> Result<Onward> {
         let process = self.table.slot(index).process;
         if self.table.process(process).image.is_none() {
-            return Ok(false);
+            return Ok(Onward::Runs);
         }
-        let mut stands = false;
+        let mut waits = false;
         for i in self.table.process(process).threads.clone() {
             let slot = self.table.slot(i);
             let deferred = slot.deferred;
             let runs = i == index || deferred.is_some() || !slot.stays;
+            if !runs || slot.dead {
+                continue;
+            }
+            let wanted = deferred.map_or(slot.run, |(run, _)| run);
             let signal = if i == index { signal } else { deferred.and_then(|(_, signal)| signal) };
-            stands |= runs && !slot.dead && self.stands(i, signal)?;
+            match self.leave_place(i, if i == index { run } else { wanted }, signal)? {
+                Onward::Runs => {}
+                Onward::Waits => waits = true,
+                Onward::Stepped => {
+                    self.table.slot_mut(i).deferred = None;
+                    return Ok(Onward::Stepped);
+                }
+            }
         }
-        if stands {
-            self.table.revoke(index);
-            let slot = self.table.slot_mut(index);
-            slot.state = State::Resting;
-            let kept = slot.deferred.and_then(|(_, signal)| signal);
-            slot.deferred = Some((run, signal.or(kept)));
-            let pid = slot.thread.pid;
-            self.queue_pass(pid);
+        if !waits {
+            return Ok(Onward::Runs);
         }
-        Ok(stands)
+        self.table.revoke(index);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Resting;
+        let kept = slot.deferred.and_then(|(_, signal)| signal);
+        slot.deferred = Some((run, signal.or(kept)));
+        let pid = slot.thread.pid;
+        self.queue_pass(pid);
+        Ok(Onward::Waits)
+    }
+
+    /// Has the kernel know from where a thread is to run, which is not a breakpoint.
+    fn leave_place(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<Onward> {
+        let soft = &self.table.slot(index).soft;
+        if soft.at.is_none() && !soft.in_slot && !soft.interrupted {
+            return Ok(Onward::Runs);
+        }
+        match self.stand(index, signal)? {
+            Stand::Slot => {
+                if run == Run::Step {
+                    self.leave_done_slot(index)?;
+                }
+                Ok(Onward::Runs)
+            }
+            Stand::Nowhere => {
+                self.write_back(index)?;
+                Ok(Onward::Runs)
+            }
+            Stand::At(addr) => {
+                if let Some(image) = self.table.process_of(index).image.clone() {
+                    if let Some(onward) = self.step_out_of_line(index, addr, &image, run)? {
+                        return Ok(onward);
+                    }
+                }
+                self.write_back(index)?;
+                Ok(Onward::Waits)
+            }
+        }
     }
 
     pub(in crate::tracer) fn queue_pass(&mut self, pid: Pid) {
@@ -65,52 +117,61 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Whether a thread stands at a breakpoint that it has to step over in place.
+    pub(super) fn stands(&mut self, index: u32) -> Result<bool> {
+        Ok(matches!(self.stand(index, None)?, Stand::At(_)))
+    }
+
     /// Whether a thread stands at a breakpoint that it must not run into, or is about to go back
     /// to one. With a signal it may have to run a handler first, and be back after that.
-    pub(super) fn stands(&mut self, index: u32, signal: Option<Signal>) -> Result<bool> {
+    fn stand(&mut self, index: u32, signal: Option<Signal>) -> Result<Stand> {
         self.look_if_lifted(index)?;
-        let slot = self.table.slot(index);
-        if slot.soft.at.is_none() && !slot.soft.interrupted {
-            return Ok(false);
+        let soft = &mut self.table.slot_mut(index).soft;
+        let (at, in_slot, interrupted) = (soft.at, soft.in_slot, soft.interrupted);
+        if in_slot && signal.is_none() {
+            soft.at = None;
+            return Ok(Stand::Slot);
         }
-        let thread = slot.thread;
-        let (at, interrupted) = (slot.soft.at, slot.soft.interrupted);
-        let entered = slot.soft.entered;
+        if at.is_none() && !in_slot && !interrupted {
+            return Ok(Stand::Nowhere);
+        }
+        let entered = soft.entered;
         let Some(image) = self.table.process_of(index).image.clone() else {
             self.table.slot_mut(index).soft.at = None;
-            return Ok(false);
+            return Ok(Stand::Nowhere);
         };
-        let registers = match (at, signal) {
-            (Some(_), None) => None,
-            (None, _) if !interrupted || !image.borrow().has_calls() => return Ok(false),
-            (None, _) => {
-                let Some(registers) = unless_gone(self.backend.registers(thread))? else {
-                    return Ok(false);
+        let (addr, sp) = match (at, signal) {
+            (Some(at), None) => (at, 0),
+            (None, _) if !in_slot && !image.borrow().has_calls() => return Ok(Stand::Nowhere),
+            _ => {
+                let Some(registers) = unless_gone(self.shown_registers(index))? else {
+                    return Ok(Stand::Nowhere);
                 };
-                let back = entered == Some(<B::Arch as Arch>::pc(&registers));
-                match B::restarted(&registers) {
-                    Some(registers) => Some(registers),
-                    None if back => Some(registers), // the kernel has gone back already
-                    None => return Ok(false),
-                }
+                let pc = <B::Arch as Arch>::pc(&registers);
+                self.table.slot_mut(index).soft.mode = B::code_mode(&registers);
+                let back = entered == Some(pc) || in_slot;
+                let addr = match B::restarted(&registers) {
+                    Some(registers) => <B::Arch as Arch>::pc(&registers),
+                    None if at.is_some() || back => pc, // the kernel has gone back already
+                    None => return Ok(Stand::Nowhere),
+                };
+                (addr, <B::Arch as Arch>::sp(&registers))
             }
-            (Some(_), Some(_)) => match unless_gone(self.backend.registers(thread))? {
-                Some(registers) => Some(B::restarted(&registers).unwrap_or(registers)),
-                None => return Ok(false),
-            },
         };
-        let mode = registers.as_ref().map(B::code_mode);
-        let addr = at.or(registers.as_ref().map(<B::Arch as Arch>::pc));
-        let inserted = addr.is_some_and(|addr| image.borrow().is_inserted(addr));
-        let lifted = !inserted && at.is_some_and(|at| image.borrow().is_wanted(at));
-        if let (Some(registers), Some(_), true) = (registers, signal, inserted || lifted) {
-            self.note_return(thread.tid, registers);
-        }
+        let inserted = image.borrow().is_inserted(addr);
+        let lifted = !inserted && at == Some(addr) && image.borrow().is_wanted(addr);
+        let goes_on = match signal {
+            None => true,
+            Some(signal) => (inserted || lifted) && self.signal_at(index, signal, addr, sp)?,
+        };
         let soft = &mut self.table.slot_mut(index).soft;
-        soft.at = addr.filter(|_| (inserted || lifted) && signal.is_none());
-        soft.lifted = lifted;
-        soft.mode = mode.unwrap_or(soft.mode);
-        Ok(inserted && soft.at.is_some())
+        if goes_on && soft.in_slot {
+            soft.at = None;
+            return Ok(Stand::Slot);
+        }
+        soft.at = (goes_on && (inserted || lifted)).then_some(addr);
+        soft.lifted = lifted && goes_on;
+        Ok(if inserted && goes_on { Stand::At(addr) } else { Stand::Nowhere })
     }
 
     /// A thread that was run from a breakpoint which others had to have taken out for a while may
@@ -120,8 +181,7 @@ impl<B: Backend> Tracer<B> {
         if !std::mem::take(&mut slot.soft.lifted) {
             return Ok(());
         }
-        let thread = slot.thread;
-        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(registers) = unless_gone(self.shown_registers(index))? {
             self.moved(index, &registers);
         }
         Ok(())

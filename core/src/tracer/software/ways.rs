@@ -1,4 +1,4 @@
-//! What it takes to get past an instruction, by the mode in which it is executed.
+//! What an instruction is, by the mode in which it is executed.
 
 use crate::{Arch, CodeMode, Passing};
 
@@ -6,22 +6,36 @@ use crate::{Arch, CodeMode, Passing};
 /// comes by: its code segment decides, not the program that it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ways {
-    bits64: Passing,
-    bits32: Passing,
-    bits16: Passing,
+    bits64: Way,
+    bits32: Way,
+    bits16: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    passing: Passing,
+    /// The instruction is longer than the one that traps.
+    is_longer: bool,
 }
 
 impl Ways {
-    /// Past the instruction that these bytes begin with.
+    /// For the instruction that these bytes begin with.
     pub(super) fn of<A: Arch>(code: &[u8]) -> Self {
+        let way = |mode| {
+            let length = A::instruction_length(code, mode).unwrap_or(0);
+            Way {
+                passing: A::passing(code, mode),
+                is_longer: u64::from(length) > A::BREAKPOINT_ADVANCE,
+            }
+        };
         Ways {
-            bits64: A::passing(code, CodeMode::Bits64),
-            bits32: A::passing(code, CodeMode::Bits32),
-            bits16: A::passing(code, CodeMode::Bits16),
+            bits64: way(CodeMode::Bits64),
+            bits32: way(CodeMode::Bits32),
+            bits16: way(CodeMode::Bits16),
         }
     }
 
-    pub(super) fn in_mode(self, mode: CodeMode) -> Passing {
+    fn way(self, mode: CodeMode) -> Way {
         match mode {
             CodeMode::Bits64 => self.bits64,
             CodeMode::Bits32 => self.bits32,
@@ -29,9 +43,20 @@ impl Ways {
         }
     }
 
+    /// What it takes to get past it.
+    pub(super) fn in_mode(self, mode: CodeMode) -> Passing {
+        self.way(mode).passing
+    }
+
+    /// Whether no other instruction begins where the program counter is once the breakpoint
+    /// instruction has trapped.
+    pub(super) fn covers_trap(self, mode: CodeMode) -> bool {
+        self.way(mode).is_longer
+    }
+
     /// Whether it is this in any mode.
     pub(super) fn can_be(self, passing: Passing) -> bool {
-        [self.bits64, self.bits32, self.bits16].contains(&passing)
+        [self.bits64, self.bits32, self.bits16].iter().any(|way| way.passing == passing)
     }
 }
 
@@ -39,6 +64,7 @@ impl Ways {
 impl From<Passing> for Ways {
     /// The same in every mode.
     fn from(passing: Passing) -> Self {
-        Ways { bits64: passing, bits32: passing, bits16: passing }
+        let way = Way { passing, is_longer: false };
+        Ways { bits64: way, bits32: way, bits16: way }
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn questions() {
     let us = Pid::from_raw(std::process::id() as i32);
     let first = start(&mut b, &["exit", "with words"], EventFlags::PROCESS);
     let (pid, tid) = (first.pid.unwrap(), first.tid.unwrap());
-    assert_eq!(b.process_of(tid).unwrap(), (pid, us));
-    assert_eq!(b.real_parent(pid).unwrap(), us);
+    assert_eq!(b.process_of(tid).unwrap(), (pid, Some(us)));
+    assert_eq!(b.real_parent(pid).unwrap(), Some(us));
     assert_eq!(b.threads(pid).unwrap(), [tid]);
     assert!(!b.is_held(thread(&first)).unwrap());
     let this = std::env::current_exe().unwrap();

@@ -1,0 +1,184 @@
+//! Where a thread is, as its program and its debugger see it.
+//!
+//! The program counter that the kernel has is another one in three cases: the breakpoint instruction
+//! has trapped, which leaves it behind that; the thread executes a copy of an instruction in a slot;
+//! the trap of a breakpoint instruction waits behind the stop that is shown. Every register set that
+//! goes out or comes in passes through here, so that nobody sees any of it.
+
+use crate::error::unless_gone;
+use crate::{Arch, Backend, Result};
+
+use super::super::Tracer;
+use super::super::table::State;
+
+/// What a breakpoint instruction still has to report that a thread has executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Owed {
+    #[default]
+    Nothing,
+    /// The trap is on its way; until then the thread is shown at this address.
+    Trap(u64),
+    /// The thread was moved meanwhile, so that the trap is about nothing.
+    Nonsense,
+}
+
+impl<B: Backend> Tracer<B> {
+    /// The general registers of a stopped thread as the program has them.
+    pub(in crate::tracer) fn shown_registers(
+        &mut self,
+        index: u32,
+    ) -> Result<<B::Arch as Arch>::Registers> {
+        if let Some(registers) = self.kept_registers(index) {
+            return Ok(registers);
+        }
+        let mut registers = self.backend.registers(self.table.slot(index).thread)?;
+        self.show_position(index, &mut registers)?;
+        Ok(registers)
+    }
+
+    /// The registers at a breakpoint whose instruction has trapped: they were read then.
+    pub(super) fn kept_registers(&self, index: u32) -> Option<<B::Arch as Arch>::Registers> {
+        let trapped = self.table.slot(index).soft.trapped;
+        trapped.then(|| self.software.registers.get(index as usize).copied().flatten()).flatten()
+    }
+
+    /// Keeps the registers of a thread whose breakpoint instruction has trapped. The program counter
+    /// in them is at the breakpoint; the kernel learns that when it has to.
+    pub(super) fn keep_trapped(&mut self, index: u32, registers: <B::Arch as Arch>::Registers) {
+        let kept = &mut self.software.registers;
+        let at = index as usize;
+        if kept.len() <= at {
+            kept.resize(at + 1, None);
+        }
+        if let Some(place) = kept.get_mut(at) {
+            *place = Some(registers);
+            self.table.slot_mut(index).soft.trapped = true;
+        }
+    }
+
+    /// Has registers that the kernel gave show where the program is.
+    fn show_position(
+        &mut self,
+        index: u32,
+        registers: &mut <B::Arch as Arch>::Registers,
+    ) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, soft) = (slot.thread, &slot.soft);
+        if !soft.in_slot && !soft.interrupted && soft.owed == Owed::Nothing {
+            return Ok(());
+        }
+        let (in_slot, owed) = (soft.in_slot, soft.owed);
+        let asks = soft.interrupted || slot.state == State::Resting;
+        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
+        let pc = <B::Arch as Arch>::pc(registers);
+        if in_slot {
+            match image.borrow().slot_at(pc) {
+                Some((code, from, to)) => {
+                    <B::Arch as Arch>::leave_slot(code, from, to, registers);
+                    return Ok(());
+                }
+                None => self.table.slot_mut(index).soft.in_slot = false,
+            }
+        }
+        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
+        match owed {
+            Owed::Trap(at) if at == addr => <B::Arch as Arch>::set_pc(registers, at),
+            Owed::Nothing if asks && image.borrow().get(addr).is_some() => {
+                if unless_gone(self.backend.has_pending_trap(thread))? == Some(true) {
+                    self.table.slot_mut(index).soft.owed = Owed::Trap(addr);
+                    <B::Arch as Arch>::set_pc(registers, addr);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sets the general registers of a stopped thread to what the program shall have.
+    ///
+    /// A program counter that is the one that was shown leaves the thread where it is: in its slot,
+    /// or with a trap to come. Any other one is a place of the program.
+    pub(in crate::tracer) fn set_shown_registers(
+        &mut self,
+        index: u32,
+        registers: &<B::Arch as Arch>::Registers,
+    ) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, trapped) = (slot.thread, slot.soft.trapped);
+        let hidden = slot.soft.in_slot || slot.soft.interrupted || slot.soft.owed != Owed::Nothing;
+        let pc = <B::Arch as Arch>::pc(registers);
+        let mut real = *registers;
+        if hidden && !trapped && self.table.process_of(index).image.is_some() {
+            let now = self.backend.registers(thread)?;
+            let mut shown = now;
+            self.show_position(index, &mut shown)?;
+            let (from, to) = (<B::Arch as Arch>::pc(&shown), <B::Arch as Arch>::pc(&now));
+            if from == pc && from != to {
+                <B::Arch as Arch>::enter_slot(to, &mut real);
+                return self.backend.set_registers(thread, &real);
+            }
+        }
+        self.backend.set_registers(thread, &real)?;
+        let soft = &mut self.table.slot_mut(index).soft;
+        (soft.trapped, soft.in_slot) = (false, false);
+        if let Owed::Trap(_) = soft.owed {
+            soft.owed = Owed::Nonsense;
+        }
+        self.moved(index, registers);
+        Ok(())
+    }
+
+    /// Has the kernel know where the program is: the thread is to run from there, or to be let go.
+    /// `None` if it is gone.
+    pub(in crate::tracer) fn write_back(&mut self, index: u32) -> Result<Option<()>> {
+        let slot = self.table.slot(index);
+        let thread = slot.thread;
+        let registers = if let Some(registers) = self.kept_registers(index) {
+            registers
+        } else if slot.soft.in_slot {
+            let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
+                return Ok(None);
+            };
+            let before = registers;
+            self.show_position(index, &mut registers)?;
+            if before == registers {
+                self.table.slot_mut(index).soft.in_slot = false;
+                return Ok(Some(()));
+            }
+            registers
+        } else {
+            return Ok(Some(()));
+        };
+        let written = unless_gone(self.backend.set_registers(thread, &registers))?;
+        let soft = &mut self.table.slot_mut(index).soft;
+        (soft.trapped, soft.in_slot) = (false, false);
+        Ok(written)
+    }
+
+    /// A thread is to make a step, and the instruction in its slot may be done: the step is the next
+    /// one's.
+    pub(super) fn leave_done_slot(&mut self, index: u32) -> Result<()> {
+        let thread = self.table.slot(index).thread;
+        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
+        let Some(registers) = unless_gone(self.backend.registers(thread))? else { return Ok(()) };
+        let pc = <B::Arch as Arch>::pc(&registers);
+        let done = match image.borrow().slot_at(pc) {
+            Some((code, _, to)) => pc.wrapping_sub(to) >= u64::from(code.done()),
+            None => true,
+        };
+        if done {
+            self.write_back(index)?;
+        }
+        Ok(())
+    }
+
+    /// A thread has these registers now: it may be elsewhere, or read the same code in another way.
+    pub(super) fn moved(&mut self, index: u32, registers: &<B::Arch as Arch>::Registers) {
+        let pc = <B::Arch as Arch>::pc(registers);
+        let slot = self.table.slot_mut(index);
+        slot.soft.mode = B::code_mode(registers);
+        if slot.soft.at.is_some_and(|at| at != pc) {
+            slot.soft.at = None;
+        }
+    }
+}

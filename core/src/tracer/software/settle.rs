@@ -1,0 +1,226 @@
+//! Having memory hold what an image says, with few requests: places that are near each other are
+//! read and written at once.
+
+use crate::backend::Thread;
+use crate::{Arch, Backend, Error, Result};
+
+use super::super::Tracer;
+use super::image::{Change, Shared};
+use super::places::InMemory;
+use super::ways::Ways;
+
+/// How far apart places may be that are read and written at once: a page.
+const NEAR: u64 = 4096;
+/// How much is read or written at once.
+const SPAN: u64 = 64 * NEAR;
+/// As many changes within a run are made one by one, which needs no more of the memory than they.
+const FEW: usize = 2;
+
+/// Cuts a list that is ordered by address into runs of what is near each other.
+fn runs<T>(list: &[T], addr: impl Fn(&T) -> u64) -> Vec<&[T]> {
+    let mut runs = Vec::new();
+    let mut rest = list;
+    while let Some(first) = rest.first() {
+        let (start, mut last) = (addr(first), addr(first));
+        let near = rest.iter().take_while(|item| {
+            let at = addr(item);
+            let fits = at - last <= NEAR && at - start < SPAN;
+            last = at;
+            fits
+        });
+        let (run, others) = rest.split_at(near.count().max(1));
+        runs.push(run);
+        rest = others;
+    }
+    runs
+}
+
+impl<B: Backend> Tracer<B> {
+    /// The breakpoint instruction.
+    pub(super) const INT: &'static [u8] = <B::Arch as Arch>::BREAKPOINT;
+
+    /// Has the memory hold what the image says, through a stopped thread.
+    pub(super) fn settle(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        self.settle_each(image, thread).map_err(|(_, error)| error)
+    }
+
+    /// The same; an error comes with the place that it is about.
+    pub(super) fn settle_each(
+        &mut self,
+        image: &Shared,
+        thread: Thread,
+    ) -> Result<(), (u64, Error)> {
+        let changes = image.borrow().changes();
+        for run in runs(&changes, |&(addr, _)| addr) {
+            if run.len() <= FEW || !self.settle_run(image, thread, run) {
+                for &(addr, change) in run {
+                    self.settle_one(image, thread, addr, change).map_err(|error| (addr, error))?;
+                }
+            }
+        }
+        image.borrow_mut().tidy();
+        Ok(())
+    }
+
+    /// Makes all changes of a run at once, and says whether that was possible.
+    fn settle_run(&mut self, image: &Shared, thread: Thread, run: &[(u64, Change)]) -> bool {
+        let (Some(&(start, _)), Some(&(last, _))) = (run.first(), run.last()) else { return true };
+        let len = last - start + Self::INT.len() as u64;
+        let mut memory = vec![0; usize::try_from(len).unwrap_or(0)];
+        if !matches!(self.backend.read_memory(thread, start, &mut memory), Ok(n) if n == memory.len())
+        {
+            return false;
+        }
+        for &(addr, change) in run {
+            let at = usize::try_from(addr - start).unwrap_or(usize::MAX);
+            let Some(there) = memory.get_mut(at..).and_then(|m| m.get_mut(..Self::INT.len()))
+            else {
+                return false;
+            };
+            let image = image.borrow();
+            let Some(location) = image.get(addr) else { continue };
+            match (change, location.code.bytes().get(..Self::INT.len())) {
+                (Change::Insert, _) => there.copy_from_slice(Self::INT),
+                (Change::Lift, Some(own)) if there == Self::INT => there.copy_from_slice(own),
+                (Change::Lift, _) => {} // the program has something else there by now
+            }
+        }
+        if self.backend.write_text(thread, start, &memory).is_err() {
+            return false;
+        }
+        let mut image = image.borrow_mut();
+        run.iter().for_each(|&(addr, change)| image.settled(addr, change));
+        true
+    }
+
+    fn settle_one(
+        &mut self,
+        image: &Shared,
+        thread: Thread,
+        addr: u64,
+        change: Change,
+    ) -> Result<()> {
+        let own = image.borrow().get(addr).map(|location| location.code);
+        match (change, own) {
+            (Change::Insert, _) => self.backend.write_text(thread, addr, Self::INT)?,
+            (Change::Lift, Some(own)) if self.has_breakpoint(thread, addr)? => {
+                let own = own.bytes().get(..Self::INT.len()).unwrap_or_default();
+                match self.backend.write_text(thread, addr, own) {
+                    Err(Error::BadAddress { .. }) => {}
+                    result => result?,
+                }
+            }
+            (Change::Lift, _) => {} // the program has something else there by now
+        }
+        image.borrow_mut().settled(addr, change);
+        Ok(())
+    }
+
+    /// Whether a breakpoint instruction is in memory, whoever's.
+    pub(super) fn has_breakpoint(&mut self, thread: Thread, addr: u64) -> Result<bool> {
+        let mut code = vec![0; Self::INT.len()];
+        match self.backend.read_memory(thread, addr, &mut code) {
+            Ok(read) => Ok(read == code.len() && code == Self::INT),
+            Err(Error::BadAddress { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has the memory hold what the image says, where it is not known what it holds: it is a copy
+    /// that was made at another moment.
+    pub(super) fn settle_copy(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        let addresses = image.borrow().addresses();
+        for run in runs(&addresses, |&addr| addr) {
+            let memory = self.read_run(thread, run, Self::INT.len())?;
+            for (&addr, there) in run.iter().zip(memory) {
+                let there = there.get(..Self::INT.len()) == Some(Self::INT);
+                let mut image = image.borrow_mut();
+                let own = |at: u64| Some(image.get(at)?.code.bytes().starts_with(Self::INT));
+                let inserted = there && own(addr) == Some(false);
+                image.found(addr, if inserted { InMemory::Yes } else { InMemory::No });
+            }
+        }
+        self.settle(image, thread)
+    }
+
+    /// What is in memory at each place of a run; less where the memory ends.
+    fn read_run(&mut self, thread: Thread, run: &[u64], each: usize) -> Result<Vec<Vec<u8>>> {
+        let (Some(&start), Some(&last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
+        let mut memory = vec![0; usize::try_from(last - start).unwrap_or(0) + each];
+        let mut read = match self.backend.read_memory(thread, start, &mut memory) {
+            Ok(read) => read,
+            Err(Error::BadAddress { .. }) => 0,
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::with_capacity(run.len());
+        for &addr in run {
+            let at = usize::try_from(addr - start).unwrap_or(usize::MAX);
+            if at >= read && run.len() > 1 {
+                // Behind something that cannot be read.
+                if let Some(rest) = memory.get_mut(at..) {
+                    match self.backend.read_memory(thread, addr, rest) {
+                        Ok(more) => read = at + more,
+                        Err(Error::BadAddress { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            let end = at.saturating_add(each).min(read);
+            found.push(memory.get(at..end).unwrap_or_default().to_vec());
+        }
+        Ok(found)
+    }
+
+    /// Learns what the program has at some addresses, which are in order. An error is about one of
+    /// them.
+    pub(super) fn locate(
+        &mut self,
+        image: &Shared,
+        thread: Thread,
+        addresses: &[u64],
+    ) -> Result<Vec<Result<()>>> {
+        let mut results = Vec::with_capacity(addresses.len());
+        for run in runs(addresses, |&addr| addr) {
+            let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
+            for (&addr, mut code) in run.iter().zip(memory) {
+                let located = Self::note_code(image, addr, &mut code);
+                results.push(if located { Ok(()) } else { Err(Error::BadAddress { addr }) });
+            }
+        }
+        Ok(results)
+    }
+
+    /// Notes what was read at an address, and says whether that was enough.
+    fn note_code(image: &Shared, addr: u64, code: &mut [u8]) -> bool {
+        let mut image = image.borrow_mut();
+        image.hide(addr, code, Self::INT);
+        if code.len() < Self::INT.len() {
+            return false;
+        }
+        if image.get(addr).is_some_and(|location| location.memory == InMemory::Lost) {
+            image.found(addr, InMemory::No);
+        }
+        image.locate(addr, code, Ways::of::<B::Arch>(code));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+
+    #[test]
+    fn what_is_near_is_one_run() {
+        let list = [1, 2, 4000, 8096, 12193, 12194];
+        let cut = runs(&list, |&addr| addr);
+        assert_eq!(cut, [&[1, 2, 4000, 8096][..], &[12193, 12194]]);
+        assert!(runs(&[] as &[u64], |&addr| addr).is_empty());
+    }
+
+    #[test]
+    fn a_run_is_no_longer_than_can_be_read_at_once() {
+        let list: Vec<u64> = (0..200).map(|i| i * 4096).collect();
+        let lengths: Vec<usize> = runs(&list, |&addr| addr).iter().map(|run| run.len()).collect();
+        assert_eq!(lengths, [64, 64, 64, 8]);
+    }
+}

@@ -1,0 +1,70 @@
+//! System calls that a tracee makes for its tracer.
+
+use trapline_core::backend::{Disposition, Thread, pages_near};
+use trapline_core::{Arch, Backend, Error, Result, Signal};
+
+use crate::backend::FreeBsd;
+use crate::ffi;
+use crate::sys::Errno;
+
+/// `MAP_FIXED` of `sys/mman.h`, to fail with `MAP_EXCL` where something is mapped.
+const FIXED_EXCLUSIVE: i32 = libc::MAP_FIXED | libc::MAP_EXCL;
+
+fn refused(what: &'static str) -> Error {
+    Error::Unsupported { what, on: FreeBsd::SYSTEM }
+}
+
+impl FreeBsd {
+    /// Memory for code, as near to an address as can be.
+    pub(crate) fn map_near(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANON | FIXED_EXCLUSIVE) as u64;
+        for wish in pages_near(near, <<Self as Backend>::Arch as Arch>::SLOT_REACH) {
+            let args = [wish, len, protection, flags, u64::MAX, 0];
+            match self.inject(thread, ffi::SYS_MMAP, &args)? {
+                Ok(start) => return Ok(start),
+                Err(libc::EINVAL | libc::ENOMEM) => {}
+                Err(_) => break,
+            }
+        }
+        Err(refused("memory near the program's code"))
+    }
+
+    pub(crate) fn unmap(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+        match self.inject(thread, ffi::SYS_MUNMAP, &[addr, len])? {
+            Ok(_) => Ok(()),
+            Err(_) => Err(refused("to give memory back")),
+        }
+    }
+
+    /// `PT_SC_REMOTE` (FreeBSD 14): the kernel has the thread make the call, and nothing else about
+    /// it changes.
+    fn inject(
+        &mut self,
+        thread: Thread,
+        number: libc::c_int,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        match self.kernel.remote_call(thread.tid.as_raw(), number, args) {
+            // Not at this stop.
+            Err(Errno::BUSY) => Err(Error::NotStopped),
+            Err(Errno::INVAL) => Err(refused("to have a tracee make a system call")),
+            answer => self.checked("PT_SC_REMOTE", thread, answer),
+        }
+    }
+
+    /// What a signal does to a process, by what it says of itself.
+    pub(crate) fn disposition_of(&mut self, thread: Thread, signal: Signal) -> Result<Disposition> {
+        let process = self.known(thread.pid.as_raw())?;
+        // The default of these is to do nothing, or nothing that the program sees.
+        let harmless = matches!(signal, Signal::CHLD | Signal::URG | Signal::WINCH | Signal::CONT)
+            || [libc::SIGIO, libc::SIGINFO].contains(&signal.as_raw());
+        Ok(if process.caught.contains(signal) {
+            Disposition::Caught
+        } else if process.ignored.contains(signal) || harmless || signal.stops() {
+            Disposition::Ignored
+        } else {
+            Disposition::Ends
+        })
+    }
+}
