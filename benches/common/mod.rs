@@ -4,10 +4,14 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod bare;
+pub mod breakpoints;
 pub mod cpu;
+pub mod gdb;
+pub mod hot;
 pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod peer;
+pub mod sleeper;
 pub mod traced;
 pub mod tracee;
 pub mod worker;

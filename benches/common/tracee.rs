@@ -8,6 +8,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use super::hot;
+
 const PROGRAM: &str = "TRAPLINE_BENCH_PROGRAM";
 const AMOUNT: &str = "TRAPLINE_BENCH_AMOUNT";
 
@@ -38,6 +40,9 @@ pub fn run_if_asked() {
         "idle-threads" => idle_threads(amount()),
         "busy-processes" => busy_processes(amount()),
         "late" => late(amount()),
+        "hot" => hot::run(amount(), raise_once),
+        "hot-line" => hot::run(amount(), || println!("ready")),
+        "hot-forks" => hot::forks(),
         "memory" => memory(amount()),
         other => panic!("no program {other}"),
     }
@@ -91,16 +96,25 @@ fn raise() -> ! {
 
 /// Goes through `CODE` and writes `WORD`, for ever, at addresses that a tracer knows.
 fn touch() -> ! {
+    map_low(0x2000);
+    put_loop();
+    go_round()
+}
+
+/// Puts the loop at `CODE`, which is mapped.
+pub(super) fn put_loop() {
     // nop; inc qword [rip + (WORD - the next instruction)]; jmp CODE
     let mut code = vec![0x90, 0x48, 0xff, 0x05];
     code.extend(((WORD - CODE - 8) as u32).to_le_bytes());
     code.extend([0xeb, 0xf6]);
-    map_low(0x2000);
-    // SAFETY: the two pages have just been mapped; the code changes WORD alone.
-    unsafe {
-        std::ptr::copy_nonoverlapping(code.as_ptr(), CODE as *mut u8, code.len());
-        asm!("jmp {0}", in(reg) CODE, options(noreturn))
-    }
+    // SAFETY: two pages there are mapped, and nothing runs there yet.
+    unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), CODE as *mut u8, code.len()) };
+}
+
+/// Runs the loop at `CODE`.
+pub(super) fn go_round() -> ! {
+    // SAFETY: the loop is there; it changes WORD alone.
+    unsafe { asm!("jmp {0}", in(reg) CODE, options(noreturn)) }
 }
 
 fn reap(pid: i32) {
@@ -108,7 +122,7 @@ fn reap(pid: i32) {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
-fn fork() -> ! {
+pub(super) fn fork() -> ! {
     loop {
         // SAFETY: there is one thread, and the child only ends.
         match unsafe { libc::fork() } {
@@ -143,7 +157,7 @@ fn exec() -> ! {
     panic!("{error}");
 }
 
-fn sleep() -> ! {
+pub(super) fn sleep() -> ! {
     loop {
         // SAFETY: no arguments.
         unsafe { libc::pause() };
@@ -246,7 +260,7 @@ pub fn nanos() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn raise_once() {
+pub(super) fn raise_once() {
     // SAFETY: a signal for this process, which its tracer takes away.
     unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
 }
@@ -261,7 +275,7 @@ fn memory(n: u64) -> ! {
 }
 
 /// Maps memory at `CODE`.
-fn map_low(size: usize) {
+pub(super) fn map_low(size: usize) {
     let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED;
     // SAFETY: nothing else is mapped so low in a position-independent program.

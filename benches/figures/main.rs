@@ -1,11 +1,11 @@
 //! Plots and tables from what criterion has measured.
 //!
 //! ```sh
-//! cargo bench --bench trap_latency --bench scaling      # measure
+//! cargo bench --bench trap_latency --bench scaling --bench breakpoints    # measure
 //! cargo bench --bench figures -- [--from DIR] [--to DIR]
 //! ```
 //!
-//! Writes `latency.svg` and `scaling.svg`, and prints the tables of `benches/README.md`.
+//! Writes `latency.svg`, `scaling.svg` and `breakpoints.svg`, and prints the tables of `benches/README.md`.
 
 // A bench exports nothing.
 #![allow(unreachable_pub)]
@@ -51,6 +51,10 @@ const KINDS: [&str; 10] = [
 const TRACERS: [&str; 3] = ["bare", "trapline", "pete"];
 const IDLE: [u64; 5] = [0, 1, 64, 1024, 4096];
 const WAITS: [&str; 3] = ["bare_one", "trapline", "bare_any"];
+const SLEEPING: [u64; 5] = [0, 16, 64, 256, 1024];
+const WAYS: [&str; 5] = ["bare_out_of_line", "trapline", "hardware", "bare_in_place", "gdb"];
+const INSERTED: [u64; 3] = [1, 1_000, 100_000];
+const DONE: [&str; 5] = ["hit", "read", "fork", "insert", "detach"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
@@ -68,6 +72,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if medians.contains_key("idle") {
         plots::scaling(&options.to.join("scaling.svg"), &medians["idle"], &IDLE, &WAITS)?;
+    }
+    if let Some(group) = medians.get("breakpoint") {
+        plots::breakpoints(&options.to.join("breakpoints.svg"), group, &SLEEPING, &WAYS)?;
     }
     Ok(())
 }
@@ -136,12 +143,42 @@ fn other_tables(medians: &Medians) {
             println!("| {n} | {} |", row.join(" | "));
         }
     }
+    breakpoint_tables(medians);
     for (name, group) in medians {
-        if name == "idle" || KINDS.iter().any(|kind| name.starts_with(kind)) {
+        if name == "idle"
+            || name.starts_with("breakpoint")
+            || KINDS.iter().any(|kind| name.starts_with(kind))
+        {
             continue;
         }
         let row: Vec<String> =
             group.iter().map(|(who, ns)| format!("{who} {}", time(Some(ns)))).collect();
         println!("\n{name}: {}", row.join(", "));
+    }
+}
+
+/// A hit among other threads, each way, and what is done with so many breakpoints.
+fn breakpoint_tables(medians: &Medians) {
+    for (group, others, numbers) in
+        [("breakpoint", "sleep", &SLEEPING[..]), ("breakpoint_busy", "are busy", &[4])]
+    {
+        let Some(group) = medians.get(group) else { continue };
+        let line = "|---".repeat(WAYS.len() + 1);
+        println!("\n| other threads that {others} | {} |\n{line}|", WAYS.join(" | "));
+        for n in numbers {
+            let row = WAYS.map(|way| time(group.get(&format!("{way}_{n}"))));
+            println!("| {n} | {} |", row.join(" | "));
+        }
+    }
+    if DONE.iter().any(|what| medians.contains_key(&format!("breakpoints_{what}"))) {
+        let line = "|---".repeat(DONE.len() + 1);
+        println!("\n| breakpoints inserted | {} |\n{line}|", DONE.join(" | "));
+        for n in INSERTED {
+            let row = DONE.map(|what| {
+                let group = medians.get(&format!("breakpoints_{what}"));
+                time(group.and_then(|group| group.get(&n.to_string())))
+            });
+            println!("| {n} | {} |", row.join(" | "));
+        }
     }
 }

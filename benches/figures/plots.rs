@@ -11,8 +11,13 @@ use crate::Medians;
 type Result = std::result::Result<(), Box<dyn Error>>;
 
 /// By tracer.
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(140, 140, 140), RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(213, 94, 0)];
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(140, 140, 140),
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+];
 
 const FONT: (&str, u32) = ("sans-serif", 14);
 
@@ -62,33 +67,57 @@ pub fn latency(path: &Path, medians: &Medians, kinds: &[&str], tracers: &[&str])
 
 /// A line for each way to wait, over the number of idle tracees.
 pub fn scaling(path: &Path, group: &BTreeMap<String, f64>, idle: &[u64], waits: &[&str]) -> Result {
+    let caption = "one int3 stop among idle tracees, all on one CPU";
+    lines(path, caption, "idle tracees (none is drawn as one)", group, idle, waits)
+}
+
+/// A line for each way to have a breakpoint, over the number of other threads.
+pub fn breakpoints(
+    path: &Path,
+    group: &BTreeMap<String, f64>,
+    threads: &[u64],
+    ways: &[&str],
+) -> Result {
+    let caption = "a breakpoint's hit and on among threads that sleep";
+    lines(path, caption, "other threads (none is drawn as one)", group, threads, ways)
+}
+
+/// A line for each of `who`, over numbers, both axes logarithmic.
+fn lines(
+    path: &Path,
+    caption: &str,
+    x: &str,
+    group: &BTreeMap<String, f64>,
+    numbers: &[u64],
+    who: &[&str],
+) -> Result {
     let area = SVGBackend::new(path, (720, 480)).into_drawing_area();
     area.fill(&WHITE)?;
     let (low, high) = bounds(group.values().map(|ns| ns / 1e3));
-    let most = idle.iter().max().copied().unwrap_or(1) as f64;
+    let most = numbers.iter().max().copied().unwrap_or(1) as f64;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
-        .caption("one int3 stop among idle tracees, all on one CPU", ("sans-serif", 18))
+        .caption(caption, ("sans-serif", 18))
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d((1.0..most * 1.3).log_scale(), (low..high).log_scale())?;
     chart
         .configure_mesh()
-        .x_desc("idle tracees (none is drawn as one)")
+        .x_desc(x)
         .y_desc("microseconds")
         .x_label_formatter(&|n| format!("{n:.0}"))
         .y_label_formatter(&|us| format!("{us}"))
         .label_style(FONT)
         .draw()?;
-    for (wait, colour) in waits.iter().zip(COLOURS) {
-        let points: Vec<(f64, f64)> = idle
+    for (who, colour) in who.iter().zip(COLOURS) {
+        let points: Vec<(f64, f64)> = numbers
             .iter()
-            .filter_map(|n| Some((*n as f64, group.get(&format!("{wait}_{n}"))? / 1e3)))
+            .filter_map(|n| Some((*n as f64, group.get(&format!("{who}_{n}"))? / 1e3)))
             .map(|(n, us)| (n.max(1.0), us))
             .collect();
         chart
             .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
-            .label(*wait)
+            .label(who.replace('_', " "))
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
         chart.draw_series(points.into_iter().map(|at| Circle::new(at, 4, colour.filled())))?;
     }

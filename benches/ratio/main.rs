@@ -12,6 +12,7 @@
 // A bench exports nothing.
 #![allow(unreachable_pub)]
 
+mod breakpoints;
 mod busy;
 #[path = "../common/mod.rs"]
 mod common;
@@ -80,7 +81,7 @@ fn main() {
     };
     println!("{}", machine());
     let mut results: Vec<Row> = Vec::new();
-    for (name, measure) in rows::ALL {
+    for (name, measure) in rows::ALL.iter().chain(breakpoints::ALL) {
         if wanted(name) {
             match measure(name, length) {
                 Ok(row) => {

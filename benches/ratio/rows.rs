@@ -15,7 +15,7 @@ use crate::common::{Kind, Loop, cpu, idle};
 use crate::pairs::{Bound, Length, Row, each, pairs};
 use crate::{busy, counting};
 
-type Measure = fn(&'static str, Length) -> Result<Row, String>;
+pub type Measure = fn(&'static str, Length) -> Result<Row, String>;
 
 /// All rows, by name.
 pub const ALL: &[(&str, Measure)] = &[
@@ -88,7 +88,7 @@ fn pete(name: &'static str, length: Length) -> Result<Row, String> {
 }
 
 /// A block of a worker, after some that do not count.
-fn block(worker: &Worker, n: u64) -> f64 {
+pub fn block(worker: &Worker, n: u64) -> f64 {
     worker.run(n / 10 + 1);
     each(worker.run(n), n)
 }

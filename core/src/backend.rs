@@ -103,6 +103,13 @@ pub trait Backend: Sized {
     /// born meanwhile are traced as well, and may be reported twice or not at all.
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach>;
 
+    /// Threads of a process that was attached to that were being made at that moment, and are traced
+    /// from now on, running. Asked when all those that the engine knows have stopped since. Those
+    /// that are found before begin with [`RawReason::ThreadStarted`].
+    fn late_threads(&mut self, _pid: Pid) -> Result<Vec<Tid>> {
+        Ok(Vec::new())
+    }
+
     // Waiting.
 
     /// How often a wait may yield the CPU and [look](Backend::look) again before it sleeps.

@@ -4,7 +4,7 @@
 //! is an instant, `M` names a track; `ts` is in microseconds. Slices of one track nest: the life
 //! of the process, and in it its programs one after the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use trapline::{Pid, Tid};
@@ -20,14 +20,14 @@ pub(crate) struct Timeline {
     /// How many processes have had a pid.
     lives: HashMap<Pid, i64>,
     /// Threads whose slice is open.
-    threads: Vec<(i64, Tid)>,
+    threads: BTreeSet<(i64, Tid)>,
     empty: bool,
 }
 
 impl Timeline {
     pub(crate) fn new(output: Output) -> Timeline {
         output.write(b"[\n");
-        Timeline { output, lives: HashMap::new(), threads: Vec::new(), empty: true }
+        Timeline { output, lives: HashMap::new(), threads: BTreeSet::new(), empty: true }
     }
 
     /// Writes what an event begins and ends.
@@ -60,15 +60,14 @@ impl Timeline {
             What::Thread => {
                 if let Some(tid) = record.tid {
                     let track = self.track(pid);
-                    self.threads.push((track, tid));
+                    self.threads.insert((track, tid));
                     self.slice("B", ts, (track, thread(tid)), "thread", Value::Null);
                 }
             }
             What::ThreadExit => {
                 let track = self.track(pid);
-                let open = |thread: &(i64, Tid)| Some(thread.1) == record.tid && thread.0 == track;
-                if let Some(open) = self.threads.iter().position(open) {
-                    let (_, tid) = self.threads.swap_remove(open);
+                let open = record.tid.filter(|&tid| self.threads.remove(&(track, tid)));
+                if let Some(tid) = open {
                     self.slice("E", ts, (track, thread(tid)), "thread", Value::Null);
                 }
             }
@@ -110,12 +109,11 @@ impl Timeline {
     fn death(&mut self, ts: f64, process: &Process, how: &str, name: &str) {
         let pid = process.pid;
         let track = self.track(pid);
-        for (of, tid) in std::mem::take(&mut self.threads) {
-            if of == track {
-                self.slice("E", ts, (track, thread(tid)), "thread", Value::Null);
-            } else {
-                self.threads.push((of, tid));
-            }
+        let all = (track, Tid::from_raw(i32::MIN))..=(track, Tid::from_raw(i32::MAX));
+        let open: Vec<(i64, Tid)> = self.threads.range(all).copied().collect();
+        for life in open {
+            self.threads.remove(&life);
+            self.slice("E", ts, (track, thread(life.1)), "thread", Value::Null);
         }
         self.end(ts, pid, Value::Null);
         self.end(ts, pid, json!({ "end": how }));

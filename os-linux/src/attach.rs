@@ -9,8 +9,11 @@
 //! when all threads are seized.
 //!
 //! A thread that was in the middle of a `clone` when it was seized makes a thread that is not
-//! traced (`kernel_clone` in `kernel/fork.c` asks for the options first), at any time later. So
-//! the threads are stopped for a moment, and looked for again, until there are no new ones.
+//! traced (`kernel_clone` in `kernel/fork.c` asks for the options first), at any time later. One
+//! that has stopped since, or sleeps, is in the middle of none. So the threads are stopped for a
+//! moment, and looked for again, until there are no new ones. With many threads that would be most
+//! of the work, and disturb them: of a process that makes none just now one is stopped, and the
+//! others are looked at before the tracer first sleeps (`settle.rs`).
 
 use std::collections::HashSet;
 use std::io;
@@ -24,6 +27,7 @@ use trapline_core::{Error, EventFlags, Pid, Result, Tid};
 
 use crate::process::{self, Status};
 use crate::refused::{self, Refused};
+use crate::settle::Unsettled;
 use crate::sys::{Kernel, error, own_tid};
 use crate::{Linux, decode};
 
@@ -34,6 +38,9 @@ const HELD: Duration = Duration::from_millis(10);
 const STOP: Duration = Duration::from_secs(2);
 /// Between two looks at threads that are to stop: at first and at last.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+
+/// A process of no more threads has all of them stopped.
+const FEW: usize = 32;
 
 /// The threads that were seized so far, for the watching thread to look at.
 type Seized = Mutex<Vec<Tid>>;
@@ -49,88 +56,140 @@ impl Linux {
         if !leads {
             return Err(refused::thread_of(pid, status.map(|status| status.tgid)));
         }
-        let options = decode::options(setup) & !libc::PTRACE_O_TRACEEXIT;
+        let mut attach = Attach {
+            kernel,
+            pid,
+            options: decode::options(setup) & !libc::PTRACE_O_TRACEEXIT,
+            // That option needs each of them stopped.
+            stops_all: setup.flags.contains(EventFlags::EXIT),
+            seen: HashSet::new(),
+            stops: Vec::new(),
+        };
         let seized = Seized::default();
         let (done, watch) = channel::<()>();
-        let mut stops = Vec::new();
         let (result, ends) = thread::scope(|scope| {
             let watcher = thread::Builder::new().name("trapline-attach".into());
             let seized = &seized;
             // Without a second thread there is still the first.
             let watcher = watcher.spawn_scoped(scope, move || take_ends(seized, &watch));
-            let result = seize_all(kernel, pid, options, seized, &mut stops);
+            let result = attach.seize_all(seized);
             drop(done);
             let ends = watcher.ok().and_then(|watcher| watcher.join().ok());
             (result, ends.unwrap_or_default())
         });
+        let Attach { options, seen, mut stops, .. } = attach;
         let threads = seized.into_inner().unwrap_or_else(PoisonError::into_inner);
         stops.retain(|stop| ends.iter().all(|end| end.tid != stop.tid));
-        if let Err(error) = result {
-            let_go(kernel, &threads, stops);
-            return Err(error);
-        }
+        let settled = match result {
+            Ok(settled) => settled,
+            Err(error) => {
+                let_go(kernel, &threads, stops);
+                return Err(error);
+            }
+        };
         if threads.is_empty() {
             // Each has ended.
             return Err(Error::Gone);
         }
         let mut meanwhile = run_all_but_one(kernel, stops, setup);
         meanwhile.extend(ends);
+        if !settled {
+            self.unsettled.push(Unsettled::new(pid, options, seen));
+        }
         let real_parent = status.and_then(|status| process::parent(status.ppid));
         Ok(RawAttach { threads, real_parent, meanwhile })
     }
 }
 
-/// Seizes and stops the threads of a process until there are no new ones. One that is born of a
-/// seized thread is traced from the start.
-fn seize_all(
-    kernel: &Kernel,
+/// An attach on its way.
+struct Attach<'a> {
+    kernel: &'a Kernel,
     pid: Pid,
     options: i32,
-    seized: &Seized,
-    stops: &mut Vec<RawStop>,
-) -> Result<()> {
-    let first = Tid::from_raw(pid.as_raw());
-    let mut seen = HashSet::new();
-    let mut tries = TRIES;
-    loop {
-        let listed = match process::threads(kernel, pid) {
-            Ok(listed) => listed,
-            // It has ended meanwhile: what was seized tells of it.
-            Err(Error::Gone) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut new = Vec::new();
-        for &tid in &listed {
-            if seen.insert(tid) && seize(kernel, tid, options)? {
-                lock(seized).push(tid);
-                new.push(tid);
+    /// All threads are to be stopped, not one of them.
+    stops_all: bool,
+    /// The threads that were seized, or were found to have ended.
+    seen: HashSet<Tid>,
+    stops: Vec<RawStop>,
+}
+
+impl Attach<'_> {
+    /// Seizes the threads of a process until there are no new ones, and stops all of them or one.
+    /// Says whether none of them can still make one that is not traced. One that is born of a
+    /// seized thread is traced from the start.
+    fn seize_all(&mut self, seized: &Seized) -> Result<bool> {
+        let (kernel, pid) = (self.kernel, self.pid);
+        let first = Tid::from_raw(pid.as_raw());
+        let mut running = Vec::new();
+        let mut tries = TRIES;
+        loop {
+            let listed = match process::threads(kernel, pid) {
+                Ok(listed) => listed,
+                // It has ended meanwhile: what was seized tells of it.
+                Err(Error::Gone) => break,
+                Err(error) => return Err(error),
+            };
+            let known = running.len();
+            for &tid in &listed {
+                if self.seen.insert(tid) && seize(kernel, tid, self.options)? {
+                    lock(seized).push(tid);
+                    running.push(tid);
+                }
+            }
+            if running.len() > known {
+                self.stops_all |= known > 0; // they make threads just now
+                if running.len() > FEW && !self.stops_all {
+                    continue;
+                }
+            }
+            if !running.is_empty() && (self.stops_all || running.len() <= FEW) {
+                self.stops_all = true;
+                self.stops.extend(stop_all(kernel, &running));
+                running.clear();
+                continue;
+            }
+            if !running.is_empty() && self.stops.is_empty() {
+                self.stop_one(&mut running);
+                if process::thread_count(kernel, pid) != Some(listed.len()) {
+                    self.stops_all = true; // the others had time to run, and have made one
+                    continue;
+                }
+            }
+            // A thread that has exec'ed meanwhile has become the first, by its id too.
+            match standing(kernel, first) {
+                Ok(Standing::Traced) => {
+                    let listed: HashSet<Tid> = listed.into_iter().collect();
+                    let mut seized = lock(seized);
+                    seized.retain(|tid| listed.contains(tid) && *tid != first);
+                    seized.insert(0, first);
+                    break;
+                }
+                Ok(Standing::Lives { .. }) => drop(self.seen.remove(&first)),
+                Ok(Standing::Unknown) if tries > 0 => {
+                    tries -= 1;
+                    self.seen.remove(&first);
+                }
+                Ok(Standing::Ended | Standing::Unknown) | Err(Error::Gone) => break,
+                Err(error) => return Err(error),
             }
         }
-        if !new.is_empty() {
-            stops.extend(stop_all(kernel, &new));
-            continue;
+        Ok(running.is_empty())
+    }
+
+    /// Stops one of many threads; the others if the kernel holds that one, or it has ended.
+    fn stop_one(&mut self, running: &mut Vec<Tid>) {
+        let Some((&one, others)) = running.split_first() else { return };
+        self.stops.extend(stop_all(self.kernel, &[one]));
+        if !self.stops.iter().any(|stop| matches!(stop.kind, RawKind::Stop(_))) {
+            self.stops.extend(stop_all(self.kernel, others));
         }
-        // A thread that has exec'ed meanwhile has become the first, by its id too.
-        match standing(kernel, first) {
-            Ok(Standing::Traced) => {
-                let mut seized = lock(seized);
-                seized.retain(|tid| listed.contains(tid) && *tid != first);
-                seized.insert(0, first);
-                return Ok(());
-            }
-            Ok(Standing::Lives { .. }) => drop(seen.remove(&first)),
-            Ok(Standing::Unknown) if tries > 0 => {
-                tries -= 1;
-                seen.remove(&first);
-            }
-            Ok(Standing::Ended | Standing::Unknown) | Err(Error::Gone) => return Ok(()),
-            Err(error) => return Err(error),
-        }
+        let stopped: HashSet<Option<Tid>> = self.stops.iter().map(|stop| stop.tid).collect();
+        running.retain(|&tid| !stopped.contains(&Some(tid)));
     }
 }
 
 /// What a thread is to us.
-enum Standing {
+pub(crate) enum Standing {
     /// This thread traces it.
     Traced,
     /// It has ended.
@@ -144,7 +203,7 @@ enum Standing {
     Unknown,
 }
 
-fn standing(kernel: &Kernel, tid: Tid) -> Result<Standing> {
+pub(crate) fn standing(kernel: &Kernel, tid: Tid) -> Result<Standing> {
     let status = match process::status(kernel, tid.as_raw())? {
         Some(status) => status,
         None if kernel.has_ended(tid)?.is_some() => return Ok(Standing::Traced),
@@ -162,7 +221,7 @@ fn standing(kernel: &Kernel, tid: Tid) -> Result<Standing> {
 const TRIES: usize = 10;
 
 /// Whether the thread is traced now; if not, it has ended.
-fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
+pub(crate) fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
     let mut tries = TRIES;
     loop {
         let refusal = match kernel.seize(tid, options) {
@@ -190,7 +249,8 @@ fn take_ends(seized: &Seized, done: &Receiver<()>) -> Vec<RawStop> {
     let kernel = Kernel::default();
     let mut ends = Vec::new();
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(WATCH) {
-        for &tid in &*lock(seized) {
+        let seized = lock(seized).clone();
+        for tid in seized {
             if let Ok(Some(status)) = kernel.take_end(tid) {
                 ends.push(decode::stop(tid, status));
             }
@@ -245,19 +305,22 @@ fn let_go(kernel: &Kernel, threads: &[Tid], mut stops: Vec<RawStop>) {
 }
 
 /// Stops running threads, and gives the stop or the end of each. A thread that the kernel holds is
-/// left out, and stops later.
+/// left out, and stops later; one that is the first, and has ended before the others, is, too.
 fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
     let mut stops = Vec::new();
     let mut waiting = threads.to_vec();
-    // A thread in a group-stop needs no interrupt, and would keep it for later.
-    waiting.retain(|&tid| {
-        matches!(process::state(kernel, tid), Ok(Some(b'T' | b't')))
-            || kernel.interrupt(tid).is_ok()
+    // A thread in a group-stop is there already, and would keep an interrupt for later.
+    waiting.retain(|&tid| match kernel.look(tid) {
+        Ok(Some(status)) => {
+            stops.push(decode::stop(tid, status));
+            false
+        }
+        _ => kernel.interrupt(tid).is_ok(),
     });
     let begin = Instant::now();
     let [mut pause, longest] = PAUSES;
     loop {
-        waiting.retain(|&tid| match kernel.try_wait(tid) {
+        waiting.retain(|&tid| match kernel.look(tid) {
             Ok(None) => true,
             Ok(Some(status)) => {
                 stops.push(decode::stop(tid, status));
@@ -267,7 +330,9 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
         });
         let spent = begin.elapsed();
         if spent > HELD {
-            waiting.retain(|&tid| !matches!(process::state(kernel, tid), Ok(Some(b'D'))));
+            waiting.retain(|&tid| {
+                !matches!(process::state(kernel, tid), Ok(Some(b'D' | b'Z' | b'X')))
+            });
         }
         if waiting.is_empty() || spent > STOP {
             return stops;

@@ -33,6 +33,7 @@ mod process;
 mod readiness;
 mod refused;
 mod regs;
+mod settle;
 mod spawn;
 #[allow(unsafe_code)]
 mod sys;
@@ -64,6 +65,7 @@ pub use ext::{Abi, BpfInstruction, TracerExt};
 use memory::Memory;
 use readiness::Lookout;
 use regs::Cpu;
+use settle::Unsettled;
 use spawn::Spawner;
 use sys::{Kernel, own_tid};
 use waker::Bell;
@@ -95,6 +97,10 @@ pub struct Linux {
     last_fork: Option<(Tid, ForkKind)>,
     /// The thread that was asked about last, if it had made a step, and where that has ended.
     last_step: Option<(Tid, u64)>,
+    /// Processes that were attached to, and may have threads that are not traced.
+    unsettled: Vec<Unsettled>,
+    /// Such threads, until their first stop.
+    late: Vec<(Tid, Pid)>,
     /// The process that made it: a fork of the host has a copy, and must not act on it.
     owner: u32,
     /// ptrace takes requests from the tracer's thread alone.
@@ -147,6 +153,8 @@ impl Backend for Linux {
             lookout: None,
             last_fork: None,
             last_step: None,
+            unsettled: Vec::new(),
+            late: Vec::new(),
             owner: std::process::id(),
             not_send: PhantomData,
         })
@@ -170,6 +178,10 @@ impl Backend for Linux {
 
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         self.trace(pid, setup)
+    }
+
+    fn late_threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        self.take_late(pid)
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
@@ -502,6 +514,7 @@ impl Backend for Linux {
 
     fn forget(&mut self, pid: Pid) {
         self.memory.forget(pid);
+        self.forget_unsettled(pid);
     }
 
     fn requests(&self) -> u64 {

@@ -230,7 +230,12 @@ pub(crate) fn threads(kernel: &Kernel, pid: Pid) -> Result<Vec<Tid>> {
     Ok(threads)
 }
 
-/// The same by asking for every number that a thread can have, which takes a good part of a second:
+/// How many threads a process has, if the kernel tells.
+pub(crate) fn thread_count(kernel: &Kernel, pid: Pid) -> Option<usize> {
+    status(kernel, pid.as_raw()).ok()?.map(|status| status.threads)
+}
+
+/// The same list by asking for every number that a thread can have, which takes a good part of a second:
 /// where `/proc` does not tell, nothing else lists them.
 fn every_thread(kernel: &Kernel, pid: Pid) -> Vec<Tid> {
     /// `PID_MAX_LIMIT` of 64-bit kernels (`include/linux/threads.h`).

@@ -23,12 +23,24 @@ const PAUSES: [Duration; 5] = [
 impl Linux {
     pub(crate) fn wait_for(&mut self, patience: Patience) -> Result<Waited> {
         match patience {
+            Patience::Block | Patience::Until(_) if !self.unsettled.is_empty() => {
+                match self.settle_first(patience)? {
+                    Waited::Nothing if self.unsettled.is_empty() => self.wait_for(patience),
+                    found => Ok(found), // or the time is over
+                }
+            }
             Patience::Block => self.sleep(None),
             Patience::Until(deadline) => match self.poll()? {
                 Waited::Nothing => self.sleep(Some(deadline)),
                 found => Ok(found),
             },
-            Patience::Poll => self.poll(),
+            Patience::Poll => {
+                let found = self.poll()?;
+                if found == Waited::Nothing && !self.unsettled.is_empty() {
+                    self.settle()?;
+                }
+                Ok(found)
+            }
             Patience::Brief => {
                 for pause in PAUSES {
                     match self.poll()? {
@@ -40,6 +52,21 @@ impl Linux {
                 self.poll()
             }
         }
+    }
+
+    /// Looks after what was attached to, before the tracer sleeps.
+    fn settle_first(&mut self, patience: Patience) -> Result<Waited> {
+        let mut found = self.poll()?;
+        while found == Waited::Nothing && !self.unsettled.is_empty() {
+            if matches!(patience, Patience::Until(deadline) if Instant::now() >= deadline) {
+                break;
+            }
+            self.settle()?;
+            if !self.unsettled.is_empty() {
+                found = self.wait_for(Patience::Brief)?;
+            }
+        }
+        Ok(found)
     }
 
     /// What there is now.
@@ -102,7 +129,10 @@ impl Linux {
     }
 
     fn heard(&mut self, tid: Tid, status: i32) -> RawStop {
-        let stop = decode::stop(tid, status);
+        let mut stop = decode::stop(tid, status);
+        if !self.unsettled.is_empty() {
+            self.settled(tid, &mut stop);
+        }
         if let RawKind::Stop(RawReason::Forked { kind, .. }) = stop.kind {
             self.last_fork = Some((tid, kind));
         }

@@ -18,6 +18,9 @@ use trapline_core::backend::{
 use trapline_core::{Error, EventFlags, ExitStatus, Pid, Signal, Tid};
 use trapline_os_linux::Linux;
 
+/// So many threads are many.
+const CROWD: usize = 100;
+
 /// Starts a role that is not traced, and waits until it says that it is ready.
 fn running(role: &str) -> Guard {
     let mut child = playing(role).stdout(Stdio::piped()).spawn().unwrap();
@@ -80,35 +83,79 @@ fn a_process_of_many_threads() {
     });
 }
 
-/// Threads that come and go while they are attached to.
+/// One of many threads is stopped, and the others are not disturbed.
 #[test]
-fn a_process_whose_threads_come_and_go() {
+fn many_threads_take_one_stop() {
     within(60, || {
-        let mut host = running("busy");
-        for _ in 0..30 {
+        let mut host = running("crowd");
+        for round in 0..5 {
             let mut linux = Linux::open().unwrap();
             let attached = linux.attach(host.pid(), DETACH).unwrap();
-            // Every thread that is there now is traced, by us.
-            let own = fs_tid();
-            for tid in linux.threads(host.pid()).unwrap() {
-                let path = format!("/proc/{}/task/{tid}/status", host.pid());
-                let Ok(status) = std::fs::read_to_string(path) else { continue };
-                let is_ours = status.contains(&format!("TracerPid:\t{own}\n"));
-                assert!(is_ours || status.contains("State:\tX"), "{status}");
+            let threads = attached.threads.len();
+            assert!(threads > CROWD);
+            // Each is seized; what else there is does not grow with them.
+            let requests = linux.requests();
+            assert!(requests <= threads as u64 + 50, "{requests} for {threads}");
+            let kinds: Vec<_> = attached.meanwhile.iter().map(|stop| stop.kind).collect();
+            assert_eq!(kinds, [RawKind::Stop(RawReason::Paused)], "{round}");
+            all_are_traced(&mut linux, host.pid());
+            let seen = detach_all(&mut linux, host.pid(), attached.meanwhile);
+            assert_eq!(seen, vec![RawKind::Stop(RawReason::Paused); threads]);
+            // Not before all of them sleep again.
+            for tid in attached.threads {
+                until(|| state(tid.as_raw()) == Some(b'S'));
             }
-            let mut queue = attached.meanwhile;
-            for _ in 0..200 {
-                match queue
-                    .pop()
-                    .map_or_else(|| linux.wait(Patience::Brief), |s| Ok(Waited::Stop(s)))
-                {
-                    Ok(Waited::Stop(stop)) => pass(&mut linux, stop),
-                    other => assert_eq!(other.unwrap(), Waited::Nothing),
-                }
-            }
-            detach_all(&mut linux, host.pid(), queue);
         }
         assert_eq!(host.0.try_wait().unwrap(), None);
+    });
+}
+
+/// Each thread of a process is traced by this one, or is gone.
+fn all_are_traced(linux: &mut Linux, pid: Pid) {
+    let own = fs_tid();
+    for tid in linux.threads(pid).unwrap() {
+        let path = format!("/proc/{pid}/task/{tid}/status");
+        let Ok(status) = std::fs::read_to_string(path) else { continue };
+        let is_ours = status.contains(&format!("TracerPid:\t{own}\n"));
+        assert!(is_ours || status.contains("State:\tX"), "{status}");
+    }
+}
+
+/// Threads that come and go while they are attached to, few and many.
+#[test]
+fn a_process_whose_threads_come_and_go() {
+    within(120, || {
+        for role in ["busy", "busy crowd"] {
+            let mut host = running(role);
+            for _ in 0..30 {
+                let mut linux = Linux::open().unwrap();
+                let attached = linux.attach(host.pid(), DETACH).unwrap();
+                if role == "busy" {
+                    // Every thread that is there now is traced, by us.
+                    all_are_traced(&mut linux, host.pid());
+                }
+                let mut queue = attached.meanwhile;
+                let mut nothing = 0;
+                for round in 0..200 {
+                    // Where many were attached to, those that were being made are looked for
+                    // when there is nothing else.
+                    let patience = [Patience::Brief, Patience::Poll][round % 2];
+                    match queue.pop().map_or_else(|| linux.wait(patience), |s| Ok(Waited::Stop(s)))
+                    {
+                        Ok(Waited::Stop(stop)) => pass(&mut linux, stop),
+                        other => {
+                            assert_eq!(other.unwrap(), Waited::Nothing);
+                            nothing += 1;
+                        }
+                    }
+                }
+                if nothing > 20 {
+                    all_are_traced(&mut linux, host.pid());
+                }
+                detach_all(&mut linux, host.pid(), queue);
+            }
+            assert_eq!(host.0.try_wait().unwrap(), None);
+        }
     });
 }
 
@@ -306,7 +353,14 @@ fn role() {
             println!("ready");
             sleep();
         }
-        "busy" => {
+        "crowd" => {
+            (0..CROWD).for_each(|_| drop(thread::spawn(sleep)));
+            println!("ready");
+            sleep();
+        }
+        "busy" | "busy crowd" => {
+            let idle = if what == "busy" { 0 } else { CROWD };
+            (0..idle).for_each(|_| drop(thread::spawn(sleep)));
             let busy = || loop {
                 let _ = thread::spawn(|| thread::spawn(|| ()).join()).join();
             };

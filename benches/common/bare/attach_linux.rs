@@ -1,15 +1,18 @@
 //! Attaching by hand on Linux: every thread is seized, one is stopped for the first event; to let
 //! go all are stopped, for only a stopped thread can be.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::super::sleeper::PAUSE;
 use super::{ptrace, wait};
 
 /// The times of many attaches, or of the detaches that follow them.
 pub fn times(pid: i32, n: u64, detaches: bool) -> Duration {
     let mut taken = Duration::ZERO;
     for _ in 0..n {
+        std::thread::sleep(PAUSE);
         let start = Instant::now();
         let threads = seize(pid);
         ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0);
@@ -31,13 +34,13 @@ pub fn times(pid: i32, n: u64, detaches: bool) -> Duration {
 
 /// Seizes the threads that there are, until there are no new ones.
 fn seize(pid: i32) -> Vec<i32> {
-    let mut seized = Vec::new();
+    let (mut seized, mut seen) = (Vec::new(), HashSet::new());
     loop {
         let before = seized.len();
         for entry in fs::read_dir(format!("/proc/{pid}/task")).expect("a process") {
             let tid = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok());
             let tid: i32 = tid.expect("a number");
-            if !seized.contains(&tid) {
+            if seen.insert(tid) {
                 ptrace(libc::PTRACE_SEIZE, tid, 0, libc::PTRACE_O_TRACECLONE as usize);
                 seized.push(tid);
             }

@@ -9,6 +9,9 @@ pub mod crowd;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 #[cfg(target_os = "linux")]
+#[path = "hot_linux.rs"]
+pub mod hot;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 #[path = "tree_linux.rs"]

@@ -43,7 +43,8 @@ impl<B: Backend> Tracer<B> {
         if let Some(caller) = caller.filter(|&caller| caller != index) {
             self.table.slot_mut(index).call = self.table.slot_mut(caller).call.take();
         }
-        for other in self.table.process(process).threads.clone() {
+        let threads = self.table.process(process).threads.clone();
+        for &other in &threads {
             let slot = self.table.slot(other);
             let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
             if !first && known {
@@ -52,8 +53,10 @@ impl<B: Backend> Tracer<B> {
             }
             if other != index {
                 self.lose(other, None);
-                self.table.remove_thread(other);
             }
+        }
+        for other in threads.into_iter().rev().filter(|&other| other != index) {
+            self.table.remove_thread(other); // the last one is quickly found
         }
         self.backend.forget(thread.pid);
         self.forget_code(thread.pid);
@@ -192,6 +195,7 @@ impl<B: Backend> Tracer<B> {
         let killed = matches!(status, ExitStatus::Killed { .. });
         let cut_short = crowd || killed || self.has_lost(pid);
         self.table.process_mut(process).cut_short = cut_short.then_some(self.parkings);
+        let mut gone = Vec::new();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             let (tid, first, known, held) =
@@ -208,8 +212,11 @@ impl<B: Backend> Tracer<B> {
                 slot.dead = true;
                 slot.known = false;
             } else {
-                self.table.remove_thread(index);
+                gone.push(index);
             }
+        }
+        for index in gone.into_iter().rev() {
+            self.table.remove_thread(index); // the last one is quickly found
         }
         self.leave_image(process);
         let orphans = self.table.process(process).children > 0;

@@ -2,11 +2,13 @@
 
 use std::rc::{Rc, Weak};
 
-use crate::backend::{Patience, Run, StopScope, Thread, Waited};
+use rustc_hash::FxHashSet;
+
+use crate::backend::{Patience, Run, StopScope, Waited};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::table::{Interrupt, Process, Slot, State};
+use super::table::{Process, Slot, State};
 use super::{Resume, Tracer};
 
 /// A process all of whose threads are at rest, but for those that the kernel holds.
@@ -138,6 +140,9 @@ impl<B: Backend> Tracer<B> {
         loop {
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
+            if running.is_empty() && self.add_late_threads(pid, process)? {
+                continue;
+            }
             if running.is_empty() {
                 if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
@@ -145,13 +150,18 @@ impl<B: Backend> Tracer<B> {
                 let held = self.running(process).into_iter();
                 return Ok(held.map(|i| self.table.slot(i).thread.tid).collect());
             }
+            if self.take_in_each(pid, process, &running)? > 0 {
+                silent = 0;
+                if !self.is_there(pid, process) {
+                    return Ok(Vec::new());
+                }
+                continue;
+            }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => {
                     silent = 0;
                     self.take(raw)?;
-                    if self.table.find_process(pid) != Some(process)
-                        || self.table.process(process).ended.is_some()
-                    {
+                    if !self.is_there(pid, process) {
                         return Ok(Vec::new());
                     }
                     // Threads that were born meanwhile rest at their first stop by themselves.
@@ -199,9 +209,10 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.threads(pid))? else { return Ok(()) };
+        let there: FxHashSet<Tid> = tids.iter().copied().collect();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !tids.contains(&slot.thread.tid) {
+            if slot.state == State::Resting && !there.contains(&slot.thread.tid) {
                 self.thread_ended(index);
             }
         }
@@ -211,40 +222,6 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(())
-    }
-
-    /// Asks every running thread of a process to stop.
-    pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
-        let pid = self.table.process(process).pid;
-        let mut asked = false;
-        for index in self.running(process) {
-            let slot = self.table.slot(index);
-            let thread = slot.thread;
-            asked = true;
-            if slot.interrupt == Interrupt::None && slot.state != State::Announced {
-                asked = unless_gone(self.backend.interrupt(thread))?.is_some();
-                self.table.slot_mut(index).interrupt = Interrupt::Internal;
-            }
-            // One stops them all; but where deaths are not told it may be gone.
-            if asked && B::STOP_SCOPE == StopScope::Process {
-                break;
-            }
-        }
-        if !asked && B::STOP_SCOPE == StopScope::Process {
-            // Those that were born without a word.
-            for tid in unless_gone(self.backend.threads(pid))?.unwrap_or_default() {
-                if unless_gone(self.backend.interrupt(Thread { pid, tid }))?.is_some() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The threads of a process that are not at rest. One in a group-stop is.
-    pub(super) fn running(&self, process: u32) -> Vec<u32> {
-        let threads = self.table.process(process).threads.iter().copied();
-        threads.filter(|&i| !self.table.slot(i).is_stopped()).collect()
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.

@@ -291,7 +291,8 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_process(pid) != Some(process) {
             return self.await_strays();
         }
-        for other in self.table.process(process).threads.clone() {
+        // The last one first, which is quickly taken out of the list.
+        for other in self.table.process(process).threads.clone().into_iter().rev() {
             let slot = self.table.slot(other);
             if matches!(slot.state, State::Retrying(_)) {
                 self.look_again(other)?;
@@ -347,10 +348,14 @@ impl<B: Backend> Tracer<B> {
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
         let (mut looks, mut silent) = (0, 0);
         loop {
-            if self.table.find_process(pid) != Some(process)
-                || self.table.process(process).ended.is_some()
-            {
+            if !self.is_there(pid, process) {
                 return Ok(());
+            }
+            let running = self.running(process);
+            if self.take_in_each(pid, process, &running)? > 0 {
+                silent = 0;
+                self.failures.told_of(pid)?;
+                continue;
             }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => {

@@ -9,6 +9,7 @@ mod ask;
 mod breakpoints;
 mod builder;
 mod dropped;
+mod each;
 mod eager;
 mod ends;
 mod failures;
@@ -306,6 +307,11 @@ impl<B: Backend> Tracer<B> {
     /// A process that job control has stopped stays stopped on Linux: a
     /// [`StopReason::GroupStop`](crate::StopReason::GroupStop) follows. FreeBSD ends that stop, and
     /// the process runs once it is resumed or let go.
+    ///
+    /// On Linux the threads of a process are stopped for a moment each, so that a sleeping system
+    /// call may return `EINTR` where the kernel does not restart it; of more than 32 threads only
+    /// one is. A thread that another of so many is just making is traced before a wait sleeps, or
+    /// when the process is halted, at the latest.
     ///
     /// # References
     ///

@@ -7,6 +7,8 @@
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashSet;
+
 use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, CpuSet, Error, Pid, Result, Tid};
@@ -97,7 +99,7 @@ impl<B: Backend> Tracer<B> {
         let Some(Placed { shared, own, .. }) = &self.placing.placed else { return };
         let (shared, mut last) = (shared.clone(), Rc::clone(own));
         let pid = self.table.process(process).pid;
-        let mut done: Vec<Tid> = Vec::new();
+        let mut done: FxHashSet<Tid> = FxHashSet::default();
         // A thread that another one makes meanwhile starts where that one was. (One that is being
         // made at the very moment can still be missed; it runs elsewhere, and is not harmed.)
         while let Ok(threads) = self.backend.threads(pid) {
@@ -106,7 +108,7 @@ impl<B: Backend> Tracer<B> {
                 break;
             }
             for tid in new {
-                done.push(tid);
+                done.insert(tid);
                 let thread = Thread { pid, tid };
                 let Ok(home) = self.backend.cpus(Some(thread)) else { continue };
                 if home == shared || self.backend.set_cpus(Some(thread), &shared).is_err() {
@@ -151,7 +153,7 @@ impl<B: Backend> Tracer<B> {
         let stray = strays.iter().position(|&(pid, _)| pid == thread.pid);
         let stray = stray.map(|at| strays.swap_remove(at).1);
         let process = self.table.find_process(thread.pid);
-        let default = stray.or_else(|| self.home_of(process?)).unwrap_or(own);
+        let mut default = None; // it takes a look at all threads, and mostly is not needed
         let threads = match B::STOP_SCOPE {
             StopScope::Thread => vec![thread.tid],
             StopScope::Process => self.backend.threads(thread.pid).unwrap_or_default(),
@@ -160,7 +162,11 @@ impl<B: Backend> Tracer<B> {
             let thread = Thread { pid: thread.pid, tid };
             let slot = self.table.find_thread_of(thread.pid, tid);
             let home = slot.and_then(|index| self.table.slot(index).home.clone());
-            let home = home.unwrap_or_else(|| Rc::clone(&default));
+            let home = home.unwrap_or_else(|| {
+                let others = || stray.clone().or_else(|| self.home_of(process?));
+                let default = default.get_or_insert_with(|| others().unwrap_or(Rc::clone(&own)));
+                Rc::clone(default)
+            });
             if self.backend.cpus(Some(thread)).is_ok_and(|cpus| cpus == shared) {
                 // Gone, or not to be moved any more: nothing that the user could do about it.
                 let _ = unless_gone(self.backend.set_cpus(Some(thread), &home));

@@ -454,7 +454,10 @@ impl Table {
     /// Takes a thread out of its process and of the table.
     pub(super) fn remove_thread(&mut self, index: u32) {
         let process = self.slot(index).process;
-        self.process_mut(process).threads.retain(|&i| i != index);
+        let threads = &mut self.process_mut(process).threads;
+        if let Some(at) = threads.iter().rposition(|&i| i == index) {
+            threads.remove(at);
+        }
         self.retire(index);
     }
 

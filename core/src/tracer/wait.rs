@@ -1,5 +1,7 @@
 //! From raw stops to events.
 
+use std::collections::VecDeque;
+
 use crate::backend::{RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin};
 use crate::stopped::Place;
 use crate::{Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped};
@@ -16,8 +18,8 @@ impl<B: Backend> Tracer<B> {
         if self.returned.borrow().is_empty() {
             return;
         }
-        let mut places = std::mem::take(&mut *self.returned.borrow_mut());
-        while let Some(place) = (!places.is_empty()).then(|| places.remove(0)) {
+        let mut places = VecDeque::from(std::mem::take(&mut *self.returned.borrow_mut()));
+        while let Some(place) = places.pop_front() {
             let Some(slot) = self.table.at(place) else { continue };
             let State::Given(reason) = slot.state else { continue };
             if slot.dead {
@@ -37,12 +39,13 @@ impl<B: Backend> Tracer<B> {
                     _ => false,
                 })
             };
-            let Some(at) = places.iter().position(|other| partner(other).is_some_and(|s| !s.dead))
-            else {
+            let paired = matches!(reason, StopReason::Forked { .. } | StopReason::Started);
+            let at = paired
+                .then(|| places.iter().position(|other| partner(other).is_some_and(|s| !s.dead)));
+            let Some(other) = at.flatten().and_then(|at| places.remove(at)) else {
                 self.ready.push_back(Ready::Stop(place));
                 continue;
             };
-            let other = places.remove(at);
             let (parent, child) =
                 if reason == StopReason::Started { (other, place) } else { (place, other) };
             let parent_thread = self.table.slot(parent.index).thread;

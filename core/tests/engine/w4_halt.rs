@@ -30,6 +30,39 @@ fn all_act<R: Rules>(world: &World<R>, tids: [Tid; 3]) -> bool {
     tids.iter().all(|&tid| world.kernel.acts(tid))
 }
 
+/// What is done with many threads takes a few requests for each, and never a look at all of them
+/// for each.
+#[test]
+fn many_threads_take_few_requests_each() {
+    const THREADS: u64 = 200;
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    for _ in 1..THREADS {
+        world.new_thread(pid);
+    }
+    let main = world.main(pid);
+    let mut counted = 0;
+    let mut count = |world: &mut World<LinuxRules>| {
+        let before = std::mem::replace(&mut counted, world.tracer().requests());
+        counted - before
+    };
+    for goes in [false, true] {
+        world.kernel.signal_thread(main, Signal::USR1);
+        let stop = world.stop_for(USR1);
+        count(&mut world);
+        let halted = world.tracer().halt(stop).unwrap();
+        let (halt, threads) = (count(&mut world), halted.threads.len() as u64);
+        assert!(threads == THREADS && halt <= 2 * THREADS, "interrupt and wait: {halt}");
+        if goes {
+            world.tracer().detach_halted(halted).unwrap();
+        } else {
+            world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        }
+        let done = count(&mut world);
+        assert!(done <= THREADS, "to run or to let go: {done}");
+    }
+    assert!(world.kernel.left_traced().is_empty() && world.tracer().is_empty());
+}
+
 both! {
     fn one_token_for_each_thread<R>() {
         let (mut world, pid, all, stop) = three::<R>();

@@ -1,0 +1,267 @@
+//! Threads that were being made while their process was attached to.
+//!
+//! A thread that was in the middle of a `clone` when it was seized makes one that is not traced. It
+//! runs meanwhile, or the kernel holds it; so one that is seen asleep, or stops, has made it by
+//! then, and it can be found. That is looked after before the tracer sleeps, and when the process
+//! is brought to rest: it is then that somebody relies on all threads.
+
+use std::collections::{HashMap, HashSet};
+
+use trapline_core::backend::{RawKind, RawReason, RawStop};
+use trapline_core::{Error, Pid, Result, Tid};
+
+use crate::attach::Standing;
+use crate::{Linux, attach, process};
+
+/// How many looks a thread may spend in an uninterruptible sleep, each after about a millisecond:
+/// then it is for something else, such as a child in `vfork`.
+const HELD_LOOKS: u32 = 20;
+
+/// A process that was attached to, and may have threads that are not traced.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    pid: Pid,
+    options: i32,
+    /// Its threads that are known.
+    seen: HashSet<Tid>,
+    /// Those that have neither stopped nor been seen asleep since they were seized, with whether
+    /// they were asked to stop.
+    suspects: HashMap<Tid, bool>,
+    looks: u32,
+}
+
+impl Unsettled {
+    pub(crate) fn new(pid: Pid, options: i32, seen: HashSet<Tid>) -> Self {
+        let suspects = seen.iter().map(|&tid| (tid, false)).collect();
+        Unsettled { pid, options, seen, suspects, looks: 0 }
+    }
+}
+
+impl Linux {
+    /// Looks after processes that were attached to: to be called when there is nothing else, until
+    /// none is left.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        for mut unsettled in std::mem::take(&mut self.unsettled) {
+            unsettled.looks += 1;
+            let (kernel, held) = (&self.kernel, unsettled.looks > HELD_LOOKS);
+            unsettled.suspects.retain(|&tid, asked| match process::state(kernel, tid) {
+                Ok(Some(b'R')) => {
+                    *asked = *asked || kernel.interrupt(tid).is_ok();
+                    *asked && !held
+                }
+                Ok(Some(b'D')) => !held,
+                _ => false,
+            });
+            if !unsettled.suspects.is_empty() {
+                self.unsettled.push(unsettled);
+                continue;
+            }
+            let late = match self.seize_late(&mut unsettled) {
+                Ok(late) => late,
+                Err(Error::Gone) => continue,
+                Err(error) => return Err(error),
+            };
+            if late.is_empty() {
+                continue;
+            }
+            unsettled.looks = 0;
+            for tid in late {
+                if self.kernel.interrupt(tid).is_ok() {
+                    unsettled.suspects.insert(tid, true);
+                    self.late.push((tid, unsettled.pid));
+                }
+            }
+            self.unsettled.push(unsettled);
+        }
+        Ok(())
+    }
+
+    /// The threads of a process that was attached to that were made meanwhile and are traced only
+    /// from now on. All others are stopped.
+    pub(crate) fn take_late(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        let Some(at) = self.unsettled.iter().position(|unsettled| unsettled.pid == pid) else {
+            return Ok(Vec::new());
+        };
+        let mut unsettled = self.unsettled.swap_remove(at);
+        let late = self.seize_late(&mut unsettled)?;
+        if !late.is_empty() {
+            // They may be making threads, too.
+            unsettled.suspects = late.iter().map(|&tid| (tid, true)).collect();
+            unsettled.looks = 0;
+            self.unsettled.push(unsettled);
+        }
+        Ok(late)
+    }
+
+    /// Seizes the threads that nobody has seen.
+    fn seize_late(&self, unsettled: &mut Unsettled) -> Result<Vec<Tid>> {
+        let kernel = &self.kernel;
+        let mut late = Vec::new();
+        for tid in process::threads(kernel, unsettled.pid)? {
+            if !unsettled.seen.insert(tid) {
+                continue;
+            }
+            match attach::standing(kernel, tid) {
+                // Of a thread that was traced already.
+                Ok(Standing::Traced | Standing::Ended) | Err(Error::Gone) => continue,
+                Ok(Standing::Lives { .. } | Standing::Unknown) => {}
+                Err(error) => return Err(error),
+            }
+            if attach::seize(kernel, tid, unsettled.options)? {
+                late.push(tid);
+            }
+        }
+        Ok(late)
+    }
+
+    /// A thread has stopped or ended: what it was making has been made. The first stop of one that
+    /// was found late says whose it is.
+    pub(crate) fn settled(&mut self, tid: Tid, stop: &mut RawStop) {
+        for unsettled in &mut self.unsettled {
+            unsettled.suspects.remove(&tid);
+        }
+        if let Some(at) = self.late.iter().position(|&(late, _)| late == tid) {
+            let (_, pid) = self.late.swap_remove(at);
+            if let RawKind::Stop(reason) = &mut stop.kind {
+                stop.pid = Some(pid);
+                if *reason == RawReason::Paused {
+                    *reason = RawReason::ThreadStarted;
+                }
+            }
+        }
+    }
+
+    /// A process has ended, has exec'ed or was let go.
+    pub(crate) fn forget_unsettled(&mut self, pid: Pid) {
+        self.unsettled.retain(|unsettled| unsettled.pid != pid);
+        self.late.retain(|&(_, of)| of != pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use trapline_core::EventFlags;
+    use trapline_core::backend::{Backend, Ending, Patience, Run, Setup, Thread, Waited};
+
+    use super::*;
+    use crate::sys::Kernel;
+
+    const SETUP: Setup = Setup { flags: EventFlags::PROCESS, ending: Ending::Detach };
+    const ROLE: &str = "TRAPLINE_SETTLE_ROLE";
+    const THREADS: usize = 64;
+
+    struct Crowd(Child);
+
+    impl Crowd {
+        fn new() -> Self {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            let name = "settle::tests::role";
+            command.args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+            let mut child = command.env(ROLE, "1").stdout(Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.map_while(Result::ok).any(|line| line.contains("ready")));
+            Crowd(child)
+        }
+
+        fn pid(&self) -> Pid {
+            Pid::from_raw(self.0.id() as i32)
+        }
+    }
+
+    impl Drop for Crowd {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            // It has not ended before the ends of its threads were waited for by their tracer.
+            while let Ok(Some(_)) = Kernel::default().wait_any(true) {}
+            let _ = self.0.wait();
+        }
+    }
+
+    /// A process that was attached to, and one thread of it that is not traced, as if another one
+    /// had been making it.
+    fn attached(linux: &mut Linux, pid: Pid) -> Tid {
+        let attached = linux.attach(pid, SETUP).unwrap();
+        let [stop] = attached.meanwhile[..] else { panic!("{attached:?}") };
+        assert!(attached.threads.len() > THREADS && linux.unsettled.len() == 1);
+        linux.resume(Thread { pid, tid: stop.tid.unwrap() }, Run::Continue, None).unwrap();
+        let late = *attached.threads.last().unwrap();
+        linux.interrupt(Thread { pid, tid: late }).unwrap();
+        while linux.kernel.try_wait(late).unwrap().is_none() {}
+        linux.detach(Thread { pid, tid: late }, None).unwrap();
+        linux.unsettled[0].seen.remove(&late);
+        late
+    }
+
+    fn all_are_traced(linux: &Linux, pid: Pid) {
+        for tid in process::threads(&linux.kernel, pid).unwrap() {
+            let standing = attach::standing(&linux.kernel, tid).unwrap();
+            assert!(matches!(standing, Standing::Traced));
+        }
+    }
+
+    #[test]
+    fn a_thread_that_was_being_made_is_found_before_the_tracer_sleeps() {
+        let crowd = Crowd::new();
+        let pid = crowd.pid();
+        let mut linux = Linux::open().unwrap();
+        let late = attached(&mut linux, pid);
+        let until = Instant::now() + Duration::from_secs(30);
+        let stop = loop {
+            match linux.wait(Patience::Until(until)).unwrap() {
+                // Threads of the test harness that ran are stopped for it.
+                Waited::Stop(stop) if stop.tid != Some(late) => {
+                    let tid = stop.tid.unwrap();
+                    linux.resume(Thread { pid, tid }, Run::Continue, None).unwrap();
+                }
+                Waited::Stop(stop) => break stop,
+                other => panic!("{other:?}"),
+            }
+        };
+        let kind = RawKind::Stop(RawReason::ThreadStarted);
+        assert_eq!(stop, RawStop { pid: Some(pid), tid: Some(late), kind });
+        linux.resume(Thread { pid, tid: late }, Run::Continue, None).unwrap();
+        let until = Instant::now() + Duration::from_millis(200);
+        assert_eq!(linux.wait(Patience::Until(until)).unwrap(), Waited::Nothing);
+        assert!(linux.unsettled.is_empty() && linux.late.is_empty());
+        all_are_traced(&linux, pid);
+    }
+
+    #[test]
+    fn a_thread_that_was_being_made_is_found_when_the_others_rest() {
+        let crowd = Crowd::new();
+        let pid = crowd.pid();
+        let mut linux = Linux::open().unwrap();
+        let late = attached(&mut linux, pid);
+        assert_eq!(linux.late_threads(pid).unwrap(), [late]);
+        assert_eq!(linux.late_threads(pid).unwrap(), []);
+        assert!(linux.unsettled.is_empty());
+        all_are_traced(&linux, pid);
+    }
+
+    #[test]
+    fn what_has_ended_is_not_looked_after() {
+        let crowd = Crowd::new();
+        let mut linux = Linux::open().unwrap();
+        attached(&mut linux, crowd.pid());
+        linux.forget(crowd.pid());
+        assert!(linux.unsettled.is_empty());
+    }
+
+    #[test]
+    #[ignore = "played by other tests"]
+    fn role() {
+        if std::env::var_os(ROLE).is_none() {
+            return;
+        }
+        let sleep = || loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        };
+        (0..THREADS).for_each(|_| drop(std::thread::spawn(sleep)));
+        println!("ready");
+        sleep();
+    }
+}
