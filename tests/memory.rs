@@ -17,7 +17,7 @@ struct Own {
 
 impl From<trapline::Registers> for Own {
     fn from(registers: trapline::Registers) -> Self {
-        Own { pc: registers.rip }
+        Own { pc: registers.pc() }
     }
 }
 
@@ -26,7 +26,7 @@ crate::tests! {
         let mut tracer = tracer(EventFlags::PROCESS);
         let stop = spawned(&mut tracer, fixture("exit", &["0"]));
         let registers = tracer.registers(&stop).unwrap();
-        assert_eq!(Own::from(registers), Own { pc: registers.rip });
+        assert_eq!(Own::from(registers), Own { pc: registers.pc() });
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
