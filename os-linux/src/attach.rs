@@ -319,6 +319,7 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
     });
     let begin = Instant::now();
     let [mut pause, longest] = PAUSES;
+    let mut states = HELD;
     loop {
         waiting.retain(|&tid| match kernel.look(tid) {
             Ok(None) => true,
@@ -329,7 +330,8 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
             Err(_) => false,
         });
         let spent = begin.elapsed();
-        if spent > HELD {
+        if spent > states {
+            states = 2 * spent; // each is a file
             waiting.retain(|&tid| {
                 !matches!(process::state(kernel, tid), Ok(Some(b'D' | b'Z' | b'X')))
             });
