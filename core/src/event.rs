@@ -19,7 +19,9 @@ pub enum Event {
     /// A thread other than its process's first ended (under
     /// [`EventFlags::THREAD`](crate::EventFlags::THREAD)). One for each that was reported as
     /// [`StopReason::ThreadStarted`], and before the [`StopReason::Execed`] or
-    /// [`Event::Exited`] that took it along.
+    /// [`Event::Exited`] that took it along. Whatever the flags, and also of a first thread: an end
+    /// that leaves nothing of the process running, since all its other threads stay at rest or their
+    /// tokens are with the caller.
     ThreadExited {
         /// Its process.
         pid: Pid,

@@ -46,8 +46,8 @@ pub enum Fault {
     DoesWhatFails,
     /// Says that the thread of a request that has failed is gone.
     FailsAsGone,
-    /// Kills the process of a request that has failed.
-    KillsWhatFails,
+    /// Runs the thread of a request that has failed.
+    RunsWhatFails,
 }
 
 impl Model {
@@ -61,9 +61,11 @@ impl Model {
         match self.fault {
             Some(Fault::DoesWhatFails) => drop(answer(self)),
             Some(Fault::FailsAsGone) => return Err(Error::Gone),
-            Some(Fault::KillsWhatFails) => {
-                let pid = self.tasks.get(&Tid::from_raw(id)).map(|task| task.pid);
-                self.kill(pid.unwrap_or(Pid::from_raw(id)));
+            Some(Fault::RunsWhatFails) => {
+                let tid = Tid::from_raw(id);
+                if let Some(pid) = self.tasks.get(&tid).map(|task| task.pid) {
+                    let _ = self.resume(Thread { pid, tid }, Run::Continue, None);
+                }
             }
             _ => {}
         }

@@ -185,9 +185,12 @@ impl<B: Backend> Tracer<B> {
     /// A thread has stopped, and a question about that has failed: it is asked again by the next
     /// wait, with the thread as it was before the stop.
     pub(super) fn keep_stop(&mut self, index: u32, reason: RawReason, before: Before, why: Error) {
+        self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         before.restore(slot);
-        slot.before = Some(slot.state);
+        let stopped = slot.is_stopped();
+        (slot.next, slot.dead) = (slot.next.filter(|_| !stopped), slot.dead && !stopped);
+        slot.before = Some(slot.state).filter(|_| !stopped);
         slot.state = State::Retrying(reason);
         let pid = slot.thread.pid;
         self.failures.note_and_retry(pid, why);

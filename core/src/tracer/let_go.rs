@@ -507,9 +507,13 @@ impl<B: Backend> Tracer<B> {
         while let Some(at) = self.ready.iter().position(|ready| untold(ready, &seen)) {
             let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { break };
             seen.push(pair.child_pid);
+            let mut later = false;
             if let Side::Stopped(place) = pair.child {
                 if self.table.at(place).is_some_and(|slot| !slot.dead) {
-                    self.let_go_silently(place.index, None);
+                    if let Err(error) = self.let_go(place.index, None) {
+                        self.failures.note_and_retry(pair.child_pid, error);
+                        later = true;
+                    }
                     pair.child = Side::Gone;
                 }
             }
@@ -521,7 +525,7 @@ impl<B: Backend> Tracer<B> {
                 _ => None,
             };
             // Of a child that was killed the end will be told, and so this before it.
-            if self.table.processes().any(|(_, process)| process.pid == pair.child_pid) {
+            if !later && self.table.processes().any(|(_, process)| process.pid == pair.child_pid) {
                 self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
             }
             if let Some(dead) = dead {

@@ -249,9 +249,11 @@ impl<B: Backend> Tracer<B> {
             }
             let slot = self.table.slot(i);
             let (thread, deferred) = (slot.thread, slot.deferred);
-            if slot.stays && (i == index || deferred.is_some()) {
+            let runs = !slot.stays || i == index || deferred.is_some();
+            if runs && (slot.stays || slot.suspended) {
                 unless_gone(self.backend.suspend(thread, false))?;
-                self.table.slot_mut(i).stays = false;
+                let slot = self.table.slot_mut(i);
+                (slot.stays, slot.suspended) = (false, false);
             }
             signal = signal.or(deferred.and_then(|(_, kept)| kept));
             if i != index && run != Run::Step && self.still_steps(i) {

@@ -200,7 +200,12 @@ impl<B: Backend> Tracer<B> {
         match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
             Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(true),
-            Err(error) => Err(error),
+            Err(error) => {
+                // So it is with this one, which the next wait takes out.
+                self.failures.passing = true;
+                self.queue_pass(pid);
+                Err(error)
+            }
         }
     }
 

@@ -40,8 +40,17 @@ impl<B: Backend> Tracer<B> {
             (Some(&first), None) if B::STOP_SCOPE == StopScope::Thread => {
                 let slot = self.table.slot(first);
                 let (thread, runs) = (slot.thread, slot.state == State::Running);
-                let is_first = slot.first && runs && process.threads.len() > 2;
-                is_first && matches!(self.backend.is_held(thread), Err(crate::Error::Gone))
+                if !(slot.first && runs && process.threads.len() > 2) {
+                    return false;
+                }
+                match self.backend.is_held(thread) {
+                    Err(crate::Error::Gone) => true,
+                    Ok(_) => false,
+                    Err(error) => {
+                        self.failures.note(thread.pid, error);
+                        false
+                    }
+                }
             }
             _ => false,
         }

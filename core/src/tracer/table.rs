@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) group_stopped: bool,
     /// At rest because it was told to stay.
     pub(super) stays: bool,
+    /// Kept from running for another one to run alone, and not free again.
+    pub(super) suspended: bool,
     /// A signal that it is to get when it next runs: it had to stay with it.
     pub(super) kept: Option<Signal>,
     /// The kernel does not have that signal any more.
@@ -408,6 +410,7 @@ impl Table {
             leaves: false,
             end_told: false,
             stays: false,
+            suspended: false,
             kept: None,
             resends: false,
             injected: Vec::new(),

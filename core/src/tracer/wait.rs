@@ -191,7 +191,9 @@ impl<B: Backend> Tracer<B> {
         let (thread, stopped) = (slot.thread, slot.is_stopped());
         let before = Before::new(slot, self.asked_interrupt(index));
         let Err(error) = self.take_in(index, reason) else { return Ok(()) };
-        if !stopped && self.table.find_thread_of(thread.pid, thread.tid) == Some(index) {
+        // By an exec another thread can have taken the place of one that was stopped.
+        let new = !stopped || matches!(reason, RawReason::Execed { .. });
+        if new && self.table.find_thread_of(thread.pid, thread.tid) == Some(index) {
             self.keep_stop(index, reason, before, error);
         } else {
             self.failures.note(thread.pid, error);

@@ -112,6 +112,11 @@ impl Breaks {
         }
     }
 
+    /// Looks at nothing any more.
+    pub(crate) fn give_up(&mut self) {
+        self.code = &[];
+    }
+
     // What programs do.
 
     /// The process that the tracer has from the start.
@@ -250,6 +255,14 @@ impl Breaks {
     pub(crate) fn dropped(&mut self, stop: &Stopped) {
         if let (Some(_), Some(arrival)) = (software(stop), self.threads.get_mut(&stop.tid())) {
             arrival.given = false;
+        }
+    }
+
+    /// A call with a stop has failed, so that it may be given again.
+    pub(crate) fn perhaps_again(&mut self, (_, tid, reason): (Pid, Tid, StopReason)) {
+        let hit = matches!(reason, StopReason::Trap(causes) if causes.software.is_some());
+        if let Some(arrival) = self.threads.get_mut(&tid).filter(|_| hit) {
+            arrival.anew = true;
         }
     }
 

@@ -31,11 +31,17 @@ pub(crate) struct Life {
     pub(crate) exited: bool,
     /// Traced no more, by the user's or the policy's wish.
     pub(crate) let_go: bool,
+    /// It was to be let go, and something has failed.
+    refused: bool,
     /// What the kernel reported of it.
     execs: u32,
     signals: usize,
     execs_seen: u32,
+    /// How many may have been given again.
+    execs_again: u32,
     threads: BTreeSet<Tid>,
+    /// Others whose end was told, as it left nothing running.
+    last: BTreeSet<Tid>,
     /// Signals of an earlier process with this number.
     pub(crate) earlier: usize,
     /// Its death, or an exec of it, may take signals along.
@@ -47,13 +53,15 @@ pub(crate) struct Life {
 pub(crate) struct Ledger {
     pub(crate) flags: EventFlags,
     pub(crate) lives: BTreeMap<Pid, Life>,
+    /// A question about a parent has failed.
+    pub(crate) hides_parents: bool,
 }
 
 type Verdict = Result<(), String>;
 
 impl Ledger {
     pub(crate) fn new(flags: EventFlags) -> Self {
-        Ledger { flags, lives: BTreeMap::new() }
+        Ledger { flags, lives: BTreeMap::new(), hides_parents: false }
     }
 
     /// A process that the tracer knows from the start.
@@ -92,6 +100,29 @@ impl Ledger {
             let child = life.made.is_some_and(|(maker, _, _)| maker == pid);
             life.let_go |= other == pid;
             life.lost_sight |= child && life.given_again;
+        }
+    }
+
+    /// A process was to be let go, and something has failed: it is let go later, or the user is
+    /// given the stop again.
+    pub(crate) fn not_let_go(&mut self, pid: Pid) {
+        if let Some(life) = self.lives.get_mut(&pid).filter(|life| life.let_go) {
+            (life.let_go, life.refused) = (false, true);
+        }
+    }
+
+    /// A call with a stop has failed: unless that was used, it is given again.
+    pub(crate) fn perhaps_again(&mut self, (pid, tid, reason): (Pid, Tid, StopReason)) {
+        if let StopReason::Forked { child, .. } = reason {
+            if let Some(life) = self.lives.get_mut(&child) {
+                life.given_again = true;
+            }
+        }
+        let Some(life) = self.lives.get_mut(&pid) else { return };
+        match reason {
+            StopReason::Execed { .. } => life.execs_again += 1,
+            StopReason::ThreadStarted => drop(life.again.insert(tid)),
+            _ => {}
         }
     }
 
@@ -153,6 +184,13 @@ impl Ledger {
                     StopReason::ThreadExiting if !flags.contains(EventFlags::EXIT) => {
                         return Err(format!("E7: {event:?}, which nobody asked for"));
                     }
+                    StopReason::ThreadExiting
+                        if flags.contains(EventFlags::THREAD)
+                            && !life.threads.contains(&stop.tid())
+                            && kernel.first_thread(stop.pid()) != Some(stop.tid()) =>
+                    {
+                        return Err(format!("E4: {event:?} of a thread that never started"));
+                    }
                     StopReason::Signal(Signal::KILL) => {
                         return Err(format!("E5: {event:?}: SIGKILL as a stop"));
                     }
@@ -212,10 +250,13 @@ impl Ledger {
                 }
             }
             Event::ThreadExited { pid, tid } => {
-                if !self.flags.contains(EventFlags::THREAD) {
+                // One that leaves nothing running is told in any case, the first one's too.
+                let last = !kernel.threads(*pid).iter().any(|&tid| kernel.acts(tid));
+                if !self.flags.contains(EventFlags::THREAD) && !last {
                     return Err(format!("E7: {event:?}, which nobody asked for"));
                 }
-                if !self.life(*pid, event)?.threads.remove(tid) {
+                let life = self.life(*pid, event)?;
+                if !(life.threads.remove(tid) || last && life.last.insert(*tid)) {
                     return Err(format!("E4: {event:?} of a thread that never started"));
                 }
             }
@@ -256,6 +297,7 @@ impl Ledger {
         let could_be = |named| named == parent || dead(named) || kernel.fate(named).is_some();
         match (real_parent, made_by) {
             (Some(named), _) if could_be(named) => Ok(()),
+            (None, Some(_)) if self.hides_parents => Ok(()),
             (None, Some(_)) => Err(format!("F4: no parent of {pid}, but it was {parent}")),
             (None, None) => Ok(()),
             (Some(named), _) => Err(format!("F4: parent of {pid} is {parent}, not {named}")),
@@ -282,6 +324,9 @@ impl Ledger {
     pub(crate) fn settled<R: Rules>(&mut self, kernel: &Kernel<R>) -> Verdict {
         let pids: Vec<Pid> = self.lives.keys().copied().collect();
         for pid in pids {
+            if let Some(life) = self.lives.get_mut(&pid).filter(|life| life.refused) {
+                life.let_go |= !kernel.is_traced(pid);
+            }
             let life = &self.lives[&pid];
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
             if self.left_unsaid(life) {
@@ -310,7 +355,8 @@ impl Ledger {
                 return Err(format!("F3: {pid} is not traced, and was not let go"));
             }
             let asked = self.flags.contains(EventFlags::EXEC) && !life.let_go;
-            if lives && asked && life.execs_seen != life.execs {
+            let told = life.execs..=life.execs + life.execs_again;
+            if lives && asked && !told.contains(&life.execs_seen) {
                 return Err(format!("E3: {} of {} execs of {pid}", life.execs_seen, life.execs));
             }
             let delivered = kernel.delivered(pid, Signal::USR1) - life.earlier;

@@ -9,7 +9,8 @@
 //! To go deeper: `MORE=1 cargo test --release -p trapline-core --test explore` makes programs do
 //! one step more in the small scenarios, and `CASES=100000` takes so many random ways through each
 //! of the large ones, other ones with `SEED=2`; `ONLY=name` takes the scenarios that begin so. A
-//! failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [HOW=InPlace] [BSD=1] cargo test
+//! failure names its scenario and its way; `SCENARIO=name WAY="1, 2" [HOW=InPlace] [BSD=1]
+//! [STEPS=1] [FAILURES=1] cargo test
 //! -p trapline-core --test explore one_way -- --nocapture` tells it again.
 
 mod breaks;
@@ -123,6 +124,40 @@ fn every_way_on_freebsd() {
     explore_small::<FreeBsdRules>();
 }
 
+/// Each small scenario again, with each request failing once at each place. It takes long, so that
+/// programs do less unless `MORE` says otherwise.
+fn explore_failing<R: Rules>() {
+    let mut failed = false;
+    for (name, scenario) in SMALL.iter().filter(|(name, _)| is_wanted(name)) {
+        let steps = match number("MORE") {
+            Some(more) => scenario.steps.min(2) + more,
+            None => 1,
+        };
+        for scenario in scenario.each_way(0) {
+            let scenario = Scenario { steps, failures: 1, ..scenario };
+            let how = scenario.step_over;
+            match explore::<R>(&scenario) {
+                Ok(explored) => println!("{name}, {how:?}: {explored:?}"),
+                Err(wrong) => {
+                    println!("SCENARIO={name} HOW={how:?} STEPS={steps} FAILURES=1: {wrong}");
+                    failed = true;
+                }
+            }
+        }
+    }
+    assert!(!failed);
+}
+
+#[test]
+fn e10_every_request_fails_once_on_linux() {
+    explore_failing::<LinuxRules>();
+}
+
+#[test]
+fn e10_every_request_fails_once_on_freebsd() {
+    explore_failing::<FreeBsdRules>();
+}
+
 fn walk<R: Rules>() {
     let mut failed = false;
     for (name, scenario) in LARGE.iter().filter(|(name, _)| is_wanted(name)) {
@@ -209,6 +244,21 @@ fn seeded_bugs_are_found() {
     }
 }
 
+/// The same of bugs that show where requests fail.
+#[test]
+fn e10_seeded_bugs_are_found() {
+    fn finds<R: Rules>(fault: Fault) {
+        let (_, scenario) = SMALL.iter().find(|(name, _)| *name == "signals").expect("it is there");
+        let scenario = Scenario { steps: 1, failures: 1, fault: Some(fault), ..scenario.clone() };
+        let result = explore::<R>(&scenario);
+        assert!(result.is_err(), "{fault:?} was not found on {}", R::RULES.system);
+    }
+    for fault in [Fault::DoesWhatFails, Fault::FailsAsGone, Fault::RunsWhatFails] {
+        finds::<LinuxRules>(fault);
+        finds::<FreeBsdRules>(fault);
+    }
+}
+
 /// See the top of this file.
 #[test]
 fn one_way() {
@@ -220,6 +270,9 @@ fn one_way() {
     let in_place = std::env::var("HOW").is_ok_and(|how| how == "InPlace");
     let mut ways = scenario.each_way(number("MORE").unwrap_or(0));
     let scenario = ways.nth(usize::from(in_place)).expect("it has breakpoints");
+    let failures = number("FAILURES").unwrap_or(scenario.failures);
+    let steps = number("STEPS").unwrap_or(scenario.steps);
+    let scenario = Scenario { failures, steps, ..scenario };
     println!(
         "{}",
         match number("BSD") {

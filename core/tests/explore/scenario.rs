@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) whims: usize,
     /// How often somebody is killed right before a request.
     pub(crate) ambushes: usize,
+    /// How often a request fails.
+    pub(crate) failures: usize,
     /// The code of every program; without any there are no breakpoints.
     pub(crate) code: &'static [u8],
     /// Where in it breakpoints may be inserted.
@@ -96,6 +98,7 @@ const NONE: Scenario = Scenario {
     user: &[],
     whims: 0,
     ambushes: 0,
+    failures: 0,
     code: &[],
     spots: &[],
     set: false,

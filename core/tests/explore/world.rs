@@ -1,5 +1,6 @@
 //! A world that takes one way through all that may happen.
 
+mod failures;
 mod program;
 mod user;
 
@@ -17,6 +18,7 @@ use crate::breaks::{Breaks, CODE};
 use crate::ledger::{Ledger, Life};
 use crate::path::Path;
 use crate::scenario::{Move, Scenario, User};
+use failures::Failures;
 use user::Kept;
 
 /// What passes in one go is not told further: the tracer spins.
@@ -58,6 +60,7 @@ pub(crate) struct World<'a, R: Rules> {
     whims: usize,
     ambushes: Rc<RefCell<usize>>,
     dashes: Rc<RefCell<usize>>,
+    failures: Rc<RefCell<Failures>>,
     /// A digest of what the user did.
     deeds: u64,
     /// What programs did, deaths and reports.
@@ -119,6 +122,7 @@ impl<'a, R: Rules> World<'a, R> {
             whims: scenario.whims,
             ambushes,
             dashes: Rc::default(),
+            failures: Rc::default(),
             deeds: 0,
             kernel_steps: 0,
             most_tasks: 0,
@@ -135,6 +139,15 @@ impl<'a, R: Rules> World<'a, R> {
         let path = self.path.clone();
         self.find(move |many| path.choose(many));
         *self.ambushes.borrow_mut() = self.scenario.ambushes;
+        let (path, failures) = (self.path.clone(), Rc::clone(&self.failures));
+        failures.borrow_mut().left = self.scenario.failures;
+        self.kernel.fail_requests(move |_, call| {
+            if failures.borrow().left == 0 || path.choose(2) == 0 {
+                return false;
+            }
+            failures.borrow_mut().fail(call);
+            true
+        });
         let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
         let (breaks, dashes) = (Rc::clone(&self.breaks), Rc::clone(&self.dashes));
         *dashes.borrow_mut() = self.scenario.dashes;
@@ -232,7 +245,8 @@ impl<'a, R: Rules> World<'a, R> {
 
     fn key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let ambushes = (*self.ambushes.borrow(), *self.dashes.borrow());
+        let failures = self.failures.borrow().clone();
+        let ambushes = (*self.ambushes.borrow(), *self.dashes.borrow(), failures);
         (self.kernel.digest(), self.deeds, self.steps, self.whims, ambushes).hash(&mut hasher);
         if !self.breaks.borrow().is_off() {
             self.breaks.borrow().hash(&mut hasher);
@@ -360,6 +374,7 @@ impl<'a, R: Rules> World<'a, R> {
     fn finish(&mut self) -> Result<(), String> {
         *self.ambushes.borrow_mut() = 0;
         *self.dashes.borrow_mut() = 0;
+        self.failures.borrow_mut().left = 0;
         self.drain()?;
         // A thread in `vfork` is let go when its child has ended.
         while let Some(tid) = self.holding_up() {
@@ -368,6 +383,7 @@ impl<'a, R: Rules> World<'a, R> {
             self.news = true;
             self.drain()?;
         }
+        self.failures.borrow().are_told()?;
         let wrong = self.kernel.check_idle(&[]);
         if let Some(wrong) = wrong.first() {
             return Err(wrong.clone());

@@ -14,20 +14,47 @@ impl<B: Backend> Tracer<B> {
         if B::STOP_SCOPE == StopScope::Thread {
             return Ok(None);
         }
-        let mut signal = None;
-        for i in self.table.process(process).threads.clone() {
-            let slot = self.table.slot_mut(i);
-            if let Some((_, kept)) = &mut slot.deferred {
-                signal = signal.or(kept.take());
-            }
+        let threads = self.table.process(process).threads.clone();
+        for &i in &threads {
+            let slot = self.table.slot(i);
             let thread = slot.thread;
-            if i == index && std::mem::take(&mut slot.stays) {
+            if i == index && (slot.stays || slot.suspended) {
                 unless_gone(self.backend.suspend(thread, false))?;
+                let slot = self.table.slot_mut(i);
+                (slot.stays, slot.suspended) = (false, false);
             } else if i != index && !slot.stays && !slot.dead {
                 unless_gone(self.backend.suspend(thread, true))?;
+                self.table.slot_mut(i).suspended = true;
+            }
+        }
+        let mut signal = None;
+        for i in threads {
+            if let Some((_, kept)) = &mut self.table.slot_mut(i).deferred {
+                signal = signal.or(kept.take());
             }
         }
         Ok(signal)
+    }
+
+    /// It could not be run: it is at the breakpoint as before, and so are the others.
+    pub(super) fn keep_at_rest(&mut self, process: u32, index: u32, signal: Option<Signal>) {
+        let slot = self.table.slot_mut(index);
+        slot.run = slot.soft.passing.take().unwrap_or(slot.run);
+        slot.state = State::Resting;
+        let mut signal = signal;
+        for i in self.table.process(process).threads.clone() {
+            let slot = self.table.slot_mut(i);
+            if B::STOP_SCOPE == StopScope::Process && slot.state == State::Running {
+                slot.state = State::Resting;
+            }
+            if let Some((_, kept @ None)) = &mut slot.deferred {
+                *kept = signal.take();
+            }
+        }
+        if let Err(error) = self.free_others(process, index) {
+            let pid = self.table.process(process).pid;
+            self.failures.note(pid, error);
+        }
     }
 
     /// Where a process is run as a whole: the thread has ended without a word, or was killed.
@@ -63,6 +90,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(i);
             if i != index && !slot.stays && !slot.dead {
                 unless_gone(self.backend.suspend(slot.thread, false))?;
+                self.table.slot_mut(i).suspended = false;
             }
         }
         Ok(())

@@ -158,14 +158,26 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(index);
             let deferred = slot.deferred.map(|(run, _)| run);
             let wanted = slot.soft.queued.or(deferred).unwrap_or(slot.run);
-            let signal = self.suspend_others(process, index)?;
+            let signal = match self.suspend_others(process, index) {
+                Ok(signal) => signal,
+                Err(error) => {
+                    self.keep_at_rest(process, index, None);
+                    return Err(error);
+                }
+            };
             let slot = self.table.slot_mut(index);
             slot.soft.passing = Some(wanted);
             slot.resends |= slot.kept.is_some(); // the kernel lets go of it
             slot.run = run;
             self.table.revoke(index);
             self.alone(index);
-            let ran = unless_gone(self.backend.resume(thread, run, signal))?;
+            let ran = match unless_gone(self.backend.resume(thread, run, signal)) {
+                Ok(ran) => ran,
+                Err(error) => {
+                    self.keep_at_rest(process, index, signal);
+                    return Err(error);
+                }
+            };
             if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
                 self.give_up_pass(process, index, signal)?;
                 return self.free_others(process, index);
@@ -194,6 +206,13 @@ impl<B: Backend> Tracer<B> {
             if slot.thread != thread || slot.soft.passing.is_none() {
                 return Ok(());
             }
+            if matches!(slot.state, State::Retrying(_)) {
+                self.look_again(index)?;
+                match self.table.slot(index).state {
+                    State::Retrying(_) => return Ok(()), // a later wait finds out
+                    _ => continue,
+                }
+            }
             if slot.state == State::Resting {
                 // Stopped with its process by another thread that was still inside the kernel.
                 if self.is_shown(self.table.slot(index).process) {
@@ -201,7 +220,14 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 self.alone(index);
-                let ran = unless_gone(self.backend.resume(thread, run, None))?;
+                let ran = match unless_gone(self.backend.resume(thread, run, None)) {
+                    Ok(ran) => ran,
+                    Err(error) => {
+                        let process = self.table.slot(index).process;
+                        self.keep_at_rest(process, index, None);
+                        return Err(error);
+                    }
+                };
                 if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
                     let process = self.table.slot(index).process;
                     return self.give_up_pass(process, index, None);

@@ -83,11 +83,13 @@ impl<B: Backend> Tracer<B> {
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
         match owed {
             Owed::Trap(at) if at == addr => <B::Arch as Arch>::set_pc(registers, at),
-            Owed::Nothing if asks && image.borrow().get(addr).is_some() => {
-                if unless_gone(self.backend.has_pending_trap(thread))? == Some(true) {
-                    self.table.slot_mut(index).soft.owed = Owed::Trap(addr);
-                    <B::Arch as Arch>::set_pc(registers, addr);
-                }
+            Owed::Nothing
+                if asks
+                    && image.borrow().get(addr).is_some()
+                    && unless_gone(self.backend.has_pending_trap(thread))? == Some(true) =>
+            {
+                self.table.slot_mut(index).soft.owed = Owed::Trap(addr);
+                <B::Arch as Arch>::set_pc(registers, addr);
             }
             _ => {}
         }

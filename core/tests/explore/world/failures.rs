@@ -43,11 +43,19 @@ impl Failures {
         Ok(())
     }
 
-    /// Whether the user was told of what has failed. What is asked for to know more is not told:
-    /// whose child somebody is.
+    /// Whether nobody tells whose child somebody is.
+    pub(super) fn hide_parents(&self) -> bool {
+        matches!(self.failed, Some(("parent_at_end" | "real_parent", _)))
+    }
+
+    /// Whether the user was told of what has failed. What is asked for to know more is not told,
+    /// whose child somebody is; nor what was then done in another way, to lead a thread past a
+    /// breakpoint.
     pub(super) fn are_told(&self) -> Result<(), String> {
         match self.failed {
-            None | Some(("parent_at_end" | "real_parent", _)) => Ok(()),
+            None => Ok(()),
+            Some(("read_memory" | "write_memory" | "map_code" | "unmap_code", _)) => Ok(()),
+            Some(_) if self.hide_parents() => Ok(()),
             Some(_) if self.told == 1 => Ok(()),
             Some((name, id)) => Err(format!("E10: {name} of {id} has failed, and nobody said so")),
         }
@@ -85,6 +93,8 @@ impl<R: Rules> World<'_, R> {
         for &(pid, _, _) in tokens {
             self.ledger.not_let_go(pid);
         }
+        // Which breakpoints are still there depends on how far it got.
+        self.breaks.borrow_mut().give_up();
         self.refused(tokens, error)
     }
 }

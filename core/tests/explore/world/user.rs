@@ -6,6 +6,7 @@ use trapline_core::{
 };
 
 use super::World;
+use super::failures::{is_failure, token};
 use crate::breaks::{CODE, list};
 use crate::scenario::User;
 
@@ -30,7 +31,13 @@ impl Kept {
 
 impl<R: Rules> World<'_, R> {
     pub(super) fn wait(&mut self) -> Result<(), String> {
-        let event = self.tracer().try_wait().map_err(|error| format!("wait: {error}"))?;
+        let event = match self.tracer().try_wait() {
+            Ok(event) => event,
+            Err(error) => {
+                self.told(true, &error)?;
+                return self.check();
+            }
+        };
         self.check()?;
         self.take(event)
     }
@@ -42,10 +49,17 @@ impl<R: Rules> World<'_, R> {
         if let Event::Stopped(stop) = &event {
             let hit =
                 matches!(stop.reason(), StopReason::Trap(causes) if causes.software.is_some());
-            let registers = if hit { self.tracer().registers(stop).ok() } else { None };
-            let pc = registers.map(|registers| registers.pc);
+            let pc = match hit.then(|| self.tracer().registers(stop)) {
+                Some(Err(error)) if is_failure(&error) => {
+                    self.told(false, &error)?;
+                    None
+                }
+                Some(Ok(registers)) => Some(registers.pc),
+                Some(Err(_)) | None => None,
+            };
             self.breaks.borrow_mut().given(stop, pc, &self.kernel)?;
         }
+        self.ledger.hides_parents = self.failures.borrow().hide_parents();
         self.ledger.given(&event, &self.kernel)?;
         let kept = Kept::Event(event);
         if !kept.tokens().is_empty() {
@@ -56,6 +70,7 @@ impl<R: Rules> World<'_, R> {
 
     pub(super) fn resume(&mut self, kept: Kept) -> Result<(), String> {
         self.news = true;
+        let tokens: Vec<_> = kept.tokens().into_iter().map(token).collect();
         let result = match kept {
             Kept::Event(event) => {
                 self.did(1, || format!("resume {event:?}"));
@@ -66,14 +81,25 @@ impl<R: Rules> World<'_, R> {
                 self.tracer().resume_halted(halted, |_| Next::Continue)
             }
         };
-        result.map_err(|error| format!("resume: {error}"))
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.refused(&tokens, &error),
+        }
     }
 
     /// Removes a breakpoint, once.
     pub(super) fn remove(&mut self, pid: Pid, addr: u64, id: BreakpointId) -> Result<(), String> {
         self.did(30, || format!("remove {id} at {addr:#x} from {pid}"));
         self.breaks.borrow_mut().removed(pid, addr);
-        match self.tracer().remove(pid, id) {
+        let removed = match self.tracer().remove(pid, id) {
+            // Whoever runs into it does not stop; it is taken out with the next change.
+            Err(error) if is_failure(&error) => {
+                self.told(false, &error)?;
+                Ok(true)
+            }
+            removed => removed,
+        };
+        match removed {
             Ok(_) | Err(Error::Gone) if !self.is_there(pid) => Ok(()),
             Ok(true) => match list(self.tracer(), pid) {
                 Ok(left) if left.contains(&(addr, id)) => {
@@ -109,6 +135,10 @@ impl<R: Rules> World<'_, R> {
             Err(_) if !self.is_there(pid) => Ok(()),
             // An exec has killed the thread that was stopped, and holds the others.
             Err(Error::NotStopped) if self.any_doomed(pid) => Ok(()),
+            Err(error) if is_failure(&error) => {
+                drop(breaks);
+                self.told(false, &error)
+            }
             Err(Error::Unsupported { .. }) if breaks.is_lent_for_good(pid) => Ok(()),
             Err(error) => Err(format!("M1: insert into {pid}: {error}")),
         }
@@ -130,6 +160,7 @@ impl<R: Rules> World<'_, R> {
             self.kept.push(kept);
             return Ok(());
         }
+        let tokens: Vec<_> = kept.tokens().into_iter().map(token).collect();
         let event = match kept {
             Kept::Event(event) => event,
             Kept::Halted(halted) => {
@@ -140,7 +171,9 @@ impl<R: Rules> World<'_, R> {
                             self.ledger.let_go(halted.pid);
                             self.breaks.borrow_mut().leaves(halted.pid);
                         }
-                        self.tracer().detach_halted(halted).map_err(|e| format!("detach: {e}"))?;
+                        if let Err(error) = self.tracer().detach_halted(halted) {
+                            self.not_detached(&tokens, &error)?;
+                        }
                     }
                     _ => {
                         for stop in &halted.threads {
@@ -173,11 +206,15 @@ impl<R: Rules> World<'_, R> {
                     }
                 }
                 let Kept::Event(event) = kept else { return Ok(()) };
-                self.tracer().detach(event).map_err(|error| format!("detach: {error}"))?;
+                if let Err(error) = self.tracer().detach(event) {
+                    self.not_detached(&tokens, &error)?;
+                }
             }
             User::Kill => {
                 for pid in pids {
-                    self.tracer().kill(pid).map_err(|error| format!("kill: {error}"))?;
+                    if let Err(error) = self.tracer().kill(pid) {
+                        self.told(false, &error)?;
+                    }
                 }
                 self.kept.push(Kept::Event(event));
             }
@@ -185,16 +222,16 @@ impl<R: Rules> World<'_, R> {
                 for pid in pids {
                     match self.tracer().interrupt(pid) {
                         Ok(()) | Err(Error::Gone) => {}
-                        Err(error) => return Err(format!("interrupt: {error}")),
+                        Err(error) => self.told(false, &error)?,
                     }
                 }
                 self.kept.push(Kept::Event(event));
             }
             User::Break | User::Unbreak => {}
             User::Step => {
-                self.tracer()
-                    .resume(event, Resume::Step)
-                    .map_err(|error| format!("step: {error}"))?;
+                if let Err(error) = self.tracer().resume(event, Resume::Step) {
+                    self.refused(&tokens, &error)?;
+                }
             }
             User::Halt => {
                 let mut stops: Vec<Stopped> = event.into_stops().collect();
@@ -205,7 +242,7 @@ impl<R: Rules> World<'_, R> {
                 match self.tracer().halt(stop) {
                     Ok(halted) => self.kept.push(Kept::Halted(halted)),
                     Err(Error::Gone) => {}
-                    Err(error) => return Err(format!("halt: {error}")),
+                    Err(error) => self.refused(&tokens, &error)?,
                 }
             }
         }
