@@ -59,7 +59,7 @@ impl Crowd {
         let _ = reader.join();
         tracer.interrupt(spawned.pid).expect("interrupt");
         let Ok(Some(Event::Stopped(stop))) = tracer.wait() else { panic!("no stop") };
-        let addr = tracer.registers(&stop).expect("registers").rsp & !7;
+        let addr = tracer.registers(&stop).expect("registers").sp() & !7;
         let halted = tracer.halt(stop).expect("halt");
         assert_eq!(halted.threads.len() as u64, threads);
         Crowd { tracer, pid: spawned.pid, addr, _halted: halted }

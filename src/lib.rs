@@ -73,3 +73,6 @@ pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;
 
 /// Makes a [`Tracer`].
 pub type Builder = trapline_core::Builder<System>;
+
+/// This CPU.
+pub type Cpu = <System as Backend>::Arch;

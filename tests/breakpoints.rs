@@ -1,11 +1,15 @@
 //! M1: breakpoints in memory, in one thread.
 
 use trapline::{
-    Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, SoftwareBreakpoint, StopReason,
+    Arch, Cpu, Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, SoftwareBreakpoint,
+    StopReason,
 };
 
 use crate::common::*;
-use crate::fixtures::fixture;
+use crate::fixtures::{cpu, fixture};
+
+/// How far the two instructions of the pair are apart.
+const NEXT: u64 = cpu::NOP.len() as u64;
 
 /// A step was done, and nothing else.
 fn is_step(reason: StopReason) -> bool {
@@ -60,32 +64,32 @@ crate::tests! {
         tracer.resume(stop, Resume::Step).unwrap();
         let stop = next_stop(&mut tracer);
         assert!(is_step(stop.reason()), "{stop:?}");
-        let next = insert(&mut tracer, pid, addr + 1);
+        let next = insert(&mut tracer, pid, addr + NEXT);
         assert_ne!(next, id);
         tracer.resume(stop, Resume::Continue).unwrap();
         let stop = next_stop(&mut tracer);
-        assert!(is_hit(&mut tracer, &stop, next, addr + 1));
+        assert!(is_hit(&mut tracer, &stop, next, addr + NEXT));
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 
     fn m1_steps_from_and_onto_a_breakpoint() {
         let (mut tracer, stop, addr, id) = probed(fixture("probe-pair", &[]));
-        let next = insert(&mut tracer, stop.pid(), addr + 1);
+        let next = insert(&mut tracer, stop.pid(), addr + NEXT);
         tracer.resume(stop, Resume::Continue).unwrap();
         let stop = next_stop(&mut tracer);
         assert!(is_hit(&mut tracer, &stop, id, addr));
         tracer.resume(stop, Resume::Step).unwrap();
         let stop = next_stop(&mut tracer);
         assert!(is_step(stop.reason()), "{stop:?}");
-        assert_eq!(tracer.registers(&stop).unwrap().rip, addr + 1);
+        assert_eq!(tracer.registers(&stop).unwrap().pc(), addr + NEXT);
         tracer.resume(stop, Resume::Step).unwrap();
         let stop = next_stop(&mut tracer);
-        assert!(is_hit(&mut tracer, &stop, next, addr + 1), "{stop:?}");
+        assert!(is_hit(&mut tracer, &stop, next, addr + NEXT), "{stop:?}");
         tracer.resume(stop, Resume::Step).unwrap();
         let stop = next_stop(&mut tracer);
         assert!(is_step(stop.reason()), "{stop:?}");
-        assert_eq!(tracer.registers(&stop).unwrap().rip, addr + 2);
+        assert_eq!(tracer.registers(&stop).unwrap().pc(), addr + 2 * NEXT);
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
@@ -95,9 +99,9 @@ crate::tests! {
         tracer.resume(stop, Resume::Continue).unwrap();
         let stop = next_stop(&mut tracer);
         let mut registers = tracer.registers(&stop).unwrap();
-        registers.rip = addr + 1;
+        registers.set_pc(addr + NEXT);
         tracer.set_registers(&stop, &registers).unwrap();
-        registers.rip = addr;
+        registers.set_pc(addr);
         tracer.set_registers(&stop, &registers).unwrap();
         tracer.resume(stop, Resume::Continue).unwrap();
         let stop = next_stop(&mut tracer);
@@ -109,17 +113,21 @@ crate::tests! {
     fn m1_memory_is_shown_without_them() {
         let mut tracer = tracer(EventFlags::PROCESS);
         let (stop, addr) = probe_of(&mut tracer, fixture("probe-pair", &[]));
-        let mut text = [0; 3];
+        let mut text = [cpu::NOP, cpu::NOP, cpu::RETURN].concat();
+        let bytes = text.len();
+        let expected = text.clone();
         tracer.read_memory(&stop, addr, &mut text).unwrap();
-        assert_eq!(text, [0x90, 0x90, 0xc3]);
+        assert_eq!(text, expected);
         let id = insert(&mut tracer, stop.pid(), addr);
-        let mut read = [0; 5];
+        let mut read = vec![0; bytes + 2];
         tracer.read_memory(&stop, addr - 1, &mut read).unwrap();
-        assert_eq!(read[1..4], text);
-        // What is written over one is what is executed: `ret`.
-        assert_eq!(tracer.write_memory(&stop, addr, &[0xc3, 0xf4]).unwrap(), 2);
+        assert_eq!(read[1..=bytes], text);
+        // What is written over one is what is executed: the return.
+        let written = [cpu::RETURN, &[0xf4]].concat();
+        assert_eq!(tracer.write_memory(&stop, addr, &written).unwrap(), written.len());
         tracer.read_memory(&stop, addr, &mut text).unwrap();
-        assert_eq!(text, [0xc3, 0xf4, 0xc3]);
+        assert_eq!(text[..written.len()], written);
+        assert_eq!(text[written.len()..], expected[written.len()..]);
         expect_hits(&mut tracer, stop, id, addr, 1);
     }
 
@@ -140,29 +148,33 @@ crate::tests! {
         // A second announcement, with breakpoints in memory.
         let (stop, handled) = announced(&mut tracer, stop);
         assert_eq!(handled, 0);
-        let pc = tracer.registers(&stop).unwrap().rip;
-        let mut byte = [0];
-        tracer.read_memory(&stop, pc - 1, &mut byte).unwrap();
-        assert_eq!(byte, [0xcc]);
+        let pc = tracer.registers(&stop).unwrap().pc();
+        let mut own = Cpu::BREAKPOINT.to_vec();
+        own.fill(0);
+        tracer.read_memory(&stop, pc - OWN, &mut own).unwrap();
+        assert_eq!(own, Cpu::BREAKPOINT);
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 
     fn m1_on_the_programs_own_breakpoint_instruction() {
         let (mut tracer, stop, _, _) = probed(fixture("probe-handler", &["0"]));
-        let own = tracer.registers(&stop).unwrap().rip - 1;
+        let own = tracer.registers(&stop).unwrap().pc() - OWN;
         let id = insert(&mut tracer, stop.pid(), own);
         tracer.resume(stop, Resume::Continue).unwrap();
         let stop = next_stop(&mut tracer);
         assert!(is_hit(&mut tracer, &stop, id, own));
         let (stop, _) = announced(&mut tracer, stop);
-        assert_eq!(tracer.registers(&stop).unwrap().rip, own + 1);
+        assert_eq!(tracer.registers(&stop).unwrap().pc(), own + OWN);
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     }
 
     // The step that leads past it sets a flag, which the program must not see.
     fn m1_flags_are_pushed_as_they_would_be() {
+        if !cpu::PUSHES_FLAGS {
+            skip("this CPU has no instruction that stores the flag of a step");
+        }
         for step in [false, true] {
             let (mut tracer, mut stop, addr, id) = probed(fixture("probe-flags", &["3"]));
             for _ in 0..3 {
@@ -195,7 +207,7 @@ crate::tests! {
         let reason = stop.reason();
         let faults = [Signal::SEGV, Signal::BUS].map(StopReason::Signal);
         assert!(faults.contains(&reason), "{reason:?}");
-        assert_eq!(tracer.registers(&stop).unwrap().rip, addr);
+        assert_eq!(tracer.registers(&stop).unwrap().pc(), addr);
         // Its handler sees to it that the instruction succeeds, which is no new arrival.
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
@@ -266,8 +278,9 @@ crate::tests! {
                         }
                     }
                     StopReason::Signal(Signal::TRAP) => {
-                        let handled = tracer.registers(&stop).unwrap().rdi;
+                        let handled = tracer.registers(&stop).unwrap().argument(0).unwrap();
                         stop.set_signal(None).unwrap();
+                        pass_own_breakpoint(&mut tracer, &stop);
                         tracer.resume(stop, Resume::Continue).unwrap();
                         break handled;
                     }

@@ -27,7 +27,7 @@ fn follow(name: &str, args: &[&str], follow: FollowFork, also: usize) -> (usize,
             Event::Stopped(stop) => match stop.reason() {
                 StopReason::Trap(causes) => {
                     assert!(causes.software.is_some(), "{stop:?}");
-                    let pc = tracer.registers(stop).unwrap().rip;
+                    let pc = tracer.registers(stop).unwrap().pc();
                     own += usize::from(stop.pid() == pid && pc == addr);
                     others += usize::from(stop.pid() != pid);
                 }

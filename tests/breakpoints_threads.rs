@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::process::Stdio;
 
-use trapline::{Event, EventFlags, ExitStatus, Half, Pid, Resume, StopReason, Stopped, Tracer};
+use trapline::{
+    Arch, Cpu, Event, EventFlags, ExitStatus, Half, Pid, Resume, StopReason, Stopped, Tracer,
+};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -157,9 +159,9 @@ crate::tests! {
             let stop = next_stop(&mut tracer);
             let halted = tracer.halt(stop).unwrap();
             for stop in &halted.threads {
-                let mut text = [0; 1];
+                let mut text = [0; Cpu::BREAKPOINT.len()];
                 tracer.read_memory(stop, addr, &mut text).unwrap();
-                assert_ne!(text, [0xcc]);
+                assert_ne!(text, Cpu::BREAKPOINT);
             }
             tracer.resume_halted(halted, |_| trapline::Next::Continue).unwrap();
         }

@@ -58,6 +58,13 @@ crate::tests! {
         }
     }
 
+    fn m2_a_filter_that_refuses_to_trace_says_so() {
+        linux_only();
+        for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
+            passes(confined(&[&format!("deny:{errno}:ptrace"), "refused"]));
+        }
+    }
+
     // By words alone: the file can be opened neither to write nor to read.
     fn m2_by_words_where_nothing_else_is_left() {
         linux_only();

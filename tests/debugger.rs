@@ -180,7 +180,7 @@ crate::tests! {
         for _ in 0..4 {
             let stop = spawned(&mut tracer, fixture("exit", &["0"]));
             let registers = tracer.registers(&stop).unwrap();
-            places.push((registers.rip, registers.rsp));
+            places.push((registers.pc(), registers.sp()));
             tracer.resume(stop, Resume::Continue).unwrap();
             run(&mut tracer);
         }

@@ -30,7 +30,7 @@ crate::tests! {
         let log = trace(EventFlags::PROCESS, realtime);
         assert_eq!((log.count("signal SIGRT"), log.count("killed SIGRT")), (1, 1));
         assert_eq!(log.lines.len(), 3);
-        for (how, signal) in [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("int3", "SIGTRAP")] {
+        for (how, signal) in [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("breakpoint", "SIGTRAP")] {
             let log = trace(EventFlags::PROCESS, fixture("crash", &[how]));
             let events: Vec<_> = log.lines.iter().map(|(_, e)| e.clone()).collect();
             let expected =
@@ -142,7 +142,7 @@ crate::tests! {
         run_with(&mut tracer, |tracer, event| {
             if let Event::Stopped(stop) = &event {
                 if stop.reason() == StopReason::ThreadExiting {
-                    assert_ne!(tracer.registers(stop).unwrap().rsp, 0);
+                    assert_ne!(tracer.registers(stop).unwrap().sp(), 0);
                     asked += 1;
                 }
             }

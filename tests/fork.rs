@@ -33,7 +33,7 @@ crate::tests! {
                 assert_eq!(child.reason(), StopReason::Started);
                 // Both answer questions.
                 let (p, c) = (tracer.registers(parent).unwrap(), tracer.registers(child).unwrap());
-                assert_eq!(p.rsp, c.rsp);
+                assert_eq!(p.sp(), c.sp());
                 assert_eq!(tracer.process(child.pid()).unwrap().real_parent, Some(parent.pid()));
                 assert_eq!(tracer.process(parent.pid()).unwrap().children, [child.pid()]);
             }

@@ -89,7 +89,7 @@ crate::tests! {
                 let same = halted.threads.iter().find(|t| t.tid() == tid).unwrap();
                 // FreeBSD's kernel may finish a system call for a thread that stays.
                 let now = tracer.registers(same).unwrap();
-                assert_eq!((now.rip, now.rsp), (registers.rip, registers.rsp), "it has stayed");
+                assert_eq!((now.pc(), now.sp()), (registers.pc(), registers.sp()), "it has stayed");
             }
             let mut threads = halted.threads;
             stop = threads.remove(0);

@@ -19,6 +19,8 @@ mod linux_syscalls;
 mod trace;
 
 mod attach;
+/// 32-bit code on x86-64; of other CPUs' narrow programs there is nothing here to run.
+#[cfg(target_arch = "x86_64")]
 mod bits32;
 mod breakpoints;
 mod breakpoints_follow;
@@ -62,6 +64,7 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
+        #[cfg(target_arch = "x86_64")]
         ("bits32", bits32::TESTS),
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),

@@ -123,7 +123,7 @@ crate::tests! {
             stop = next_stop(&mut tracer);
             let StopReason::Trap(causes) = stop.reason() else { panic!("{stop:?}") };
             assert!(causes.single_step);
-            let pc = tracer.registers(&stop).unwrap().rip;
+            let pc = tracer.registers(&stop).unwrap().pc();
             assert_ne!(pc, 0);
             last = pc;
         }
@@ -132,7 +132,7 @@ crate::tests! {
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
         drop(tracer);
         // An int3 of the program kills it, traced or not.
-        let end = with_signals(fixture("crash", &["int3"]), |_, _, signal| {
+        let end = with_signals(fixture("crash", &["breakpoint"]), |_, _, signal| {
             assert_eq!(signal, Signal::TRAP);
         });
         assert_eq!(end, killed_by(Signal::TRAP));

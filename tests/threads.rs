@@ -43,7 +43,7 @@ crate::tests! {
                     panic!("{fork:?}");
                 };
                 assert_eq!(fork.parent_tid, Some(parent.tid()));
-                let stacks = [parent, child].map(|half| tracer.registers(half).unwrap().rsp);
+                let stacks = [parent, child].map(|half| tracer.registers(half).unwrap().sp());
                 assert_eq!(stacks[0], stacks[1]);
                 *makers.entry(parent.tid()).or_default() += 1;
             }

@@ -1,8 +1,9 @@
 //! The CPU, as [`Arch`] has it.
 
+use trapline_core::backend::{DebugHits, DebugPool, MemoryAccess};
 use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
-use crate::debug::{SLOTS, USER_END};
+use crate::debug::{self, USER_END};
 use crate::{Emulated, ExtendedState, FpRegisters, Pstate, Registers, instruction};
 
 /// The aarch64 CPU.
@@ -46,9 +47,14 @@ impl Arch for AArch64 {
         registers.sp
     }
 
-    const DEBUG_SLOTS: usize = SLOTS;
+    const DEBUG_POOLS: &'static [DebugPool] = debug::POOLS;
 
-    const DEBUG_LENGTHS: &'static [u8] = &[1, 2, 4, 8];
+    /// As kernels tell it: the fault address is in the signal.
+    const DEBUG_HITS: DebugHits = DebugHits::Address;
+
+    fn access(code: &[u8], registers: &Registers) -> Option<MemoryAccess> {
+        debug::access(code, registers)
+    }
 
     /// Below [`USER_END`]: with 48-bit addresses, which is what programs get unless they ask for
     /// more.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use trapline_core::backend::{DebugAlignment, DebugKind, DebugPool};
 use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 use crate::debug::{SLOTS, USER_END};
@@ -48,9 +49,12 @@ impl Arch for X86_64 {
         registers.rsp
     }
 
-    const DEBUG_SLOTS: usize = SLOTS;
-
-    const DEBUG_LENGTHS: &'static [u8] = &[1, 2, 4, 8];
+    const DEBUG_POOLS: &'static [DebugPool] = &[DebugPool {
+        slots: (1 << SLOTS) - 1,
+        kinds: &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite],
+        lengths: &[1, 2, 4, 8],
+        alignment: DebugAlignment::Own,
+    }];
 
     /// Below [`USER_END`]: with four-level page tables, which is what programs get unless they ask
     /// for more.

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::backend::{DebugHits, DebugPool, MemoryAccess};
+
 use crate::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 
 /// A CPU architecture: plain data and pure functions; no operating system in it.
@@ -49,13 +51,18 @@ pub trait Arch {
     /// The stack pointer.
     fn sp(registers: &Self::Registers) -> u64;
 
-    /// How many addresses the debug registers can watch, at most
-    /// [`DEBUG_SLOTS`](crate::backend::DEBUG_SLOTS).
-    const DEBUG_SLOTS: usize;
+    /// The debug registers, which are numbered through all pools.
+    const DEBUG_POOLS: &'static [DebugPool];
 
-    /// How many bytes one of them can watch, at a multiple of that number: powers of two, the
-    /// smallest, which is 1, first.
-    const DEBUG_LENGTHS: &'static [u8];
+    /// How it is told that one of them was hit.
+    const DEBUG_HITS: DebugHits = DebugHits::Status;
+
+    /// What the instruction that `code` begins with is about to read or write, as far as these
+    /// registers tell. Only for CPUs with [`DebugHits::Address`]: the address is one of its bytes,
+    /// or near them.
+    fn access(_code: &[u8], _registers: &Self::Registers) -> Option<MemoryAccess> {
+        None
+    }
 
     /// Whether this is the address of a byte that can be a program's.
     fn can_watch(addr: u64) -> bool;

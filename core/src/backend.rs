@@ -15,7 +15,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::debug::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
+pub use crate::debug::{
+    DEBUG_SLOTS, DebugAlignment, DebugHits, DebugKind, DebugPool, DebugRoom, DebugSlot, DebugSlots,
+    DebugStatus, MemoryAccess, NO_SLOTS,
+};
 use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
 pub use near::pages_near;
 pub use report::{
@@ -325,19 +328,20 @@ pub trait Backend: Sized {
         to: &DebugSlots,
     ) -> Result<()>;
 
+    /// Which of the CPU's debug registers the program of a thread can use, and how many bytes one of
+    /// them can watch, at most: one of the CPU's lengths. Kernels may allow a 32-bit program less
+    /// than the CPU can. Asked once for each program.
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom>;
+
     /// Why the CPU says that a thread has trapped, since that was asked last; the kernel is asked
-    /// once, and once more to clear what was found.
+    /// once, and once more to clear what was found. With [`DebugHits::Address`] it is what the stop
+    /// that the thread is at says.
     fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus>;
 
     /// Whether a trap of a thread is on its way to being reported, behind the stop that it is at
     /// now. Where a stop stops a process, [`detach`](Backend::detach) sees to those by itself, and
     /// this is `false`.
     fn has_pending_trap(&mut self, thread: Thread) -> Result<bool>;
-
-    /// How many bytes one debug register can watch in the program of a thread, at most: one of the
-    /// CPU's lengths. Kernels may allow a 32-bit program less than the CPU can. Asked once for each
-    /// program.
-    fn longest_watch(&mut self, thread: Thread) -> Result<u8>;
 
     // Asking about a process, stopped or not, traced or not.
 

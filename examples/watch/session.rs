@@ -142,7 +142,7 @@ impl Session<'_> {
             None => value.clone(),
         };
         *value = bytes(tracer, stop, *breakpoint);
-        let place = process.modules.describe(tracer.registers(stop)?.rip);
+        let place = process.modules.describe(tracer.registers(stop)?.pc());
         let name = match &self.options.what {
             What::Symbol(name) => name.clone(),
             What::Place { addr, .. } => format!("{addr:#x}"),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    Activity, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, SyscallAbi, Tid,
@@ -388,8 +388,8 @@ impl Backend for FreeBsd {
         Ok(false) // a detach waits for all that is on its way
     }
 
-    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
-        self.longest_watch_of(thread)
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
+        self.debug_room_of(thread)
     }
 
     fn code_mode(registers: &Registers) -> CodeMode {

@@ -37,6 +37,7 @@ mod ext;
 mod ffi;
 #[cfg(target_os = "freebsd")]
 mod forgotten;
+#[cfg(target_os = "freebsd")]
 mod inject;
 #[cfg(target_os = "freebsd")]
 mod memory;

@@ -91,7 +91,11 @@ impl Linux {
             // Each has ended.
             return Err(Error::Gone);
         }
-        let mut meanwhile = run_all_but_one(kernel, stops, setup);
+        let (mut meanwhile, failed) = run_all_but_one(kernel, stops, setup);
+        if let Some(error) = failed {
+            let_go(kernel, &threads, meanwhile);
+            return Err(error);
+        }
         meanwhile.extend(ends);
         if !settled {
             self.unsettled.push(Unsettled::new(pid, options, seen));
@@ -265,26 +269,34 @@ fn lock(seized: &Seized) -> std::sync::MutexGuard<'_, Vec<Tid>> {
 
 /// Sets the options of stopped threads, that for exit stops among them now, and runs all that have
 /// nothing to say but that they were stopped. One of these is left for the caller, who gets what
-/// the others say as well.
-fn run_all_but_one(kernel: &Kernel, stops: Vec<RawStop>, setup: Setup) -> Vec<RawStop> {
+/// the others say as well; with an error, those that are stopped are still.
+fn run_all_but_one(
+    kernel: &Kernel,
+    stops: Vec<RawStop>,
+    setup: Setup,
+) -> (Vec<RawStop>, Option<Error>) {
     let options = decode::options(setup);
     let mut told = Vec::new();
-    let mut is_paused = false;
+    let (mut is_paused, mut failed) = (false, None);
     for stop in stops {
         if let (Some(tid), RawKind::Stop(reason)) = (stop.tid, stop.kind) {
-            // An error says that it is gone; its end comes by itself.
+            let runs = reason == RawReason::Paused && is_paused;
+            let mut done = Ok(());
             if setup.flags.contains(EventFlags::EXIT) {
-                let _ = kernel.set_options(tid, options);
+                done = kernel.set_options(tid, options);
             }
-            if reason == RawReason::Paused && is_paused {
-                let _ = kernel.resume(tid, Run::Continue, None);
-                continue;
+            if runs && done.is_ok() {
+                done = kernel.resume(tid, Run::Continue, None);
             }
-            is_paused |= reason == RawReason::Paused;
+            match done {
+                Ok(()) | Err(Error::Gone) if runs => continue, // an end comes by itself
+                Ok(()) | Err(Error::Gone) => is_paused |= reason == RawReason::Paused,
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
         told.push(stop);
     }
-    told
+    (told, failed)
 }
 
 /// Lets threads go that were seized in vain.
@@ -319,6 +331,7 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
     });
     let begin = Instant::now();
     let [mut pause, longest] = PAUSES;
+    let mut states = HELD;
     loop {
         waiting.retain(|&tid| match kernel.look(tid) {
             Ok(None) => true,
@@ -329,7 +342,8 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
             Err(_) => false,
         });
         let spent = begin.elapsed();
-        if spent > HELD {
+        if spent > states {
+            states = 2 * spent; // each is a file
             waiting.retain(|&tid| {
                 !matches!(process::state(kernel, tid), Ok(Some(b'D' | b'Z' | b'X')))
             });
@@ -344,8 +358,12 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
 
 /// What to tell about a refused `PTRACE_SEIZE`.
 pub(crate) fn refusal(kernel: &Kernel, tid: Tid, refusal: io::Error) -> Error {
-    if refusal.raw_os_error() != Some(libc::EPERM) {
-        return error("PTRACE_SEIZE", tid.as_raw(), refusal);
+    match refusal.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) if kernel.is_ptrace_refused() => {
+            return refused::by_filter(tid.as_raw());
+        }
+        Some(libc::EPERM | libc::EACCES) => {}
+        _ => return error("PTRACE_SEIZE", tid.as_raw(), refusal),
     }
     let own = std::process::id() as i32;
     let theirs = match process::status(kernel, tid.as_raw()) {
@@ -368,6 +386,7 @@ pub(crate) fn refusal(kernel: &Kernel, tid: Tid, refusal: io::Error) -> Error {
         own,
         tracer: (theirs.tracer != 0).then(|| tracer(&theirs)),
         is_kernel_thread: process::is_kernel_thread(kernel, tid.as_raw()),
+        by_module: refusal.raw_os_error() == Some(libc::EACCES),
         user: theirs.user,
         own_user: ours.user,
         own_capabilities: ours.capabilities,

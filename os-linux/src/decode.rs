@@ -1,6 +1,6 @@
 //! What the kernel's numbers mean: pure functions, integers in and stops out.
 
-use trapline_core::backend::{Ending, RawKind, RawReason, RawStop, Setup, TrapOrigin};
+use trapline_core::backend::{Ending, RawKind, RawReason, RawStop, Setup};
 use trapline_core::{EventFlags, ExitStatus, ForkKind, Pid, Signal, SignalInfo, Tid};
 
 use crate::ffi::{PTRACE_EVENT_STOP, Siginfo};
@@ -104,26 +104,6 @@ pub(crate) fn is_syscall_stop(info: &Siginfo) -> bool {
     int(info, 8) == libc::SIGTRAP | 0x80
 }
 
-/// Where a `SIGTRAP` comes from.
-///
-/// `send_sigtrap` and `get_si_code` in `arch/x86/kernel/traps.c`; a step over a system call is
-/// `TRAP_BRKPT` (`user_single_step_report` in `arch/x86/kernel/ptrace.c`), a step into a signal
-/// handler has the signal's own number (`signal_delivered` in `kernel/signal.c`), and `int3` has
-/// `SI_KERNEL`.
-pub(crate) fn trap_origin(info: &Siginfo) -> TrapOrigin {
-    const SI_KERNEL: i32 = 0x80;
-    const TRAP_BRKPT: i32 = 1;
-    const TRAP_BRANCH: i32 = 3;
-    match int(info, 8) {
-        libc::TRAP_TRACE | TRAP_BRKPT | TRAP_BRANCH | libc::SIGTRAP => TrapOrigin::Step,
-        libc::TRAP_HWBKPT => TrapOrigin::Hardware,
-        SI_KERNEL => TrapOrigin::Breakpoint,
-        // Negative or 0 if a process sent it; else of the program's own making, as by a
-        // performance counter (`TRAP_PERF`).
-        _ => TrapOrigin::Sent,
-    }
-}
-
 /// A `siginfo_t`, by the layouts that the kernel chooses among (`siginfo_layout` in
 /// `kernel/signal.c`); `None` if it names no signal.
 pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
@@ -181,12 +161,12 @@ pub(crate) fn changed(info: &Siginfo) -> Option<Tid> {
 }
 
 /// The 32-bit number at an offset, which is a constant of this file.
-fn int(info: &Siginfo, at: usize) -> i32 {
+pub(crate) fn int(info: &Siginfo, at: usize) -> i32 {
     i32::from_ne_bytes(std::array::from_fn(|i| info.0[at + i]))
 }
 
 /// The 64-bit number at an offset, which is a constant of this file.
-fn long(info: &Siginfo, at: usize) -> u64 {
+pub(crate) fn long(info: &Siginfo, at: usize) -> u64 {
     u64::from_ne_bytes(std::array::from_fn(|i| info.0[at + i]))
 }
 

@@ -53,8 +53,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
-    Activity, Backend, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
-    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, Backend, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Arch, CodeMode, CpuSet, Error, ForkKind, Pid, Result, Signal, SignalInfo, Syscall, Tid,
@@ -274,7 +274,7 @@ impl Backend for Linux {
 
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
         let info = self.kernel.siginfo(thread.tid)?;
-        let origin = decode::trap_origin(&info);
+        let origin = regs::trap_origin(&info);
         self.last_step = (origin == TrapOrigin::Step)
             .then(|| Some((thread.tid, decode::signal_info(&info)?.addr?)))
             .flatten();
@@ -358,6 +358,10 @@ impl Backend for Linux {
         regs::debug::watch(&self.kernel, thread.tid, from, to)
     }
 
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
+        regs::debug::room(&self.kernel, thread.tid)
+    }
+
     fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
         regs::debug::take_status(&self.kernel, thread.tid)
     }
@@ -368,12 +372,6 @@ impl Backend for Linux {
         }
         let status = process::status(&self.kernel, thread.tid.as_raw())?;
         Ok(status.is_some_and(|status| status.has_pending(Signal::TRAP)))
-    }
-
-    fn longest_watch(&mut self, _: Thread) -> Result<u8> {
-        // The kernel checks an address by the length alone, whatever the program
-        // (`hw_breakpoint_arch_parse` in `arch/x86/kernel/hw_breakpoint.c`).
-        Ok(<Cpu as Arch>::DEBUG_LENGTHS.iter().copied().max().unwrap_or(1))
     }
 
     fn code_mode(registers: &<Cpu as Arch>::Registers) -> CodeMode {

@@ -14,6 +14,8 @@ pub(crate) struct Refused {
     /// The thread that traces it already, and its name.
     pub(crate) tracer: Option<(i32, String)>,
     pub(crate) is_kernel_thread: bool,
+    /// A security module has said so itself, by EACCES.
+    pub(crate) by_module: bool,
     /// Effective users and capabilities.
     pub(crate) user: u32,
     pub(crate) own_user: u32,
@@ -45,6 +47,17 @@ pub(crate) fn unexplained(pid: i32) -> Error {
     }
 }
 
+/// No process may be traced at all, by a filter of system calls that this process is under.
+pub(crate) fn by_filter(pid: i32) -> Error {
+    Error::NotPermitted {
+        pid,
+        advice:
+            "a filter of system calls (seccomp) refuses ptrace to this process; run the tracer \
+                 without it (in a container: --cap-add=SYS_PTRACE)"
+                .into(),
+    }
+}
+
 /// A tracee whose memory cannot be reached, by none of the ways that there are.
 pub(crate) fn memory_of(pid: Pid) -> Error {
     Error::NotPermitted {
@@ -73,6 +86,11 @@ impl Refused {
         }
         if self.is_kernel_thread {
             return "it is a thread of the kernel, and those cannot be traced".into();
+        }
+        if self.by_module {
+            return "a security module (such as SELinux) forbids it; change its policy, or run the \
+                    tracer where the process runs"
+                .into();
         }
         let may_trace_all = self.own_capabilities & CAP_SYS_PTRACE != 0;
         match self.yama {
@@ -121,6 +139,7 @@ mod tests {
             own: 1,
             tracer: None,
             is_kernel_thread: false,
+            by_module: false,
             user: 1000,
             own_user: 1000,
             own_capabilities: 0,
@@ -143,6 +162,7 @@ mod tests {
         says(&Refused { tracer, ..refused() }, "already traced by 77 (gd\\nb)");
         let is_kernel_thread = true;
         says(&Refused { is_kernel_thread, ..refused() }, "thread of the kernel");
+        says(&Refused { by_module: true, ..refused() }, "a security module (such as");
         says(&Refused { user: 0, ..refused() }, "belongs to user 0");
         for (yama, part) in
             [(1, "ptrace_scope to 0"), (2, "only an administrator"), (3, "until the next boot")]

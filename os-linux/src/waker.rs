@@ -177,10 +177,12 @@ fn hang(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
             Ok(Some(status)) if crate::decode::ended(status).is_none() => {
                 let _ = kernel.resume(tid, Run::Continue, None);
             }
-            Ok(Some(_)) | Err(_) => {
+            Ok(Some(_)) => {
                 sleeper.reaped();
                 return Err(no_bell());
             }
+            // Somebody else has waited for it.
+            Err(e) => return Err(error("wait4", tid.as_raw(), e)),
         }
     }
     Ok(sleeper)

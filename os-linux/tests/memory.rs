@@ -195,7 +195,7 @@ fn e3_after_an_exec_the_new_memory_is_read() {
         let spawned = start(&mut linux, sh("exec true"), KILL);
         let thread = thread_of(spawned.pid);
         // Opens the file: text is read-only.
-        let pc = linux.registers(thread).unwrap().rip;
+        let pc = linux.registers(thread).unwrap().pc();
         let mut byte = [0];
         assert_eq!(linux.read_memory(thread, pc, &mut byte).unwrap(), 1);
         assert_eq!(linux.write_memory(thread, pc, &byte).unwrap(), 1);
@@ -203,7 +203,7 @@ fn e3_after_an_exec_the_new_memory_is_read() {
         let exec = next_of(&mut linux, thread);
         assert!(matches!(exec, RawKind::Stop(RawReason::Execed { .. })), "{exec:?}");
         linux.forget(spawned.pid);
-        let pc = linux.registers(thread).unwrap().rip;
+        let pc = linux.registers(thread).unwrap().pc();
         assert_eq!(linux.write_memory(thread, pc, &[0xcc]).unwrap(), 1);
         assert_eq!(linux.read_memory(thread, pc, &mut byte).unwrap(), 1);
         assert_eq!(byte, [0xcc]);
@@ -224,7 +224,7 @@ fn m2_few_files_stay_open() {
             targets.filter(|target| target.ends_with("mem")).count()
         };
         for &thread in &tracees {
-            let pc = linux.registers(thread).unwrap().rip;
+            let pc = linux.registers(thread).unwrap().pc();
             assert_eq!(linux.write_memory(thread, pc, &[0x90]).unwrap(), 1);
         }
         assert!((1..=64).contains(&open()), "{}", open());

@@ -239,7 +239,7 @@ fn e4_a_process_whose_first_thread_has_ended() {
         assert_eq!(state(main.tid.as_raw()), Some(b'Z'));
         assert_eq!(linux.executable(main.pid).unwrap(), std::env::current_exe().unwrap());
         assert!(linux.arguments(main.pid).unwrap().len() > 3);
-        let pc = linux.registers(other).unwrap().rip;
+        let pc = linux.registers(other).unwrap().pc();
         let mut byte = [0];
         assert_eq!(linux.read_memory(other, pc, &mut byte).unwrap(), 1);
         assert_eq!(linux.write_memory(other, pc, &byte).unwrap(), 1);

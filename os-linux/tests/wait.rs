@@ -174,7 +174,7 @@ fn traps_have_their_origins() {
         while over_calls < 3 {
             let before = linux.registers(thread).unwrap();
             let mut code = [0; 2];
-            linux.read_memory(thread, before.rip, &mut code).unwrap();
+            linux.read_memory(thread, before.pc(), &mut code).unwrap();
             over_calls += usize::from(code == [0x0f, 0x05]);
             linux.resume(thread, Run::Step, None).unwrap();
             assert_eq!(next(&mut linux).kind, trap);
@@ -183,14 +183,14 @@ fn traps_have_their_origins() {
         // An int3 in front of it, in memory that is only executable.
         let registers = linux.registers(thread).unwrap();
         let mut was = [0];
-        assert_eq!(linux.read_memory(thread, registers.rip, &mut was).unwrap(), 1);
-        assert_eq!(linux.write_memory(thread, registers.rip, &[0xcc]).unwrap(), 1);
+        assert_eq!(linux.read_memory(thread, registers.pc(), &mut was).unwrap(), 1);
+        assert_eq!(linux.write_memory(thread, registers.pc(), &[0xcc]).unwrap(), 1);
         linux.resume(thread, Run::Continue, None).unwrap();
         assert_eq!(next(&mut linux).kind, trap);
         assert_eq!(linux.trap_origin(thread).unwrap(), TrapOrigin::Breakpoint);
-        assert_eq!(linux.registers(thread).unwrap().rip, registers.rip + 1);
+        assert_eq!(linux.registers(thread).unwrap().pc(), registers.pc() + 1);
         assert_eq!(linux.signal_info(thread).unwrap().code, 0x80);
-        assert_eq!(linux.write_memory(thread, registers.rip, &was).unwrap(), 1);
+        assert_eq!(linux.write_memory(thread, registers.pc(), &was).unwrap(), 1);
         linux.set_registers(thread, &registers).unwrap();
         assert_eq!(linux.registers(thread).unwrap(), registers);
         // One that is sent.
@@ -217,7 +217,7 @@ fn registers_of_all_kinds_are_read_and_written() {
         let spawned = start(&mut linux, Command::new("true"), KILL);
         let thread = thread_of(spawned.pid);
         let mut registers = linux.registers(thread).unwrap();
-        assert_ne!((registers.rip, registers.rsp), (0, 0));
+        assert_ne!((registers.pc(), registers.sp()), (0, 0));
         (registers.r12, registers.rbx) = (0x1234_5678_9abc_def0, u64::MAX);
         linux.set_registers(thread, &registers).unwrap();
         assert_eq!(linux.registers(thread).unwrap(), registers);
@@ -241,7 +241,7 @@ fn registers_of_all_kinds_are_read_and_written() {
         }
         let abi = linux.abi(thread).unwrap();
         assert_eq!(abi.audit_arch, 0xc000_003e);
-        assert_eq!((abi.instruction_pointer, abi.stack_pointer), (registers.rip, registers.rsp));
+        assert_eq!((abi.instruction_pointer, abi.stack_pointer), (registers.pc(), registers.sp()));
     });
 }
 
@@ -266,8 +266,8 @@ fn e5_everything_about_a_killed_tracee_is_gone() {
         is_gone(linux.new_task(thread, KILL).err());
         is_gone(linux.former_tid(thread, KILL).err());
         is_gone(linux.set_up(thread, KILL).err());
-        is_gone(linux.read_memory(thread, registers.rsp, &mut [0]).err());
-        is_gone(linux.write_memory(thread, registers.rsp, &[0]).err());
+        is_gone(linux.read_memory(thread, registers.sp(), &mut [0]).err());
+        is_gone(linux.write_memory(thread, registers.sp(), &[0]).err());
         is_gone(linux.executable(spawned.pid).err());
         is_gone(linux.arguments(spawned.pid).err());
         is_gone(linux.listen(thread).err());

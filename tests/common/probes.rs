@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use trapline::{
-    BreakpointId, Event, EventFlags, Pid, Resume, Signal, SoftwareBreakpoint, StopReason, Stopped,
-    Tracer,
+    Arch, BreakpointId, Cpu, Event, EventFlags, Pid, Resume, Signal, SoftwareBreakpoint,
+    StopReason, Stopped, Tracer,
 };
 
 use super::{next_stop, spawned, tracer};
@@ -15,8 +15,23 @@ pub fn announced(tracer: &mut Tracer, stop: Stopped) -> (Stopped, u64) {
     let mut stop = next_stop(tracer);
     assert_eq!(stop.reason(), StopReason::Signal(Signal::TRAP));
     stop.set_signal(None).unwrap();
-    let value = tracer.registers(&stop).unwrap().rdi;
+    let value = tracer.registers(&stop).unwrap().argument(0).unwrap();
+    pass_own_breakpoint(tracer, &stop);
     (stop, value)
+}
+
+/// How many bytes a breakpoint instruction has.
+pub const OWN: u64 = Cpu::BREAKPOINT.len() as u64;
+
+/// At a trap of the program's own breakpoint instruction: sees to it that the thread goes on behind
+/// it, where the CPU has not gone there by itself.
+pub fn pass_own_breakpoint(tracer: &mut Tracer, stop: &Stopped) {
+    let rest = OWN - Cpu::BREAKPOINT_ADVANCE;
+    if rest > 0 {
+        let mut registers = tracer.registers(stop).unwrap();
+        registers.set_pc(registers.pc() + rest);
+        tracer.set_registers(stop, &registers).unwrap();
+    }
 }
 
 /// A tracer, and the fixture where it has told its first address, with a breakpoint there.
@@ -40,7 +55,7 @@ pub fn insert(tracer: &mut Tracer, pid: Pid, addr: u64) -> BreakpointId {
 pub fn is_hit(tracer: &mut Tracer, stop: &Stopped, id: BreakpointId, addr: u64) -> bool {
     let StopReason::Trap(causes) = stop.reason() else { return false };
     assert_eq!((causes.software, causes.single_step), (Some(id), false));
-    assert_eq!(tracer.registers(stop).unwrap().rip, addr);
+    assert_eq!(tracer.registers(stop).unwrap().pc(), addr);
     true
 }
 

@@ -160,7 +160,7 @@ impl Watched {
 
 /// Prints what is known of a trap that counts as the program's own.
 fn tell_trap(tracer: &mut Tracer, stop: &Stopped) {
-    let rip = tracer.registers(stop).map(|registers| registers.rip);
+    let rip = tracer.registers(stop).map(|registers| registers.pc());
     eprintln!("a trap of the program's: {:?}, at {rip:x?}", tracer.signal_info(stop));
     #[cfg(target_os = "freebsd")]
     if let Ok(thread) = tracer.thread(stop) {

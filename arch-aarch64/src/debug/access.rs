@@ -1,26 +1,15 @@
 //! What an instruction reads or writes: the CPU tells one address of a watched access, and not how
 //! many bytes it has (Arm ARM C4.1.94, "Loads and stores").
 
+use trapline_core::backend::MemoryAccess as Access;
+
 use crate::Registers;
 use crate::instruction::{bits, is_literal, signed, word};
-
-/// The bytes that an instruction is about to read or write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Access {
-    /// The first one.
-    pub addr: u64,
-    /// How many.
-    pub len: u64,
-    /// Whether it writes.
-    pub writes: bool,
-    /// Whether it reads.
-    pub reads: bool,
-}
 
 /// What the instruction that `code` begins with will access, with these registers. `None` for one
 /// that accesses nothing, or whose extent is not in the general registers alone (SVE, memory
 /// copies, prefetches).
-pub fn access(code: &[u8], registers: &Registers) -> Option<Access> {
+pub(crate) fn access(code: &[u8], registers: &Registers) -> Option<Access> {
     let word = word(code)?;
     let base = || match bits(word, 5, 5) {
         31 => registers.sp,

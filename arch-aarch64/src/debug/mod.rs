@@ -4,13 +4,16 @@
 //! Arm ARM D2.8, "Breakpoint Instruction exceptions" to D2.10, "Watchpoint exceptions".
 
 mod access;
+mod control;
 mod probe;
 
-pub use access::{Access, access};
+pub(crate) use access::access;
+pub(crate) use control::POOLS;
+pub use control::{BREAKPOINTS, Control, POOL, WATCHPOINTS};
 pub use probe::Probe;
 
-/// How many addresses the kernel has room for.
-pub const SLOTS: usize = 4;
+/// How many addresses of data the CPU can watch, at most: many have four.
+pub const SLOTS: usize = POOL;
 
 /// Where the user half of the address space ends, with 48-bit addresses.
 pub const USER_END: u64 = 1 << 48;

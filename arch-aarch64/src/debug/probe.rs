@@ -6,8 +6,8 @@ use crate::Registers;
 /// nothing but the registers that [`Probe::start`] sets, and runs wherever it is put.
 const CODE: [u8; 28] = [
     0x05, 0x00, 0x00, 0x94, // again: bl function
-    0x20, 0x00, 0x00, 0xf9, // str x0, [x1]
-    0x00, 0x04, 0x00, 0xf1, // subs x0, x0, #1
+    0x22, 0x00, 0x00, 0xf9, // str x2, [x1]
+    0x42, 0x04, 0x00, 0xf1, // subs x2, x2, #1
     0xa1, 0xff, 0xff, 0x54, // b.ne again
     0x00, 0x00, 0x20, 0xd4, // brk #0
     0x1f, 0x20, 0x03, 0xd5, // function: nop
@@ -44,8 +44,9 @@ impl Probe {
     /// Has a thread do it `rounds` times, at least once, and trap.
     pub fn start(self, registers: &mut Registers, rounds: u64) {
         registers.set_pc(self.at);
-        let [count, word, ..] = &mut registers.x;
-        (*count, *word) = (rounds.max(1), self.word);
+        // Not X0: a thread that has just exec'ed still gets the result of that call there.
+        let [_, word, count, ..] = &mut registers.x;
+        (*word, *count) = (self.word, rounds.max(1));
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
         let mut registers = Registers { pc: 0x1000, sp: 0x9004, ..Registers::default() };
         let probe = Probe::at(&registers);
         probe.start(&mut registers, 7);
-        assert_eq!((registers.pc, registers.x[0], registers.x[1]), (0x1000, 7, 0x8e00));
+        assert_eq!((registers.pc, registers.x[2], registers.x[1]), (0x1000, 7, 0x8e00));
         assert_eq!(probe.function(), 0x1014);
         assert_eq!(CODE[FUNCTION as usize..][..4], [0x1f, 0x20, 0x03, 0xd5]);
     }

@@ -7,8 +7,71 @@ pub use policy::{Change, Inherit, InheritDebug};
 
 pub(crate) use plan::{check, plan, serves};
 
-/// How many addresses any CPU that is known can watch. One that can watch more raises it.
-pub const DEBUG_SLOTS: usize = 4;
+/// How many addresses any CPU that is known can watch, the slots of all its pools together. One
+/// that can watch more raises it.
+pub const DEBUG_SLOTS: usize = 32;
+
+/// A pool of debug registers that are alike: a CPU may have some for instructions and others for
+/// data, or one pool for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebugPool {
+    /// Their numbers, bit 0 for the first: as many as the architecture has room for.
+    pub slots: u32,
+    /// What they can break on. A kind belongs to one pool.
+    pub kinds: &'static [DebugKind],
+    /// How many bytes one of them can watch, the smallest number, which is 1, first.
+    pub lengths: &'static [u8],
+    /// Where these may be.
+    pub alignment: DebugAlignment,
+}
+
+/// Where the bytes may be that one debug register watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DebugAlignment {
+    /// At a multiple of their number, which is a power of two.
+    Own,
+    /// Anywhere within a block of so many bytes, at a multiple of that.
+    Within(u8),
+}
+
+/// How a CPU (with its kernels) says what was hit, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DebugHits {
+    /// By bits of a status register, which stay until they are cleared. An instruction with a
+    /// breakpoint is about to be executed, and passes it by a flag
+    /// ([`Arch::pass_breakpoint`](crate::Arch::pass_breakpoint)); data has been accessed.
+    Status,
+    /// By the address of one byte, at the stop itself. Neither has the instruction been executed
+    /// nor data been accessed: it takes a step without the breakpoint to get past.
+    Address,
+}
+
+/// The bytes that an instruction is about to read or write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MemoryAccess {
+    /// The first one.
+    pub addr: u64,
+    /// How many.
+    pub len: u64,
+    /// Whether it writes.
+    pub writes: bool,
+    /// Whether it reads.
+    pub reads: bool,
+}
+
+/// What of the debug registers a thread can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DebugRoom {
+    /// The registers that there are, bit 0 for the first.
+    pub slots: u32,
+    /// How many bytes one of them can watch, at most.
+    pub longest: u8,
+}
+
+impl DebugRoom {
+    /// All that the architecture has room for.
+    pub const ALL: DebugRoom = DebugRoom { slots: u32::MAX, longest: u8::MAX };
+}
 
 /// What one debug register breaks on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,8 +84,7 @@ pub enum DebugKind {
     ReadWrite,
 }
 
-/// What one debug register watches: bytes that one register can watch, a power of two of them,
-/// at a multiple of their number.
+/// What one debug register watches: bytes that one register of the pool for this kind can watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DebugSlot {
     /// The first byte.
@@ -42,23 +104,32 @@ pub const NO_SLOTS: DebugSlots = [None; DEBUG_SLOTS];
 /// Why the CPU says that a thread has trapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct DebugStatus {
-    /// The registers whose condition was met, bit 0 for the first; also some that are not enabled.
-    pub hits: u8,
+    /// The registers whose condition was met, bit 0 for the first; also some that are not enabled
+    /// ([`DebugHits::Status`]).
+    pub hits: u32,
     /// A single step is done, whoever asked for it.
     pub single_step: bool,
+    /// The address that the stop is for ([`DebugHits::Address`]).
+    pub address: Option<u64>,
 }
 
 /// The registers that are in use, bit 0 for the first.
-pub(crate) fn used(slots: &DebugSlots) -> u8 {
+pub(crate) fn used(slots: &DebugSlots) -> u32 {
     mask(slots, |_, slot| slot.is_some())
 }
 
+/// What those of the registers watch that are in a mask.
+pub(crate) fn chosen(slots: &DebugSlots, mask: u32) -> impl Iterator<Item = DebugSlot> + use<'_> {
+    let slots = slots.iter().enumerate();
+    slots.filter(move |(index, _)| mask >> index & 1 != 0).filter_map(|(_, slot)| *slot)
+}
+
 /// The registers in which two sets differ.
-pub(crate) fn changed(one: &DebugSlots, other: &DebugSlots) -> u8 {
+pub(crate) fn changed(one: &DebugSlots, other: &DebugSlots) -> u32 {
     mask(one, |index, slot| other.get(index) != Some(slot))
 }
 
-fn mask(slots: &DebugSlots, is: impl Fn(usize, &Option<DebugSlot>) -> bool) -> u8 {
-    let bit = |(index, slot)| u8::from(is(index, slot)) << index;
+fn mask(slots: &DebugSlots, is: impl Fn(usize, &Option<DebugSlot>) -> bool) -> u32 {
+    let bit = |(index, slot)| u32::from(is(index, slot)) << index;
     slots.iter().enumerate().map(bit).sum()
 }

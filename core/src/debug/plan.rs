@@ -6,7 +6,9 @@
 
 use crate::{Arch, Error, HardwareBreakpoint, HardwareKind, Result};
 
-use super::{DEBUG_SLOTS, DebugKind, DebugSlot, DebugSlots, used};
+use super::{
+    DebugAlignment, DebugKind, DebugPool, DebugRoom, DebugSlot, DebugSlots, NO_SLOTS, used,
+};
 
 impl HardwareKind {
     /// What a register that serves it breaks on.
@@ -43,6 +45,9 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
             why: "one for execution has length 1, however long its instruction is",
         });
     }
+    if kind == HardwareKind::Execute && addr % A::INSTRUCTION_ALIGNMENT != 0 {
+        return Err(Error::BadBreakpoint { why: "no instruction can begin at its address" });
+    }
     if !A::can_watch(addr) {
         return Err(Error::BadAddress { addr });
     }
@@ -53,8 +58,7 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
     }
 }
 
-/// The registers for these breakpoints, changing as few of the current ones as need be. One watches
-/// at most `longest` bytes, if that is known to be less than the CPU can.
+/// The registers for these breakpoints, changing as few of the current ones as need be.
 ///
 /// # Errors
 ///
@@ -63,45 +67,204 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
 pub(crate) fn plan<A: Arch>(
     breakpoints: &[HardwareBreakpoint],
     current: &DebugSlots,
-    longest: Option<u8>,
+    room: DebugRoom,
 ) -> Result<DebugSlots> {
-    let longest = longest.unwrap_or(u8::MAX);
-    // What no breakpoint has use for goes; then, the latest first, what the others make up for.
-    let mut kept = *current;
-    for slot in &mut kept {
-        let serves_any = |slot: &DebugSlot| breakpoints.iter().any(|b| serves(slot, b));
-        *slot = slot.filter(|slot| slot.len <= longest && serves_any(slot));
-    }
-    for index in (0..kept.len()).rev() {
-        let mut fewer = kept;
-        if let Some(slot) = fewer.get_mut(index) {
-            *slot = None;
-        }
-        let needed = |b: &&HardwareBreakpoint| gap(b, &slots_of(&kept)).is_none();
-        if breakpoints.iter().filter(needed).all(|b| gap(b, &slots_of(&fewer)).is_none()) {
-            kept = fewer;
+    let mut planned = NO_SLOTS;
+    for pool in A::DEBUG_POOLS {
+        let in_pool = |b: &HardwareBreakpoint| pool.kinds.contains(&b.kind.watched());
+        let own: Vec<_> = breakpoints.iter().copied().filter(in_pool).collect();
+        let pool = Pool { slots: pool.slots & room.slots, longest: room.longest, kind: pool };
+        for (slot, own) in planned.iter_mut().zip(pool.plan(&own, current)?) {
+            *slot = slot.or(own);
         }
     }
-    let most = A::DEBUG_SLOTS.min(DEBUG_SLOTS);
-    let mut chosen = slots_of(&kept);
-    let free = most.saturating_sub(chosen.len());
-    // First what leaves all others where they are.
-    let mut needed = 0_u64;
-    for breakpoint in breakpoints {
-        let before = chosen.len();
-        match add::<A>(breakpoint, &mut chosen, most, longest) {
-            Ok(()) => needed += (chosen.len() - before) as u64,
-            Err(more) => needed = needed.saturating_add(more),
-        }
+    Ok(planned)
+}
+
+/// A pool of registers, as far as it can be used.
+struct Pool {
+    slots: u32,
+    longest: u8,
+    kind: &'static DebugPool,
+}
+
+impl Pool {
+    fn has(&self, index: usize) -> bool {
+        self.slots >> index & 1 != 0
     }
-    if needed > free as u64 {
-        let Some(found) = search::<A>(breakpoints, &mut Vec::new(), most, longest) else {
-            let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-            return Err(Error::NoFreeSlot { needed, free });
+
+    /// How many there are.
+    fn many(&self) -> usize {
+        self.slots.count_ones() as usize
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = u8> + use<> {
+        let longest = self.longest;
+        self.kind.lengths.iter().copied().filter(move |&len| len <= longest)
+    }
+
+    fn plan(&self, breakpoints: &[HardwareBreakpoint], current: &DebugSlots) -> Result<DebugSlots> {
+        // What no breakpoint has use for goes; then, the latest first, what the others make up for.
+        let mut kept = *current;
+        for (index, slot) in kept.iter_mut().enumerate() {
+            let serves_any = |slot: &DebugSlot| breakpoints.iter().any(|b| serves(slot, b));
+            *slot =
+                slot.filter(|slot| self.has(index) && slot.len <= self.longest && serves_any(slot));
+        }
+        for index in (0..kept.len()).rev() {
+            let mut fewer = kept;
+            match fewer.get_mut(index) {
+                Some(slot @ Some(_)) => *slot = None,
+                _ => continue,
+            }
+            let needed = |b: &&HardwareBreakpoint| gap(b, &slots_of(&kept)).is_none();
+            if breakpoints.iter().filter(needed).all(|b| gap(b, &slots_of(&fewer)).is_none()) {
+                kept = fewer;
+            }
+        }
+        let mut chosen = slots_of(&kept);
+        let free = self.many().saturating_sub(chosen.len());
+        // First what leaves all others where they are.
+        let mut needed = 0_u64;
+        for breakpoint in breakpoints {
+            let before = chosen.len();
+            match self.add(breakpoint, breakpoints, &mut chosen) {
+                Ok(()) => needed += (chosen.len() - before) as u64,
+                Err(more) => needed = needed.saturating_add(more),
+            }
+        }
+        if needed > free as u64 {
+            let Some(found) = self.search(breakpoints, &mut Vec::new()) else {
+                let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+                return Err(Error::NoFreeSlot { needed, free });
+            };
+            chosen = found;
+        }
+        Ok(self.place(&chosen, current))
+    }
+
+    /// The registers that could watch a byte of a breakpoint for it, the largest first.
+    fn candidates(
+        &self,
+        breakpoint: &HardwareBreakpoint,
+        at: u64,
+        all: &[HardwareBreakpoint],
+    ) -> Vec<DebugSlot> {
+        let kind = breakpoint.kind.watched();
+        let mut slots: Vec<DebugSlot> = match self.kind.alignment {
+            DebugAlignment::Own => {
+                let slot = |len: u8| DebugSlot { addr: at - at % u64::from(len.max(1)), len, kind };
+                self.lengths().map(slot).collect()
+            }
+            DebugAlignment::Within(block) => self.runs(breakpoint, at, u64::from(block), all),
         };
-        chosen = found;
+        slots.retain(|slot| serves(slot, breakpoint));
+        slots.sort_by_key(|slot| std::cmp::Reverse(slot.len));
+        slots
     }
-    Ok(place(&chosen, current))
+
+    /// The runs of bytes within a block that have a byte of a breakpoint: to begin or end elsewhere
+    /// than where some breakpoint does makes none of them serve more.
+    fn runs(
+        &self,
+        breakpoint: &HardwareBreakpoint,
+        at: u64,
+        block: u64,
+        all: &[HardwareBreakpoint],
+    ) -> Vec<DebugSlot> {
+        let kind = breakpoint.kind.watched();
+        let first = at - at % block.max(1);
+        let last = first.saturating_add(block - 1);
+        // Both included, so that nothing overflows.
+        let alike = |b: &&HardwareBreakpoint| b.kind.watched() == kind;
+        let ends = |b: &HardwareBreakpoint| b.addr.saturating_add(b.len.saturating_sub(1));
+        let firsts = all.iter().filter(alike).map(|b| b.addr).chain([first]);
+        let lasts: Vec<u64> = all.iter().filter(alike).map(ends).chain([last]).collect();
+        let mut slots = Vec::new();
+        for from in firsts.filter(|from| (first..=at).contains(from)) {
+            for &to in lasts.iter().filter(|to| (at..=last).contains(to)) {
+                let len = u8::try_from(to - from + 1).unwrap_or(0);
+                let slot = DebugSlot { addr: from, len, kind };
+                if self.lengths().any(|allowed| allowed == len) && !slots.contains(&slot) {
+                    slots.push(slot);
+                }
+            }
+        }
+        slots
+    }
+
+    /// Adds what a breakpoint still needs, in as large pieces as possible.
+    ///
+    /// # Errors
+    ///
+    /// How many more it needs, if that makes more than there are.
+    fn add(
+        &self,
+        breakpoint: &HardwareBreakpoint,
+        all: &[HardwareBreakpoint],
+        chosen: &mut Vec<DebugSlot>,
+    ) -> std::result::Result<(), u64> {
+        let mut more = Vec::new();
+        while let Some(at) = gap(breakpoint, &[&chosen[..], &more[..]].concat()) {
+            if chosen.len() + more.len() >= self.many() {
+                // However long the range, there is no need to go through it.
+                let largest = self.lengths().max().unwrap_or(1).max(1);
+                let rest = breakpoint.len - at.wrapping_sub(breakpoint.addr);
+                let pieces = (rest / u64::from(largest)).max(1);
+                return Err(more.len() as u64 + pieces);
+            }
+            match self.candidates(breakpoint, at, all).first() {
+                Some(slot) => more.push(*slot),
+                None => return Err(u64::MAX), // a CPU without a length of 1
+            }
+        }
+        chosen.append(&mut more);
+        Ok(())
+    }
+
+    /// Registers that serve all breakpoints, `chosen` among them; tries everything.
+    fn search(
+        &self,
+        breakpoints: &[HardwareBreakpoint],
+        chosen: &mut Vec<DebugSlot>,
+    ) -> Option<Vec<DebugSlot>> {
+        let missing = breakpoints.iter().find_map(|b| Some((b, gap(b, chosen)?)));
+        let Some((breakpoint, at)) = missing else { return Some(chosen.clone()) };
+        if chosen.len() >= self.many() {
+            return None;
+        }
+        for slot in self.candidates(breakpoint, at, breakpoints) {
+            chosen.push(slot);
+            let found = self.search(breakpoints, chosen);
+            chosen.pop();
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Gives each its register: the one that it has, or a free one.
+    fn place(&self, chosen: &[DebugSlot], current: &DebugSlots) -> DebugSlots {
+        let mut placed = *current;
+        for (index, slot) in placed.iter_mut().enumerate() {
+            *slot = slot.filter(|slot| self.has(index) && chosen.contains(slot));
+        }
+        for slot in chosen {
+            if !placed.contains(&Some(*slot)) {
+                // One that was free before, if there is one: it takes fewer requests.
+                let unused = used(&placed) | used(current);
+                let is_free = |i: &usize| self.has(*i) && used(&placed) >> i & 1 == 0;
+                let free = (0..placed.len())
+                    .find(|i| self.has(*i) && unused >> i & 1 == 0)
+                    .or((0..placed.len()).find(is_free));
+                if let Some(place) = free.and_then(|index| placed.get_mut(index)) {
+                    *place = Some(*slot);
+                }
+            }
+        }
+        placed
+    }
 }
 
 fn slots_of(slots: &DebugSlots) -> Vec<DebugSlot> {
@@ -122,88 +285,6 @@ fn gap(breakpoint: &HardwareBreakpoint, slots: &[DebugSlot]) -> Option<u64> {
         }
     }
     None
-}
-
-/// The registers that could watch a byte of a breakpoint for it, the largest first.
-fn candidates<A: Arch>(
-    breakpoint: &HardwareBreakpoint,
-    at: u64,
-    longest: u8,
-) -> impl Iterator<Item = DebugSlot> + '_ {
-    let kind = breakpoint.kind.watched();
-    let lengths = A::DEBUG_LENGTHS.iter().rev().copied().filter(move |&len| len <= longest);
-    let slot = move |len: u8| DebugSlot { addr: at - at % u64::from(len.max(1)), len, kind };
-    lengths.map(slot).filter(move |slot| serves(slot, breakpoint))
-}
-
-/// Adds what a breakpoint still needs, in as large pieces as possible.
-///
-/// # Errors
-///
-/// How many more it needs, if that makes more than `most`.
-fn add<A: Arch>(
-    breakpoint: &HardwareBreakpoint,
-    chosen: &mut Vec<DebugSlot>,
-    most: usize,
-    longest: u8,
-) -> std::result::Result<(), u64> {
-    let mut more = Vec::new();
-    while let Some(at) = gap(breakpoint, &[&chosen[..], &more[..]].concat()) {
-        if chosen.len() + more.len() >= most {
-            // However long the range, there is no need to go through it.
-            let largest = A::DEBUG_LENGTHS.iter().copied().max().unwrap_or(1).min(longest).max(1);
-            let rest = breakpoint.len - at.wrapping_sub(breakpoint.addr);
-            let pieces = (rest / u64::from(largest)).max(1);
-            return Err(more.len() as u64 + pieces);
-        }
-        match candidates::<A>(breakpoint, at, longest).next() {
-            Some(slot) => more.push(slot),
-            None => return Err(u64::MAX), // a CPU without a length of 1
-        }
-    }
-    chosen.append(&mut more);
-    Ok(())
-}
-
-/// At most `most` registers that serve all breakpoints, `chosen` among them; tries everything.
-fn search<A: Arch>(
-    breakpoints: &[HardwareBreakpoint],
-    chosen: &mut Vec<DebugSlot>,
-    most: usize,
-    longest: u8,
-) -> Option<Vec<DebugSlot>> {
-    let missing = breakpoints.iter().find_map(|b| Some((b, gap(b, chosen)?)));
-    let Some((breakpoint, at)) = missing else { return Some(chosen.clone()) };
-    if chosen.len() >= most {
-        return None;
-    }
-    for slot in candidates::<A>(breakpoint, at, longest) {
-        chosen.push(slot);
-        let found = search::<A>(breakpoints, chosen, most, longest);
-        chosen.pop();
-        if found.is_some() {
-            return found;
-        }
-    }
-    None
-}
-
-/// Gives each its register: the one that it has, or a free one.
-fn place(chosen: &[DebugSlot], current: &DebugSlots) -> DebugSlots {
-    let mut placed = current.map(|slot| slot.filter(|slot| chosen.contains(slot)));
-    for slot in chosen {
-        if !placed.contains(&Some(*slot)) {
-            // One that was free before, if there is one: it takes fewer requests.
-            let unused = used(&placed) | used(current);
-            let free = (0..placed.len())
-                .find(|i| unused >> i & 1 == 0)
-                .or(placed.iter().position(Option::is_none));
-            if let Some(place) = free.and_then(|index| placed.get_mut(index)) {
-                *place = Some(*slot);
-            }
-        }
-    }
-    placed
 }
 
 #[cfg(test)]

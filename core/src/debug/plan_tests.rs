@@ -95,7 +95,7 @@ fn can_be_covered(breakpoints: &[HardwareBreakpoint]) -> bool {
 #[test]
 fn an_aligned_range_takes_one_register() {
     for len in [1, 2, 4, 8] {
-        let slots = plan::<Cpu>(&[write(0x1000, len)], &NO_SLOTS, None).unwrap();
+        let slots = plan::<Cpu>(&[write(0x1000, len)], &NO_SLOTS, DebugRoom::ALL).unwrap();
         assert_eq!(used(&slots), 1);
         assert_exact(&[write(0x1000, len)], &slots);
     }
@@ -106,7 +106,7 @@ fn an_unaligned_range_takes_several() {
     for (addr, len, registers) in
         [(0x1001, 2, 2), (0x1003, 4, 3), (0x1001, 7, 3), (0x1004, 8, 2), (0x1000, 32, 4)]
     {
-        let slots = plan::<Cpu>(&[write(addr, len)], &NO_SLOTS, None).unwrap();
+        let slots = plan::<Cpu>(&[write(addr, len)], &NO_SLOTS, DebugRoom::ALL).unwrap();
         assert_eq!(used(&slots).count_ones(), registers, "{addr:#x}, {len}");
         assert_exact(&[write(addr, len)], &slots);
     }
@@ -115,8 +115,9 @@ fn an_unaligned_range_takes_several() {
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
     let refused = |breakpoints: &[HardwareBreakpoint]| {
-        let current = plan::<Cpu>(&breakpoints[..breakpoints.len() - 1], &NO_SLOTS, None).unwrap();
-        match plan::<Cpu>(breakpoints, &current, None) {
+        let current =
+            plan::<Cpu>(&breakpoints[..breakpoints.len() - 1], &NO_SLOTS, DebugRoom::ALL).unwrap();
+        match plan::<Cpu>(breakpoints, &current, DebugRoom::ALL) {
             Err(Error::NoFreeSlot { needed, free }) => (needed, free),
             other => panic!("{other:?}"),
         }
@@ -131,10 +132,10 @@ fn what_does_not_fit_is_refused_with_numbers() {
 #[test]
 fn the_same_bytes_are_watched_once() {
     let breakpoints = [write(0x1000, 8), watch(0x1000, 8, HardwareKind::Change)];
-    let slots = plan::<Cpu>(&breakpoints, &NO_SLOTS, None).unwrap();
+    let slots = plan::<Cpu>(&breakpoints, &NO_SLOTS, DebugRoom::ALL).unwrap();
     assert_eq!(used(&slots), 1);
     let reads = [write(0x1000, 8), watch(0x1000, 8, HardwareKind::ReadWrite)];
-    let slots = plan::<Cpu>(&reads, &NO_SLOTS, None).unwrap();
+    let slots = plan::<Cpu>(&reads, &NO_SLOTS, DebugRoom::ALL).unwrap();
     assert_eq!(used(&slots), 0b11, "a write breakpoint does not stop at reads");
 }
 
@@ -145,7 +146,7 @@ fn a_range_is_cut_up_where_that_saves_a_register() {
         [write(0x1000, 8), write(0x1000, 4), write(0x1004, 4), write(0x2000, 8), write(0x3000, 8)];
     let mut slots = NO_SLOTS;
     for many in 1..=breakpoints.len() {
-        slots = plan::<Cpu>(&breakpoints[..many], &slots, None).unwrap();
+        slots = plan::<Cpu>(&breakpoints[..many], &slots, DebugRoom::ALL).unwrap();
         assert_exact(&breakpoints[..many], &slots);
     }
 }
@@ -153,17 +154,18 @@ fn a_range_is_cut_up_where_that_saves_a_register() {
 #[test]
 fn what_stays_keeps_its_register() {
     let three = [write(0x1000, 8), write(0x2000, 8), write(0x3000, 8)];
-    let slots = plan::<Cpu>(&three, &NO_SLOTS, None).unwrap();
-    let fewer = plan::<Cpu>(&[three[0], three[2]], &slots, None).unwrap();
+    let slots = plan::<Cpu>(&three, &NO_SLOTS, DebugRoom::ALL).unwrap();
+    let fewer = plan::<Cpu>(&[three[0], three[2]], &slots, DebugRoom::ALL).unwrap();
     assert_eq!(changed(&slots, &fewer), 0b010);
-    let again = plan::<Cpu>(&[three[0], three[2], write(0x4000, 4)], &fewer, None).unwrap();
+    let again =
+        plan::<Cpu>(&[three[0], three[2], write(0x4000, 4)], &fewer, DebugRoom::ALL).unwrap();
     assert_eq!(changed(&fewer, &again).count_ones(), 1);
 }
 
 #[test]
 fn a_free_register_is_taken_before_one_that_was_in_use() {
-    let slots = plan::<Cpu>(&[write(0x1000, 8)], &NO_SLOTS, None).unwrap();
-    let other = plan::<Cpu>(&[write(0x2000, 8)], &slots, None).unwrap();
+    let slots = plan::<Cpu>(&[write(0x1000, 8)], &NO_SLOTS, DebugRoom::ALL).unwrap();
+    let other = plan::<Cpu>(&[write(0x2000, 8)], &slots, DebugRoom::ALL).unwrap();
     assert_eq!((used(&slots), used(&other)), (0b01, 0b10));
 }
 
@@ -205,7 +207,7 @@ proptest! {
         let mut served: Vec<HardwareBreakpoint> = Vec::new();
         for breakpoint in breakpoints {
             served.push(breakpoint);
-            match plan::<Cpu>(&served, &slots, None) {
+            match plan::<Cpu>(&served, &slots, DebugRoom::ALL) {
                 Ok(planned) => {
                     assert_exact(&served, &planned);
                     slots = planned;
@@ -221,7 +223,7 @@ proptest! {
         if !served.is_empty() {
             served.remove(removed % served.len());
         }
-        let fewer = plan::<Cpu>(&served, &slots, None).unwrap();
+        let fewer = plan::<Cpu>(&served, &slots, DebugRoom::ALL).unwrap();
         assert_exact(&served, &fewer);
     }
 }

@@ -1,7 +1,10 @@
 //! A CPU with three registers.
 
+use crate::backend::{DebugAlignment, DebugKind, DebugPool};
 use crate::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
+/// How many addresses it can watch.
+pub(super) const SLOTS: usize = 4;
 /// Traps.
 pub(super) const BREAKPOINT: u8 = 0xcc;
 /// Counts `value` down to 0, one at a step.
@@ -69,8 +72,12 @@ impl Arch for FakeArch {
         registers.sp
     }
 
-    const DEBUG_SLOTS: usize = 4;
-    const DEBUG_LENGTHS: &'static [u8] = &[1, 2, 4, 8];
+    const DEBUG_POOLS: &'static [DebugPool] = &[DebugPool {
+        slots: (1 << SLOTS) - 1,
+        kinds: &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite],
+        lengths: &[1, 2, 4, 8],
+        alignment: DebugAlignment::Own,
+    }];
 
     fn can_watch(addr: u64) -> bool {
         addr < 1 << 47

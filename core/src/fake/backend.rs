@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustc_hash::FxHasher;
 
 use crate::backend::{
-    Activity, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach, RawSpawn,
-    RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
+    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use crate::{Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -328,10 +328,10 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    fn longest_watch(&mut self, thread: Thread) -> Result<u8> {
-        self.call("longest_watch", thread.tid.as_raw(), |model| {
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
+        self.call("debug_room", thread.tid.as_raw(), |model| {
             let pid = model.inspected(thread)?.pid;
-            Ok(model.longest_watch(pid))
+            Ok(DebugRoom { longest: model.longest_watch(pid), ..DebugRoom::ALL })
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) struct DebugRegisters {
     /// Addresses of registers that were disabled stay there, and the CPU says if they match.
     left: DebugSlots,
     /// What the CPU has noted since it was cleared.
-    hits: u8,
+    hits: u32,
     single_step: bool,
     /// A trap that another stop came before.
     pub(super) pending: Option<TrapOrigin>,
@@ -59,9 +59,9 @@ impl DebugRegisters {
         };
         let bits = |slots: &DebugSlots| {
             let hit = |(i, slot): (usize, &Option<DebugSlot>)| {
-                slot.as_ref().is_some_and(overlaps).then_some(1_u8 << i)
+                slot.as_ref().is_some_and(overlaps).then_some(1_u32 << i)
             };
-            slots.iter().enumerate().filter_map(hit).sum::<u8>()
+            slots.iter().enumerate().filter_map(hit).sum::<u32>()
         };
         let enabled = bits(&self.slots);
         if enabled != 0 {
@@ -149,7 +149,7 @@ impl Model {
         let too_long = to.iter().flatten().any(|slot| slot.len > longest);
         let fails = self.unwatchable.contains(&thread.tid) || too_long;
         let task = self.stopped(thread, "watch")?;
-        let free = crate::backend::DEBUG_SLOTS.saturating_sub(reserved);
+        let free = super::arch::SLOTS.saturating_sub(reserved);
         let needed = used(to).count_ones() as usize;
         if needed > free {
             return Err(Error::NoFreeSlot { needed, free });
@@ -178,7 +178,8 @@ impl Model {
 
     pub(super) fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
         let debug = &mut self.stopped(thread, "debug status")?.debug;
-        let status = DebugStatus { hits: debug.hits, single_step: debug.single_step };
+        let status =
+            DebugStatus { hits: debug.hits, single_step: debug.single_step, address: None };
         (debug.hits, debug.single_step) = (0, false);
         Ok(status)
     }

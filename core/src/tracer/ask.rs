@@ -77,6 +77,7 @@ impl<B: Backend> Tracer<B> {
         if stop.reason == StopReason::SyscallEntry {
             self.table.slot_mut(stop.place.index).call = None; // it may be another one now
         }
+        self.moved_from_hardware(stop.place.index, <B::Arch as Arch>::pc(registers));
         Ok(())
     }
 

@@ -187,6 +187,7 @@ impl<B: Backend> Tracer<B> {
             self.took_signals(index);
             return Ok(());
         }
+        let run = self.pass_hardware(index, run, signal)?;
         let run = self.or_to_handlers_end(index, run);
         self.begin_step(index, run)?;
         unless_gone(self.backend.resume(thread, run, signal))?;

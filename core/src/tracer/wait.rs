@@ -281,6 +281,9 @@ impl<B: Backend> Tracer<B> {
         if self.table.process(process).is_let_go() {
             return self.let_go_at(index, reason);
         }
+        if !matches!(reason, RawReason::Signal { signal: Signal::TRAP, .. }) {
+            self.stepped_past_hardware(index);
+        }
         if !matches!(reason, RawReason::Signal { .. }) && self.pass_met(index, reason)? {
             return Ok(());
         }

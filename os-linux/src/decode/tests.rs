@@ -130,26 +130,6 @@ fn info(fields: &[(usize, i32)]) -> Siginfo {
 }
 
 #[test]
-fn where_traps_come_from() {
-    for (code, origin) in [
-        (2, TrapOrigin::Step),
-        (1, TrapOrigin::Step),
-        (3, TrapOrigin::Step),
-        (5, TrapOrigin::Step),
-        (4, TrapOrigin::Hardware),
-        (0x80, TrapOrigin::Breakpoint),
-        (0, TrapOrigin::Sent),
-        (-6, TrapOrigin::Sent),
-        (-1, TrapOrigin::Sent),
-        (6, TrapOrigin::Sent),
-        (i32::MIN, TrapOrigin::Sent),
-        (i32::MAX, TrapOrigin::Sent),
-    ] {
-        assert_eq!(trap_origin(&info(&[(0, 5), (8, code)])), origin, "{code}");
-    }
-}
-
-#[test]
 fn the_event_of_a_stop_is_in_its_code() {
     assert_eq!(event_of(&info(&[(0, 5), (8, 4 << 8 | 5)])), 4);
     assert_eq!(event_of(&info(&[(0, 5), (8, 6 << 8 | 5)])), 6);

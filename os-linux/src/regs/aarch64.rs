@@ -3,12 +3,14 @@
 pub(crate) mod debug;
 mod narrow;
 mod sets;
+mod trap;
 
 use trapline_arch_aarch64::{AArch64, Pstate, Registers};
 use trapline_core::backend::Thread;
 use trapline_core::{CodeMode, Result, Syscall, Tid};
 
 pub(crate) use sets::{extended_state, fp_registers, set_extended_state, set_fp_registers};
+pub(crate) use trap::trap_origin;
 
 use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo};
 use crate::sys::Kernel;

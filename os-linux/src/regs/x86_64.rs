@@ -3,6 +3,7 @@
 mod call;
 pub(crate) mod debug;
 mod detour;
+mod trap;
 
 use std::io;
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use trapline_core::{CodeMode, Error, Result, Tid};
 
 pub(crate) use call::{CloneCall, audit_arch, clone_call, restarted, syscall};
 pub(crate) use detour::{Raw, calling, is_behind_its_birth, pc, returned};
+pub(crate) use trap::trap_origin;
 
 use crate::sys::{Kernel, error};
 

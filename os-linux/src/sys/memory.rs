@@ -2,9 +2,9 @@
 
 use std::io;
 
-use trapline_core::{Result, Tid};
+use trapline_core::{Error, Result, Tid};
 
-use super::{Kernel, check, error};
+use super::{Kernel, check};
 
 impl Kernel {
     /// Copies from a thread's memory; returns how much, page by page, up to the first that cannot
@@ -47,8 +47,9 @@ impl Kernel {
         let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0_usize, 0_usize) };
         match check(order) {
             Ok(order) => Ok(Some(order == 0)),
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(None),
-            Err(e) => Err(error("kcmp", one, e)),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::Gone),
+            // Whatever a filter or a security module says.
+            Err(_) => Ok(None),
         }
     }
 }

@@ -70,6 +70,13 @@ impl Kernel {
         Ok(())
     }
 
+    /// Whether `ptrace` is refused whoever it is about, as by a filter of system calls: nobody has
+    /// the number 0.
+    pub(crate) fn is_ptrace_refused(&self) -> bool {
+        let nobody = plain(libc::PTRACE_SEIZE as _, Tid::from_raw(0), 0);
+        nobody.is_err_and(|e| e.raw_os_error() != Some(libc::ESRCH))
+    }
+
     /// `PTRACE_SETOPTIONS`.
     pub(crate) fn set_options(&self, tid: Tid, options: i32) -> Result<()> {
         self.count();

@@ -1,6 +1,7 @@
 //! Hardware breakpoints: they belong to the process, and every thread has them in its debug
 //! registers before its next instruction.
 
+mod pass;
 mod process;
 mod thread;
 mod trap;
@@ -35,7 +36,7 @@ impl<B: Backend> Tracer<B> {
             known.count += 1;
             return Ok(known.id);
         }
-        plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.longest)?;
+        plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.room())?;
         let pid = self.table.process(process).pid;
         self.at_rest(process, |tracer| {
             // Meanwhile it may have ended, or have exec'ed.
@@ -51,13 +52,13 @@ impl<B: Backend> Tracer<B> {
         process: u32,
         breakpoint: HardwareBreakpoint,
     ) -> Result<BreakpointId> {
-        self.ask_longest_watch(process)?;
+        self.look_for_room(process)?;
         let value = match breakpoint.kind {
             HardwareKind::Change => self.value_of(process, &breakpoint)?,
             _ => Vec::new(),
         };
         let debug = self.table.process_mut(process).debug.get_or_insert_default();
-        let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.longest)?;
+        let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.room())?;
         self.watch_all(process, &slots)?;
         self.watches = true;
         let id = self.next_breakpoint();
@@ -92,7 +93,7 @@ impl<B: Backend> Tracer<B> {
         let mut breakpoints = debug.breakpoints.clone();
         breakpoints.retain(|known| known.id != id);
         let left: Vec<_> = breakpoints.iter().map(|known| known.breakpoint).collect();
-        let slots = plan::<B::Arch>(&left, &debug.slots, debug.longest)?;
+        let slots = plan::<B::Arch>(&left, &debug.slots, debug.room())?;
         self.watch_all(process, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
             let removed = debug.breakpoints.iter().find(|known| known.id == id);
@@ -139,14 +140,14 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Asks how much one register can watch in the program of a process, once per image.
-    fn ask_longest_watch(&mut self, process: u32) -> Result<()> {
-        if self.table.process(process).debug.as_ref().is_some_and(|d| d.longest.is_some()) {
+    /// Asks which registers there are, once per image.
+    fn look_for_room(&mut self, process: u32) -> Result<()> {
+        if self.table.process(process).debug.as_ref().is_some_and(|d| d.room.is_some()) {
             return Ok(());
         }
         let Some(index) = self.any_stopped(process) else { return Ok(()) };
-        let longest = self.backend.longest_watch(self.table.slot(index).thread)?;
-        self.table.process_mut(process).debug.get_or_insert_default().longest = Some(longest);
+        let room = self.backend.debug_room(self.table.slot(index).thread)?;
+        self.table.process_mut(process).debug.get_or_insert_default().room = Some(room);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What a process has of hardware breakpoints, and who inherits that.
 
-use crate::backend::{DebugSlots, NO_SLOTS, Setup, StopScope};
+use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::debug::plan;
 use crate::{
     Backend, BreakpointId, BreakpointSet, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind,
@@ -24,8 +24,8 @@ pub(in super::super) struct ProcessDebug {
     pub(super) slots: DebugSlots,
     /// Its first thread may have what the kernel has copied.
     pub(super) unsure: bool,
-    /// How many bytes one register can watch in its program, once that was asked.
-    pub(super) longest: Option<u8>,
+    /// Which registers its program can use, once that was asked.
+    pub(super) room: Option<DebugRoom>,
 }
 
 #[derive(Clone)]
@@ -59,6 +59,10 @@ impl ProcessDebug {
             self.breakpoints.iter().find(|known| known.breakpoint == *removed)
         };
         known(id).or_else(again).map(|known| known.id)
+    }
+
+    pub(super) fn room(&self) -> DebugRoom {
+        self.room.unwrap_or(DebugRoom::ALL)
     }
 
     /// Whether any of them is about data.
@@ -122,7 +126,7 @@ impl<B: Backend> Tracer<B> {
         self.table.slot_mut(index).debug = Some(Box::new(ThreadDebug::unknown()));
         let inherit = self.table.process(process).inherit.exec;
         let Some(debug) = &mut self.table.process_mut(process).debug else { return };
-        debug.longest = None;
+        debug.room = None;
         if inherit == Inherit::Clear {
             (debug.breakpoints, debug.slots) = (Vec::new(), NO_SLOTS);
             return;
@@ -133,16 +137,16 @@ impl<B: Backend> Tracer<B> {
         if !debug.breakpoints.is_empty() {
             // The new program may be allowed less than the old one. Where its registers do not
             // suffice the kernel says so.
-            let longest = match self.backend.longest_watch(thread) {
-                Ok(longest) => Some(longest),
+            let room = match self.backend.debug_room(thread) {
+                Ok(room) => room,
                 Err(error) => {
                     self.failures.note(thread.pid, error);
-                    None
+                    DebugRoom::ALL
                 }
             };
             let Some(debug) = &mut self.table.process_mut(process).debug else { return };
-            debug.longest = longest;
-            if let Ok(slots) = plan::<B::Arch>(&debug.wanted(None), &debug.slots, debug.longest) {
+            debug.room = Some(room);
+            if let Ok(slots) = plan::<B::Arch>(&debug.wanted(None), &debug.slots, room) {
                 debug.slots = slots;
             }
         }

@@ -6,25 +6,28 @@ use crate::error::unless_gone;
 use crate::{Backend, Change, Result, Signal};
 
 use super::super::Tracer;
+use super::pass::Standing;
 
 /// The debug registers of a thread.
 pub(in super::super) struct ThreadDebug {
     /// What they watch; `None` where the kernel or somebody else may have left something.
     pub(super) armed: Option<DebugSlots>,
     /// Registers that were disarmed, and whose hits may still show.
-    pub(super) stale: u8,
+    pub(super) stale: u32,
     /// What was read of the status before it was time to report it.
     pub(super) carried: Carried,
     /// The trap that is being shown is the program's own as well.
     pub(super) owed: bool,
     /// What the watches for changes among the causes of the last trap have found.
     pub(super) changes: Vec<Change>,
+    /// Where it stands, if that has to be passed by a step.
+    pub(super) standing: Standing,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Carried {
     /// Registers that were hit, and have not changed since.
-    pub(super) hits: u8,
+    pub(super) hits: u32,
     /// One was hit that has.
     pub(super) gone: bool,
     pub(super) single_step: bool,
@@ -38,16 +41,18 @@ impl ThreadDebug {
             carried: Carried::default(),
             owed: false,
             changes: Vec::new(),
+            standing: Standing::default(),
         }
     }
 
-    fn armed(&self) -> u8 {
+    fn armed(&self) -> u32 {
         self.armed.as_ref().map_or(0, used)
     }
 
     /// Whether a trap can be for us.
     pub(super) fn may_trap(&self) -> bool {
-        self.armed() != 0 || self.stale != 0 || self.carried != Carried::default()
+        let left = self.stale != 0 || self.carried != Carried::default();
+        self.armed() != 0 || left || self.standing.may_trap()
     }
 
     /// Keeps what the status said, before registers get another meaning.
@@ -59,7 +64,7 @@ impl ThreadDebug {
     }
 
     /// These registers watch something else from now on, or nothing.
-    fn change(&mut self, changed: u8) {
+    fn change(&mut self, changed: u32) {
         self.carried.gone |= self.carried.hits & changed != 0;
         self.carried.hits &= !changed;
     }
@@ -77,7 +82,9 @@ impl<B: Backend> Tracer<B> {
         let changes = from.map_or(0, |from| changed(&from, to));
         let mut leaves = from.map_or(0, |from| used(&from) & changes);
         // A hit of what a register watched before must not be taken for one of what it will.
-        if changes & used(to) & (leaves | stale) != 0 {
+        if Self::passes_by_step() {
+            // A stop says all by itself, and a hit that is not told happens again.
+        } else if changes & used(to) & (leaves | stale) != 0 {
             let status = unless_gone(self.backend.take_debug_status(thread))?;
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status.unwrap_or_default());
@@ -122,6 +129,13 @@ impl<B: Backend> Tracer<B> {
         if !known && slots == NO_SLOTS && !unsure {
             return Ok(());
         }
+        let slots = if Self::passes_by_step() {
+            self.look_where_it_stands(index)?;
+            let debug = self.table.slot(index).debug.as_ref();
+            debug.map_or(slots, |debug| debug.standing.without_its_own(&slots))
+        } else {
+            slots
+        };
         self.watch(index, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
             debug.unsure = false;
@@ -157,6 +171,8 @@ impl<B: Backend> Tracer<B> {
         let mut pending = false;
         if may_trap && B::STOP_SCOPE == StopScope::Thread {
             pending = unless_gone(self.backend.has_pending_trap(thread))? == Some(true);
+        }
+        if may_trap && B::STOP_SCOPE == StopScope::Thread && !Self::passes_by_step() {
             // This clears it, too.
             let status = unless_gone(self.backend.take_debug_status(thread))?.unwrap_or_default();
             if let Some(debug) = &mut self.table.slot_mut(index).debug {

@@ -1,7 +1,7 @@
-//! Which breakpoints a trap is for, by the status register of the CPU.
+//! Which breakpoints a trap is for.
 
-use crate::backend::{DebugSlot, DebugSlots, Run, Thread};
-use crate::debug::{serves, used};
+use crate::backend::{DebugHits, DebugSlot, DebugSlots, NO_SLOTS, Run, Thread};
+use crate::debug::{chosen, serves, used};
 use crate::error::unless_gone;
 use crate::{
     Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareBreakpoint, HardwareKind, Result,
@@ -25,13 +25,24 @@ pub(in super::super) enum Looked {
     Programs,
 }
 
+/// Breakpoints that were hit, and what those that watch for changes see.
+pub(super) type Found = Vec<(BreakpointId, Option<Vec<u8>>)>;
+
 impl<B: Backend> Tracer<B> {
-    /// Asks the CPU why a thread has trapped, if it can be for us.
+    /// Asks why a thread has trapped, if it can be for a debug register.
+    pub(in super::super) fn look_at_debug_registers(&mut self, index: u32) -> Result<Looked> {
+        match <B::Arch as Arch>::DEBUG_HITS {
+            DebugHits::Status => self.look_at_status(index),
+            DebugHits::Address => self.look_at_address(index),
+        }
+    }
+
+    /// Asks the CPU.
     ///
     /// The bits of the status are the truth, not the signal's code: a step that ends with a write
     /// to a watched place is one trap of both, and FreeBSD has one code for all. Bits of registers
     /// that are not enabled do not count.
-    pub(in super::super) fn look_at_debug_registers(&mut self, index: u32) -> Result<Looked> {
+    fn look_at_status(&mut self, index: u32) -> Result<Looked> {
         let slot = self.table.slot(index);
         let (thread, process, run) = (slot.thread, slot.process, slot.run);
         let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
@@ -51,7 +62,7 @@ impl<B: Backend> Tracer<B> {
             .slot_mut(index)
             .debug
             .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
-        let armed = debug.armed.or(slots).unwrap_or_default();
+        let armed = debug.armed.or(slots).unwrap_or(NO_SLOTS);
         let carried = std::mem::take(&mut debug.carried);
         let stale = std::mem::take(&mut debug.stale);
         debug.changes.clear();
@@ -75,25 +86,40 @@ impl<B: Backend> Tracer<B> {
         &mut self,
         index: u32,
         armed: DebugSlots,
-        hits: u8,
+        hits: u32,
         bit: bool,
     ) -> Result<Looked> {
         let slot = self.table.slot(index);
-        let (thread, process, run) = (slot.thread, slot.process, slot.run);
+        let (thread, run) = (slot.thread, slot.run);
         let single_step = bit && run == Run::Step;
-        let is_hit = |breakpoint: &HardwareBreakpoint| {
-            let hit = |(i, slot): (usize, &Option<DebugSlot>)| {
-                hits >> i & 1 != 0 && slot.is_some_and(|slot| serves(&slot, breakpoint))
-            };
-            armed.iter().enumerate().any(hit)
-        };
         // First all that can fail.
+        let hit: Vec<DebugSlot> = chosen(&armed, hits).collect();
+        let (found, execute) = self.find_hit(index, &hit)?;
+        let own = bit && !single_step && self.steps_itself(thread)?;
+        if execute && !B::PASSES_BREAKPOINTS {
+            self.pass_breakpoint(thread)?;
+        }
+        let hardware = self.take_hit(index, found);
+        if hardware.is_empty() && !single_step {
+            return Ok(if own { Looked::Programs } else { Looked::Unseen });
+        }
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.owed = own;
+        }
+        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+    }
+
+    /// The breakpoints of which one of these registers was hit, with their bytes if those count, and
+    /// whether one is for execution.
+    pub(super) fn find_hit(&mut self, index: u32, hit: &[DebugSlot]) -> Result<(Found, bool)> {
+        let slot = self.table.slot(index);
+        let (thread, process) = (slot.thread, slot.process);
         let (mut found, mut execute) = (Vec::new(), false);
         for at in 0.. {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
             let (id, breakpoint) = (known.id, known.breakpoint);
-            if !is_hit(&breakpoint) {
+            if !hit.iter().any(|slot| serves(slot, &breakpoint)) {
                 continue;
             }
             let bytes = match breakpoint.kind {
@@ -105,23 +131,19 @@ impl<B: Backend> Tracer<B> {
             found.push((id, bytes));
             execute |= breakpoint.kind == HardwareKind::Execute;
         }
-        let own = bit && !single_step && self.steps_itself(thread)?;
-        if execute && !B::PASSES_BREAKPOINTS {
-            self.pass_breakpoint(thread)?;
-        }
+        Ok((found, execute))
+    }
+
+    /// Those of them that are to be shown.
+    pub(super) fn take_hit(&mut self, index: u32, found: Found) -> BreakpointSet {
+        let process = self.table.slot(index).process;
         let mut hardware = BreakpointSet::default();
         for (id, bytes) in found {
             if bytes.is_none_or(|new| self.has_changed(index, process, id, new)) {
                 hardware.insert(id);
             }
         }
-        if hardware.is_empty() && !single_step {
-            return Ok(if own { Looked::Programs } else { Looked::Unseen });
-        }
-        if let Some(debug) = &mut self.table.slot_mut(index).debug {
-            debug.owed = own;
-        }
-        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+        hardware
     }
 
     /// A watch for changes was hit, and these are its bytes; says whether they have changed.
@@ -138,7 +160,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// As much of these bytes as can be read.
-    fn bytes(&mut self, thread: Thread, addr: u64, len: u64) -> Result<Vec<u8>> {
+    pub(super) fn bytes(&mut self, thread: Thread, addr: u64, len: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         let read = match self.backend.read_memory(thread, addr, &mut bytes) {
             Ok(read) => read,

@@ -1,7 +1,7 @@
 //! Debug registers: the whole set of an LWP at once.
 
-use trapline_arch_x86_64::debug::{Dr6, Dr7};
-use trapline_core::backend::{DebugSlots, DebugStatus, Thread};
+use trapline_arch_x86_64::debug::{Dr6, Dr7, SLOTS};
+use trapline_core::backend::{DebugRoom, DebugSlots, DebugStatus, Thread};
 use trapline_core::{CodeMode, Error, Result};
 
 use super::code_mode;
@@ -42,7 +42,7 @@ impl FreeBsd {
         if from.is_none() {
             values[DR6] = Dr6::CLEAR.as_raw();
         }
-        for (value, slot) in values.iter_mut().zip(to) {
+        for (value, slot) in values.iter_mut().zip(to).take(SLOTS) {
             *value = slot.map_or(0, |slot| slot.addr);
         }
         values[DR7] = dr7.as_raw();
@@ -63,14 +63,15 @@ impl FreeBsd {
         Ok(dr6.into())
     }
 
-    /// See `Backend::longest_watch`.
-    pub(crate) fn longest_watch_of(&mut self, thread: Thread) -> Result<u8> {
+    /// See `Backend::debug_room`.
+    pub(crate) fn debug_room_of(&mut self, thread: Thread) -> Result<DebugRoom> {
         let result = self.kernel.registers(thread.tid.as_raw());
         let registers = self.checked("PT_GETREGS", thread, result)?;
-        Ok(match code_mode(registers.r_cs as u64) {
+        let longest = match code_mode(registers.r_cs as u64) {
             CodeMode::Bits64 => LONGEST,
             CodeMode::Bits32 | CodeMode::Bits16 => LONGEST_NARROW,
-        })
+        };
+        Ok(DebugRoom { longest, ..DebugRoom::ALL })
     }
 
     /// Whether a debug register has trapped.

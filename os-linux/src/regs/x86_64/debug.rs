@@ -3,8 +3,8 @@
 
 use std::io;
 
-use trapline_arch_x86_64::debug::{Dr6, Dr7, SlotSet};
-use trapline_core::backend::{DEBUG_SLOTS, DebugSlots, DebugStatus};
+use trapline_arch_x86_64::debug::{Dr6, Dr7, SLOTS, SlotSet};
+use trapline_core::backend::{DebugRoom, DebugSlots, DebugStatus};
 use trapline_core::{Error, Result, Tid};
 
 use crate::sys::{Kernel, error};
@@ -37,7 +37,7 @@ pub(crate) fn watch(
         if freed != before && freed != after {
             kernel.set_debug_register(tid, DR7, freed.as_raw())?;
         }
-        for index in 0..DEBUG_SLOTS {
+        for index in 0..SLOTS {
             if let Some(addr) = set(index) {
                 kernel.set_debug_register(tid, index, addr)?;
             }
@@ -83,6 +83,12 @@ fn watch_anew(kernel: &Kernel, tid: Tid, to: &DebugSlots, after: Dr7) -> Result<
     })
 }
 
+/// See `Backend::debug_room`: every CPU has all, and the kernel checks an address by the length alone,
+/// whatever the program (`hw_breakpoint_arch_parse` in `arch/x86/kernel/hw_breakpoint.c`).
+pub(crate) fn room(_: &Kernel, _: Tid) -> Result<DebugRoom> {
+    Ok(DebugRoom::ALL)
+}
+
 /// What has happened, which is cleared with it.
 pub(crate) fn take_status(kernel: &Kernel, tid: Tid) -> Result<DebugStatus> {
     let raw = kernel
@@ -110,7 +116,7 @@ fn explained(kernel: &Kernel, tid: Tid, why: io::Error, wanted: &DebugSlots) -> 
             let needed = wanted.iter().flatten().count();
             // Those that the kernel did take keep their register, though disabled.
             let reads = |index| kernel.debug_register(tid, index).is_ok_and(|addr| addr != 0);
-            let taken = (0..DEBUG_SLOTS).filter(|&index| reads(index)).count();
+            let taken = (0..SLOTS).filter(|&index| reads(index)).count();
             Error::NoFreeSlot { needed, free: taken.min(needed.saturating_sub(1)) }
         }
         Some(libc::EINVAL) => match wanted.iter().flatten().find(|slot| slot.addr >= LAST_PAGE) {
