@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use trapline::HardwareKind::{Change, Execute, ReadWrite, Write};
 use trapline::{
-    BreakpointId, CodeMode, Event, EventFlags, ExitStatus, HardwareBreakpoint, HardwareKind, Pid,
-    Resume, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, SyscallAbi, Tracer,
+    BreakpointId, CodeMode, Event, EventFlags, ExitStatus, ForkKind, HardwareBreakpoint,
+    HardwareKind, Pid, Resume, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall,
+    SyscallAbi, Tracer,
 };
 
 use crate::common::*;
@@ -87,6 +88,32 @@ fn hardware_hits(tracer: &mut Tracer, stop: Stopped, id: BreakpointId) -> Vec<u6
     hits
 }
 
+/// A program that reads a byte and exits with it: it comes to the first of the places that have
+/// breakpoints, and waits in the kernel; being interrupted there brings it to none of them.
+fn reads_a_byte(name: &str, places: impl FnOnce(&mut Tracer, &Stopped, &Program) -> Vec<u64>) {
+    let program = Program::new(name, Width::Bits32);
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let mut command = Command::new(&program.path);
+    command.stdin(Stdio::piped());
+    let (spawned, stop) = started(&mut tracer, &program, command);
+    let (pid, mut input) = (spawned.pid, spawned.stdin.unwrap());
+    let places = places(&mut tracer, &stop, &program);
+    let ids: Vec<_> = places.iter().map(|&addr| put(&mut tracer, pid, addr)).collect();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert!(is_hit(&mut tracer, &stop, ids[0], places[0]), "{stop:?}, {places:x?}");
+    tracer.resume(stop, Resume::Continue).unwrap();
+    for _ in 0..5 {
+        tracer.interrupt(pid).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert_eq!(stop.reason(), StopReason::Interrupted);
+        tracer.resume(stop, Resume::Continue).unwrap();
+    }
+    std::io::Write::write_all(&mut input, &[7]).unwrap();
+    assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
+    assert!(tracer.wait().unwrap().is_none());
+}
+
 /// The system calls of a program, in order, each from its entry and from its exit, up to its end.
 fn calls(tracer: &mut Tracer, stop: Stopped) -> Vec<Syscall> {
     let mut calls = Vec::new();
@@ -133,28 +160,51 @@ crate::tests! {
     }
 
     fn m1_a_32_bit_call_that_is_made_again_is_no_new_arrival() {
-        let program = Program::new("reads", Width::Bits32);
-        let mut tracer = tracer(EventFlags::PROCESS);
-        let mut command = Command::new(&program.path);
-        command.stdin(Stdio::piped());
-        let (spawned, stop) = started(&mut tracer, &program, command);
-        let mut input = spawned.stdin.unwrap();
-        let pid = stop.pid();
-        let addr = program.at("call");
-        let id = put(&mut tracer, pid, addr);
+        reads_a_byte("reads", |_, _, program| vec![program.at("call")]);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn m1_the_way_into_the_kernel_that_it_offers() {
+        const AT_SYSINFO: u64 = 32;
+        // `sysenter` or `syscall`, by the CPU, behind which the kernel goes on as if it had been the
+        // `int 0x80` that follows.
+        reads_a_byte("asks", |tracer, stop, _| {
+            let entries = tracer.auxiliary_entries(stop.pid()).unwrap();
+            let Some(&(_, function)) = entries.iter().find(|entry| entry.0 == AT_SYSINFO) else {
+                panic!("no AT_SYSINFO in {entries:x?}");
+            };
+            let mut code = [0; 32];
+            assert_eq!(tracer.read_memory(stop, function, &mut code).unwrap(), code.len());
+            let calls = [[0x0f, 0x34], [0x0f, 0x05], [0xcd, 0x80]];
+            let places = code.windows(2).zip(function..).filter(|(c, _)| calls.iter().any(|x| c == x));
+            places.map(|(_, at)| at).collect()
+        });
+    }
+
+    fn e2_a_32_bit_program_forks() {
+        let (mut tracer, program, stop) = begun("forks", Width::Bits32, EventFlags::PROCESS);
+        let addr = program.at("both");
+        let (parent, id) = (stop.pid(), put(&mut tracer, stop.pid(), addr));
         tracer.resume(stop, Resume::Continue).unwrap();
-        let stop = next_stop(&mut tracer);
-        assert!(is_hit(&mut tracer, &stop, id, addr));
-        tracer.resume(stop, Resume::Continue).unwrap();
-        for _ in 0..5 {
-            tracer.interrupt(pid).unwrap();
-            let stop = next_stop(&mut tracer);
-            assert_eq!(stop.reason(), StopReason::Interrupted);
-            tracer.resume(stop, Resume::Continue).unwrap();
+        let (mut hits, mut ends, mut forks) = (Vec::new(), 0, Vec::new());
+        while let Some(event) = tracer.wait().unwrap() {
+            match &event {
+                Event::Forked(fork) => forks.push((fork.parent_pid, fork.kind)),
+                Event::Stopped(stop) => {
+                    assert!(is_hit(&mut tracer, stop, id, addr), "{stop:?}");
+                    hits.push(stop.pid());
+                }
+                Event::Exited { status, .. } => {
+                    assert_eq!(*status, ExitStatus::Code(0));
+                    ends += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+            tracer.resume(event, Resume::Continue).unwrap();
         }
-        std::io::Write::write_all(&mut input, &[7]).unwrap();
-        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
-        assert!(tracer.wait().unwrap().is_none());
+        assert_eq!(forks, [(Some(parent), ForkKind::Fork)]);
+        assert_eq!((hits.len(), ends), (2, 2));
+        assert_ne!(hits[0], hits[1], "each once");
     }
 
     fn m3_the_mode_of_a_thread_is_that_of_its_code_segment() {
