@@ -130,6 +130,9 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn write_back(&mut self, index: u32) -> Result<Option<()>> {
         let slot = self.table.slot(index);
         let thread = slot.thread;
+        if slot.dead {
+            return Ok(None);
+        }
         let registers = if let Some(registers) = self.kept_registers(index) {
             registers
         } else if slot.soft.in_slot {

@@ -85,7 +85,7 @@ impl<B: Backend> Tracer<B> {
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
-            if self.table.slot(index).is_stopped() {
+            if self.table.slot(index).is_stopped() && !self.table.slot(index).dead {
                 self.write_back(index)?;
             }
             if B::STOP_SCOPE == StopScope::Thread {
