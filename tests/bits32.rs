@@ -2,11 +2,13 @@
 //! thread at the moment, not the program that it is in.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use trapline::HardwareKind::{Change, Execute, ReadWrite, Write};
 use trapline::{
-    BreakpointId, CodeMode, Event, EventFlags, ExitStatus, HardwareBreakpoint, HardwareKind, Pid,
-    Resume, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall, SyscallAbi, Tracer,
+    BreakpointId, CodeMode, Event, EventFlags, ExitStatus, ForkKind, HardwareBreakpoint,
+    HardwareKind, Pid, Resume, Signal, SoftwareBreakpoint, Spawned, StopReason, Stopped, Syscall,
+    SyscallAbi, Tracer,
 };
 
 use crate::common::*;
@@ -33,6 +35,27 @@ fn begun(name: &str, width: Width, flags: EventFlags) -> (Tracer, Program, Stopp
     let command = Command::new(&program.path);
     let (_, stop) = started(&mut tracer, &program, command);
     (tracer, program, stop)
+}
+
+/// A 64-bit program that runs 32-bit code. Ends the test where the system does not let it.
+fn changing(flags: EventFlags) -> (Tracer, Program, Stopped) {
+    let program = Program::new("changes", Width::Bits64);
+    let mut child = Command::new(&program.path).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            status => break status,
+        }
+    };
+    if status.is_none_or(|status| !status.success()) {
+        let _ = child.kill();
+        let _ = child.wait();
+        drop(program);
+        skip("64-bit programs cannot run 32-bit code here");
+    }
+    drop(program);
+    begun("changes", Width::Bits64, flags)
 }
 
 fn watch(tracer: &mut Tracer, pid: Pid, addr: u64, len: u64, kind: HardwareKind) -> BreakpointId {
@@ -87,6 +110,32 @@ fn hardware_hits(tracer: &mut Tracer, stop: Stopped, id: BreakpointId) -> Vec<u6
     hits
 }
 
+/// A program that reads a byte and exits with it: it comes to the first of the places that have
+/// breakpoints, and waits in the kernel; being interrupted there brings it to none of them.
+fn reads_a_byte(name: &str, places: impl FnOnce(&mut Tracer, &Stopped, &Program) -> Vec<u64>) {
+    let program = Program::new(name, Width::Bits32);
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let mut command = Command::new(&program.path);
+    command.stdin(Stdio::piped());
+    let (spawned, stop) = started(&mut tracer, &program, command);
+    let (pid, mut input) = (spawned.pid, spawned.stdin.unwrap());
+    let places = places(&mut tracer, &stop, &program);
+    let ids: Vec<_> = places.iter().map(|&addr| put(&mut tracer, pid, addr)).collect();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert!(is_hit(&mut tracer, &stop, ids[0], places[0]), "{stop:?}, {places:x?}");
+    tracer.resume(stop, Resume::Continue).unwrap();
+    for _ in 0..5 {
+        tracer.interrupt(pid).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert_eq!(stop.reason(), StopReason::Interrupted);
+        tracer.resume(stop, Resume::Continue).unwrap();
+    }
+    std::io::Write::write_all(&mut input, &[7]).unwrap();
+    assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
+    assert!(tracer.wait().unwrap().is_none());
+}
+
 /// The system calls of a program, in order, each from its entry and from its exit, up to its end.
 fn calls(tracer: &mut Tracer, stop: Stopped) -> Vec<Syscall> {
     let mut calls = Vec::new();
@@ -125,36 +174,75 @@ crate::tests! {
         assert_eq!(hits(&mut tracer, stop, id, addr, Resume::Step), 3);
     }
 
+    fn m1_a_step_over_pushf_in_32_bit_code_leaves_nothing_behind() {
+        let (mut tracer, program, stop) = begun("counts", Width::Bits32, EventFlags::PROCESS);
+        let addr = program.at("pushes");
+        let id = put(&mut tracer, stop.pid(), addr);
+        assert_eq!(hits(&mut tracer, stop, id, addr, Resume::Step), 1);
+    }
+
+    fn m1_steps_through_either_kind_of_code() {
+        let (mut tracer, program, stop) = changing(EventFlags::PROCESS);
+        let addr = program.at("shared");
+        let id = put(&mut tracer, stop.pid(), addr);
+        assert_eq!(hits(&mut tracer, stop, id, addr, Resume::Step), 4);
+    }
+
     fn m1_the_same_code_is_read_in_either_way() {
-        let (mut tracer, program, stop) = begun("changes", Width::Bits64, EventFlags::PROCESS);
+        let (mut tracer, program, stop) = changing(EventFlags::PROCESS);
         let addr = program.at("shared");
         let id = put(&mut tracer, stop.pid(), addr);
         assert_eq!(hits(&mut tracer, stop, id, addr, Resume::Continue), 4);
     }
 
     fn m1_a_32_bit_call_that_is_made_again_is_no_new_arrival() {
-        let program = Program::new("reads", Width::Bits32);
-        let mut tracer = tracer(EventFlags::PROCESS);
-        let mut command = Command::new(&program.path);
-        command.stdin(Stdio::piped());
-        let (spawned, stop) = started(&mut tracer, &program, command);
-        let mut input = spawned.stdin.unwrap();
-        let pid = stop.pid();
-        let addr = program.at("call");
-        let id = put(&mut tracer, pid, addr);
+        reads_a_byte("reads", |_, _, program| vec![program.at("call")]);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn m1_the_way_into_the_kernel_that_it_offers() {
+        const AT_SYSINFO: u64 = 32;
+        // `sysenter` or `syscall`, by the CPU, behind which the kernel goes on as if it had been the
+        // `int 0x80` that follows.
+        reads_a_byte("asks", |tracer, stop, _| {
+            let entries = tracer.auxiliary_entries(stop.pid()).unwrap();
+            let Some(&(_, function)) = entries.iter().find(|entry| entry.0 == AT_SYSINFO) else {
+                panic!("no AT_SYSINFO in {entries:x?}");
+            };
+            let mut code = [0; 32];
+            assert_eq!(tracer.read_memory(stop, function, &mut code).unwrap(), code.len());
+            let calls = [[0x0f, 0x34], [0x0f, 0x05], [0xcd, 0x80]];
+            let places = code.windows(2).zip(function..).filter(|(c, _)| calls.iter().any(|x| c == x));
+            places.map(|(_, at)| at).collect()
+        });
+    }
+
+    fn e2_a_32_bit_program_forks() {
+        let (mut tracer, program, stop) = begun("forks", Width::Bits32, EventFlags::PROCESS);
+        let addr = program.at("both");
+        let (parent, id) = (stop.pid(), put(&mut tracer, stop.pid(), addr));
         tracer.resume(stop, Resume::Continue).unwrap();
-        let stop = next_stop(&mut tracer);
-        assert!(is_hit(&mut tracer, &stop, id, addr));
-        tracer.resume(stop, Resume::Continue).unwrap();
-        for _ in 0..5 {
-            tracer.interrupt(pid).unwrap();
-            let stop = next_stop(&mut tracer);
-            assert_eq!(stop.reason(), StopReason::Interrupted);
-            tracer.resume(stop, Resume::Continue).unwrap();
+        let (mut hits, mut ends, mut forks) = (Vec::new(), 0, Vec::new());
+        while let Some(event) = tracer.wait().unwrap() {
+            match &event {
+                Event::Forked(fork) => forks.push((fork.parent_pid, fork.kind)),
+                // The child may have ended before its parent runs.
+                Event::Stopped(stop) if stop.reason() == StopReason::Signal(Signal::CHLD) => {}
+                Event::Stopped(stop) => {
+                    assert!(is_hit(&mut tracer, stop, id, addr), "{stop:?}");
+                    hits.push(stop.pid());
+                }
+                Event::Exited { status, .. } => {
+                    assert_eq!(*status, ExitStatus::Code(0));
+                    ends += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+            tracer.resume(event, Resume::Continue).unwrap();
         }
-        std::io::Write::write_all(&mut input, &[7]).unwrap();
-        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(7));
-        assert!(tracer.wait().unwrap().is_none());
+        assert_eq!(forks, [(Some(parent), ForkKind::Fork)]);
+        assert_eq!((hits.len(), ends), (2, 2));
+        assert_ne!(hits[0], hits[1], "each once");
     }
 
     fn m3_the_mode_of_a_thread_is_that_of_its_code_segment() {
@@ -164,9 +252,10 @@ crate::tests! {
         assert_eq!((registers.rip, registers.rsp >> 32), (program.entry(), 0));
         tracer.resume(stop, Resume::Continue).unwrap();
         assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
-        drop(tracer);
+    }
 
-        let (mut tracer, program, stop) = begun("changes", Width::Bits64, EventFlags::PROCESS);
+    fn m3_the_mode_of_a_thread_changes() {
+        let (mut tracer, program, stop) = changing(EventFlags::PROCESS);
         assert_eq!(tracer.code_mode(&stop).unwrap(), CodeMode::Bits64);
         let addr = program.at("in32");
         let id = put(&mut tracer, stop.pid(), addr);
@@ -219,13 +308,13 @@ crate::tests! {
     }
 
     fn d1_a_debug_register_is_for_either_kind_of_code() {
-        let (mut tracer, program, stop) = begun("changes", Width::Bits64, EventFlags::PROCESS);
+        let (mut tracer, program, stop) = changing(EventFlags::PROCESS);
         let shared = program.at("shared");
         let id = watch(&mut tracer, stop.pid(), shared, 1, Execute);
         assert_eq!(hardware_hits(&mut tracer, stop, id), [shared; 4]);
         drop(tracer);
 
-        let (mut tracer, program, stop) = begun("changes", Width::Bits64, EventFlags::PROCESS);
+        let (mut tracer, program, stop) = changing(EventFlags::PROCESS);
         let id = watch(&mut tracer, stop.pid(), program.at("data"), 8, Write);
         assert_eq!(hardware_hits(&mut tracer, stop, id).len(), 2);
     }
@@ -289,9 +378,9 @@ crate::tests! {
             assert_eq!(value(AT_PHENT), Some(header), "{entries:x?}");
             assert_eq!(value(AT_ENTRY), Some(program.entry()), "{entries:x?}");
             assert!(value(AT_PHDR).is_some_and(|at| at < program.entry()), "{entries:x?}");
+            tracer.kill(stop.pid()).unwrap();
             tracer.resume(stop, Resume::Continue).unwrap();
-            assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
-            assert!(tracer.wait().unwrap().is_none());
+            while tracer.wait().unwrap().is_some() {}
         }
     }
 
@@ -301,7 +390,7 @@ crate::tests! {
         const I386: u32 = 0x4000_0003;
         const X86_64: u32 = 0xc000_003e;
         let flags = EventFlags::PROCESS | EventFlags::SYSCALL;
-        let (mut tracer, program, stop) = begun("changes", Width::Bits64, flags);
+        let (mut tracer, program, stop) = changing(flags);
         let (shared, in32) = (program.at("shared"), program.at("in32"));
         let ids = [shared, in32].map(|addr| put(&mut tracer, stop.pid(), addr));
         tracer.resume(stop, Resume::Continue).unwrap();

@@ -120,7 +120,7 @@ pub(crate) fn show(
 pub(crate) fn show_result(result: Result<u64, i32>) -> String {
     match result {
         // An address.
-        Ok(value) if value >> 32 != 0 => format!("{value:#x}"),
+        Ok(value) if value >> 31 != 0 => format!("{value:#x}"),
         Ok(value) => value.to_string(),
         Err(error) => match Errno::from_raw(error) {
             // ERESTART and its kin, which the program never sees.

@@ -25,6 +25,8 @@ pub(crate) struct Module {
     symbols: Vec<Symbol>,
     /// Where its dynamic section is.
     dynamic: Option<u64>,
+    /// How many bytes an address has.
+    width: usize,
 }
 
 struct Symbol {
@@ -37,6 +39,10 @@ struct Symbol {
 /// All of them, the executable first.
 #[derive(Default)]
 pub(crate) struct Modules(Vec<Module>);
+
+/// How many bytes an address has, in a program of 64 bits and in one of 32.
+const WIDE: usize = 8;
+const NARROW: usize = 4;
 
 impl Module {
     fn read(path: &Path, bias: impl FnOnce(&object::File<'_>) -> u64) -> Option<Module> {
@@ -65,6 +71,7 @@ impl Module {
             end: ends.max().unwrap_or(0).wrapping_add(bias),
             symbols,
             dynamic: dynamic.map(|at| at.wrapping_add(bias)),
+            width: if file.is_64() { WIDE } else { NARROW },
         })
     }
 
@@ -83,8 +90,7 @@ impl Module {
 impl Modules {
     /// The executable of a process that has just exec'ed; its libraries are not there yet.
     pub(crate) fn of_executable(tracer: &mut Tracer, pid: Pid) -> Result<Modules> {
-        let aux = tracer.auxiliary_vector(pid)?;
-        let headers = entry(&aux, AT_PHDR);
+        let headers = entry(tracer, pid, AT_PHDR)?;
         let Some(path) = tracer.process(pid)?.executable else { return Ok(Modules::default()) };
         let bias = |file: &object::File<'_>| match (headers, program_headers(file)) {
             (Some(at), Some(offset)) => at.wrapping_sub(offset),
@@ -95,18 +101,19 @@ impl Modules {
 
     /// The first instruction of the program proper: the libraries that it needs are there then.
     pub(crate) fn entry_point(tracer: &mut Tracer, pid: Pid) -> Result<Option<u64>> {
-        Ok(entry(&tracer.auxiliary_vector(pid)?, AT_ENTRY))
+        entry(tracer, pid, AT_ENTRY)
     }
 
     /// Adds the libraries, of a program that is at its entry point or later.
     pub(crate) fn add_libraries(&mut self, tracer: &mut Tracer, stop: &Stopped) {
-        let dynamic = self.0.first().and_then(|executable| executable.dynamic);
-        let Some(mut map) = dynamic.and_then(|at| first_link(tracer, stop, at)) else { return };
+        let Some(Module { dynamic: Some(dynamic), width, .. }) = self.0.first() else { return };
+        let width = *width;
+        let Some(mut map) = first_link(tracer, stop, *dynamic, width) else { return };
         let mut left = 1000; // a list of a broken program may have no end
         while map != 0 && left > 0 {
             left -= 1;
             // l_addr (FreeBSD: l_base, which is the same for a library), l_name, l_ld, l_next
-            let Some([bias, name, _, next]) = words(tracer, stop, map) else { return };
+            let Some([bias, name, _, next]) = words(tracer, stop, map, width) else { return };
             let path = text(tracer, stop, name);
             // The executable has an empty name or its own.
             if !path.as_os_str().is_empty() && path.is_absolute() && left < 999 {
@@ -132,8 +139,11 @@ impl Modules {
 
 /// The address that the program headers have in the file's own numbering.
 fn program_headers(file: &object::File<'_>) -> Option<u64> {
-    let object::File::Elf64(elf) = file else { return None };
-    let offset = elf.elf_header().e_phoff.get(elf.endian());
+    let offset = match file {
+        object::File::Elf64(elf) => elf.elf_header().e_phoff.get(elf.endian()),
+        object::File::Elf32(elf) => elf.elf_header().e_phoff.get(elf.endian()).into(),
+        _ => return None,
+    };
     let mut segments = file.segments();
     segments.find_map(|segment| {
         let (at, size) = segment.file_range();
@@ -143,41 +153,44 @@ fn program_headers(file: &object::File<'_>) -> Option<u64> {
 }
 
 /// An entry of an auxiliary vector.
-fn entry(aux: &[u8], wanted: u64) -> Option<u64> {
-    let word = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
-    aux.chunks_exact(16).find_map(|pair| {
-        let (kind, value) = pair.split_at(8);
-        // The type is 32 bits wide on FreeBSD, and followed by nothing of meaning.
-        (word(kind)? as u32 == wanted as u32).then(|| word(value))?
-    })
+fn entry(tracer: &mut Tracer, pid: Pid, wanted: u64) -> Result<Option<u64>> {
+    let entries = tracer.auxiliary_entries(pid)?;
+    Ok(entries.iter().find(|(kind, _)| *kind == wanted).map(|&(_, value)| value))
 }
 
 /// Words of a program's memory.
-fn words<const N: usize>(tracer: &mut Tracer, stop: &Stopped, at: u64) -> Option<[u64; N]> {
-    let mut bytes = vec![0; 8 * N];
+fn words<const N: usize>(
+    tracer: &mut Tracer,
+    stop: &Stopped,
+    at: u64,
+    width: usize,
+) -> Option<[u64; N]> {
+    let mut bytes = vec![0; width * N];
     let read = tracer.read_memory(stop, at, &mut bytes).ok()?;
     if read < bytes.len() {
         return None;
     }
     let mut words = [0; N];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = u64::from_le_bytes(bytes.try_into().ok()?);
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(width)) {
+        let mut wide = [0; WIDE];
+        wide[..width].copy_from_slice(bytes);
+        *word = u64::from_le_bytes(wide);
     }
     Some(words)
 }
 
 /// The first entry of the linker's list, by way of the executable's dynamic section.
-fn first_link(tracer: &mut Tracer, stop: &Stopped, dynamic: u64) -> Option<u64> {
+fn first_link(tracer: &mut Tracer, stop: &Stopped, dynamic: u64, width: usize) -> Option<u64> {
     let mut at = dynamic;
     loop {
-        match words(tracer, stop, at)? {
+        match words(tracer, stop, at, width)? {
             [0, _] => return None,
             [DT_DEBUG, debug] => {
                 // r_version, r_map
-                let [_, map] = words(tracer, stop, debug)?;
+                let [_, map] = words(tracer, stop, debug, width)?;
                 return Some(map);
             }
-            _ => at += 16,
+            _ => at += 2 * width as u64,
         }
     }
 }

@@ -18,7 +18,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,24 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(
 /// A process of no more threads has all of them stopped.
 const FEW: usize = 32;
 
-/// The threads that were seized so far, for the watching thread to look at.
-type Seized = Mutex<Vec<Tid>>;
+/// What the watching thread shares.
+type Seized = Mutex<Watched>;
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// The threads that were seized so far.
+    threads: Vec<Tid>,
+    /// The ends of some of them.
+    ends: Vec<RawStop>,
+    /// The attach is over.
+    is_over: bool,
+}
+
+impl Watched {
+    fn over() -> Self {
+        Watched { is_over: true, ..Watched::default() }
+    }
+}
 
 impl Linux {
     pub(crate) fn trace(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
@@ -65,20 +81,17 @@ impl Linux {
             seen: HashSet::new(),
             stops: Vec::new(),
         };
-        let seized = Seized::default();
+        let seized = Arc::new(Seized::default());
         let (done, watch) = channel::<()>();
-        let (result, ends) = thread::scope(|scope| {
-            let watcher = thread::Builder::new().name("trapline-attach".into());
-            let seized = &seized;
-            // Without a second thread there is still the first.
-            let watcher = watcher.spawn_scoped(scope, move || take_ends(seized, &watch));
-            let result = attach.seize_all(seized);
-            drop(done);
-            let ends = watcher.ok().and_then(|watcher| watcher.join().ok());
-            (result, ends.unwrap_or_default())
-        });
+        let watcher = thread::Builder::new().name("trapline-attach".into());
+        let watched = Arc::clone(&seized);
+        // Without a second thread there is still the first.
+        let _ = watcher.spawn(move || take_ends(&watched, &watch));
+        let result = attach.seize_all(&seized);
+        drop(done);
+        // It ends by itself, and takes nothing any more: to wait for it would be to wait for its turn.
+        let Watched { threads, ends, .. } = std::mem::replace(&mut *lock(&seized), Watched::over());
         let Attach { options, seen, mut stops, .. } = attach;
-        let threads = seized.into_inner().unwrap_or_else(PoisonError::into_inner);
         stops.retain(|stop| ends.iter().all(|end| end.tid != stop.tid));
         let settled = match result {
             Ok(settled) => settled,
@@ -136,7 +149,7 @@ impl Attach<'_> {
             let known = running.len();
             for &tid in &listed {
                 if self.seen.insert(tid) && seize(kernel, tid, self.options)? {
-                    lock(seized).push(tid);
+                    lock(seized).threads.push(tid);
                     running.push(tid);
                 }
             }
@@ -163,9 +176,9 @@ impl Attach<'_> {
             match standing(kernel, first) {
                 Ok(Standing::Traced) => {
                     let listed: HashSet<Tid> = listed.into_iter().collect();
-                    let mut seized = lock(seized);
-                    seized.retain(|tid| listed.contains(tid) && *tid != first);
-                    seized.insert(0, first);
+                    let threads = &mut lock(seized).threads;
+                    threads.retain(|tid| listed.contains(tid) && *tid != first);
+                    threads.insert(0, first);
                     break;
                 }
                 Ok(Standing::Lives { .. }) => drop(self.seen.remove(&first)),
@@ -249,21 +262,23 @@ pub(crate) fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
 }
 
 /// Runs on the watching thread.
-fn take_ends(seized: &Seized, done: &Receiver<()>) -> Vec<RawStop> {
+fn take_ends(seized: &Seized, done: &Receiver<()>) {
     let kernel = Kernel::default();
-    let mut ends = Vec::new();
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(WATCH) {
-        let seized = lock(seized).clone();
-        for tid in seized {
+        let threads = lock(seized).threads.clone();
+        for tid in threads {
+            let mut watched = lock(seized);
+            if watched.is_over {
+                return;
+            }
             if let Ok(Some(status)) = kernel.take_end(tid) {
-                ends.push(decode::stop(tid, status));
+                watched.ends.push(decode::stop(tid, status));
             }
         }
     }
-    ends
 }
 
-fn lock(seized: &Seized) -> std::sync::MutexGuard<'_, Vec<Tid>> {
+fn lock(seized: &Seized) -> MutexGuard<'_, Watched> {
     seized.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -82,7 +82,13 @@ impl<B: Backend> Tracer<B> {
                 None => return Ok(()),
             },
         };
-        let stores = self.stores_flags(index, thread, pc)?;
+        // One that runs into a breakpoint executes nothing of the program.
+        let slot = self.table.slot(index);
+        let image = self.table.process_of(index).image.as_ref();
+        let traps = image.is_some_and(|image| image.borrow().is_inserted(pc))
+            && !slot.soft.in_slot
+            && slot.soft.at != Some(pc);
+        let stores = !traps && self.stores_flags(index, thread, pc)?;
         self.table.slot_mut(index).soft.stores_flags_at = stores.then_some(pc);
         Ok(())
     }
