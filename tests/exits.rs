@@ -14,7 +14,76 @@ fn is_zombie(pid: Pid) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, state)| state.starts_with(" Z"))
 }
 
+/// Has the first thread of a process end while the other one stays at rest; false if it had ended
+/// before that.
+fn first_thread_ends_alone() -> bool {
+    let mut tracer = tracer(EventFlags::PROCESS | EventFlags::THREAD);
+    let mut command = fixture("leader-first", &["wait"]);
+    command.stdin(Stdio::piped());
+    let spawned = tracer.spawn(command).unwrap();
+    let (pid, input) = (spawned.pid, spawned.stdin);
+    let stop = next_stop(&mut tracer);
+    let first = stop.tid();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert_eq!(stop.reason(), StopReason::ThreadStarted);
+    let other = stop.tid();
+    tracer.set_events(pid, EventFlags::PROCESS).unwrap();
+    let halted = tracer.halt(stop).unwrap();
+    if halted.threads.len() < 2 {
+        tracer.kill(pid).unwrap();
+        drop(halted);
+        run(&mut tracer);
+        return false;
+    }
+    let next = |stop: &Stopped| if stop.tid() == other { Next::Stay } else { Next::Continue };
+    tracer.resume_halted(halted, next).unwrap();
+    let event = tracer.wait().unwrap().unwrap();
+    let told = matches!(event, Event::ThreadExited { tid, .. } if tid == first);
+    assert!(told, "{event:?}");
+    // The process can go on.
+    tracer.interrupt(pid).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert_eq!((stop.tid(), stop.reason()), (other, StopReason::Interrupted));
+    drop(input);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer), (pid, ExitStatus::Code(21)));
+    true
+}
+
 crate::tests! {
+    fn e4_an_end_that_leaves_nothing_running_is_told() {
+        // It may have ended before the other one has stopped for the first time.
+        assert!((0..100).any(|_| first_thread_ends_alone()));
+    }
+
+    fn e4_killed_before_its_first_stop() {
+        for _ in 0..20 {
+            let flags = EventFlags::PROCESS | EventFlags::THREAD | EventFlags::EXIT;
+            let mut tracer = tracer(flags);
+            let pid = tracer.spawn(fixture("born-dying", &[])).unwrap().pid;
+            let (mut first, mut told) = (None, Vec::new());
+            run_with(&mut tracer, |_, event| {
+                match &event {
+                    Event::Stopped(stop) => {
+                        first = first.or(Some(stop.tid()));
+                        if first != Some(stop.tid()) {
+                            told.push(format!("{:?}", stop.reason()));
+                        }
+                    }
+                    Event::ThreadExited { .. } => told.push("ThreadExited".to_string()),
+                    Event::Exited { pid: of, .. } => assert_eq!(*of, pid),
+                    _ => {}
+                }
+                Some(event)
+            });
+            // The kill that is part of an exit can swallow the stop at the end of a thread.
+            let all = ["ThreadStarted", "ThreadExiting", "ThreadExited"];
+            let some = [all[0], all[2]];
+            assert!(told.is_empty() || told == all || told == some, "{told:?}");
+        }
+    }
+
     fn e4_exit_codes_and_killing_signals() {
         for (args, end) in [
             (vec!["exit", "0"], "exit 0 of us"),

@@ -8,6 +8,34 @@ use crate::common::*;
 use crate::fixtures::fixture;
 
 crate::tests! {
+    fn e7_a_call_is_known_at_its_exit_as_at_its_entry() {
+        let mut tracer = tracer(EventFlags::SYSCALL);
+        tracer.spawn(sh("trap : USR1; kill -USR1 $$; kill -USR1 $$; exec true")).unwrap();
+        let (mut entries, mut exits) = (std::collections::BTreeMap::new(), 0);
+        run_with(&mut tracer, |tracer, event| {
+            if let Event::Stopped(stop) = &event {
+                match stop.reason() {
+                    StopReason::SyscallEntry => {
+                        let call = tracer.syscall(stop).unwrap();
+                        entries.insert(stop.tid(), (call.number, call.args));
+                    }
+                    StopReason::SyscallExit => {
+                        let call = tracer.syscall(stop).unwrap();
+                        assert!(call.result.is_some());
+                        // The first exit is that of the exec that has started the program.
+                        if let Some(entry) = entries.remove(&stop.tid()) {
+                            assert_eq!((call.number, call.args), entry);
+                            exits += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Some(event)
+        });
+        assert!(exits > 10, "{exits}");
+    }
+
     fn e7_flags_change_at_a_stop_and_hold_at_once() {
         let mut tracer = tracer(EventFlags::PROCESS);
         let pid = tracer.spawn(fixture("fork", &["6"])).unwrap().pid;

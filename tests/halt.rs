@@ -41,6 +41,26 @@ fn finish(mut tracer: Tracer, pid: trapline::Pid) {
 }
 
 crate::tests! {
+    // On Linux it takes the interrupt, and does not answer it.
+    fn w4_interrupt_of_a_process_whose_first_thread_is_ending() {
+        for _ in 0..20 {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            let mut command = fixture("leader-first", &["wait"]);
+            command.stdin(Stdio::piped());
+            let spawned = tracer.spawn(command).unwrap(); // with the pipe that it reads
+            let pid = spawned.pid;
+            let stop = next_stop(&mut tracer);
+            tracer.resume(stop, Resume::Continue).unwrap();
+            for _ in 0..100 {
+                tracer.interrupt(pid).unwrap();
+                let stop = next_stop(&mut tracer);
+                assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Interrupted));
+                tracer.resume(stop, Resume::Continue).unwrap();
+            }
+            finish(tracer, pid);
+        }
+    }
+
     fn w4_halt_brings_every_thread_to_rest() {
         let (mut tracer, stop) = spinning(16);
         let pid = stop.pid();

@@ -20,6 +20,21 @@ fn is_of_this_test(pid: Pid) -> bool {
 }
 
 crate::tests! {
+    fn e5_a_token_of_a_tracer_that_is_gone() {
+        let mut first = tracer(EventFlags::PROCESS);
+        first.spawn(fixture("sleep", &[])).unwrap();
+        let stale = next_stop(&mut first);
+        drop(first);
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(fixture("exit", &["3"])).unwrap();
+        let stop = next_stop(&mut tracer);
+        assert!(matches!(tracer.registers(&stale), Err(Error::Gone)));
+        assert!(matches!(tracer.resume(stale, Resume::Continue), Err(Error::Gone)));
+        assert!(tracer.registers(&stop).is_ok());
+        tracer.resume(stop, Resume::Continue).unwrap();
+        assert_eq!(run(&mut tracer).lines.last().unwrap().1, "exit 3 of us");
+    }
+
     // Where the signal is given to a thread that ends, it must not be lost with it.
     fn e5_killed_at_the_end_of_a_thread() {
         let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);

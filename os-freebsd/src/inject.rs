@@ -1,7 +1,7 @@
 //! System calls that a tracee makes for its tracer.
 
 use trapline_core::backend::{Disposition, Thread, pages_near};
-use trapline_core::{Arch, Backend, Error, Result, Signal};
+use trapline_core::{Arch, Backend, Error, Result, Signal, SyscallAbi};
 
 use crate::backend::FreeBsd;
 use crate::ffi;
@@ -17,6 +17,9 @@ fn refused(what: &'static str) -> Error {
 impl FreeBsd {
     /// Memory for code, as near to an address as can be.
     pub(crate) fn map_near(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
+        if self.abi_of(thread.pid)? == SyscallAbi::Bits32 {
+            return Err(refused("to have a 32-bit program map memory")); // other arguments
+        }
         let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANON | FIXED_EXCLUSIVE) as u64;
         for wish in pages_near(near, <<Self as Backend>::Arch as Arch>::SLOT_REACH) {

@@ -139,7 +139,7 @@ impl FreeBsd {
 
     /// The ABI of a program's system calls, whatever instruction makes them (`ia32_syscall` in
     /// `sys/amd64/ia32/ia32_syscall.c`). Asked once for each program.
-    fn abi_of(&mut self, pid: Pid) -> Result<SyscallAbi> {
+    pub(crate) fn abi_of(&mut self, pid: Pid) -> Result<SyscallAbi> {
         let known = self.tracees.get(&pid.as_raw()).and_then(|tracee| tracee.abi);
         if let Some(abi) = known {
             return Ok(abi);

@@ -17,7 +17,7 @@
 //!   that sleeps, shares the host's memory and nothing else, and ends with the tracer or with an exec
 //!   of the host. It is a tracee like others.
 //! - A thread that looks for stops exists once a [readiness](Backend::readiness) was asked for.
-//! - A thread may exist for as long as an attach takes.
+//! - A thread may exist for as long as an attach takes, and a moment longer.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]

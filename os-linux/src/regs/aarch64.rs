@@ -176,7 +176,12 @@ pub(crate) fn syscall(
         return Ok(Some(call));
     }
     // Where the kernel does not say, or this tracer may not ask.
-    let Some(number) = sets::syscall_number(kernel, thread.tid)? else { return Ok(None) };
+    let number = match sets::syscall_number(kernel, thread.tid)? {
+        Some(number) => number,
+        // The kernel forgets that of `rt_sigreturn`, and of what a signal has come into.
+        None if result.is_some() => u64::MAX,
+        None => return Ok(None),
+    };
     let [a, b, c, d, e, f, ..] = kernel.registers(thread.tid)?.regs;
     Ok(Some(super::call(info.arch, number, [a, b, c, d, e, f], result)))
 }

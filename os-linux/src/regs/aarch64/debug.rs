@@ -55,7 +55,8 @@ fn present(kernel: &Kernel, tid: Tid, set: u32) -> Result<(usize, usize)> {
             let [many, ..] = bytes;
             let controls = bytes.iter().skip(HEADER + CONTROL).step_by(REGISTER);
             let armed = controls.enumerate().filter(|(_, low)| *low & 1 != 0);
-            Ok((usize::from(many).min(POOL), armed.last().map_or(0, |(last, _)| last + 1)))
+            let length = armed.map(|(index, _)| index + 1).max().unwrap_or(0);
+            Ok((usize::from(many).min(POOL), length))
         }
         Err(why) if matches!(why.raw_os_error(), Some(libc::EINVAL | libc::ENODEV)) => Ok((0, 0)),
         Err(why) => Err(error("PTRACE_GETREGSET", tid.as_raw(), why)),
