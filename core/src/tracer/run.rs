@@ -185,9 +185,6 @@ impl<B: Backend> Tracer<B> {
         }
         if self.go_on_from(index, run, signal)? != Onward::Runs {
             self.took_signals(index);
-            if let Some(signal) = signal {
-                self.keep(index, signal, true); // one that does nothing, or stops the process
-            }
             return Ok(());
         }
         let run = self.pass_hardware(index, run, signal)?;

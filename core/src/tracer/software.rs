@@ -73,6 +73,8 @@ pub(super) struct Soft {
     trapped: bool,
     /// It was sent into a slot, or made by a thread that may be in one, and may still be there.
     pub(super) in_slot: bool,
+    /// It runs into the breakpoint there once more, which is no new arrival.
+    again: Option<u64>,
     /// A trap of a breakpoint instruction that its last stop has come before.
     owed: Owed,
     /// Handlers that it runs, and that come back to a breakpoint.

@@ -108,7 +108,8 @@ impl<B: Backend> Tracer<B> {
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = image.borrow().owned(addr, pid);
-        let owner = owner.filter(|&id| self.admits(index, id, &registers));
+        let again = self.table.slot_mut(index).soft.again.take() == Some(addr);
+        let owner = owner.filter(|&id| !again && self.admits(index, id, &registers));
         Ok(match owner {
             Some(id) => Trap::Ours(TrapCauses { software: Some(id), ..Default::default() }),
             None => Trap::Unseen,

@@ -109,7 +109,13 @@ impl<B: Backend> Tracer<B> {
                     }
                 }
                 self.write_back(index)?;
-                Ok(Onward::Waits)
+                if signal.is_none() {
+                    return Ok(Onward::Waits);
+                }
+                // It gets the signal first, which does nothing, and comes by again.
+                let soft = &mut self.table.slot_mut(index).soft;
+                (soft.at, soft.again) = (None, Some(addr));
+                Ok(Onward::Runs)
             }
         }
     }
