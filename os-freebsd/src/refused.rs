@@ -1,4 +1,4 @@
-//! Why a process cannot be attached to, and what to do about it.
+//! Why a process cannot be traced, and what to do about it.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::backend::FreeBsd;
 use crate::sys::Errno;
 
 impl FreeBsd {
-    /// What `PT_ATTACH` says, in words.
+    /// What `PT_ATTACH` says, or would say, in words.
     pub(crate) fn refused(&mut self, pid: Pid, errno: Errno) -> Error {
         let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid: pid.as_raw(), advice };
         match errno {

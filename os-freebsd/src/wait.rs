@@ -217,7 +217,7 @@ impl FreeBsd {
         for event in found.drain(..) {
             match event {
                 Event::Ended(pid, status) => self.ended(pid, status)?,
-                Event::Child | Event::Tick => {}
+                Event::Child | Event::Tick | Event::Line => {}
                 Event::Bell => {
                     if let Some(lookout) = &mut self.lookout {
                         lookout.hear();
