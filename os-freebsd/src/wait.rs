@@ -336,6 +336,11 @@ impl FreeBsd {
                 return Ok(None);
             }
         }
+        if let (RawReason::Signal { trap: Some(TrapOrigin::Step), .. }, Some(trap)) =
+            (reason, info.siginfo)
+        {
+            self.last_step = Some((info.tid, trap.addr));
+        }
         if let Some(setup) = setup {
             let mask = EventMask::of(setup.flags);
             if self.kernel.set_event_mask(pid, mask).is_ok() {
