@@ -129,6 +129,8 @@ pub struct FreeBsd {
     pub(crate) untold: usize,
     /// What was found on the way to something else, or is owed.
     pub(crate) ready: VecDeque<RawStop>,
+    /// Stops that the kernel has not let us ask about, as pids and wait statuses.
+    pub(crate) unread: Vec<(i32, i32)>,
     /// New processes of which only one of the two reports has come.
     pub(crate) halves: Halves,
     /// The real parents that processes had when they ended, until they are forgotten.
@@ -201,6 +203,7 @@ impl Backend for FreeBsd {
             tracees: BTreeMap::new(),
             untold: 0,
             ready: VecDeque::new(),
+            unread: Vec::new(),
             halves: Halves::default(),
             parents_at_end: BTreeMap::new(),
             turn: Turn::default(),

@@ -4,6 +4,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::Output;
 
+use trapline_core::backend::{Patience, RawKind};
+use trapline_core::{Backend, Error, EventFlags};
+use trapline_os_freebsd::FreeBsd;
+
 use crate::bsd::driver::*;
 
 const NOBODY: u32 = 65534;
@@ -62,4 +66,28 @@ pub(super) fn dropped_privileges() {
     let _set = set(UNPRIVILEGED, 1);
     assert_eq!(spawns(&["drop"], None), "exit status 3");
     assert_eq!(spawns(&[], Some(NOBODY)), "exit status 3");
+}
+
+/// Taken away while a process is traced: each stop is kept until it is given back.
+pub(super) fn taken_away_meanwhile() {
+    let mut b = FreeBsd::open().unwrap();
+    let mut stop = start(&mut b, &["exit", "7"], EventFlags::SYSCALL);
+    for _ in 0..3 {
+        go(&mut b, &stop);
+        let set = self::set(c"security.bsd.allow_ptrace", 0);
+        for _ in 0..2 {
+            match b.wait(Patience::Block) {
+                Err(Error::Tracee { pid, error }) => {
+                    assert_eq!(Some(pid), stop.pid);
+                    assert!(matches!(*error, Error::NotPermitted { .. }), "{error:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(set);
+        stop = next(&mut b);
+    }
+    let pid = stop.pid.expect("a pid");
+    b.kill(pid, stop.tid).unwrap();
+    while !matches!(next(&mut b).kind, RawKind::Ended(_)) {}
 }
