@@ -77,7 +77,7 @@ crate::tests! {
                 attached.wait().unwrap();
             }
             // Nobody but the attached one is left, which is neither stopped nor traced.
-            let until = Instant::now() + Duration::from_secs(20);
+            let until = Instant::now() + seconds(20);
             loop {
                 let mut left = living_in(own_group());
                 left.remove(&(std::process::id() as i32));

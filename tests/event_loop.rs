@@ -9,9 +9,6 @@ use trapline::{Event, EventFlags, Readiness, Resume, Signal, Tracer};
 use crate::common::*;
 use crate::fixtures::fixture;
 
-/// Longer than anything takes that is not lost.
-const LONG: Duration = Duration::from_secs(20);
-
 /// A loop that watches nothing but the tracer.
 struct Loop {
     poller: Poller,
@@ -46,7 +43,7 @@ impl Loop {
             if let Some(event) = tracer.try_wait().unwrap() {
                 return event;
             }
-            assert!(self.sleep(LONG), "nothing came");
+            assert!(self.sleep(seconds(20)), "nothing came");
         }
     }
 }

@@ -50,7 +50,7 @@ impl Drop for Family {
         self.kill();
         let _ = self.0.wait();
         // The others are on their way out.
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + seconds(20);
         while !family().is_empty() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -69,7 +69,7 @@ fn family() -> BTreeSet<i32> {
 /// Takes events, and runs nothing, until every other process of this test is traced.
 fn rest(tracer: &mut Tracer) -> Vec<Event> {
     let mut events = Vec::new();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + seconds(20);
     loop {
         while let Some(event) = tracer.try_wait().unwrap() {
             events.push(event);

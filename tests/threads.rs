@@ -134,7 +134,7 @@ crate::tests! {
         child.kill().unwrap();
         child.wait().unwrap();
         // Children that it has just made end by themselves; nobody is left stopped.
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + seconds(20);
         // SAFETY: no arguments.
         while living_in(unsafe { libc::getpgrp() }).len() > 1 {
             assert!(Instant::now() < until, "somebody is left");

@@ -106,7 +106,7 @@ crate::tests! {
             let begin = Instant::now();
             tracer.detach_process(pid).unwrap();
             // Nor is it given up as one that does not answer, which takes ten seconds.
-            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+            assert!(begin.elapsed() < seconds(5), "{:?}", begin.elapsed());
             drop(input);
             let mut end = None;
             run_with(&mut tracer, |_, event| {

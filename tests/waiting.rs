@@ -96,7 +96,7 @@ crate::tests! {
                 if now != last.0 {
                     last = (now, Instant::now());
                 }
-                if last.1.elapsed() > Duration::from_secs(20) {
+                if last.1.elapsed() > seconds(20) {
                     eprintln!("run {now} hangs");
                     std::process::abort();
                 }

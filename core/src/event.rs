@@ -39,8 +39,9 @@ pub enum Event {
         /// to come, this can be the one that it had until then.
         real_parent: Option<Pid>,
     },
-    /// The real parent of a process ended, and it was given to another (under
-    /// [`EventFlags::REPARENT`](crate::EventFlags::REPARENT)).
+    /// A process was given to another real parent (under
+    /// [`EventFlags::REPARENT`](crate::EventFlags::REPARENT)): mostly because the one until now has
+    /// ended, but on FreeBSD also because that has closed its descriptor of it (`pdfork(2)`).
     Reparented {
         /// The process.
         pid: Pid,

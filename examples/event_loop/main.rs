@@ -9,6 +9,9 @@
 //! descriptor is at `Tracer::readiness`: after anything else, `try_wait` until it gives `None`;
 //! then sleep.
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
+
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +23,7 @@ const TRACER: usize = 1;
 const OUTPUT: usize = 2;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    child_signals::survive()?;
     let mut words = std::env::args_os().skip(1);
     let program = words.next().ok_or("usage: event_loop PROGRAM [ARGUMENT...]")?;
     let mut command = Command::new(program);

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example follow -- --help` says how.
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
 mod options;
 /// What catches signals in the example `trace`.
 #[path = "../trace/signals.rs"]
@@ -27,6 +29,9 @@ const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
 fn main() {
+    if let Err(error) = child_signals::survive() {
+        eprintln!("follow: {error}");
+    }
     let options = Options::parse();
     let status = follow(&options).unwrap_or_else(|error| {
         eprintln!("follow: {error}");

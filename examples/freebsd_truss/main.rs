@@ -7,6 +7,9 @@
 //! ```
 
 #[cfg(target_os = "freebsd")]
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
+#[cfg(target_os = "freebsd")]
 mod names;
 #[cfg(target_os = "freebsd")]
 #[path = "../syscalls/mod.rs"]
@@ -16,6 +19,9 @@ mod truss;
 
 #[cfg(target_os = "freebsd")]
 fn main() {
+    if let Err(error) = child_signals::survive() {
+        eprintln!("freebsd_truss: {error}");
+    }
     truss::main()
 }
 

@@ -13,6 +13,12 @@
 #[path = "run.rs"]
 mod run;
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
+
 fn main() {
+    if let Err(error) = child_signals::survive() {
+        eprintln!("gdbserver: {error}");
+    }
     std::process::exit(run::run(std::env::args_os()));
 }

@@ -105,7 +105,7 @@ impl Human {
             What::GroupStop(signal) => format!("stopped by {signal}"),
             What::Reparented { from, to } => {
                 let to = to.map_or("a parent elsewhere".into(), |to| to.to_string());
-                paint.paint(Colour::Grey, &format!("reparented to {to}: {from} has ended"))
+                paint.paint(Colour::Grey, &format!("reparented from {from} to {to}"))
             }
             What::Detach => "detach".into(),
             What::Exit { status, .. } => paint.status(*status),

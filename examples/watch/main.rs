@@ -3,6 +3,8 @@
 #[path = "../syscalls/program.rs"]
 mod program;
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
 mod modules;
 mod options;
 mod session;
@@ -10,5 +12,8 @@ mod session;
 use clap::Parser;
 
 fn main() {
+    if let Err(error) = child_signals::survive() {
+        eprintln!("watch: {error}");
+    }
     program::end("watch", session::run(&options::Options::parse()))
 }

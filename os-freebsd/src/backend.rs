@@ -120,6 +120,8 @@ impl Tracee {
 pub struct FreeBsd {
     /// The registers that were read or written last, until a process runs.
     pub(crate) known_registers: Option<crate::regs::KnownRegisters>,
+    /// Where the last step has ended.
+    pub(crate) last_step: Option<(Tid, u64)>,
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
@@ -127,6 +129,8 @@ pub struct FreeBsd {
     pub(crate) untold: usize,
     /// What was found on the way to something else, or is owed.
     pub(crate) ready: VecDeque<RawStop>,
+    /// Stops that the kernel has not let us ask about, as pids and wait statuses.
+    pub(crate) unread: Vec<(i32, i32)>,
     /// New processes of which only one of the two reports has come.
     pub(crate) halves: Halves,
     /// The real parents that processes had when they ended, until they are forgotten.
@@ -195,9 +199,11 @@ impl Backend for FreeBsd {
             kernel: Kernel::default(),
             queue: Arc::new(queue),
             known_registers: None,
+            last_step: None,
             tracees: BTreeMap::new(),
             untold: 0,
             ready: VecDeque::new(),
+            unread: Vec::new(),
             halves: Halves::default(),
             parents_at_end: BTreeMap::new(),
             turn: Turn::default(),
@@ -238,7 +244,7 @@ impl Backend for FreeBsd {
     }
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
-        self.known_registers = None;
+        self.forget_registers();
         self.wait_for_any(patience)
     }
 
@@ -246,7 +252,7 @@ impl Backend for FreeBsd {
     const YIELDS: u32 = 2;
 
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
-        self.known_registers = None;
+        self.forget_registers();
         self.look_at(thread.pid.as_raw())
     }
 
@@ -323,6 +329,10 @@ impl Backend for FreeBsd {
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
         let info = self.info(thread)?.siginfo.unwrap_or_default();
         Ok(crate::decode::trap_origin(info.code))
+    }
+
+    fn stepped_to(&self, thread: Thread) -> Option<u64> {
+        self.last_step.filter(|&(tid, _)| tid == thread.tid).map(|(_, pc)| pc)
     }
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {

@@ -1,5 +1,7 @@
 //! System calls that a tracee makes for its tracer.
 
+use std::time::Duration;
+
 use trapline_core::backend::{Disposition, Thread, pages_near};
 use trapline_core::{Arch, Backend, Error, Result, Signal, SyscallAbi};
 
@@ -9,6 +11,9 @@ use crate::sys::Errno;
 
 /// `MAP_FIXED` of `sys/mman.h`, to fail with `MAP_EXCL` where something is mapped.
 const FIXED_EXCLUSIVE: i32 = libc::MAP_FIXED | libc::MAP_EXCL;
+
+/// How long a thread may take to stop again after a call.
+const LIMIT: Duration = Duration::from_secs(2);
 
 fn refused(what: &'static str) -> Error {
     Error::Unsupported { what, on: FreeBsd::SYSTEM }
@@ -42,17 +47,25 @@ impl FreeBsd {
 
     /// `PT_SC_REMOTE` (FreeBSD 14): the kernel has the thread make the call, and nothing else about
     /// it changes.
+    ///
+    /// The thread runs in the kernel for that. So the process stops once more, with the status that
+    /// it had, and heeds no request until it was waited for again (`ptracestop` in `kern_sig.c`,
+    /// `thread_stopped` in `kern_thread.c`).
     fn inject(
         &mut self,
         thread: Thread,
         number: libc::c_int,
         args: &[u64],
     ) -> Result<std::result::Result<u64, i32>> {
-        match self.kernel.remote_call(thread.tid.as_raw(), number, args) {
+        let answer = match self.kernel.remote_call(thread.tid.as_raw(), number, args) {
             // Not at this stop.
-            Err(Errno::BUSY) => Err(Error::NotStopped),
-            Err(Errno::INVAL) => Err(refused("to have a tracee make a system call")),
-            answer => self.checked("PT_SC_REMOTE", thread, answer),
+            Err(Errno::BUSY) => return Err(Error::NotStopped),
+            Err(Errno::INVAL) => return Err(refused("to have a tracee make a system call")),
+            answer => self.checked("PT_SC_REMOTE", thread, answer)?,
+        };
+        match self.wait_for_one(thread.pid.as_raw(), LIMIT)? {
+            Some(_) => Ok(answer),
+            None => Err(Error::NotStopped),
         }
     }
 

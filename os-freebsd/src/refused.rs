@@ -1,4 +1,4 @@
-//! Why a process cannot be attached to, and what to do about it.
+//! Why a process cannot be traced, and what to do about it.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,15 @@ use crate::backend::FreeBsd;
 use crate::sys::Errno;
 
 impl FreeBsd {
-    /// What `PT_ATTACH` says, in words.
+    /// What kept a stop from being read: somebody has taken the right to trace away.
+    pub(crate) fn not_read(&mut self, pid: i32, errno: Errno) -> Error {
+        match errno {
+            Errno::PERM | Errno::NOSYS => self.refused(Pid::from_raw(pid), errno),
+            errno => Error::Os { request: "PT_LWPINFO", id: pid, source: errno.into() },
+        }
+    }
+
+    /// What `PT_ATTACH` says, or would say, in words.
     pub(crate) fn refused(&mut self, pid: Pid, errno: Errno) -> Error {
         let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid: pid.as_raw(), advice };
         match errno {

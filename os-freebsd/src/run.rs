@@ -31,7 +31,7 @@ impl FreeBsd {
     /// for, that is reported next, and the process stays where it is.
     pub(crate) fn run(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
         let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
-        self.known_registers = None;
+        self.forget_registers();
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };

@@ -5,9 +5,13 @@
 //! answer while that call blocks: it is made on a thread of its own, the spawner, and the caller
 //! answers.
 //!
-//! Nothing tells the child's pid before the exec. It is not needed: a stop of an unknown process
+//! Nothing tells the child's pid before that. It is not needed: a stop of an unknown process
 //! that is not the first of a fork is the new child's, and no other's, as one is started at a
 //! time.
+//!
+//! A child that has asked to be traced by somebody who may not stands still for ever: no request is
+//! allowed, and SIGKILL does nothing to it. So before it asks, it has the tracer find out (the
+//! [`Line`]).
 
 use std::io;
 use std::process::{Child, Command};
@@ -20,7 +24,7 @@ use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use crate::backend::FreeBsd;
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status};
-use crate::sys::{self, Go, Mask, Queue, Told};
+use crate::sys::{self, Errno, Go, Line, Mask, Queue, Told};
 use crate::wait::stopped;
 
 /// A sleep between two looks.
@@ -66,6 +70,10 @@ struct Newborn {
     kept: Vec<i32>,
     /// The last signal that it was given.
     passed: Option<Signal>,
+    /// Its pid, once it has asked whether it may be traced.
+    asks: Option<i32>,
+    /// It was told that it may not be traced, or the kernel has said so.
+    refused: Option<Error>,
 }
 
 impl FreeBsd {
@@ -74,7 +82,9 @@ impl FreeBsd {
         if self.fixed_addresses {
             sys::fix_addresses(&mut command);
         }
-        sys::trace_me_on_exec(&mut command);
+        let (line, child_end) = Line::new().map_err(Error::Spawn)?;
+        self.queue.watch_line(line.fd()).map_err(|errno| Error::Spawn(errno.into()))?;
+        sys::trace_me_on_exec(&mut command, child_end);
         let spawner = match self.spawner.take() {
             Some(spawner) => spawner,
             None => Spawner::new(&self.queue).map_err(Error::Spawn)?,
@@ -84,8 +94,8 @@ impl FreeBsd {
         }
         let mut newborn = Newborn::default();
         let mut meanwhile = Vec::new();
-        let result = self.bring_up(&spawner, &mut newborn, &mut meanwhile);
-        if matches!(result, Ok(()) | Err(Error::Spawn(_))) {
+        let result = self.bring_up(&spawner, &line, &mut newborn, &mut meanwhile);
+        if matches!(result, Ok(()) | Err(Error::Spawn(_) | Error::NotPermitted { .. })) {
             self.spawner = Some(spawner); // it has no unfinished work
         }
         let (Ok(()), Some(child)) = (&result, newborn.child) else {
@@ -122,6 +132,7 @@ impl FreeBsd {
     fn bring_up(
         &mut self,
         spawner: &Spawner,
+        line: &Line,
         newborn: &mut Newborn,
         meanwhile: &mut Vec<RawStop>,
     ) -> Result<()> {
@@ -132,12 +143,14 @@ impl FreeBsd {
                     meanwhile.extend(self.take(pid, status)?);
                 }
             }
+            self.answer(line, newborn);
             if newborn.child.is_none() {
                 match spawner.children.try_recv() {
                     Ok(Ok(child)) => self.born(child, newborn)?,
                     Ok(Err(error)) => {
+                        self.answer(line, newborn); // it may have said why
                         self.bury_failed();
-                        return Err(Error::Spawn(error));
+                        return Err(newborn.refused.take().unwrap_or(Error::Spawn(error)));
                     }
                     Err(TryRecvError::Empty) => {}
                     Err(TryRecvError::Disconnected) => {
@@ -157,6 +170,39 @@ impl FreeBsd {
         }
     }
 
+    /// Hears what the child has to ask and to tell.
+    fn answer(&mut self, line: &Line, newborn: &mut Newborn) {
+        while let Some(number) = line.heard() {
+            match newborn.asks {
+                None => {
+                    newborn.asks = Some(number);
+                    let refused = self.may_trace(number).err();
+                    line.answer(refused.map_or(0, |_| libc::EPERM));
+                    newborn.refused =
+                        refused.map(|errno| self.refused(Pid::from_raw(number), errno));
+                }
+                Some(pid) if [libc::ENOSYS, libc::EPERM].contains(&number) => {
+                    newborn.refused = Some(self.refused(Pid::from_raw(pid), Errno(number)));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether a child that is about to exec may be traced then. Which users it has become since
+    /// its last exec does not count by then.
+    fn may_trace(&mut self, pid: i32) -> sys::Result<()> {
+        match self.kernel.may_debug(pid) {
+            Err(Errno::PERM | Errno::SRCH) => {}
+            _ => return Ok(()),
+        }
+        let changed = self.kernel.process(pid).ok().flatten().is_some_and(|p| p.changed_ids);
+        if changed && self.kernel.may_debug_unprivileged() {
+            return Ok(());
+        }
+        Err(Errno::PERM)
+    }
+
     /// A stop of the new child; false if it is another's.
     fn before_exec(&mut self, pid: i32, status: i32, newborn: &mut Newborn) -> Result<bool> {
         let Status::Stopped(number) = decode::status(status) else {
@@ -167,8 +213,14 @@ impl FreeBsd {
             let _ = self.kernel.go(Go::Continue, pid, SIGKILL);
             return Ok(true);
         }
-        let Ok(info) = self.kernel.lwp_info(pid) else {
-            return Ok(true); // killed meanwhile
+        let info = match self.kernel.lwp_info(pid) {
+            Ok(info) => info,
+            Err(Errno::SRCH | Errno::BUSY) => return Ok(true), // killed meanwhile
+            Err(errno) => {
+                let _ = self.kernel.kill_stopped(pid);
+                let _ = self.kernel.kill(pid, SIGKILL);
+                return Err(self.refused(Pid::from_raw(pid), errno));
+            }
         };
         if info.flags.contains(LwpFlags::CHILD) {
             return Ok(false);

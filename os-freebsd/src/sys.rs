@@ -2,6 +2,7 @@
 //! plain error number. What an error number means is said in `process.rs`.
 
 mod cpus;
+mod line;
 mod ptrace;
 mod queue;
 mod signal;
@@ -10,6 +11,7 @@ mod x86_64;
 
 use std::io;
 
+pub(crate) use line::Line;
 pub(crate) use ptrace::{Go, Io, MapRequest, fix_addresses, trace_me_on_exec};
 pub(crate) use queue::{Event, Queue};
 pub(crate) use signal::{Mask, Pipe, child_stops_untold, ring};

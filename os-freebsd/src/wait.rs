@@ -134,6 +134,7 @@ impl FreeBsd {
             Patience::Until(deadline) => Some(deadline),
             Patience::Poll | Patience::Block => None,
         };
+        let mut unread = self.take_unread();
         loop {
             if let Some(stop) = self.ready.pop_front() {
                 return Ok(Waited::Stop(stop));
@@ -162,6 +163,9 @@ impl FreeBsd {
                 (_, Some(until)) => until.saturating_duration_since(Instant::now()).min(NET),
                 _ => NET,
             };
+            if let Some(error) = unread.take_if(|_| !timeout.is_zero()) {
+                return Err(error); // it was told before, and a wait would sleep for ever
+            }
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && timeout == NET;
             self.wake_sleepers(None);
@@ -217,7 +221,7 @@ impl FreeBsd {
         for event in found.drain(..) {
             match event {
                 Event::Ended(pid, status) => self.ended(pid, status)?,
-                Event::Child | Event::Tick => {}
+                Event::Child | Event::Tick | Event::Line => {}
                 Event::Bell => {
                     if let Some(lookout) = &mut self.lookout {
                         lookout.hear();
@@ -237,6 +241,18 @@ impl FreeBsd {
             Err(Errno::INTR) => Ok(true), // a handler of the host's ran
             Err(errno) => Err(Error::Os { request: "kevent", id: -1, source: errno.into() }),
         }
+    }
+
+    /// Takes the stops again that could not be read before; what keeps one from it.
+    fn take_unread(&mut self) -> Option<Error> {
+        let mut failed = None;
+        for (pid, status) in std::mem::take(&mut self.unread) {
+            match self.take(pid, status) {
+                Ok(stop) => self.ready.extend(stop),
+                Err(error) => failed = Some(error), // and it is kept
+            }
+        }
+        failed
     }
 
     /// A stop that is to be reported, if there is one now.
@@ -297,8 +313,14 @@ impl FreeBsd {
             let _ = self.kernel.kill(pid, SIGKILL);
             return Ok(None);
         }
-        let Ok(info) = self.kernel.lwp_info(pid) else {
-            return Ok(None); // killed meanwhile: its end follows
+        let info = match self.kernel.lwp_info(pid) {
+            Ok(info) => info,
+            Err(Errno::SRCH | Errno::BUSY) => return Ok(None), // killed meanwhile: its end follows
+            Err(errno) => {
+                self.unread.push((pid, status));
+                let (pid, error) = (Pid::from_raw(pid), Box::new(self.not_read(pid, errno)));
+                return Err(Error::Tracee { pid, error });
+            }
         };
         if info.flags.contains(LwpFlags::CHILD) {
             self.halves.child(pid);
@@ -335,6 +357,11 @@ impl FreeBsd {
                 let _ = self.kernel.go(Go::Continue, pid, 0);
                 return Ok(None);
             }
+        }
+        if let (RawReason::Signal { trap: Some(TrapOrigin::Step), .. }, Some(trap)) =
+            (reason, info.siginfo)
+        {
+            self.last_step = Some((info.tid, trap.addr));
         }
         if let Some(setup) = setup {
             let mask = EventMask::of(setup.flags);
@@ -402,6 +429,7 @@ impl FreeBsd {
             return Ok(()); // let go meanwhile
         };
         self.untold -= usize::from(tracee.untold);
+        self.unread.retain(|&(other, _)| other != pid);
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
         let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
         // The wait may be what buries it.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use trapline::{
     Event, EventFlags, ExitStatus, Forked, Half, Pid, Resume, Signal, StopReason, Stopped, Tid,
@@ -170,6 +171,13 @@ pub fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(script);
     command
+}
+
+/// How long something within a test may take that takes so many seconds at most; longer on a
+/// machine where tests may.
+pub fn seconds(most: u64) -> Duration {
+    Duration::from_secs(most)
+        .max(super::harness::limit() * most as u32 / super::harness::LIMIT as u32)
 }
 
 /// The next event, which must be a stop of a thread.

@@ -12,7 +12,7 @@ type Tests = &'static [(&'static str, fn())];
 /// Names the test that this process is to run.
 pub const TEST: &str = "TRAPLINE_TEST";
 /// How long a test may take, in seconds, unless `TRAPLINE_LIMIT` says otherwise.
-const LIMIT: u64 = 120;
+pub const LIMIT: u64 = 120;
 /// The exit status of a test that cannot run here.
 const SKIPPED: i32 = 77;
 
@@ -93,6 +93,12 @@ pub fn has_ended(pid: i32) -> bool {
     }
 }
 
+/// How long a test may take.
+pub fn limit() -> Duration {
+    let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
+    Duration::from_secs(limit.unwrap_or(LIMIT))
+}
+
 /// Runs a test in a new process, under the time limit.
 fn run_apart(name: &str) -> Result<(), Failed> {
     let mut child = Command::new(std::env::current_exe()?)
@@ -114,8 +120,7 @@ fn run_apart(name: &str) -> Result<(), Failed> {
             text
         }));
     }
-    let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
-    let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
+    let limit = limit();
     let until = Instant::now() + limit;
     while !has_ended(group) && Instant::now() <= until {
         std::thread::sleep(Duration::from_millis(5));

@@ -210,12 +210,16 @@ impl<B: Backend> Tracer<B> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.threads(pid))? else { return Ok(()) };
         let there: FxHashSet<Tid> = tids.iter().copied().collect();
+        // Whoever stops the process has others of it at rest, which is no standstill.
+        self.table.process_mut(process).quiet += 1;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.state == State::Resting && !there.contains(&slot.thread.tid) {
                 self.thread_ended(index);
             }
         }
+        let entry = self.table.process_mut(process);
+        entry.quiet = entry.quiet.saturating_sub(1);
         for tid in tids {
             if self.table.find_thread_of(pid, tid).is_none() {
                 self.table.add_thread(process, tid, State::Resting);

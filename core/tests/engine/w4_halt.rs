@@ -375,6 +375,26 @@ both! {
         assert!(world.run_all().is_empty());
     }
 
+    fn w4_threads_that_end_before_a_halt_leave_no_standstill<R>() {
+        let (mut world, pid, tids, stop) = three::<R>();
+        world.go(stop);
+        for round in 0..3 {
+            let new = world.new_thread(pid);
+            if round > 0 {
+                world.kernel.exit_thread(new, 0);
+            }
+            if let Some(&old) = tids.get(round + 1) {
+                world.kernel.exit_thread(old, 0);
+            }
+            world.tracer().interrupt(pid).unwrap();
+            let stop = world.stop_for(StopReason::Interrupted);
+            let halted = world.tracer().halt(stop).unwrap();
+            world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+            let told = world.run_all();
+            assert!(told.is_empty(), "round {round}: {told:?}");
+        }
+    }
+
     fn interrupt_of_what_runs<R>() {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         world.new_thread(pid);

@@ -49,6 +49,11 @@ impl FreeBsd {
         let _ = self.kernel.cpus(Some(thread.tid.as_raw()));
     }
 
+    /// A process runs, or may have run.
+    pub(crate) fn forget_registers(&mut self) {
+        (self.known_registers, self.last_step) = (None, None);
+    }
+
     /// `PT_GETREGS` and, as `struct reg` has none, the two bases.
     pub(crate) fn read_registers(&mut self, thread: Thread) -> Result<Registers> {
         let tid = thread.tid.as_raw();
@@ -100,6 +105,7 @@ impl FreeBsd {
     pub(crate) fn write_registers(&mut self, thread: Thread, to: &Registers) -> Result<()> {
         let tid = thread.tid.as_raw();
         let known = self.known_registers.take().filter(|known| known.tid == tid);
+        self.last_step = None;
         let mut regs = match known {
             Some(known) => known.regs,
             None => {

@@ -7,6 +7,7 @@ use std::process::Command;
 use libc::{c_char, c_int, c_void};
 use trapline_core::{Pid, Tid};
 
+use super::line::ChildEnd;
 use super::{Errno, Kernel, Result, check};
 use crate::decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
 use crate::ffi;
@@ -50,13 +51,17 @@ pub(crate) struct MapRequest {
 }
 
 /// Has the child that the command makes ask for its parent to trace it, last before its exec,
-/// which then stops.
-pub(crate) fn trace_me_on_exec(command: &mut Command) {
+/// which then stops. Before that it asks by the line whether it may.
+pub(crate) fn trace_me_on_exec(command: &mut Command, line: ChildEnd) {
     let tracer = std::process::id() as i32;
     let trace_me = move || {
+        line.ask().map_err(io::Error::from)?;
         // SAFETY: PT_TRACE_ME ignores all its arguments.
-        check(unsafe { libc::ptrace(libc::PT_TRACE_ME, 0, std::ptr::null_mut(), 0) })
-            .map_err(io::Error::from)?;
+        let begun = check(unsafe { libc::ptrace(libc::PT_TRACE_ME, 0, std::ptr::null_mut(), 0) });
+        if let Err(errno) = begun {
+            line.tell(errno.0);
+            return Err(errno.into());
+        }
         // A tracer that was killed before could not take this one along, which now is traced by
         // its reaper. Nobody is left to be told of an error.
         // SAFETY: no arguments.
@@ -66,7 +71,7 @@ pub(crate) fn trace_me_on_exec(command: &mut Command) {
         }
         Ok(())
     };
-    // SAFETY: the closure makes system calls, and touches no memory but errno.
+    // SAFETY: the closure makes system calls, and touches no memory but its own and errno.
     unsafe { command.pre_exec(trace_me) };
 }
 

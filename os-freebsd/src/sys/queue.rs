@@ -11,6 +11,8 @@ const BELL: usize = 1;
 /// The timers.
 const TICKS: usize = 1;
 const ONCE: usize = 2;
+/// What a watched line has with it.
+const LINE: *mut libc::c_void = std::ptr::without_provenance_mut(1);
 
 /// Something that a queue reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum Event {
     Bell,
     /// A watched pipe can be read.
     Readable,
+    /// A watched line can be read.
+    Line,
     /// A timer.
     Tick,
 }
@@ -48,6 +52,14 @@ impl Queue {
     pub(crate) fn watch_pipe(&self, fd: BorrowedFd<'_>) -> Result<()> {
         let fd = usize::try_from(fd.as_raw_fd()).map_err(|_| Errno::INVAL)?;
         self.change(fd, libc::EVFILT_READ, libc::EV_ADD, 0)
+    }
+
+    /// Reports when this can be read, until it is closed.
+    pub(crate) fn watch_line(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        let fd = usize::try_from(fd.as_raw_fd()).map_err(|_| Errno::INVAL)?;
+        let mut change = event(fd, libc::EVFILT_READ, libc::EV_ADD | libc::EV_CLEAR, 0);
+        change.udata = LINE;
+        self.apply(&change)
     }
 
     /// From any thread: makes the queue report [`Event::Bell`].
@@ -135,6 +147,7 @@ impl Kernel {
             }
             libc::EVFILT_SIGNAL => Some(Event::Child),
             libc::EVFILT_USER => Some(Event::Bell),
+            libc::EVFILT_READ if event.udata == LINE => Some(Event::Line),
             libc::EVFILT_READ => Some(Event::Readable),
             libc::EVFILT_TIMER => Some(Event::Tick),
             _ => None,

@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) ignored: SignalSet,
     /// Those that the thread, or any thread of the process, blocks.
     pub(crate) blocked: SignalSet,
+    /// It has changed its user or group since its last exec.
+    pub(crate) changed_ids: bool,
     /// It runs a 32-bit program, by the name of the ABI: `FreeBSD ELF32`, `FreeBSD ELF64`.
     pub(crate) narrow: bool,
     /// Names its memory: the kernel's address of it, which says nothing else here.
@@ -147,6 +149,30 @@ impl Kernel {
         Ok(len)
     }
 
+    /// Whether a process may be traced, as a request would find out: EPERM if not.
+    pub(crate) fn may_debug(&mut self, pid: i32) -> Result<()> {
+        self.ps_strings(pid).map(|_| ()) // of all that needs it, the least to do
+    }
+
+    /// Whether processes without privileges may trace at all, in this jail.
+    pub(crate) fn may_debug_unprivileged(&mut self) -> bool {
+        let mut value: c_int = 1;
+        let mut len = size_of::<c_int>();
+        self.requests += 1;
+        let name = c"security.bsd.unprivileged_proc_debug";
+        // SAFETY: the name is a string; at most the one int is written.
+        let result = unsafe {
+            libc::sysctlbyname(
+                name.as_ptr(),
+                (&raw mut value).cast(),
+                &mut len,
+                std::ptr::null(),
+                0,
+            )
+        };
+        result != 0 || value != 0
+    }
+
     /// `PROC_TRACE_STATUS`: the tracer, 0 if there is none, -1 if none may be.
     pub(crate) fn trace_status(&mut self, pid: i32) -> Result<i32> {
         let mut status: c_int = 0;
@@ -200,6 +226,7 @@ fn process(bytes: &[u8]) -> Process {
         caught: super::ptrace::signals(&info.ki_sigcatch),
         ignored: super::ptrace::signals(&info.ki_sigignore),
         blocked: super::ptrace::signals(&info.ki_sigmask),
+        changed_ids: flags & i64::from(libc::P_SUGID) != 0,
         narrow: has(&info.ki_emul, b"32"),
         memory: info.ki_vmspace.addr(),
         activity: match sleeps {

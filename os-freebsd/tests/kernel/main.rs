@@ -19,8 +19,8 @@ mod bsd {
     /// The exit status of a test that cannot run here, and says why.
     pub(crate) const SKIPPED: i32 = 77;
 
-    /// For one test, on an emulated machine.
-    const LIMIT: Duration = Duration::from_secs(120);
+    /// For one test, on an emulated machine, in seconds, unless `TRAPLINE_LIMIT` says otherwise.
+    const LIMIT: u64 = 120;
     /// For what a test has killed to be gone.
     const DYING: Duration = Duration::from_secs(10);
 
@@ -78,13 +78,15 @@ mod bsd {
             .process_group(0)
             .spawn()
             .map_err(|e| e.to_string())?;
+        let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
+        let limit = Duration::from_secs(limit.unwrap_or(LIMIT));
         let start = Instant::now();
         let result = loop {
             match child.try_wait().map_err(|e| e.to_string())? {
                 Some(status) if status.success() => break Ok("ok"),
                 Some(status) if status.code() == Some(SKIPPED) => break Ok("skipped"),
                 Some(status) => break Err(format!("{status} (signal {:?})", status.signal())),
-                None if start.elapsed() > LIMIT => break Err("time limit".into()),
+                None if start.elapsed() > limit => break Err("time limit".into()),
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };

@@ -236,6 +236,35 @@ pub(crate) fn reap(pid: Pid) -> i32 {
     status
 }
 
+/// A sysctl, as it was when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Set(&'static std::ffi::CStr, libc::c_int);
+
+impl Set {
+    /// Sets it; the value that it had, as an error number if it cannot be set.
+    pub(crate) fn to(name: &'static std::ffi::CStr, mut new: libc::c_int) -> Result<Set, i32> {
+        let (mut old, mut len) = (0, size_of::<libc::c_int>());
+        // SAFETY: one int is written, and one is read.
+        let result = unsafe {
+            libc::sysctlbyname(
+                name.as_ptr(),
+                (&raw mut old).cast(),
+                &mut len,
+                (&raw mut new).cast(),
+                len,
+            )
+        };
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        if result == 0 { Ok(Set(name, old)) } else { Err(errno) }
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        std::mem::forget(Set::to(self.0, self.1));
+    }
+}
+
 /// This test cannot run here.
 pub(crate) fn skip(why: &str) -> ! {
     println!("SKIPPED: {why}");

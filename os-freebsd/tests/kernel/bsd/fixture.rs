@@ -1,6 +1,7 @@
 //! The programs that are traced: modes of the test binary.
 
 mod families;
+mod permission;
 
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode};
@@ -326,6 +327,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         "stop-itself" => families::stop_itself(),
         "ignoring" => families::ignoring(),
         "tracer" => families::tracer(&args[1..]),
+        "spawns" => permission::spawns(&args[1..]),
         "registers" => registers(),
         "memory" => memory(),
         mode => panic!("no fixture {mode:?}"),

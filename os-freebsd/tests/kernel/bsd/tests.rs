@@ -5,6 +5,7 @@ mod endings;
 mod ext;
 mod fork;
 mod pdfork;
+mod permission;
 mod registers;
 mod requests;
 mod signals;
@@ -30,6 +31,8 @@ tests! {
         lost_report_told killed_vforker;
     pdfork: told_by_the_descriptor killed_by_a_close killed_by_its_parents_end daemons_live_on
         of_the_host;
+    permission: without_unprivileged_debugging without_ptrace forbidden_by_the_program
+        dropped_privileges taken_away_meanwhile;
     requests: not_stopped gone not_traced;
     endings: killed_tracer_kills killed_tracer_lets_live;
     threads: born_and_gone exec_from_a_thread exec_without_thread_events suspend_one step_one_of_many;

@@ -6,40 +6,12 @@ use trapline_core::Pid;
 
 use crate::bsd::driver::*;
 
-/// A sysctl, as it was when this is dropped.
-struct Set(libc::c_int);
-
 const NAME: &std::ffi::CStr = c"kern.kill_on_debugger_exit";
-
-impl Set {
-    /// Sets it; the value that it had, as an error number if it cannot be set.
-    fn to(mut new: libc::c_int) -> Result<Set, i32> {
-        let (mut old, mut len) = (0, size_of::<libc::c_int>());
-        // SAFETY: one int is written, and one is read.
-        let result = unsafe {
-            libc::sysctlbyname(
-                NAME.as_ptr(),
-                (&raw mut old).cast(),
-                &mut len,
-                (&raw mut new).cast(),
-                len,
-            )
-        };
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-        if result == 0 { Ok(Set(old)) } else { Err(errno) }
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        std::mem::forget(Set::to(self.0));
-    }
-}
 
 /// Kills a tracer; gives how a process that it attached to and ran ended, one that it attached to
 /// and kept stopped, and one that it spawned; those that live on are ended by other means.
 fn killed_tracer(kills: bool) {
-    let _set = match Set::to(i32::from(kills)) {
+    let _set = match Set::to(NAME, i32::from(kills)) {
         Ok(set) => set,
         Err(libc::EPERM) => skip("only root can set kern.kill_on_debugger_exit"),
         Err(libc::ENOENT) if kills => skip("this kernel always kills"),
