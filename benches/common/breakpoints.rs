@@ -43,8 +43,9 @@ fn started(tracer: &mut Tracer, command: std::process::Command) -> Event {
 
 /// Inserts breakpoints in memory.
 pub fn insert_all(tracer: &mut Tracer, pid: Pid, places: impl Iterator<Item = u64>) {
-    for addr in places {
-        tracer.insert(pid, SoftwareBreakpoint { addr }).expect("insert");
+    let breakpoints = places.map(SoftwareBreakpoint::at);
+    for inserted in tracer.insert_all(pid, breakpoints).expect("insert") {
+        inserted.expect("insert");
     }
 }
 
