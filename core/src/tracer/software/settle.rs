@@ -201,10 +201,37 @@ impl<B: Backend> Tracer<B> {
             let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
             for (&addr, mut code) in run.iter().zip(memory) {
                 let located = Self::note_code(image, addr, &mut code);
-                results.push(if located { Ok(()) } else { Err(Error::BadAddress { addr }) });
+                results.push(match self.unfit(thread, addr)? {
+                    Some(why) => Err(Error::BadBreakpoint { why }),
+                    None if located => Ok(()),
+                    None => Err(Error::BadAddress { addr }),
+                });
             }
         }
         Ok(results)
+    }
+
+    /// Why there can be no breakpoint at an address, by what the CPU is.
+    fn unfit(&mut self, thread: Thread, addr: u64) -> Result<Option<&'static str>> {
+        if addr % <B::Arch as Arch>::INSTRUCTION_ALIGNMENT != 0 {
+            return Ok(Some("no instruction begins at such an address"));
+        }
+        let length = <B::Arch as Arch>::SEQUENCE_LENGTH;
+        if length == 0 {
+            return Ok(None);
+        }
+        let mut code = [vec![0; length], vec![0; length]];
+        for (start, code) in [addr.saturating_sub(length as u64), addr].into_iter().zip(&mut code) {
+            let read = match self.read_as_program(thread, start, code) {
+                Ok(read) => read,
+                Err(Error::BadAddress { .. }) => 0,
+                Err(error) => return Err(error),
+            };
+            code.truncate(read);
+        }
+        let [before, at] = code;
+        Ok(<B::Arch as Arch>::interrupts_sequence(&before, &at)
+            .then_some("a trap within this load and store would have them tried again for ever"))
     }
 
     /// Notes what was read at an address, and says whether that was enough.
