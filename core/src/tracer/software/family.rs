@@ -276,6 +276,9 @@ impl<B: Backend> Tracer<B> {
         // Of one that really was let go there may be children that have it, too.
         let released = process.released;
         let Some(image) = process.image.take() else { return };
+        if Rc::strong_count(&image) == 1 {
+            return; // nobody else has it
+        }
         image.borrow_mut().leave(pid);
         if !released {
             image.borrow_mut().give_back(pid);
