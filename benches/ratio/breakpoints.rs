@@ -252,7 +252,7 @@ fn detach_requests(name: &'static str, length: Length) -> Result<Row, String> {
     let sleeper = Sleeper::new(threads);
     let requests = attaches(sleeper.pid(), 1).detach_requests as f64;
     let what = format!("requests to let {threads} threads go, all but one of which run, for each");
-    Ok(Row::new(name, &[(threads as f64, requests)], Bound::AtMost(3.0), what))
+    Ok(Row::new(name, &[(threads as f64, requests)], Bound::AtMost(2.0), what))
 }
 
 fn detach_halted(name: &'static str, length: Length) -> Result<Row, String> {

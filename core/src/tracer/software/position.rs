@@ -205,8 +205,8 @@ impl<B: Backend> Tracer<B> {
         let pc = <B::Arch as Arch>::pc(registers);
         let slot = self.table.slot_mut(index);
         slot.soft.mode = B::code_mode(registers);
-        if slot.soft.at.is_some_and(|at| at != pc) {
-            slot.soft.at = None;
-        }
+        // Whoever goes elsewhere arrives anew.
+        slot.soft.at = slot.soft.at.filter(|&at| at == pc);
+        slot.soft.again = slot.soft.again.filter(|&at| at == pc);
     }
 }
