@@ -276,3 +276,27 @@ fn a_trap_that_waits_behind_a_halt_is_shown_where_it_is() {
     assert_eq!(world.run_all(), [] as [&str; 0]);
     assert_eq!(world.kernel.executed(pid, CODE), 1);
 }
+
+/// A thread that has come by in a slot has run into the next breakpoint, and an interrupt comes
+/// before that trap: it is let go where the program has it.
+#[test]
+fn a_trap_behind_an_interrupt_is_waited_for_after_a_slot() {
+    let (mut world, pid) = with_code::<trapline_core::fake::LinuxRules>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    let id = world.put(pid, CODE);
+    world.kernel.jump(other, CODE);
+    let hit = world.hits(id, CODE);
+    world.go(hit);
+    let kernel = world.kernel.clone();
+    let mut done = false;
+    world.kernel.before_requests(move |_, call| {
+        if call.name == "interrupt" && !std::mem::replace(&mut done, true) {
+            kernel.run_into(other, CODE);
+        }
+    });
+    world.tracer().detach_process(pid).unwrap();
+    world.kernel.before_requests(|_, _| {});
+    assert_eq!(world.kernel.delivered(pid, Signal::TRAP), 0);
+    assert_eq!(world.kernel.memory(pid, CODE, 1), [TEXT[0]]);
+    world.over();
+}

@@ -67,19 +67,13 @@ impl<B: Backend> Tracer<B> {
         if !soft.in_slot && !soft.interrupted && soft.owed == Owed::Nothing {
             return Ok(());
         }
-        let (in_slot, owed) = (soft.in_slot, soft.owed);
+        let owed = soft.owed;
         let asks = soft.interrupted || slot.state == State::Resting;
+        if self.show_slot(index, registers) {
+            return Ok(());
+        }
         let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
         let pc = <B::Arch as Arch>::pc(registers);
-        if in_slot {
-            match image.borrow().slot_at(pc) {
-                Some((code, from, to)) => {
-                    <B::Arch as Arch>::leave_slot(code, from, to, registers);
-                    return Ok(());
-                }
-                None => self.table.slot_mut(index).soft.in_slot = false,
-            }
-        }
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
         let asks = asks && owed == Owed::Nothing && image.borrow().get(addr).is_some();
         if asks && unless_gone(self.backend.has_pending_trap(thread))? == Some(true) {
@@ -89,6 +83,27 @@ impl<B: Backend> Tracer<B> {
             <B::Arch as Arch>::set_pc(registers, addr);
         }
         Ok(())
+    }
+
+    /// Has registers that the kernel gave show the instruction whose copy in a slot is executed;
+    /// says whether it was one.
+    fn show_slot(&mut self, index: u32, registers: &mut <B::Arch as Arch>::Registers) -> bool {
+        let soft = &mut self.table.slot_mut(index).soft;
+        if !soft.in_slot {
+            return false;
+        }
+        let pc = <B::Arch as Arch>::pc(registers);
+        let image = self.table.process_of(index).image.as_ref();
+        let slot = image.and_then(|image| {
+            let image = image.borrow();
+            image.slot_at(pc).map(|(code, from, to)| {
+                <B::Arch as Arch>::leave_slot(code, from, to, registers);
+            })
+        });
+        if slot.is_none() {
+            self.table.slot_mut(index).soft.in_slot = false; // it has gone on from there
+        }
+        slot.is_some()
     }
 
     /// Sets the general registers of a stopped thread to what the program shall have.
@@ -139,10 +154,8 @@ impl<B: Backend> Tracer<B> {
             let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
                 return Ok(None);
             };
-            let before = registers;
-            self.show_position(index, &mut registers)?;
-            if before == registers {
-                self.table.slot_mut(index).soft.in_slot = false;
+            // A trap that is still to come needs the program counter as it is.
+            if !self.show_slot(index, &mut registers) {
                 return Ok(Some(()));
             }
             registers
