@@ -13,8 +13,6 @@ mod cpus;
 mod debug;
 mod error;
 mod event;
-#[cfg(any(test, feature = "fake"))]
-pub mod fake;
 mod flags;
 mod id;
 mod relocation;

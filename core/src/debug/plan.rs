@@ -36,6 +36,14 @@ pub(crate) fn serves(slot: &DebugSlot, breakpoint: &HardwareBreakpoint) -> bool 
 /// [`Error::BadBreakpoint`] for a length that makes no sense, [`Error::BadAddress`] for one of its
 /// bytes that is not the program's to use.
 pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
+    check_for(A::INSTRUCTION_ALIGNMENT, A::can_watch, breakpoint)
+}
+
+fn check_for(
+    alignment: u64,
+    can_watch: fn(u64) -> bool,
+    breakpoint: &HardwareBreakpoint,
+) -> Result<()> {
     let HardwareBreakpoint { addr, len, kind } = *breakpoint;
     if len == 0 {
         return Err(Error::BadBreakpoint { why: "it has no bytes" });
@@ -45,14 +53,14 @@ pub(crate) fn check<A: Arch>(breakpoint: &HardwareBreakpoint) -> Result<()> {
             why: "one for execution has length 1, however long its instruction is",
         });
     }
-    if kind == HardwareKind::Execute && addr % A::INSTRUCTION_ALIGNMENT != 0 {
+    if kind == HardwareKind::Execute && addr % alignment != 0 {
         return Err(Error::BadBreakpoint { why: "no instruction can begin at its address" });
     }
-    if !A::can_watch(addr) {
+    if !can_watch(addr) {
         return Err(Error::BadAddress { addr });
     }
     match addr.checked_add(len - 1) {
-        Some(last) if A::can_watch(last) => Ok(()),
+        Some(last) if can_watch(last) => Ok(()),
         Some(last) => Err(Error::BadAddress { addr: last }),
         None => Err(Error::BadAddress { addr: u64::MAX }),
     }
@@ -69,8 +77,17 @@ pub(crate) fn plan<A: Arch>(
     current: &DebugSlots,
     room: DebugRoom,
 ) -> Result<DebugSlots> {
+    plan_in(A::DEBUG_POOLS, breakpoints, current, room)
+}
+
+fn plan_in(
+    pools: &'static [DebugPool],
+    breakpoints: &[HardwareBreakpoint],
+    current: &DebugSlots,
+    room: DebugRoom,
+) -> Result<DebugSlots> {
     let mut planned = NO_SLOTS;
-    for pool in A::DEBUG_POOLS {
+    for pool in pools {
         let in_pool = |b: &HardwareBreakpoint| pool.kinds.contains(&b.kind.watched());
         let own: Vec<_> = breakpoints.iter().copied().filter(in_pool).collect();
         let pool = Pool { slots: pool.slots & room.slots, longest: room.longest, kind: pool };

@@ -4,12 +4,25 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::debug::{NO_SLOTS, changed};
-use crate::fake::FakeArch;
 
-type Cpu = FakeArch;
+/// Four registers, each for anything.
+const POOLS: &[DebugPool] = &[DebugPool {
+    slots: 0b1111,
+    kinds: &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite],
+    lengths: &[1, 2, 4, 8],
+    alignment: DebugAlignment::Own,
+}];
 
 const KINDS: [HardwareKind; 4] =
     [HardwareKind::Execute, HardwareKind::Write, HardwareKind::ReadWrite, HardwareKind::Change];
+
+fn plan(breakpoints: &[HardwareBreakpoint], current: &DebugSlots) -> Result<DebugSlots> {
+    plan_in(POOLS, breakpoints, current, DebugRoom::ALL)
+}
+
+fn check(breakpoint: &HardwareBreakpoint) -> Result<()> {
+    check_for(1, |addr| addr < 1 << 47, breakpoint)
+}
 
 fn watch(addr: u64, len: u64, kind: HardwareKind) -> HardwareBreakpoint {
     HardwareBreakpoint { addr, len, kind }
@@ -95,7 +108,7 @@ fn can_be_covered(breakpoints: &[HardwareBreakpoint]) -> bool {
 #[test]
 fn an_aligned_range_takes_one_register() {
     for len in [1, 2, 4, 8] {
-        let slots = plan::<Cpu>(&[write(0x1000, len)], &NO_SLOTS, DebugRoom::ALL).unwrap();
+        let slots = plan(&[write(0x1000, len)], &NO_SLOTS).unwrap();
         assert_eq!(used(&slots), 1);
         assert_exact(&[write(0x1000, len)], &slots);
     }
@@ -106,7 +119,7 @@ fn an_unaligned_range_takes_several() {
     for (addr, len, registers) in
         [(0x1001, 2, 2), (0x1003, 4, 3), (0x1001, 7, 3), (0x1004, 8, 2), (0x1000, 32, 4)]
     {
-        let slots = plan::<Cpu>(&[write(addr, len)], &NO_SLOTS, DebugRoom::ALL).unwrap();
+        let slots = plan(&[write(addr, len)], &NO_SLOTS).unwrap();
         assert_eq!(used(&slots).count_ones(), registers, "{addr:#x}, {len}");
         assert_exact(&[write(addr, len)], &slots);
     }
@@ -115,9 +128,8 @@ fn an_unaligned_range_takes_several() {
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
     let refused = |breakpoints: &[HardwareBreakpoint]| {
-        let current =
-            plan::<Cpu>(&breakpoints[..breakpoints.len() - 1], &NO_SLOTS, DebugRoom::ALL).unwrap();
-        match plan::<Cpu>(breakpoints, &current, DebugRoom::ALL) {
+        let current = plan(&breakpoints[..breakpoints.len() - 1], &NO_SLOTS).unwrap();
+        match plan(breakpoints, &current) {
             Err(Error::NoFreeSlot { needed, free }) => (needed, free),
             other => panic!("{other:?}"),
         }
@@ -132,10 +144,10 @@ fn what_does_not_fit_is_refused_with_numbers() {
 #[test]
 fn the_same_bytes_are_watched_once() {
     let breakpoints = [write(0x1000, 8), watch(0x1000, 8, HardwareKind::Change)];
-    let slots = plan::<Cpu>(&breakpoints, &NO_SLOTS, DebugRoom::ALL).unwrap();
+    let slots = plan(&breakpoints, &NO_SLOTS).unwrap();
     assert_eq!(used(&slots), 1);
     let reads = [write(0x1000, 8), watch(0x1000, 8, HardwareKind::ReadWrite)];
-    let slots = plan::<Cpu>(&reads, &NO_SLOTS, DebugRoom::ALL).unwrap();
+    let slots = plan(&reads, &NO_SLOTS).unwrap();
     assert_eq!(used(&slots), 0b11, "a write breakpoint does not stop at reads");
 }
 
@@ -146,7 +158,7 @@ fn a_range_is_cut_up_where_that_saves_a_register() {
         [write(0x1000, 8), write(0x1000, 4), write(0x1004, 4), write(0x2000, 8), write(0x3000, 8)];
     let mut slots = NO_SLOTS;
     for many in 1..=breakpoints.len() {
-        slots = plan::<Cpu>(&breakpoints[..many], &slots, DebugRoom::ALL).unwrap();
+        slots = plan(&breakpoints[..many], &slots).unwrap();
         assert_exact(&breakpoints[..many], &slots);
     }
 }
@@ -154,24 +166,23 @@ fn a_range_is_cut_up_where_that_saves_a_register() {
 #[test]
 fn what_stays_keeps_its_register() {
     let three = [write(0x1000, 8), write(0x2000, 8), write(0x3000, 8)];
-    let slots = plan::<Cpu>(&three, &NO_SLOTS, DebugRoom::ALL).unwrap();
-    let fewer = plan::<Cpu>(&[three[0], three[2]], &slots, DebugRoom::ALL).unwrap();
+    let slots = plan(&three, &NO_SLOTS).unwrap();
+    let fewer = plan(&[three[0], three[2]], &slots).unwrap();
     assert_eq!(changed(&slots, &fewer), 0b010);
-    let again =
-        plan::<Cpu>(&[three[0], three[2], write(0x4000, 4)], &fewer, DebugRoom::ALL).unwrap();
+    let again = plan(&[three[0], three[2], write(0x4000, 4)], &fewer).unwrap();
     assert_eq!(changed(&fewer, &again).count_ones(), 1);
 }
 
 #[test]
 fn a_free_register_is_taken_before_one_that_was_in_use() {
-    let slots = plan::<Cpu>(&[write(0x1000, 8)], &NO_SLOTS, DebugRoom::ALL).unwrap();
-    let other = plan::<Cpu>(&[write(0x2000, 8)], &slots, DebugRoom::ALL).unwrap();
+    let slots = plan(&[write(0x1000, 8)], &NO_SLOTS).unwrap();
+    let other = plan(&[write(0x2000, 8)], &slots).unwrap();
     assert_eq!((used(&slots), used(&other)), (0b01, 0b10));
 }
 
 #[test]
 fn nonsense_is_refused_before_anything_is_planned() {
-    let why = |b: HardwareBreakpoint| check::<Cpu>(&b).unwrap_err();
+    let why = |b: HardwareBreakpoint| check(&b).unwrap_err();
     assert!(matches!(why(write(0x1000, 0)), Error::BadBreakpoint { .. }));
     for len in [2, 4, 8, 16] {
         let execute = watch(0x1000, len, HardwareKind::Execute);
@@ -183,7 +194,7 @@ fn nonsense_is_refused_before_anything_is_planned() {
     assert!(matches!(why(write(0x1000, u64::MAX)), Error::BadAddress { .. }));
     let kernel = 0xffff_8000_0000_0000;
     assert!(matches!(why(write(kernel, 8)), Error::BadAddress { addr } if addr == kernel));
-    assert!(check::<Cpu>(&write(end - 8, 8)).is_ok());
+    assert!(check(&write(end - 8, 8)).is_ok());
 }
 
 fn some_breakpoint() -> impl Strategy<Value = HardwareBreakpoint> {
@@ -207,7 +218,7 @@ proptest! {
         let mut served: Vec<HardwareBreakpoint> = Vec::new();
         for breakpoint in breakpoints {
             served.push(breakpoint);
-            match plan::<Cpu>(&served, &slots, DebugRoom::ALL) {
+            match plan(&served, &slots) {
                 Ok(planned) => {
                     assert_exact(&served, &planned);
                     slots = planned;
@@ -223,7 +234,7 @@ proptest! {
         if !served.is_empty() {
             served.remove(removed % served.len());
         }
-        let fewer = plan::<Cpu>(&served, &slots, DebugRoom::ALL).unwrap();
+        let fewer = plan(&served, &slots).unwrap();
         assert_exact(&served, &fewer);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use trapline_core::fake::{Fake, Kernel, Rules};
 use trapline_core::{
     Builder, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Forked, Half, Pid, Resume,
     Signal, StopReason, Stopped, Tid, Tracer,
 };
+use trapline_fake::{Fake, Kernel, Rules};
 
 /// Everything that is off by default, but for what changes how threads stop.
 pub(crate) const THREADS: EventFlags = EventFlags::PROCESS.union(EventFlags::THREAD);
@@ -23,16 +23,16 @@ macro_rules! both {
                 use super::*;
 
                 $(#[$meta])*
-                fn check<$rules: trapline_core::fake::Rules>() $body
+                fn check<$rules: trapline_fake::Rules>() $body
 
                 #[test]
                 fn linux() {
-                    check::<trapline_core::fake::LinuxRules>();
+                    check::<trapline_fake::LinuxRules>();
                 }
 
                 #[test]
                 fn freebsd() {
-                    check::<trapline_core::fake::FreeBsdRules>();
+                    check::<trapline_fake::FreeBsdRules>();
                 }
             }
         )*

@@ -1,7 +1,7 @@
 //! What a stop costs, in requests to the kernel.
 
-use trapline_core::fake::Rules;
 use trapline_core::{EventFlags, ForkKind, Signal, StopReason};
+use trapline_fake::Rules;
 
 use crate::common::*;
 

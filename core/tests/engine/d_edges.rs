@@ -1,9 +1,9 @@
 //! D3 and F3: who inherits hardware breakpoints, and that nothing of them is left behind.
 
-use trapline_core::fake::Rules;
 use trapline_core::{
     EventFlags, FollowFork, ForkKind, HardwareKind, Inherit, InheritDebug, Pid, Signal, StopReason,
 };
+use trapline_fake::Rules;
 
 use crate::common::*;
 
@@ -233,8 +233,7 @@ both! {
 /// The trap is pending behind an interrupt when its thread is let go.
 #[test]
 fn f3_a_trap_behind_an_interrupt_is_waited_for() {
-    let (mut world, pid) =
-        World::<trapline_core::fake::LinuxRules>::with_process(EventFlags::PROCESS);
+    let (mut world, pid) = World::<trapline_fake::LinuxRules>::with_process(EventFlags::PROCESS);
     let two = world.new_thread(pid);
     world.watch(pid, AT, 8);
     let kernel = world.kernel.clone();

@@ -1,11 +1,11 @@
 //! D1, D2, D3 and D6: hardware breakpoints on the model.
 
 use trapline_core::backend::{DebugKind, DebugSlot};
-use trapline_core::fake::Rules;
 use trapline_core::{
     BreakpointId, Error, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, Pid, Resume,
     Signal, StopReason, Stopped, Tid, TrapCauses,
 };
+use trapline_fake::Rules;
 
 use crate::common::*;
 

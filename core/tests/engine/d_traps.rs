@@ -163,7 +163,8 @@ both! {
     }
 
     fn d5_who_moves_the_program_counter_hits_the_next_one<R>() {
-        use trapline_core::{Arch, fake::FakeArch};
+        use trapline_core::Arch;
+        use trapline_fake::FakeArch;
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         let main = world.main(pid);
         let first = world.insert(pid, AT, 1, HardwareKind::Execute);

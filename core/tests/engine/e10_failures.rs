@@ -4,11 +4,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use trapline_core::fake::{Kernel, Rules};
 use trapline_core::{
     Error, Event, EventFlags, FollowFork, ForkKind, Half, Next, Pid, Resume, Signal,
     SoftwareBreakpoint, StopReason,
 };
+use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 
@@ -207,7 +207,7 @@ both! {
 /// What an error is about is said in the message, too.
 #[test]
 fn e10_the_error_names_the_process() {
-    let mut world = World::<trapline_core::fake::LinuxRules>::new(EventFlags::FORK);
+    let mut world = World::<trapline_fake::LinuxRules>::new(EventFlags::FORK);
     let pid: Pid = world.attach();
     let main = world.main(pid);
     let failed = fail_one(&world.kernel, 0);

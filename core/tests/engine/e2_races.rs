@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use trapline_core::fake::LinuxRules;
 use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
+use trapline_fake::LinuxRules;
 
 use crate::common::*;
 

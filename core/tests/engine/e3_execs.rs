@@ -1,7 +1,7 @@
 //! E3: one `Execed` per exec, whichever thread calls it, after the ends of all others.
 
-use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{Error, Event, EventFlags, ExitStatus, Signal, StopReason, Stopped, Tid};
+use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 

@@ -1,7 +1,7 @@
 //! E4: `Exited` once per process and last of its pid; the ends of threads before it.
 
-use trapline_core::fake::Rules;
 use trapline_core::{Event, ExitStatus, ForkKind, Pid, Signal};
+use trapline_fake::Rules;
 
 use crate::common::*;
 

@@ -1,8 +1,8 @@
 //! E5: a tracee can be killed in any stop. Its tokens then are harmless, and its `Exited` comes
 //! once, behind them.
 
-use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{Error, Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason, Stopped};
+use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 

@@ -1,7 +1,7 @@
 //! E5: a token belongs to its tracer. To any other one it is gone.
 
-use trapline_core::fake::{Kernel, Rules};
 use trapline_core::{Error, Next, Resume, Signal, StopReason, Stopped, Tracer};
+use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 

@@ -1,7 +1,7 @@
 //! E7: a system call is known at its exit as it was at its entry.
 
-use trapline_core::fake::Rules;
 use trapline_core::{Error, EventFlags, Pid, Signal, StopReason, Syscall, SyscallAbi};
+use trapline_fake::Rules;
 
 use crate::common::*;
 
@@ -82,7 +82,7 @@ both! {
 #[test]
 fn e5_killed_at_the_exit_of_a_call() {
     let flags = CALLS | EventFlags::EXIT;
-    let (mut world, pid) = World::<trapline_core::fake::LinuxRules>::with_process(flags);
+    let (mut world, pid) = World::<trapline_fake::LinuxRules>::with_process(flags);
     let main = world.main(pid);
     at_entry(&mut world, pid, true);
     world.kernel.syscall_exit(main);

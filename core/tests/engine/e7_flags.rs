@@ -1,7 +1,7 @@
 //! E7: event flags belong to the process, can be changed at any stop, and are inherited.
 
-use trapline_core::fake::Rules;
 use trapline_core::{Error, EventFlags, ForkKind, Next, Pid, Signal, StopReason};
+use trapline_fake::Rules;
 
 use crate::common::*;
 

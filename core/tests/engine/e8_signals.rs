@@ -1,7 +1,7 @@
 //! E8: signals reach the program once, unless the caller says otherwise.
 
-use trapline_core::fake::{FreeBsdRules, LinuxRules};
 use trapline_core::{Error, EventFlags, ExitStatus, Signal, StopReason};
+use trapline_fake::{FreeBsdRules, LinuxRules};
 
 use crate::common::*;
 

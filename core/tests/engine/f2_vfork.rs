@@ -1,7 +1,7 @@
 //! F2: a vfork is one, and its end is reported.
 
-use trapline_core::fake::FreeBsdRules;
 use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
+use trapline_fake::FreeBsdRules;
 
 use crate::common::*;
 

@@ -1,7 +1,7 @@
 //! F3: who is let go runs on as if it had never been traced.
 
-use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason};
+use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 

@@ -7,7 +7,7 @@ use crate::common::*;
 const FLAGS: EventFlags = EventFlags::PROCESS.union(EventFlags::REPARENT);
 const INIT: Pid = Pid::from_raw(1);
 
-impl<R: trapline_core::fake::Rules> World<R> {
+impl<R: trapline_fake::Rules> World<R> {
     fn child_of(&mut self, pid: Pid) -> Pid {
         let child = self.kernel.fork(self.main(pid), ForkKind::Fork);
         let fork = self.forked();

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use trapline_core::fake::{Kernel, Rules};
 use trapline_core::{Error, Event, EventFlags, ForkKind, Half, Pid, StopReason};
+use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use trapline_core::fake::Rules;
 use trapline_core::{Ending, EventFlags, ForkKind, Pid, Signal, StopReason};
+use trapline_fake::Rules;
 
 use crate::common::*;
 

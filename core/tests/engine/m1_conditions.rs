@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use trapline_core::fake::FakeRegisters;
 use trapline_core::{
     Arrival, Error, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
 };
+use trapline_fake::FakeRegisters;
 
 use crate::common::*;
 use crate::m1_software::{CODE, with_code};
@@ -178,7 +178,7 @@ both! {
 
 #[test]
 fn hardware_breakpoints_are_inserted_as_before() {
-    let (mut world, pid) = with_code::<trapline_core::fake::LinuxRules>(EventFlags::PROCESS);
+    let (mut world, pid) = with_code::<trapline_fake::LinuxRules>(EventFlags::PROCESS);
     let watch = HardwareBreakpoint { addr: CODE, len: 1, kind: HardwareKind::Write };
     assert!(world.tracer().insert(pid, watch).is_ok());
 }

@@ -1,7 +1,7 @@
 //! M1, F2 and F3: breakpoints in memory, and who comes, goes and is let go.
 
-use trapline_core::fake::Rules;
 use trapline_core::{EventFlags, FollowFork, ForkKind, Half, Pid, Resume, Signal, StopReason};
+use trapline_fake::Rules;
 
 use crate::common::*;
 use crate::m1_software::{CODE, software, with_code};

@@ -1,15 +1,15 @@
 //! M1, E5 and F3: breakpoints in memory, and what comes in between. The explorer has found these.
 
-use trapline_core::fake::{FreeBsdRules, LinuxRules};
 use trapline_core::{
     Error, EventFlags, FollowFork, ForkKind, Next, Signal, SoftwareBreakpoint, StopReason, Stopped,
 };
+use trapline_fake::{FreeBsdRules, LinuxRules};
 
 use crate::common::*;
 use crate::m1_software::{CODE, software, with_code};
 
 /// Kills a process right before the next request of this name.
-fn kill_before<R: trapline_core::fake::Rules>(
+fn kill_before<R: trapline_fake::Rules>(
     world: &World<R>,
     pid: trapline_core::Pid,
     name: &'static str,

@@ -1,10 +1,10 @@
 //! F2 and M1: breakpoints in memory that processes share, by a vfork. The explorer has found these.
 
-use trapline_core::fake::{FreeBsdRules, LinuxRules, Rules};
 use trapline_core::{
     Error, EventFlags, FollowFork, ForkKind, Forked, Half, Pid, Signal, SoftwareBreakpoint,
     StopReason, Stopped, Tid,
 };
+use trapline_fake::{FreeBsdRules, LinuxRules, Rules};
 
 use crate::common::*;
 use crate::m1_software::{CODE, with_code};

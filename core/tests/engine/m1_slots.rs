@@ -1,7 +1,7 @@
 //! M1: breakpoints are stepped over out of line, and nobody sees it.
 
-use trapline_core::fake::{FakeRegisters, Rules};
 use trapline_core::{EventFlags, ForkKind, Resume, Signal, StepOver, StopReason};
+use trapline_fake::{FakeRegisters, Rules};
 
 use crate::common::*;
 use crate::m1_software::{CODE, TEXT, with_code};
@@ -257,7 +257,7 @@ both! {
 /// one stop.
 #[test]
 fn a_trap_that_waits_behind_a_halt_is_shown_where_it_is() {
-    let (mut world, pid) = with_code::<trapline_core::fake::LinuxRules>(EventFlags::PROCESS);
+    let (mut world, pid) = with_code::<trapline_fake::LinuxRules>(EventFlags::PROCESS);
     let (main, other) = (world.main(pid), world.new_thread(pid));
     let id = world.put(pid, CODE);
     world.kernel.signal_thread(main, Signal::USR1);
@@ -281,7 +281,7 @@ fn a_trap_that_waits_behind_a_halt_is_shown_where_it_is() {
 /// before that trap: it is let go where the program has it.
 #[test]
 fn a_trap_behind_an_interrupt_is_waited_for_after_a_slot() {
-    let (mut world, pid) = with_code::<trapline_core::fake::LinuxRules>(EventFlags::PROCESS);
+    let (mut world, pid) = with_code::<trapline_fake::LinuxRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     let id = world.put(pid, CODE);
     world.kernel.jump(other, CODE);

@@ -1,10 +1,10 @@
 //! M1: breakpoints in memory.
 
-use trapline_core::fake::{Call, Kernel, Rules};
 use trapline_core::{
     BreakpointId, Error, Event, EventFlags, Next, Pid, Signal, SoftwareBreakpoint, StopReason,
     Stopped, TrapCauses,
 };
+use trapline_fake::{Call, Kernel, Rules};
 
 use crate::common::*;
 

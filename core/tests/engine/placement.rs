@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use trapline_core::fake::{Kernel, Rules};
 use trapline_core::{CpuSet, Ending, Error, Event, ForkKind, Half, Placement, Tid};
+use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trapline_core::fake::Rules;
 use trapline_core::{Event, EventFlags, Pid, Signal};
+use trapline_fake::Rules;
 
 use crate::common::*;
 
@@ -110,7 +110,7 @@ both! {
 #[test]
 fn an_event_loop_looks_again_soon_for_half_a_fork() {
     // The parent is killed before its half: nothing announces that the other one is due.
-    let mut world = World::<trapline_core::fake::LinuxRules>::patient(EventFlags::PROCESS);
+    let mut world = World::<trapline_fake::LinuxRules>::patient(EventFlags::PROCESS);
     let pid = world.attach();
     world.tracer().readiness().unwrap();
     let main = world.main(pid);

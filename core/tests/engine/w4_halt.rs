@@ -1,9 +1,9 @@
 //! W4: all threads of a process at rest, for who asks for it; what they report meanwhile is kept.
 
-use trapline_core::fake::{LinuxRules, Rules};
 use trapline_core::{
     Error, Event, EventFlags, ForkKind, Halted, Next, Pid, Signal, StopReason, Stopped, Tid,
 };
+use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 

@@ -5,10 +5,10 @@ mod check;
 use std::collections::{BTreeMap, BTreeSet};
 
 use trapline_core::backend::{RawKind, RawReason};
-use trapline_core::fake::{Fake, Kernel, Report, Rules, Swallowed};
 use trapline_core::{
     Breakpoint, BreakpointId, FollowFork, ForkKind, Pid, Signal, StopReason, Stopped, Tid, Tracer,
 };
+use trapline_fake::{Fake, Kernel, Report, Rules, Swallowed};
 
 /// Where programs have their code.
 pub(crate) const CODE: u64 = 0x1000;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trapline_core::backend::{RawKind, RawReason};
-use trapline_core::fake::{Kernel, Report, Rules};
 use trapline_core::{
     Event, EventFlags, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid,
 };
+use trapline_fake::{Kernel, Report, Rules};
 
 /// One process, from its first to its last event.
 #[derive(Debug, Default)]

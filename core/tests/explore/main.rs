@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use trapline_core::StepOver;
-use trapline_core::fake::{Fault, FreeBsdRules, LinuxRules, Rules};
+use trapline_fake::{Fault, FreeBsdRules, LinuxRules, Rules};
 
 use path::Path;
 use scenario::{LARGE, Move, SMALL, Scenario};

@@ -1,7 +1,7 @@
 //! What may happen in a world that is explored.
 
-use trapline_core::fake::Fault;
 use trapline_core::{EventFlags, FollowFork, StepOver};
+use trapline_fake::Fault;
 
 /// A world, and what may happen in it.
 #[derive(Debug, Clone)]

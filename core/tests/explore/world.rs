@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason};
-use trapline_core::fake::{Fake, Kernel, Report, Rules};
 use trapline_core::{ForkKind, Pid, Resume, SoftwareBreakpoint, Stopped, Tid, Tracer};
+use trapline_fake::{Fake, Kernel, Report, Rules};
 
 use crate::breaks::{Breaks, CODE};
 use crate::ledger::{Ledger, Life};

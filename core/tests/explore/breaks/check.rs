@@ -1,7 +1,7 @@
 //! What is checked of breakpoints in memory.
 
-use trapline_core::fake::{Execution, Fake, Kernel, Rules};
 use trapline_core::{BreakpointId, ExitStatus, ForkKind, Pid, Signal, Tid, Tracer};
+use trapline_fake::{Execution, Fake, Kernel, Rules};
 
 use super::{Arrival, Breaks, CODE, Owner, TRAP, Verdict, list};
 

@@ -1,7 +1,7 @@
 //! Requests that fail, and what the user is told of it.
 
-use trapline_core::fake::{Call, Rules};
 use trapline_core::{Error, Pid, StopReason, Stopped, Tid};
+use trapline_fake::{Call, Rules};
 
 use super::World;
 

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use trapline_core::fake::{Kernel, Rules};
 use trapline_core::{ForkKind, Pid, Signal, Tid};
+use trapline_fake::{Kernel, Rules};
 
 use super::World;
 use crate::breaks::{Breaks, CODE};

@@ -1,9 +1,9 @@
 //! What the user does: waits, resumes, and follows whims.
 
-use trapline_core::fake::Rules;
 use trapline_core::{
     BreakpointId, Error, Event, Halted, Next, Pid, Resume, SoftwareBreakpoint, StopReason, Stopped,
 };
+use trapline_fake::Rules;
 
 use super::World;
 use super::failures::{is_failure, token};

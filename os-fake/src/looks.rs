@@ -4,11 +4,11 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
-use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
+use trapline_core::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
-use super::kernel::{Delivery, Kernel, Swallowed};
-use super::model::State;
-use super::rules::Rules;
+use crate::kernel::{Delivery, Kernel, Swallowed};
+use crate::model::State;
+use crate::rules::Rules;
 
 impl<R: Rules> Kernel<R> {
     /// Whether a thread runs its program, so that it can do something.
@@ -53,7 +53,7 @@ impl<R: Rules> Kernel<R> {
 
     /// The processes that nobody has waited for, but for init.
     pub fn processes(&self) -> Vec<Pid> {
-        self.model().processes.keys().copied().filter(|&pid| pid != super::model::INIT).collect()
+        self.model().processes.keys().copied().filter(|&pid| pid != crate::model::INIT).collect()
     }
 
     /// Whether any living thread of a process is traced.
@@ -88,7 +88,7 @@ impl<R: Rules> Kernel<R> {
     /// The traced threads whose stop was waited for, and that are at it.
     pub fn stopped(&self) -> Vec<Tid> {
         let model = self.model();
-        let at_it = |task: &super::model::Task| match &task.state {
+        let at_it = |task: &crate::model::Task| match &task.state {
             State::Stopped(stop) => stop.reported,
             _ => false,
         };

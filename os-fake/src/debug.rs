@@ -1,26 +1,36 @@
 //! Debug registers: what a CPU does with them, and what the kernels do.
 
-use crate::backend::{
+use trapline_core::backend::{
     DebugKind, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, RawReason, Run, Thread, TrapOrigin,
 };
-use crate::debug::{changed, used};
-use crate::{Error, Pid, Result, Signal, Tid};
+use trapline_core::{Error, Pid, Result, Signal, Tid};
 
-use super::kernel::Kernel;
-use super::model::{Model, State};
-use super::rules::Rules;
+use crate::kernel::Kernel;
+use crate::model::{Model, State};
+use crate::rules::Rules;
+
+/// The registers that are in use, bit 0 for the first.
+fn used(slots: &DebugSlots) -> u32 {
+    changed(slots, &NO_SLOTS)
+}
+
+/// The registers in which two sets differ.
+fn changed(one: &DebugSlots, other: &DebugSlots) -> u32 {
+    let pairs = one.iter().zip(other).enumerate();
+    pairs.map(|(index, (one, other))| u32::from(one != other) << index).sum()
+}
 
 /// The debug registers of a thread.
 #[derive(Debug, Clone, Hash)]
-pub(super) struct DebugRegisters {
-    pub(super) slots: DebugSlots,
+pub(crate) struct DebugRegisters {
+    pub(crate) slots: DebugSlots,
     /// Addresses of registers that were disabled stay there, and the CPU says if they match.
     left: DebugSlots,
     /// What the CPU has noted since it was cleared.
     hits: u32,
     single_step: bool,
     /// A trap that another stop came before.
-    pub(super) pending: Option<TrapOrigin>,
+    pub(crate) pending: Option<TrapOrigin>,
     /// What the next instruction does, if the thread is stepped over it.
     next: Option<Access>,
 }
@@ -43,7 +53,7 @@ impl Default for DebugRegisters {
 impl DebugRegisters {
     /// What a new task starts with whose maker has these: a kernel that does not copy what is
     /// watched copies the rest.
-    pub(super) fn inherited(&self, copied: bool) -> Self {
+    pub(crate) fn inherited(&self, copied: bool) -> Self {
         let slots = if copied { self.slots } else { NO_SLOTS };
         DebugRegisters { slots, pending: None, next: None, ..self.clone() }
     }
@@ -71,7 +81,7 @@ impl DebugRegisters {
     }
 
     /// Whether the trap of a debug register has yet to be looked at.
-    pub(super) fn has_hits(&self) -> bool {
+    pub(crate) fn has_hits(&self) -> bool {
         self.hits & used(&self.slots) != 0 || self.hits & used(&self.left) != 0
     }
 }
@@ -86,7 +96,7 @@ impl Model {
     }
 
     /// A thread does something; says whether it trapped.
-    pub(super) fn access(&mut self, tid: Tid, access: Access, stepped: bool) -> bool {
+    pub(crate) fn access(&mut self, tid: Tid, access: Access, stepped: bool) -> bool {
         let Some(task) = self.tasks.get_mut(&tid) else { return false };
         if access.0 == DebugKind::Execute {
             task.registers.pc = access.1;
@@ -111,7 +121,7 @@ impl Model {
     }
 
     /// A stepped thread runs its next instruction.
-    pub(super) fn step(&mut self, tid: Tid) {
+    pub(crate) fn step(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.registers.resumes = false;
         if let Some(access) = task.debug.next.take() {
@@ -138,7 +148,7 @@ impl Model {
         true
     }
 
-    pub(super) fn watch(
+    pub(crate) fn watch(
         &mut self,
         thread: Thread,
         from: Option<&DebugSlots>,
@@ -149,7 +159,7 @@ impl Model {
         let too_long = to.iter().flatten().any(|slot| slot.len > longest);
         let fails = self.unwatchable.contains(&thread.tid) || too_long;
         let task = self.stopped(thread, "watch")?;
-        let free = super::arch::SLOTS.saturating_sub(reserved);
+        let free = crate::arch::SLOTS.saturating_sub(reserved);
         let needed = used(to).count_ones() as usize;
         if needed > free {
             return Err(Error::NoFreeSlot { needed, free });
@@ -176,7 +186,7 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+    pub(crate) fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
         let debug = &mut self.stopped(thread, "debug status")?.debug;
         let status =
             DebugStatus { hits: debug.hits, single_step: debug.single_step, address: None };
@@ -284,12 +294,12 @@ impl<R: Rules> Kernel<R> {
 
 impl Model {
     /// Whether a resumed thread has a trap to report first.
-    pub(super) fn take_pending_trap(&mut self, tid: Tid) -> Option<TrapOrigin> {
+    pub(crate) fn take_pending_trap(&mut self, tid: Tid) -> Option<TrapOrigin> {
         self.tasks.get_mut(&tid)?.debug.pending.take()
     }
 
     /// How many bytes one register can watch in a process.
-    pub(super) fn longest_watch(&self, pid: Pid) -> u8 {
+    pub(crate) fn longest_watch(&self, pid: Pid) -> u8 {
         match self.narrow.contains(&pid) {
             true => self.rules.longest_narrow_watch,
             false => 8,
@@ -297,7 +307,7 @@ impl Model {
     }
 
     /// Whether a thread is to run one instruction.
-    pub(super) fn is_stepped(&self, tid: Tid) -> bool {
+    pub(crate) fn is_stepped(&self, tid: Tid) -> bool {
         self.tasks.get(&tid).is_some_and(|task| task.run == Run::Step && !task.suspended)
     }
 }

@@ -1,26 +1,26 @@
 //! A CPU with three registers.
 
-use crate::backend::{DebugAlignment, DebugKind, DebugPool};
-use crate::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
+use trapline_core::backend::{DebugAlignment, DebugKind, DebugPool};
+use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 /// How many addresses it can watch.
-pub(super) const SLOTS: usize = 4;
+pub(crate) const SLOTS: usize = 4;
 /// Traps.
-pub(super) const BREAKPOINT: u8 = 0xcc;
+pub(crate) const BREAKPOINT: u8 = 0xcc;
 /// Counts `value` down to 0, one at a step.
-pub(super) const REPEAT: u8 = 0xf3;
+pub(crate) const REPEAT: u8 = 0xf3;
 /// Makes a system call in 64-bit code; elsewhere it does nothing.
-pub(super) const CALL: u8 = 0x05;
+pub(crate) const CALL: u8 = 0x05;
 /// Comes back from the handler of a signal.
-pub(super) const RETURN: u8 = 0xcf;
+pub(crate) const RETURN: u8 = 0xcf;
 /// Goes on behind the byte that follows it.
-pub(super) const SKIP: u8 = 0xeb;
+pub(crate) const SKIP: u8 = 0xeb;
 /// Goes to the address in the eight bytes that follow it.
-pub(super) const JUMP: u8 = 0xe9;
+pub(crate) const JUMP: u8 = 0xe9;
 /// Does nothing, and only at its own place.
-pub(super) const BOUND: u8 = 0x0f;
+pub(crate) const BOUND: u8 = 0x0f;
 /// Waits for ever.
-pub(super) const HALT: u8 = 0xf4;
+pub(crate) const HALT: u8 = 0xf4;
 
 /// A CPU with three registers, whose breakpoint instruction is one byte.
 #[derive(Debug)]

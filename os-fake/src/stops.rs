@@ -1,22 +1,22 @@
 //! How threads stop, go on and end, and what a wait finds of it.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, StopScope, TrapOrigin};
-use crate::{EventFlags, ExitStatus, Pid, Signal, Tid};
+use trapline_core::backend::{NewTask, RawKind, RawReason, RawStop, StopScope, TrapOrigin};
+use trapline_core::{EventFlags, ExitStatus, Pid, Signal, Tid};
 
-use super::kernel::Report;
-use super::model::{Held, INIT, Model, Moment, State, Stop};
+use crate::kernel::Report;
+use crate::model::{Held, INIT, Model, Moment, State, Stop};
 
 /// How a thread ends that its process takes along.
-pub(super) const KILLED: ExitStatus =
+pub(crate) const KILLED: ExitStatus =
     ExitStatus::Killed { signal: Signal::KILL, core_dumped: false };
 
 impl Model {
     /// A thread stops, for the tracer to see.
-    pub(super) fn stop(&mut self, tid: Tid, reason: RawReason) {
+    pub(crate) fn stop(&mut self, tid: Tid, reason: RawReason) {
         self.stop_with(tid, reason, None, None);
     }
 
-    pub(super) fn stop_with(
+    pub(crate) fn stop_with(
         &mut self,
         tid: Tid,
         reason: RawReason,
@@ -44,7 +44,7 @@ impl Model {
     }
 
     /// What a thread does that is free to run: the next thing that stops it, if there is one.
-    pub(super) fn go_on(&mut self, tid: Tid) {
+    pub(crate) fn go_on(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.pid;
         task.state = State::Runs;
@@ -115,7 +115,7 @@ impl Model {
     }
 
     /// A thread stops for a signal.
-    pub(super) fn stop_for(&mut self, tid: Tid, signal: Signal, origin: TrapOrigin) {
+    pub(crate) fn stop_for(&mut self, tid: Tid, signal: Signal, origin: TrapOrigin) {
         let trap = (self.rules.tells_ids && signal == Signal::TRAP).then_some(origin);
         self.stop(tid, RawReason::Signal { signal, trap });
         if let Some(State::Stopped(stop)) = self.tasks.get_mut(&tid).map(|t| &mut t.state) {
@@ -124,7 +124,7 @@ impl Model {
     }
 
     /// A thread that was killed gets to its end.
-    pub(super) fn die(&mut self, tid: Tid) {
+    pub(crate) fn die(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get(&tid) else { return };
         if task.state != State::Dying || task.held == Some(Held::Sleep) {
             return;
@@ -134,8 +134,8 @@ impl Model {
     }
 
     /// All that are being killed get there.
-    pub(super) fn die_all(&mut self) {
-        let dying = |(&tid, task): (&Tid, &super::model::Task)| {
+    pub(crate) fn die_all(&mut self) {
+        let dying = |(&tid, task): (&Tid, &crate::model::Task)| {
             (task.state == State::Dying && !self.held_back.contains(&tid)).then_some(tid)
         };
         let tids: Vec<Tid> = self.tasks.iter().filter_map(dying).collect();
@@ -145,7 +145,7 @@ impl Model {
     }
 
     /// A thread is on its way out, and may stop there once more.
-    pub(super) fn leave(&mut self, tid: Tid, status: ExitStatus) {
+    pub(crate) fn leave(&mut self, tid: Tid, status: ExitStatus) {
         let alone = |pid| self.living(pid).len() <= 1;
         let Some(task) = self.tasks.get(&tid) else { return };
         let wanted = task.setup.filter(|_| !task.bare).is_some_and(|setup| {
@@ -228,7 +228,7 @@ impl Model {
     }
 
     /// The tracer has waited for a process, or it had none; its parent gets the status.
-    pub(super) fn reap(&mut self, pid: Pid) {
+    pub(crate) fn reap(&mut self, pid: Pid) {
         let Some(process) = self.processes.remove(&pid) else { return };
         self.tasks.retain(|_, task| task.pid != pid);
         if let Some((status, _)) = process.over {
@@ -237,7 +237,7 @@ impl Model {
     }
 
     /// Whoever waits for the other threads of a process to end looks again.
-    pub(super) fn others_ended(&mut self, pid: Pid) {
+    pub(crate) fn others_ended(&mut self, pid: Pid) {
         let Some(process) = self.processes.get(&pid) else { return };
         let (leader, execing, ending) = (process.leader, process.execing, process.ending);
         if let Some(caller) = execing {
@@ -258,7 +258,7 @@ impl Model {
     }
 
     /// What a wait can report now, the oldest first.
-    pub(super) fn reports(&self) -> Vec<Report> {
+    pub(crate) fn reports(&self) -> Vec<Report> {
         let mut found = Vec::new();
         for (&tid, task) in &self.tasks {
             let Some(process) = self.processes.get(&task.pid) else { continue };
@@ -291,7 +291,7 @@ impl Model {
     }
 
     /// A wait takes a report.
-    pub(super) fn report(&mut self, report: Report) -> RawStop {
+    pub(crate) fn report(&mut self, report: Report) -> RawStop {
         let Report { pid, tid, kind } = report;
         let by_process = self.by_process();
         match kind {

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Error, Result};
+use trapline_core::{Error, Result};
 
 /// All address spaces, by number.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     spaces: BTreeMap<u32, BTreeMap<u64, u8>>,
     last: u32,
 }
 
 impl Memory {
     /// A new space, empty.
-    pub(super) fn fresh(&mut self) -> u32 {
+    pub(crate) fn fresh(&mut self) -> u32 {
         self.last += 1;
         self.spaces.insert(self.last, BTreeMap::new());
         self.last
     }
 
     /// A copy of a space, as `fork` makes it.
-    pub(super) fn copy(&mut self, space: u32) -> u32 {
+    pub(crate) fn copy(&mut self, space: u32) -> u32 {
         let bytes = self.spaces.get(&space).cloned().unwrap_or_default();
         self.last += 1;
         self.spaces.insert(self.last, bytes);
@@ -28,19 +28,19 @@ impl Memory {
     }
 
     /// Maps addresses, with what is there.
-    pub(super) fn map(&mut self, space: u32, addr: u64, bytes: &[u8]) {
+    pub(crate) fn map(&mut self, space: u32, addr: u64, bytes: &[u8]) {
         let space = self.spaces.entry(space).or_default();
         space.extend((addr..).zip(bytes.iter().copied()));
     }
 
     /// Unmaps addresses.
-    pub(super) fn unmap(&mut self, space: u32, addr: u64, len: u64) {
+    pub(crate) fn unmap(&mut self, space: u32, addr: u64, len: u64) {
         let space = self.spaces.entry(space).or_default();
         space.retain(|at, _| !(addr..addr.saturating_add(len)).contains(at));
     }
 
     /// Reads as far as there is something.
-    pub(super) fn read(&self, space: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read(&self, space: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
         let space = self.spaces.get(&space);
         let mut done = 0;
         for (at, to) in (addr..).zip(buf.iter_mut()) {
@@ -52,7 +52,7 @@ impl Memory {
     }
 
     /// Writes as far as there is something.
-    pub(super) fn write(&mut self, space: u32, addr: u64, data: &[u8]) -> Result<usize> {
+    pub(crate) fn write(&mut self, space: u32, addr: u64, data: &[u8]) -> Result<usize> {
         let mut space = self.spaces.get_mut(&space);
         let mut done = 0;
         for (at, &byte) in (addr..).zip(data) {

@@ -1,16 +1,16 @@
 //! Requests that run, stop and let go.
 
-use crate::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
-use crate::{Error, EventFlags, Pid, Result, Signal, Tid};
+use trapline_core::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
+use trapline_core::{Error, EventFlags, Pid, Result, Signal, Tid};
 
-use super::arch::BREAKPOINT;
-use super::kernel::Swallowed;
-use super::model::{Model, State, Task};
+use crate::arch::BREAKPOINT;
+use crate::kernel::Swallowed;
+use crate::model::{Model, State, Task};
 
 impl Model {
     /// The thread of a request that needs it stopped, by a stop that was waited for. A tracer that
     /// could know better is noted.
-    pub(super) fn stopped(&mut self, thread: Thread, request: &str) -> Result<&mut Task> {
+    pub(crate) fn stopped(&mut self, thread: Thread, request: &str) -> Result<&mut Task> {
         let Thread { pid, tid } = thread;
         let whole_process = match self.processes.get(&pid) {
             Some(process) if self.by_process() => Some((process.reported, process.over)),
@@ -38,7 +38,7 @@ impl Model {
         self.tasks.get_mut(&tid).ok_or(Error::Gone)
     }
 
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &mut self,
         thread: Thread,
         run: Run,
@@ -149,7 +149,7 @@ impl Model {
         process.is_some_and(|process| process.ending.is_some() || process.execing.is_some())
     }
 
-    pub(super) fn listen(&mut self, thread: Thread) -> Result<()> {
+    pub(crate) fn listen(&mut self, thread: Thread) -> Result<()> {
         let task = self.stopped(thread, "listen")?;
         let State::Stopped(stop) = &task.state else { return Ok(()) };
         if !stop.reported {
@@ -167,7 +167,7 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn interrupt(&mut self, Thread { pid, tid }: Thread) -> Result<()> {
+    pub(crate) fn interrupt(&mut self, Thread { pid, tid }: Thread) -> Result<()> {
         let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
         let (reported, group_stop) = (process.reported, process.group_stop);
         let first = process.leader == tid;
@@ -220,7 +220,7 @@ impl Model {
         }
     }
 
-    pub(super) fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
+    pub(crate) fn suspend(&mut self, thread: Thread, suspended: bool) -> Result<()> {
         if !self.by_process() {
             self.violation("suspend, where each thread is run by itself".to_string());
             return Ok(());
@@ -229,7 +229,7 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+    pub(crate) fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         self.stopped(thread, "detach")?;
         let Thread { pid, tid } = thread;
         if !self.by_process() {
@@ -311,7 +311,7 @@ impl Model {
     }
 
     /// A thread is traced no more, and runs as job control lets it.
-    pub(super) fn let_go(&mut self, tid: Tid) {
+    pub(crate) fn let_go(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if matches!(task.state, State::Stopped(_) | State::Listens) {
             task.state = State::Runs;
@@ -324,7 +324,7 @@ impl Model {
         task.run = Run::Continue;
     }
 
-    pub(super) fn kill_request(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
+    pub(crate) fn kill_request(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
         let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
         let reported = process.reported;
         if !self.is_traced(pid) {
@@ -340,7 +340,7 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, thread: Thread, signal: Signal) -> Result<()> {
+    pub(crate) fn send(&mut self, thread: Thread, signal: Signal) -> Result<()> {
         if self.tasks.get(&thread.tid).is_none_or(|task| task.pid != thread.pid) {
             return Err(Error::Gone);
         }
@@ -348,7 +348,7 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
+    pub(crate) fn set_up(&mut self, thread: Thread, setup: Setup) -> Result<()> {
         self.stopped(thread, "set_up")?;
         let all = self.by_process();
         for (&tid, task) in &mut self.tasks {

@@ -2,19 +2,19 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::backend::{Patience, RawKind, RawStop, StopScope, Thread, Waited};
-use crate::{Error, Result};
+use trapline_core::backend::{Patience, RawKind, RawStop, StopScope, Thread, Waited};
+use trapline_core::{Error, Result};
 
-use super::backend::{Fake, note};
-use super::kernel::Report;
-use super::rules::Rules;
+use crate::backend::{Fake, note};
+use crate::kernel::Report;
+use crate::rules::Rules;
 
 /// How many waits in a row may find nothing, before that counts as a tracer that spins.
 const SPINS: u32 = 20_000;
 
 impl<R: Rules> Fake<R> {
     /// What the next wait finds.
-    pub(super) fn wait_for(&mut self, patience: Patience) -> Result<Waited> {
+    pub(crate) fn wait_for(&mut self, patience: Patience) -> Result<Waited> {
         self.call("wait", -1, |_| Ok(()))?;
         loop {
             if self.woken.0.swap(false, Ordering::SeqCst) {
@@ -55,7 +55,7 @@ impl<R: Rules> Fake<R> {
     ///
     /// What is there may be found by the next wait only, as if it had happened in between: so
     /// what a [chooser](Kernel::choose) has found holds.
-    pub(super) fn look_at(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+    pub(crate) fn look_at(&mut self, thread: Thread) -> Result<Option<RawStop>> {
         if self.chosen.is_some() || self.woken.0.load(Ordering::SeqCst) {
             return Ok(None);
         }
@@ -118,7 +118,7 @@ impl<R: Rules> Fake<R> {
     }
 
     /// What a spawn or an attach comes across.
-    pub(super) fn meanwhile(&mut self) -> Vec<RawStop> {
+    pub(crate) fn meanwhile(&mut self) -> Vec<RawStop> {
         let many = self.kernel.take_meanwhile();
         (0..many).map_while(|_| self.take_report()).collect()
     }

@@ -1,10 +1,10 @@
 //! Seeded bugs, to see that a check finds them.
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin};
-use crate::{Error, ExitStatus, Pid, Result, Signal, Tid};
+use trapline_core::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin};
+use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
-use super::kernel::Report;
-use super::model::{Model, State, Stop};
+use crate::kernel::Report;
+use crate::model::{Model, State, Stop};
 
 /// The same number on both systems.
 const EIO: i32 = 5;
@@ -52,7 +52,7 @@ pub enum Fault {
 
 impl Model {
     /// A request fails.
-    pub(super) fn fails<T>(
+    pub(crate) fn fails<T>(
         &mut self,
         request: &'static str,
         id: i32,
@@ -74,7 +74,7 @@ impl Model {
     }
 
     /// A wait takes a report; `None` if that gets lost.
-    pub(super) fn report_or_lose(&mut self, report: Report) -> Option<RawStop> {
+    pub(crate) fn report_or_lose(&mut self, report: Report) -> Option<RawStop> {
         let fresh = self.tasks.get(&report.tid).is_some_and(|task| task.fresh);
         let thread = Thread { pid: report.pid, tid: report.tid };
         let mut raw = self.report(report);
@@ -110,7 +110,7 @@ impl Model {
     }
 
     /// What the back end says that a thread has made.
-    pub(super) fn mix_up(&self, task: NewTask) -> NewTask {
+    pub(crate) fn mix_up(&self, task: NewTask) -> NewTask {
         match (self.fault, task) {
             (Some(Fault::MixesUpChildren), NewTask::Process { pid, sibling }) => {
                 NewTask::Process { pid: Pid::from_raw(pid.as_raw() + 1), sibling }
@@ -136,7 +136,7 @@ impl Model {
         })
     }
 
-    pub(super) fn faulty_resume(
+    pub(crate) fn faulty_resume(
         &mut self,
         thread: Thread,
         run: Run,

@@ -1,13 +1,13 @@
 //! What programs execute: an instruction is a byte in memory. Where nothing is mapped a thread
 //! waits, as it does for ever in a model without time.
 
-use crate::backend::{RawReason, Run, Thread, TrapOrigin};
-use crate::{Error, EventFlags, ExitStatus, Pid, Result, Signal, Tid};
+use trapline_core::backend::{RawReason, Run, Thread, TrapOrigin};
+use trapline_core::{Error, EventFlags, ExitStatus, Pid, Result, Signal, Tid};
 
-use super::arch::{BREAKPOINT, CALL, HALT, JUMP, REPEAT, RETURN, SKIP};
-use super::kernel::{Execution, Kernel};
-use super::model::Model;
-use super::rules::Rules;
+use crate::arch::{BREAKPOINT, CALL, HALT, JUMP, REPEAT, RETURN, SKIP};
+use crate::kernel::{Execution, Kernel};
+use crate::model::Model;
+use crate::rules::Rules;
 
 /// No program of a test executes more instructions at a time.
 const MOST: u32 = 100_000;
@@ -140,7 +140,7 @@ impl Model {
     }
 
     /// What a thread is about to execute.
-    pub(super) fn instruction(&self, tid: Tid) -> Option<u8> {
+    pub(crate) fn instruction(&self, tid: Tid) -> Option<u8> {
         let task = self.tasks.get(&tid)?;
         let space = self.processes.get(&task.pid)?.memory;
         let mut byte = [0];
@@ -149,7 +149,7 @@ impl Model {
     }
 
     /// A thread executes until something stops it.
-    pub(super) fn execute(&mut self, tid: Tid) {
+    pub(crate) fn execute(&mut self, tid: Tid) {
         for _ in 0..MOST {
             let instruction = self.instruction(tid);
             let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -211,7 +211,7 @@ impl Model {
     }
 
     /// Whether the system calls of a thread are traced as it runs now.
-    pub(super) fn traces_calls(&self, tid: Tid) -> bool {
+    pub(crate) fn traces_calls(&self, tid: Tid) -> bool {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(setup) = task.setup.filter(|_| !task.bare) else { return false };
         task.run == Run::Syscall || self.by_process() && setup.flags.contains(EventFlags::SYSCALL)
@@ -228,7 +228,7 @@ impl Model {
     }
 
     /// The call that ends a handler does its work; at its exit there is a stop if it is traced.
-    pub(super) fn return_from_handler(&mut self, tid: Tid, traced: bool) {
+    pub(crate) fn return_from_handler(&mut self, tid: Tid, traced: bool) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.in_return = false;
         if let Some(frame) = task.frames.pop() {
@@ -262,7 +262,7 @@ impl Model {
         next().map_or(addr, |behind| behind - 1)
     }
 
-    pub(super) fn map_code(&mut self, thread: Thread, len: u64) -> Result<u64> {
+    pub(crate) fn map_code(&mut self, thread: Thread, len: u64) -> Result<u64> {
         let space = self.space(thread)?;
         if self.codeless.contains(&thread.pid) {
             return Err(Error::Unsupported { what: "memory for code", on: "a model" });
@@ -273,7 +273,7 @@ impl Model {
         Ok(addr)
     }
 
-    pub(super) fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
+    pub(crate) fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         let space = self.space(thread)?;
         for task in self.tasks.values() {
             let shares = self.processes.get(&task.pid).is_some_and(|p| p.memory == space);
@@ -294,7 +294,7 @@ impl Model {
     }
 
     /// A thread gets to the trap of a breakpoint instruction that it has executed.
-    pub(super) fn land(&mut self, tid: Tid) {
+    pub(crate) fn land(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if !std::mem::take(&mut task.trapped) {
             return;
@@ -308,7 +308,7 @@ impl Model {
     }
 
     /// All that have executed one, and are free to.
-    pub(super) fn land_all(&mut self) {
+    pub(crate) fn land_all(&mut self) {
         let trapped = self.tasks.iter().filter(|(_, task)| task.trapped).map(|(&tid, _)| tid);
         for tid in trapped.collect::<Vec<_>>() {
             if self.acts(tid) && !self.held_back.contains(&tid) {
@@ -318,7 +318,7 @@ impl Model {
     }
 
     /// The back end takes out a trap that is on the way, of an instruction that is gone.
-    pub(super) fn take_out_trap(&mut self, tid: Tid) {
+    pub(crate) fn take_out_trap(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if task.trapped {
             task.registers.pc -= 1;

@@ -8,14 +8,14 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::backend::{RawKind, RawReason, TrapOrigin};
-use crate::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
+use trapline_core::backend::{RawKind, RawReason, TrapOrigin};
+use trapline_core::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
 
-use super::backend::Fake;
-use super::faults::Fault;
-use super::model::{Held, INIT, Model, State};
-use super::rules::Rules;
-use super::stops::KILLED;
+use crate::backend::Fake;
+use crate::faults::Fault;
+use crate::model::{Held, INIT, Model, State};
+use crate::rules::Rules;
+use crate::stops::KILLED;
 
 /// A model of a kernel: its programs, and the order in which a tracer hears of them.
 ///
@@ -65,7 +65,7 @@ pub struct Report {
 /// A request, about to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
-    /// The method of [`Backend`](crate::Backend).
+    /// The method of [`Backend`](trapline_core::Backend).
     pub name: &'static str,
     /// The thread or process that it is for; -1 for none.
     pub id: i32,
@@ -156,11 +156,11 @@ impl<R: Rules> Kernel<R> {
         Fake::new(self.clone())
     }
 
-    pub(super) fn model(&self) -> RefMut<'_, Model> {
+    pub(crate) fn model(&self) -> RefMut<'_, Model> {
         self.shared.model.borrow_mut()
     }
 
-    pub(super) fn act(&self, tid: Tid, what: &str) -> RefMut<'_, Model> {
+    pub(crate) fn act(&self, tid: Tid, what: &str) -> RefMut<'_, Model> {
         let model = self.model();
         assert!(model.acts(tid), "thread {tid} cannot {what}: {:?}", model.tasks.get(&tid));
         model
@@ -376,7 +376,7 @@ impl<R: Rules> Kernel<R> {
     }
 
     /// Has a function say of each request, right before it is made, whether it fails: it does
-    /// nothing then, and the answer is [`Error::Os`](crate::Error::Os) with `EIO`.
+    /// nothing then, and the answer is [`Error::Os`](trapline_core::Error::Os) with `EIO`.
     pub fn fail_requests(&self, fails: impl FnMut(&Kernel<R>, Call) -> bool + 'static) {
         self.shared.script.borrow_mut().fails = Some(Box::new(fails));
     }
@@ -401,21 +401,21 @@ impl<R: Rules> Kernel<R> {
         self.shared.script.borrow_mut().meanwhile = most;
     }
 
-    pub(super) fn before(&self, call: Call) {
+    pub(crate) fn before(&self, call: Call) {
         // Taken out, for it may use the kernel.
         let Some(mut before) = self.shared.script.borrow_mut().before.take() else { return };
         before(self, call);
         self.shared.script.borrow_mut().before.get_or_insert(before);
     }
 
-    pub(super) fn fails(&self, call: Call) -> bool {
+    pub(crate) fn fails(&self, call: Call) -> bool {
         let Some(mut fails) = self.shared.script.borrow_mut().fails.take() else { return false };
         let answer = fails(self, call);
         self.shared.script.borrow_mut().fails.get_or_insert(fails);
         answer
     }
 
-    pub(super) fn choose_among(&self, reports: &[Report]) -> Option<Report> {
+    pub(crate) fn choose_among(&self, reports: &[Report]) -> Option<Report> {
         if reports.is_empty() {
             return None;
         }
@@ -426,28 +426,28 @@ impl<R: Rules> Kernel<R> {
         reports.get(chosen?).copied()
     }
 
-    pub(super) fn next_idle_step(&self) -> bool {
+    pub(crate) fn next_idle_step(&self) -> bool {
         let step = self.shared.script.borrow_mut().idle.pop_front();
         step.map(|step| step(self)).is_some()
     }
 
-    pub(super) fn take_failing_spawn(&self) -> Option<ErrorKind> {
+    pub(crate) fn take_failing_spawn(&self) -> Option<ErrorKind> {
         self.shared.script.borrow_mut().failing_spawn.take()
     }
 
-    pub(super) fn take_killed_spawn(&self) -> bool {
+    pub(crate) fn take_killed_spawn(&self) -> bool {
         std::mem::take(&mut self.shared.script.borrow_mut().killed_spawn)
     }
 
-    pub(super) fn take_meanwhile(&self) -> usize {
+    pub(crate) fn take_meanwhile(&self) -> usize {
         std::mem::take(&mut self.shared.script.borrow_mut().meanwhile)
     }
 }
 
 impl Model {
     /// The tracer is gone.
-    pub(super) fn tracer_ends(&mut self) {
-        let traced = |(&tid, task): (&Tid, &super::model::Task)| Some((tid, task.pid, task.setup?));
+    pub(crate) fn tracer_ends(&mut self) {
+        let traced = |(&tid, task): (&Tid, &crate::model::Task)| Some((tid, task.pid, task.setup?));
         let all: Vec<_> = self.tasks.iter().filter_map(traced).collect();
         for (tid, pid, setup) in all {
             self.records.left.push(tid);
@@ -468,13 +468,13 @@ impl Model {
     }
 
     /// How a process ends, once that is certain.
-    pub(super) fn fate(&self, pid: Pid) -> Option<ExitStatus> {
+    pub(crate) fn fate(&self, pid: Pid) -> Option<ExitStatus> {
         let process = self.processes.get(&pid)?;
         process.over.map(|(status, _)| status).or(process.ending)
     }
 
     /// Whether a thread is killed, though it may not have ended.
-    pub(super) fn is_doomed(&self, tid: Tid) -> bool {
+    pub(crate) fn is_doomed(&self, tid: Tid) -> bool {
         self.tasks.get(&tid).is_none_or(|task| {
             task.leaving == Some(KILLED) || matches!(task.state, State::Dying | State::Dead(..))
         })

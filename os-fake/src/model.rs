@@ -3,95 +3,95 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
-use crate::{CpuSet, ExitStatus, Pid, Signal, Tid};
+use trapline_core::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
+use trapline_core::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
-use super::arch::FakeRegisters;
-use super::debug::DebugRegisters;
-use super::faults::Fault;
-use super::kernel::{Delivery, Execution, Swallowed};
-use super::rules::RuleSet;
-use super::vm::Memory;
+use crate::arch::FakeRegisters;
+use crate::debug::DebugRegisters;
+use crate::faults::Fault;
+use crate::kernel::{Delivery, Execution, Swallowed};
+use crate::rules::RuleSet;
+use crate::vm::Memory;
 
 /// The first process, and everybody's last parent.
-pub(super) const INIT: Pid = Pid::from_raw(1);
+pub(crate) const INIT: Pid = Pid::from_raw(1);
 
 #[derive(Debug)]
-pub(super) struct Model {
-    pub(super) rules: RuleSet,
-    pub(super) processes: BTreeMap<Pid, Process>,
-    pub(super) tasks: BTreeMap<Tid, Task>,
-    pub(super) memory: Memory,
+pub(crate) struct Model {
+    pub(crate) rules: RuleSet,
+    pub(crate) processes: BTreeMap<Pid, Process>,
+    pub(crate) tasks: BTreeMap<Tid, Task>,
+    pub(crate) memory: Memory,
     /// What every program that is started or exec'ed has mapped.
-    pub(super) code: Option<(u64, Vec<u8>)>,
+    pub(crate) code: Option<(u64, Vec<u8>)>,
     /// What is to be put into the memory of children that a detach lets go.
-    pub(super) clean: BTreeMap<Pid, Vec<(u64, Vec<u8>)>>,
+    pub(crate) clean: BTreeMap<Pid, Vec<(u64, Vec<u8>)>>,
     /// The next numbers of processes and, where they are counted apart, of threads.
-    pub(super) next: (i32, i32),
+    pub(crate) next: (i32, i32),
     /// Numbers that are to be given again first.
-    pub(super) reuse: VecDeque<i32>,
+    pub(crate) reuse: VecDeque<i32>,
     /// Orders the reports.
-    pub(super) clock: u64,
+    pub(crate) clock: u64,
     /// Whose reports a wait does not see.
-    pub(super) held_back: BTreeSet<Tid>,
+    pub(crate) held_back: BTreeSet<Tid>,
     /// Who computes, for how long already, and how much longer when it is asked about again.
-    pub(super) busy: BTreeMap<Tid, (Duration, Duration)>,
+    pub(crate) busy: BTreeMap<Tid, (Duration, Duration)>,
     /// Whether breakpoint instructions trap later than they are executed.
-    pub(super) slow_traps: bool,
+    pub(crate) slow_traps: bool,
     /// Whether the killed take their time.
-    pub(super) slow_deaths: bool,
+    pub(crate) slow_deaths: bool,
     /// What is wrong with the back end.
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// How many pieces of memory the tracer has had mapped.
-    pub(super) mapped: u32,
+    pub(crate) mapped: u32,
     /// Processes that map none for it.
-    pub(super) codeless: BTreeSet<Pid>,
+    pub(crate) codeless: BTreeSet<Pid>,
     /// Threads whose debug registers cannot be armed.
-    pub(super) unwatchable: BTreeSet<Tid>,
+    pub(crate) unwatchable: BTreeSet<Tid>,
     /// Processes whose program is not of the CPU's full width.
-    pub(super) narrow: BTreeSet<Pid>,
+    pub(crate) narrow: BTreeSet<Pid>,
     /// How many debug registers somebody else holds.
-    pub(super) reserved_slots: usize,
+    pub(crate) reserved_slots: usize,
     /// Threads whose end the tracer was told.
-    pub(super) told: BTreeSet<Tid>,
+    pub(crate) told: BTreeSet<Tid>,
     /// Where the tracer may run.
-    pub(super) tracer_cpus: CpuSet,
-    pub(super) records: Records,
+    pub(crate) tracer_cpus: CpuSet,
+    pub(crate) records: Records,
 }
 
 /// The machine's.
-pub(super) fn all_cpus() -> CpuSet {
+pub(crate) fn all_cpus() -> CpuSet {
     (0..4).collect()
 }
 
 /// What was noted down.
 #[derive(Debug, Default)]
-pub(super) struct Records {
-    pub(super) requests: u64,
-    pub(super) violations: Vec<String>,
-    pub(super) deliveries: Vec<Delivery>,
-    pub(super) swallowed: Vec<Swallowed>,
+pub(crate) struct Records {
+    pub(crate) requests: u64,
+    pub(crate) violations: Vec<String>,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) swallowed: Vec<Swallowed>,
     /// The instructions that were executed.
-    pub(super) executed: Vec<Execution>,
+    pub(crate) executed: Vec<Execution>,
     /// Parent, child, and the status that the one got of the other.
-    pub(super) statuses: Vec<(Pid, Pid, ExitStatus)>,
+    pub(crate) statuses: Vec<(Pid, Pid, ExitStatus)>,
     /// All that passed between tracer and kernel, if it is to be kept.
-    pub(super) log: Option<Vec<String>>,
+    pub(crate) log: Option<Vec<String>>,
     /// A digest of all that passed between tracer and kernel.
-    pub(super) talk: u64,
+    pub(crate) talk: u64,
     /// How many waits in a row have found nothing.
-    pub(super) quiet: u32,
+    pub(crate) quiet: u32,
     /// How many waits would have blocked for ever.
-    pub(super) blocked: u32,
+    pub(crate) blocked: u32,
     /// What a tracer in an event loop has said when it found nothing: how soon to look again.
-    pub(super) watches: Vec<Option<std::time::Duration>>,
+    pub(crate) watches: Vec<Option<std::time::Duration>>,
     /// Threads that were still traced when the tracer ended.
-    pub(super) left: Vec<Tid>,
+    pub(crate) left: Vec<Tid>,
 }
 
 /// When something happened. Not part of what tells two states of the world apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
+pub(crate) struct Moment(u64);
 
 impl std::hash::Hash for Moment {
     fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
@@ -104,85 +104,85 @@ impl std::fmt::Debug for Moment {
 }
 
 #[derive(Debug, Clone, Hash)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// The real parent.
-    pub(super) parent: Pid,
-    pub(super) subreaper: bool,
-    pub(super) leader: Tid,
-    pub(super) program: String,
-    pub(super) memory: u32,
+    pub(crate) parent: Pid,
+    pub(crate) subreaper: bool,
+    pub(crate) leader: Tid,
+    pub(crate) program: String,
+    pub(crate) memory: u32,
     /// Which exec it runs the program of; its children's until they exec.
-    pub(super) image: u32,
+    pub(crate) image: u32,
     /// Signals that kill it when they are delivered.
-    pub(super) fatal: BTreeSet<Signal>,
+    pub(crate) fatal: BTreeSet<Signal>,
     /// Signals that have handlers, and where these are.
-    pub(super) handlers: BTreeMap<Signal, u64>,
+    pub(crate) handlers: BTreeMap<Signal, u64>,
     /// Stopped by job control.
-    pub(super) group_stop: Option<Signal>,
+    pub(crate) group_stop: Option<Signal>,
     /// How it ends, once that is certain and before all its threads have ended.
-    pub(super) ending: Option<ExitStatus>,
+    pub(crate) ending: Option<ExitStatus>,
     /// How it ended; nobody has waited for it.
-    pub(super) over: Option<(ExitStatus, Moment)>,
+    pub(crate) over: Option<(ExitStatus, Moment)>,
     /// The thread that execs, as long as it waits for the others.
-    pub(super) execing: Option<Tid>,
+    pub(crate) execing: Option<Tid>,
     /// The thread that waits for this one in `vfork`.
-    pub(super) vfork_parent: Option<Tid>,
+    pub(crate) vfork_parent: Option<Tid>,
     /// With process scope, the thread whose stop was waited for.
-    pub(super) reported: Option<Tid>,
+    pub(crate) reported: Option<Tid>,
     /// With process scope, killed in a stop.
-    pub(super) kill_waits: bool,
+    pub(crate) kill_waits: bool,
 }
 
 #[derive(Debug, Clone, Hash)]
-pub(super) struct Task {
-    pub(super) pid: Pid,
+pub(crate) struct Task {
+    pub(crate) pid: Pid,
     /// What the tracer has set; `None` if it is not traced.
-    pub(super) setup: Option<Setup>,
-    pub(super) state: State,
+    pub(crate) setup: Option<Setup>,
+    pub(crate) state: State,
     /// Where the kernel holds it.
-    pub(super) held: Option<Held>,
-    pub(super) suspended: bool,
+    pub(crate) held: Option<Held>,
+    pub(crate) suspended: bool,
     /// Traced since a fork without a setup of its own: reports its execs alone.
-    pub(super) bare: bool,
+    pub(crate) bare: bool,
     /// The first of a new process, and not reported yet.
-    pub(super) fresh: bool,
+    pub(crate) fresh: bool,
     /// A stop was asked for, and is due when it next runs.
-    pub(super) interrupt: bool,
+    pub(crate) interrupt: bool,
     /// Its group-stop has ended, so that it must not be left in it.
-    pub(super) notify: bool,
+    pub(crate) notify: bool,
     /// Killed in a stop that was reported, and nothing was reported since.
-    pub(super) overtaken: bool,
+    pub(crate) overtaken: bool,
     /// On its way out, with this.
-    pub(super) leaving: Option<ExitStatus>,
+    pub(crate) leaving: Option<ExitStatus>,
     /// Its vfork child, between the event and the wait for it.
-    pub(super) vforked: Option<Pid>,
-    pub(super) run: Run,
+    pub(crate) vforked: Option<Pid>,
+    pub(crate) run: Run,
     /// Signals that wait until it runs.
-    pub(super) signals: VecDeque<Signal>,
-    pub(super) registers: FakeRegisters,
+    pub(crate) signals: VecDeque<Signal>,
+    pub(crate) registers: FakeRegisters,
     /// In a system call.
-    pub(super) in_call: bool,
+    pub(crate) in_call: bool,
     /// Its last stop for a system call was at the entry.
-    pub(super) entered: bool,
+    pub(crate) entered: bool,
     /// That call has replaced its registers.
-    pub(super) replaced: bool,
+    pub(crate) replaced: bool,
     /// Has executed a breakpoint instruction, and not stopped for that yet.
-    pub(super) trapped: bool,
+    pub(crate) trapped: bool,
     /// What its registers will be when the handlers that it runs are over.
-    pub(super) frames: Vec<FakeRegisters>,
+    pub(crate) frames: Vec<FakeRegisters>,
     /// Is on its way back from a handler.
-    pub(super) in_return: bool,
+    pub(crate) in_return: bool,
     /// Has stopped at the exit of the call that ended a handler.
-    pub(super) returned: bool,
+    pub(crate) returned: bool,
     /// Floating-point registers and extended state.
-    pub(super) fp: Vec<u8>,
+    pub(crate) fp: Vec<u8>,
     /// Where it may run.
-    pub(super) cpus: CpuSet,
-    pub(super) debug: DebugRegisters,
+    pub(crate) cpus: CpuSet,
+    pub(crate) debug: DebugRegisters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum State {
+pub(crate) enum State {
     Runs,
     Stopped(Stop),
     /// Stopped by job control, without the tracer or with its leave.
@@ -195,17 +195,17 @@ pub(super) enum State {
 
 /// A stop that a tracer hears of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Stop {
-    pub(super) reason: RawReason,
-    pub(super) made: Option<NewTask>,
-    pub(super) former: Option<Tid>,
-    pub(super) origin: TrapOrigin,
-    pub(super) reported: bool,
-    pub(super) since: Moment,
+pub(crate) struct Stop {
+    pub(crate) reason: RawReason,
+    pub(crate) made: Option<NewTask>,
+    pub(crate) former: Option<Tid>,
+    pub(crate) origin: TrapOrigin,
+    pub(crate) reported: bool,
+    pub(crate) since: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// In `vfork`, until its child has exec'ed or ended.
     Vfork,
     /// In an exec, or in the exit of a whole process, until the other threads have ended.
@@ -215,7 +215,7 @@ pub(super) enum Held {
 }
 
 impl Model {
-    pub(super) fn new(rules: RuleSet) -> Self {
+    pub(crate) fn new(rules: RuleSet) -> Self {
         let mut model = Model {
             rules,
             processes: BTreeMap::new(),
@@ -245,43 +245,43 @@ impl Model {
         model
     }
 
-    pub(super) fn by_process(&self) -> bool {
+    pub(crate) fn by_process(&self) -> bool {
         self.rules.scope == StopScope::Process
     }
 
-    pub(super) fn violation(&mut self, what: String) {
+    pub(crate) fn violation(&mut self, what: String) {
         self.records.violations.push(what);
     }
 
-    pub(super) fn tick(&mut self) -> Moment {
+    pub(crate) fn tick(&mut self) -> Moment {
         self.clock += 1;
         Moment(self.clock)
     }
 
     /// The living and dead threads of a process.
-    pub(super) fn threads(&self, pid: Pid) -> Vec<Tid> {
+    pub(crate) fn threads(&self, pid: Pid) -> Vec<Tid> {
         self.tasks.iter().filter(|(_, task)| task.pid == pid).map(|(&tid, _)| tid).collect()
     }
 
-    pub(super) fn living(&self, pid: Pid) -> Vec<Tid> {
+    pub(crate) fn living(&self, pid: Pid) -> Vec<Tid> {
         let lives = |task: &Task| task.pid == pid && !matches!(task.state, State::Dead(..));
         self.tasks.iter().filter(|(_, task)| lives(task)).map(|(&tid, _)| tid).collect()
     }
 
     /// Whether a thread executes the program's instructions, so that it can do something.
-    pub(super) fn acts(&self, tid: Tid) -> bool {
+    pub(crate) fn acts(&self, tid: Tid) -> bool {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(process) = self.processes.get(&task.pid) else { return false };
         let free = task.state == State::Runs && task.held.is_none() && !task.suspended;
         free && process.reported.is_none() && process.ending.is_none()
     }
 
-    pub(super) fn is_traced(&self, pid: Pid) -> bool {
+    pub(crate) fn is_traced(&self, pid: Pid) -> bool {
         self.tasks.values().any(|task| task.pid == pid && task.setup.is_some())
     }
 
     /// An address space with a program in it.
-    pub(super) fn fresh_memory(&mut self) -> u32 {
+    pub(crate) fn fresh_memory(&mut self) -> u32 {
         let space = self.memory.fresh();
         if let Some((addr, code)) = &self.code {
             self.memory.map(space, *addr, code);
@@ -306,12 +306,12 @@ impl Model {
     }
 
     /// Whether a process or a thread has this number.
-    pub(super) fn has_number(&self, number: i32) -> bool {
+    pub(crate) fn has_number(&self, number: i32) -> bool {
         self.processes.contains_key(&Pid::from_raw(number))
             || self.tasks.contains_key(&Tid::from_raw(number))
     }
 
-    pub(super) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
+    pub(crate) fn add_process(&mut self, parent: Pid, program: &str) -> Pid {
         let pid = Pid::from_raw(self.number());
         let memory = self.fresh_memory();
         let process = Process {
@@ -343,7 +343,7 @@ impl Model {
         pid
     }
 
-    pub(super) fn add_task(&mut self, pid: Pid) -> Tid {
+    pub(crate) fn add_task(&mut self, pid: Pid) -> Tid {
         let tid = match self.rules.led_by_pid {
             true => Tid::from_raw(self.number()),
             false => self.lwp(),

@@ -1,15 +1,15 @@
 //! What programs do.
 
-use crate::backend::{NewTask, RawReason, Run, Setup};
-use crate::{EventFlags, ExitStatus, ForkKind, Pid, Tid};
+use trapline_core::backend::{NewTask, RawReason, Run, Setup};
+use trapline_core::{EventFlags, ExitStatus, ForkKind, Pid, Tid};
 
-use super::debug::DebugRegisters;
-use super::model::{Held, Model, Process, State};
-use super::stops::KILLED;
+use crate::debug::DebugRegisters;
+use crate::model::{Held, Model, Process, State};
+use crate::stops::KILLED;
 
 impl Model {
     /// A thread makes a process.
-    pub(super) fn fork(&mut self, tid: Tid, kind: ForkKind, sibling: bool) -> Option<Pid> {
+    pub(crate) fn fork(&mut self, tid: Tid, kind: ForkKind, sibling: bool) -> Option<Pid> {
         let task = self.tasks.get(&tid)?.clone();
         let maker = self.processes.get(&task.pid)?.clone();
         let sibling = sibling && self.rules.siblings;
@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// A thread makes another one.
-    pub(super) fn new_thread(&mut self, tid: Tid) -> Option<Tid> {
+    pub(crate) fn new_thread(&mut self, tid: Tid) -> Option<Tid> {
         let maker = self.tasks.get(&tid)?.clone();
         let new = self.add_task(maker.pid);
         let task = self.tasks.get_mut(&new)?;
@@ -86,7 +86,7 @@ impl Model {
     }
 
     /// A process shares its memory with its vfork parent no longer, which goes on.
-    pub(super) fn share_no_more(&mut self, pid: Pid) {
+    pub(crate) fn share_no_more(&mut self, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let Some(parent) = process.vfork_parent.take() else { return };
         let Some(task) = self.tasks.get_mut(&parent) else { return };
@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// A thread calls `execve`, and that will succeed once the other threads have ended.
-    pub(super) fn exec(&mut self, tid: Tid, program: &str) {
+    pub(crate) fn exec(&mut self, tid: Tid, program: &str) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.held = Some(Held::Others);
         let pid = task.pid;
@@ -144,7 +144,7 @@ impl Model {
     }
 
     /// A thread is killed: it leaves any stop but the one on its way out.
-    pub(super) fn doom(&mut self, tid: Tid) {
+    pub(crate) fn doom(&mut self, tid: Tid) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if task.leaving.is_some() || matches!(task.state, State::Dying | State::Dead(..)) {
             return;
@@ -159,7 +159,7 @@ impl Model {
     }
 
     /// The exec succeeds: the caller is the only thread, with the number of the process.
-    pub(super) fn exec_done(&mut self, caller: Tid) {
+    pub(crate) fn exec_done(&mut self, caller: Tid) {
         let Some(mut task) = self.tasks.remove(&caller) else { return };
         let pid = task.pid;
         let fresh = self.fresh_memory();
@@ -191,12 +191,12 @@ impl Model {
     }
 
     /// A thread ends, and its process with it if it is the last one.
-    pub(super) fn exit_thread(&mut self, tid: Tid, code: i32) {
+    pub(crate) fn exit_thread(&mut self, tid: Tid, code: i32) {
         self.leave(tid, ExitStatus::Code(code));
     }
 
     /// A thread ends its process.
-    pub(super) fn exit(&mut self, tid: Tid, code: i32) {
+    pub(crate) fn exit(&mut self, tid: Tid, code: i32) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.pid;
         let status = ExitStatus::Code(code);
@@ -213,7 +213,7 @@ impl Model {
     }
 
     /// A thread enters or leaves a system call, and stops if that is traced.
-    pub(super) fn system_call(&mut self, tid: Tid, entry: bool) {
+    pub(crate) fn system_call(&mut self, tid: Tid, entry: bool) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         (task.entered, task.replaced) = (entry, task.replaced && !entry);
         let Some(task) = self.tasks.get(&tid) else { return };

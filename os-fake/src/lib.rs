@@ -1,7 +1,7 @@
 //! A model of a kernel, to test the engine, and what is built on it, without a real one.
 //!
 //! A [`Kernel`] is the world: a test has its programs fork, exec, end and be killed, and says in
-//! which order the tracer hears of it. A [`Fake`] is the [`Backend`](crate::Backend) over it, and
+//! which order the tracer hears of it. A [`Fake`] is the [`Backend`](trapline_core::Backend) over it, and
 //! answers requests as a kernel would. Which kernel is said by [`Rules`]: [`LinuxRules`] or
 //! [`FreeBsdRules`].
 //!
@@ -10,7 +10,7 @@
 //! nothing happens but by a step that the test makes, or by a request.
 //!
 //! ```
-//! use trapline_core::fake::{Kernel, LinuxRules};
+//! use trapline_fake::{Kernel, LinuxRules};
 //! use trapline_core::{Event, FollowFork, ForkKind, Resume, Tracer};
 //!
 //! let kernel = Kernel::<LinuxRules>::new();

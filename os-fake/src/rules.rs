@@ -1,6 +1,6 @@
 //! In what the kernels differ, as far as an engine can see.
 
-use crate::backend::StopScope;
+use trapline_core::backend::StopScope;
 
 /// Which kernel a model is one of.
 pub trait Rules: 'static {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::backend::{Activity, Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
-use crate::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, SyscallAbi, Tid};
+use trapline_core::backend::{Activity, Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
+use trapline_core::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, SyscallAbi, Tid};
 
-use super::model::{Held, Model, Process, State, Stop, Task};
+use crate::model::{Held, Model, Process, State, Stop, Task};
 
 impl Model {
     /// The stop that a question is about.
@@ -19,7 +19,7 @@ impl Model {
 
     /// An event's message can be an exit code only if the kernel was told to report exits; so
     /// whoever asks has to know whether it was.
-    pub(super) fn check_told(&mut self, thread: Thread, setup: Setup) {
+    pub(crate) fn check_told(&mut self, thread: Thread, setup: Setup) {
         let told = self.tasks.get(&thread.tid).and_then(|task| task.setup);
         let exits = |setup: Setup| setup.flags.contains(EventFlags::EXIT);
         if told.is_some_and(exits) && !exits(setup) {
@@ -27,7 +27,7 @@ impl Model {
         }
     }
 
-    pub(super) fn new_task(&mut self, thread: Thread) -> Result<NewTask> {
+    pub(crate) fn new_task(&mut self, thread: Thread) -> Result<NewTask> {
         let stop = self.stop_of(thread, "new_task")?;
         match (stop.made, stop.reason) {
             (Some(made), _) => Ok(made),
@@ -42,7 +42,7 @@ impl Model {
         }
     }
 
-    pub(super) fn former_tid(&mut self, thread: Thread) -> Result<Tid> {
+    pub(crate) fn former_tid(&mut self, thread: Thread) -> Result<Tid> {
         let stop = self.stop_of(thread, "former_tid")?;
         match (stop.former, stop.reason) {
             (Some(former), _) => Ok(former),
@@ -54,11 +54,11 @@ impl Model {
         }
     }
 
-    pub(super) fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
+    pub(crate) fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
         Ok(self.stop_of(thread, "trap_origin")?.origin)
     }
 
-    pub(super) fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
+    pub(crate) fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
         let stop = self.stop_of(thread, "signal_info")?;
         let RawReason::Signal { signal, .. } = stop.reason else { return Err(Error::Gone) };
         let sent = stop.origin == TrapOrigin::Sent;
@@ -66,14 +66,14 @@ impl Model {
             signal,
             code: if sent { 0 } else { 2 },
             errno: 0,
-            sender: sent.then_some(super::model::INIT),
+            sender: sent.then_some(crate::model::INIT),
             sender_uid: sent.then_some(0),
             addr: None,
             value: None,
         })
     }
 
-    pub(super) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
+    pub(crate) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
         let stop = self.stop_of(thread, "syscall")?;
         let Some(task) = self.tasks.get(&thread.tid) else { return Err(Error::Gone) };
         let exit = match stop.reason {
@@ -90,34 +90,34 @@ impl Model {
     }
 
     /// A thread whose registers are asked for or set.
-    pub(super) fn inspected(&mut self, thread: Thread) -> Result<&mut Task> {
+    pub(crate) fn inspected(&mut self, thread: Thread) -> Result<&mut Task> {
         self.stopped(thread, "a question")
     }
 
     /// The address space of a stopped thread.
-    pub(super) fn space(&mut self, thread: Thread) -> Result<u32> {
+    pub(crate) fn space(&mut self, thread: Thread) -> Result<u32> {
         self.stopped(thread, "memory")?;
         Ok(self.processes.get(&thread.pid).ok_or(Error::Gone)?.memory)
     }
 
-    pub(super) fn process_of(&self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
+    pub(crate) fn process_of(&self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
         let pid = self.tasks.get(&tid).ok_or(Error::Gone)?.pid;
         Ok((pid, self.visible_parent(pid)?))
     }
 
     /// The real parent, unless it is where the tracer sees nobody.
-    pub(super) fn visible_parent(&self, pid: Pid) -> Result<Option<Pid>> {
+    pub(crate) fn visible_parent(&self, pid: Pid) -> Result<Option<Pid>> {
         Ok(Some(self.real_parent(pid)?).filter(|parent| parent.as_raw() > 0))
     }
 
     /// Told where the kernel knows processes, not threads.
-    pub(super) fn was_vforked(&self, child: Pid) -> Result<Option<bool>> {
+    pub(crate) fn was_vforked(&self, child: Pid) -> Result<Option<bool>> {
         let process = self.processes.get(&child).ok_or(Error::Gone)?;
         Ok(self.by_process().then_some(process.vfork_parent.is_some()))
     }
 
     /// A killed process whose reports are given by then; its threads are all held.
-    pub(super) fn is_mute(&self, pid: Pid) -> Result<bool> {
+    pub(crate) fn is_mute(&self, pid: Pid) -> Result<bool> {
         let process = self.processes.get(&pid).ok_or(Error::Gone)?;
         let stopped = |tid: &Tid| {
             self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
@@ -126,11 +126,11 @@ impl Model {
         Ok(process.kill_waits && process.over.is_none() && !stops)
     }
 
-    pub(super) fn real_parent(&self, pid: Pid) -> Result<Pid> {
+    pub(crate) fn real_parent(&self, pid: Pid) -> Result<Pid> {
         Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
     }
 
-    pub(super) fn listed(&self) -> Vec<Listed> {
+    pub(crate) fn listed(&self) -> Vec<Listed> {
         let living = self.processes.iter().filter(|(_, process)| process.over.is_none());
         let listed = |(&pid, process): (&Pid, &Process)| Listed {
             pid,
@@ -140,14 +140,14 @@ impl Model {
         living.map(listed).collect()
     }
 
-    pub(super) fn is_listed_traced(&self, pid: Pid) -> Result<bool> {
+    pub(crate) fn is_listed_traced(&self, pid: Pid) -> Result<bool> {
         if !self.processes.contains_key(&pid) {
             return Err(Error::Gone);
         }
         Ok(self.is_traced(pid))
     }
 
-    pub(super) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {
+    pub(crate) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {
         match self.living(pid) {
             threads if threads.is_empty() => Err(Error::Gone),
             threads => Ok(threads),
@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// A thread that has not ended.
-    pub(super) fn living_task(&mut self, thread: Thread) -> Result<&mut Task> {
+    pub(crate) fn living_task(&mut self, thread: Thread) -> Result<&mut Task> {
         let task = self.tasks.get_mut(&thread.tid).ok_or(Error::Gone)?;
         match task.state {
             State::Dead(..) => Err(Error::Gone),
@@ -163,7 +163,7 @@ impl Model {
         }
     }
 
-    pub(super) fn is_held(&self, thread: Thread) -> Result<bool> {
+    pub(crate) fn is_held(&self, thread: Thread) -> Result<bool> {
         let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
         match task.state {
             State::Dead(..) => Err(Error::Gone),
@@ -174,7 +174,7 @@ impl Model {
     }
 
     /// Who runs here has done all that it was told to, and waits for the next, unless it computes.
-    pub(super) fn activity(&mut self, thread: Thread) -> Result<Activity> {
+    pub(crate) fn activity(&mut self, thread: Thread) -> Result<Activity> {
         let cpu = self.busy.get_mut(&thread.tid).map(|(cpu, more)| {
             *cpu += *more;
             *cpu

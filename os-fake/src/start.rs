@@ -1,14 +1,14 @@
 //! How tracing starts.
 
-use crate::backend::{RawReason, RawStop, Setup};
-use crate::{Error, Pid, Result, Tid};
+use trapline_core::backend::{RawReason, RawStop, Setup};
+use trapline_core::{Error, Pid, Result, Tid};
 
-use super::model::{Model, State};
-use super::stops::KILLED;
+use crate::model::{Model, State};
+use crate::stops::KILLED;
 
 impl Model {
     /// Starts a program that is traced, up to its exec, unless it is killed before that.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         &mut self,
         program: &str,
         setup: Setup,
@@ -36,7 +36,7 @@ impl Model {
     }
 
     /// Whether a process can be attached to. A tracer that has it already is noted.
-    pub(super) fn check_attach(&mut self, pid: Pid) -> Result<()> {
+    pub(crate) fn check_attach(&mut self, pid: Pid) -> Result<()> {
         if self.living(pid).is_empty() {
             return Err(Error::Gone);
         }
@@ -55,7 +55,7 @@ impl Model {
     }
 
     /// Traces a running process, and has one thread stop.
-    pub(super) fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
+    pub(crate) fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
         let threads = self.living(pid);
         self.trace_all(pid, setup);
         let stopped = self.processes.get(&pid).and_then(|process| process.group_stop);

@@ -1,15 +1,15 @@
 //! Signals and job control.
 
-use crate::backend::{Disposition, RawReason, TrapOrigin};
-use crate::{Error, ExitStatus, Pid, Result, Signal, Tid};
+use trapline_core::backend::{Disposition, RawReason, TrapOrigin};
+use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
-use super::kernel::Delivery;
-use super::model::{Held, Model, State};
-use super::stops::KILLED;
+use crate::kernel::Delivery;
+use crate::model::{Held, Model, State};
+use crate::stops::KILLED;
 
 impl Model {
     /// A signal is sent to a thread.
-    pub(super) fn signal(&mut self, tid: Tid, signal: Signal) {
+    pub(crate) fn signal(&mut self, tid: Tid, signal: Signal) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let (pid, traced) = (task.pid, task.setup.is_some());
         if signal == Signal::KILL {
@@ -29,13 +29,13 @@ impl Model {
     }
 
     /// The thread that takes a signal for a process: the first that is free to.
-    pub(super) fn taker(&self, pid: Pid) -> Option<Tid> {
+    pub(crate) fn taker(&self, pid: Pid) -> Option<Tid> {
         let living = self.living(pid);
         living.iter().copied().find(|&tid| self.acts(tid)).or(living.first().copied())
     }
 
     /// A signal reaches the program.
-    pub(super) fn deliver(&mut self, tid: Tid, signal: Signal) {
+    pub(crate) fn deliver(&mut self, tid: Tid, signal: Signal) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let pid = task.pid;
         self.records.deliveries.push(Delivery { pid, tid, signal });
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    pub(super) fn disposition(&self, pid: Pid, signal: Signal) -> Result<Disposition> {
+    pub(crate) fn disposition(&self, pid: Pid, signal: Signal) -> Result<Disposition> {
         let process = self.processes.get(&pid).ok_or(Error::Gone)?;
         Ok(match process.handlers.contains_key(&signal) {
             true => Disposition::Caught,
@@ -99,11 +99,11 @@ impl Model {
     }
 
     /// A process is killed.
-    pub(super) fn kill(&mut self, pid: Pid) {
+    pub(crate) fn kill(&mut self, pid: Pid) {
         self.end_by(pid, KILLED);
     }
 
-    pub(super) fn end_by(&mut self, pid: Pid, status: ExitStatus) {
+    pub(crate) fn end_by(&mut self, pid: Pid, status: ExitStatus) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.over.is_some() {
             return;
@@ -141,7 +141,7 @@ impl Model {
 
     /// With process scope: a killed process ends, unless a stop of it is on show or the kernel
     /// holds one of its threads.
-    pub(super) fn killed_if_free(&mut self, pid: Pid) {
+    pub(crate) fn killed_if_free(&mut self, pid: Pid) {
         let Some(process) = self.processes.get(&pid) else { return };
         let (true, None, Some(status)) = (process.kill_waits, process.reported, process.ending)
         else {

@@ -13,33 +13,35 @@ use std::time::Duration;
 
 use rustc_hash::FxHasher;
 
-use crate::backend::{
+use trapline_core::backend::{
     Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
     RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use crate::{Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{
+    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+};
 
-use super::arch::{FakeArch, FakeRegisters};
-use super::faults::Fault;
-use super::kernel::{Call, Kernel, Report};
-use super::model::{Model, all_cpus};
-use super::rules::Rules;
+use crate::arch::{FakeArch, FakeRegisters};
+use crate::faults::Fault;
+use crate::kernel::{Call, Kernel, Report};
+use crate::model::{Model, all_cpus};
+use crate::rules::Rules;
 
 /// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
 /// killed or let go, as its setup says.
 #[derive(Debug)]
 pub struct Fake<R: Rules> {
-    pub(super) kernel: Kernel<R>,
-    pub(super) woken: Arc<Flag>,
+    pub(crate) kernel: Kernel<R>,
+    pub(crate) woken: Arc<Flag>,
     /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
-    pub(super) chosen: Option<Report>,
+    pub(crate) chosen: Option<Report>,
     /// The other end of what an event loop has.
     kept_open: Option<UnixStream>,
 }
 
 /// A waker's word.
 #[derive(Debug, Default)]
-pub(super) struct Flag(pub(super) AtomicBool);
+pub(crate) struct Flag(pub(crate) AtomicBool);
 
 impl Wake for Flag {
     fn wake(&self) {
@@ -48,12 +50,12 @@ impl Wake for Flag {
 }
 
 impl<R: Rules> Fake<R> {
-    pub(super) fn new(kernel: Kernel<R>) -> Self {
+    pub(crate) fn new(kernel: Kernel<R>) -> Self {
         Fake { kernel, woken: Arc::default(), chosen: None, kept_open: None }
     }
 
     /// A request: counted, after the test has had its chance to make something happen just before.
-    pub(super) fn call<T: Debug + Hash>(
+    pub(crate) fn call<T: Debug + Hash>(
         &mut self,
         name: &'static str,
         id: i32,
@@ -82,13 +84,13 @@ impl<R: Rules> Fake<R> {
     }
 
     /// Something that is known without a request.
-    pub(super) fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+    pub(crate) fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
         look(&self.kernel.model())
     }
 }
 
 /// Adds to the digest of what passed, and to the log if one is kept.
-pub(super) fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
+pub(crate) fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
     let mut digest = FxHasher::default();
     (model.records.talk, what).hash(&mut digest);
     model.records.talk = digest.finish();
