@@ -6,9 +6,9 @@
 //!
 //! ```no_run
 //! use std::process::Command;
-//! use trapline::{Event, EventFlags, Resume, StopReason, Tracer};
+//! use trapline::{Builder, Event, EventFlags, Resume, StopReason};
 //!
-//! let mut tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+//! let mut tracer = Builder::new().events(EventFlags::PROCESS).build()?;
 //! tracer.spawn(Command::new("make"))?;
 //! while let Some(event) = tracer.wait()? {
 //!     match &event {
@@ -65,14 +65,62 @@ cfg_if::cfg_if! {
     }
 }
 
-/// A tracer on this system; see [`trapline_core::Tracer`].
-pub type Tracer = trapline_core::Tracer<System>;
+/// A tracer, on this system unless another back end is named; see [`trapline_core::Tracer`].
+///
+/// `Tracer` as the type of a variable, a field or an argument is a tracer on this system. In an
+/// expression the compiler infers the back end, so [`Builder::new`] is the way to make a tracer
+/// where nothing else says its type.
+pub type Tracer<B = System> = trapline_core::Tracer<B>;
 
 /// A thread that has arrived at a breakpoint; see [`trapline_core::Arrival`].
 pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;
 
-/// Makes a [`Tracer`].
+/// Makes a [`Tracer`] on this system.
 pub type Builder = trapline_core::Builder<System>;
+
+/// A model of a kernel, to test a program that traces without a real one: a back end whose
+/// processes do what the test says, in the order that it says, with the rules of Linux or of
+/// FreeBSD. With the feature `fake`.
+///
+/// ```
+/// use trapline::fake::{FreeBsdRules, Kernel, LinuxRules, Rules};
+/// use trapline::{Backend, Event, ForkKind, Resume, Tracer};
+///
+/// /// What is to be tested: counts the processes that tracees make.
+/// fn count_forks<B: Backend>(tracer: &mut Tracer<B>) -> trapline::Result<usize> {
+///     let mut forks = 0;
+///     while let Some(event) = tracer.wait()? {
+///         forks += usize::from(matches!(event, Event::Forked(_)));
+///         tracer.resume(event, Resume::Continue)?;
+///     }
+///     Ok(forks)
+/// }
+///
+/// fn two_forks<R: Rules>() -> trapline::Result<usize> {
+///     let kernel = Kernel::<R>::new();
+///     let mut tracer = Tracer::builder().build_on(kernel.backend());
+///     let shell = kernel.start();
+///     tracer.attach(shell)?;
+///     // A step of the programs for each wait that would find nothing.
+///     for _ in 0..2 {
+///         kernel.when_idle(move |kernel| {
+///             kernel.fork(kernel.leader(shell), ForkKind::Fork);
+///         });
+///     }
+///     kernel.when_idle(|kernel| {
+///         for pid in kernel.processes() {
+///             kernel.exit(kernel.leader(pid), 0);
+///         }
+///     });
+///     count_forks(&mut tracer)
+/// }
+///
+/// assert_eq!(two_forks::<LinuxRules>()?, 2);
+/// assert_eq!(two_forks::<FreeBsdRules>()?, 2);
+/// # Ok::<(), trapline::Error>(())
+/// ```
+#[cfg(feature = "fake")]
+pub use trapline_fake as fake;
 
 /// This CPU.
 pub type Cpu = <System as Backend>::Arch;

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use trapline::{Event, EventFlags, FollowFork, Half, Resume, Tracer};
+use trapline::{Builder, Event, EventFlags, FollowFork, Half, Resume};
 
 use crate::common::skip;
 use crate::fixtures::fixture;
@@ -42,7 +42,7 @@ fn traced(name: &str, how: How) -> String {
         How::Children => FollowFork::Child,
         _ => FollowFork::Both,
     };
-    let mut tracer = Tracer::builder().events(flags).follow_fork(follow).build().unwrap();
+    let mut tracer = Builder::new().events(flags).follow_fork(follow).build().unwrap();
     let mut command = fixture("family", &[name]);
     command.stdout(Stdio::piped());
     let mut spawned = tracer.spawn(command).unwrap();

@@ -4,14 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use trapline::{
-    Backend, CpuSet, Event, EventFlags, Half, Pid, Placement, Resume, Stopped, Tid, Tracer, backend,
+    Backend, Builder, CpuSet, Event, EventFlags, Half, Pid, Placement, Resume, Stopped, Tid,
+    Tracer, backend,
 };
 
 use crate::common::*;
 use crate::fixtures::fixture;
 
 fn sharing() -> Tracer {
-    Tracer::builder().placement(Placement::ShareCpu).build().expect("a tracer")
+    Builder::new().placement(Placement::ShareCpu).build().expect("a tracer")
 }
 
 /// Where the calling thread may run, which has to be several CPUs.
@@ -97,14 +98,14 @@ crate::tests! {
         let own = own_cpus();
         for cpu in own.iter().take(3) {
             let placement = Placement::ShareCpuOf(cpu);
-            let mut tracer = Tracer::builder().placement(placement).build().unwrap();
+            let mut tracer = Builder::new().placement(placement).build().unwrap();
             let stop = spawned(&mut tracer, fixture("exit", &["0"]));
             assert_eq!(cpus(&mut tracer, &stop), CpuSet::one(cpu));
             tracer.resume(stop, Resume::Continue).unwrap();
             run(&mut tracer);
         }
         let placement = Placement::ShareCpuOf(60_000);
-        let mut tracer = Tracer::builder().placement(placement).build().unwrap();
+        let mut tracer = Builder::new().placement(placement).build().unwrap();
         assert!(matches!(tracer.spawn(sh("exit 0")), Err(trapline::Error::Os { .. })));
         assert!(tracer.wait().unwrap().is_none());
         drop(tracer);

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use polling::{Event as Ready, Events, Poller};
-use trapline::{Event, EventFlags, Resume, Tracer};
+use trapline::{Builder, Event, EventFlags, Resume};
 
 const TRACER: usize = 1;
 const OUTPUT: usize = 2;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut command = Command::new(program);
     command.args(words).stdout(Stdio::piped());
 
-    let mut tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+    let mut tracer = Builder::new().events(EventFlags::PROCESS).build()?;
     let readiness = tracer.readiness()?;
     let spawned = tracer.spawn(command)?;
     let mut output = spawned.stdout.ok_or("the output is piped")?;

@@ -16,7 +16,8 @@ use std::process::Command;
 
 use clap::Parser;
 use trapline::{
-    Error, Event, EventFlags, ExitStatus, Forked, Half, Pid, Resume, Signal, StopReason, Tracer,
+    Builder, Error, Event, EventFlags, ExitStatus, Forked, Half, Pid, Resume, Signal, StopReason,
+    Tracer,
 };
 
 use options::Options;
@@ -46,7 +47,7 @@ fn main() {
 }
 
 fn follow(options: &Options) -> Result<i32, Error> {
-    let mut tracer = Tracer::builder()
+    let mut tracer = Builder::new()
         .events(EventFlags::PROCESS | EventFlags::REPARENT)
         .follow_fork(options.follow_fork())
         .follow_exec(options.follow_exec())

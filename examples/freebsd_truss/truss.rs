@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use trapline::os::freebsd::{Protection, TracerExt};
-use trapline::{Event, EventFlags, FollowFork, Resume, StopReason, Stopped, Tracer};
+use trapline::{Builder, Event, EventFlags, FollowFork, Resume, StopReason, Stopped, Tracer};
 
 use crate::names::NAMES;
 use crate::syscalls::arguments::{show, show_words};
@@ -47,7 +47,7 @@ fn run(options: &Options) -> Result<i32, Failure> {
         map: options.map,
     };
     let follow = if options.follow { FollowFork::Both } else { FollowFork::Parent };
-    let mut tracer = Tracer::builder()
+    let mut tracer = Builder::new()
         .events(EventFlags::PROCESS | EventFlags::SYSCALL)
         .follow_fork(follow)
         .build()

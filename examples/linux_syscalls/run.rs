@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use trapline::os::linux::TracerExt;
-use trapline::{Event, EventFlags, Pid, Resume, StopReason, Stopped, Tracer};
+use trapline::{Builder, Event, EventFlags, Pid, Resume, StopReason, Stopped, Tracer};
 
 use names::Names;
 use syscalls::arguments::{show, show_words};
@@ -56,7 +56,7 @@ fn trace(options: &Options) -> Result<i32, Failure> {
     // that it picks out fail. So all are followed, and -f says only whose calls are shown.
     let mut events = EventFlags::PROCESS;
     events.set(EventFlags::SYSCALL, options.calls.is_empty());
-    let mut tracer = Tracer::builder().events(events).build().map_err(failed)?;
+    let mut tracer = Builder::new().events(events).build().map_err(failed)?;
     let command = program::command(&options.program);
     let spawned = if options.calls.is_empty() {
         tracer.spawn(command)

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use trapline::{
-    Event, EventFlags, HardwareBreakpoint, HardwareKind, Resume, Signal, StopReason, Stopped,
-    Tracer,
+    Builder, Event, EventFlags, HardwareBreakpoint, HardwareKind, Resume, Signal, StopReason,
+    Stopped, Tracer,
 };
 
 use super::Failure;
@@ -20,7 +20,7 @@ pub(crate) struct Counts {
 
 /// Traces for so long.
 pub(crate) fn run(pair: usize, seconds: u64) -> Result<Counts, Failure> {
-    let mut tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+    let mut tracer = Builder::new().events(EventFlags::PROCESS).build()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--tracee").arg(pair.to_string()).stdout(Stdio::piped());
     let spawned = tracer.spawn(command)?;

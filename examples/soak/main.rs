@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use trapline::{Event, EventFlags, Half, Pid, Result, Resume, Stopped, Tracer};
+use trapline::{Builder, Event, EventFlags, Half, Pid, Result, Resume, Stopped, Tracer};
 
 use model::Model;
 use random::Random;
@@ -136,7 +136,7 @@ impl Soak {
 
     fn run(&mut self, until: Instant, programs: usize) -> Result<()> {
         let flags = EventFlags::all().difference(EventFlags::SYSCALL);
-        let mut tracer = Tracer::builder().events(flags).build()?;
+        let mut tracer = Builder::new().events(flags).build()?;
         let waker = tracer.waker()?;
         let clock = Arc::new(Clock::default());
         let ticking = Arc::clone(&clock);

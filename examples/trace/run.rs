@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-use trapline::{Error, EventFlags, Pid, Tracer};
+use trapline::{Builder, Error, EventFlags, Pid};
 
 use options::{Options, Refusal};
 use output::Output;
@@ -54,11 +54,8 @@ fn trace(options: &Options) -> Result<i32, Failure> {
 
     let mut events = EventFlags::PROCESS | EventFlags::VFORK_DONE | EventFlags::REPARENT;
     events.set(EventFlags::THREAD, options.threads);
-    let mut tracer = Tracer::builder()
-        .events(events)
-        .follow_fork(options.follow.into())
-        .build()
-        .map_err(failed)?;
+    let mut tracer =
+        Builder::new().events(events).follow_fork(options.follow.into()).build().map_err(failed)?;
 
     let mut session = Session::new(options);
     for &pid in &options.pids {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use trapline::{
-    BreakpointId, Error, Event, EventFlags, FollowFork, HardwareBreakpoint, HardwareKind, Inherit,
-    InheritDebug, Pid, Resume, StopReason, Stopped, Tracer, TrapCauses,
+    BreakpointId, Builder, Error, Event, EventFlags, FollowFork, HardwareBreakpoint, HardwareKind,
+    Inherit, InheritDebug, Pid, Resume, StopReason, Stopped, Tracer, TrapCauses,
 };
 
 use crate::modules::Modules;
@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<i32, Failure> {
     let follow = if options.follow { FollowFork::Both } else { FollowFork::Parent };
     // A child has the variable at the same address; what an exec starts is looked at anew.
     let inherit = InheritDebug { fork: Inherit::Copy, vfork: Inherit::Copy, exec: Inherit::Clear };
-    let mut tracer = Tracer::builder()
+    let mut tracer = Builder::new()
         .events(EventFlags::PROCESS)
         .follow_fork(follow)
         .inherit_debug(inherit)

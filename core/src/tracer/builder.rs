@@ -43,6 +43,11 @@ impl<B: Backend> Default for Builder<B> {
 }
 
 impl<B: Backend> Builder<B> {
+    /// One with the default of each setting.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
     /// The events of processes that will be spawned or attached to; default
     /// [`EventFlags::PROCESS`].
     pub fn events(mut self, flags: EventFlags) -> Self {
