@@ -19,9 +19,6 @@ mod linux_syscalls;
 mod trace;
 
 mod attach;
-/// 32-bit code on x86-64; of other CPUs' narrow programs there is nothing here to run.
-#[cfg(target_arch = "x86_64")]
-mod bits32;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_threads;
@@ -49,6 +46,7 @@ mod parents;
 mod placement;
 mod programs;
 mod real_parents;
+mod regs;
 mod requests;
 mod sharding;
 mod signals;
@@ -64,8 +62,7 @@ fn main() {
     fixtures::run_if_asked();
     let all = [
         ("attach", attach::TESTS),
-        #[cfg(target_arch = "x86_64")]
-        ("bits32", bits32::TESTS),
+        ("bits32", regs::bits32::TESTS),
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),

@@ -93,7 +93,7 @@ impl Registers {
         Self::NAMES.iter().enumerate().map(move |(index, name)| (*name, value(index)))
     }
 
-    /// The program counter. Every CPU's registers have this and the four that follow.
+    /// The program counter. Every CPU's registers have this and what follows here.
     pub fn pc(&self) -> u64 {
         self.pc
     }
@@ -114,6 +114,14 @@ impl Registers {
         self.x.get(n).copied().filter(|_| n < 8)
     }
 
+    /// Sets one of those, and says whether there is one of this number.
+    #[must_use = "false says that there is no such register"]
+    pub fn set_argument(&mut self, n: usize, value: u64) -> bool {
+        let Some(register) = self.x.iter_mut().take(8).nth(n) else { return false };
+        *register = value;
+        true
+    }
+
     /// The integer result of a function at its return, or of a system call at its exit: X0.
     ///
     /// # Platform notes
@@ -123,6 +131,12 @@ impl Registers {
     pub fn result(&self) -> u64 {
         let [result, ..] = self.x;
         result
+    }
+
+    /// Sets the result: what a function that is about to return gives, or a system call at its exit.
+    pub fn set_result(&mut self, value: u64) {
+        let [result, ..] = &mut self.x;
+        *result = value;
     }
 
     /// The processor state, by name.
@@ -181,5 +195,13 @@ mod tests {
         assert_eq!(registers.argument(7), Some(8));
         assert_eq!(registers.argument(8), None);
         assert_eq!((registers.result(), registers.sp(), registers.pc()), (1, 32, 33));
+    }
+
+    #[test]
+    fn arguments_and_the_result_can_be_set() {
+        let mut registers = numbered();
+        assert!(registers.set_argument(7, 70) && !registers.set_argument(8, 80));
+        registers.set_result(90);
+        assert_eq!((registers.x[0], registers.x[7], registers.x[8]), (90, 70, 9));
     }
 }

@@ -5,7 +5,7 @@ use trapline_core::Arch;
 use crate::{Registers, X86_64};
 
 impl Registers {
-    /// The program counter. Every CPU's registers have this and the four that follow.
+    /// The program counter. Every CPU's registers have this and what follows here.
     pub fn pc(&self) -> u64 {
         self.rip
     }
@@ -26,10 +26,24 @@ impl Registers {
         self.function_args().get(n).copied()
     }
 
+    /// Sets one of those, and says whether there is one of this number.
+    #[must_use = "false says that there is no such register"]
+    pub fn set_argument(&mut self, n: usize, value: u64) -> bool {
+        let Registers { rdi, rsi, rdx, rcx, r8, r9, .. } = self;
+        let Some(register) = [rdi, rsi, rdx, rcx, r8, r9].into_iter().nth(n) else { return false };
+        *register = value;
+        true
+    }
+
     /// The integer result of a function at its return, or of a system call at its exit; see
     /// [`return_value`](Registers::return_value).
     pub fn result(&self) -> u64 {
         self.return_value()
+    }
+
+    /// Sets the result: what a function that is about to return gives, or a system call at its exit.
+    pub fn set_result(&mut self, value: u64) {
+        self.rax = value;
     }
 }
 
@@ -44,6 +58,12 @@ mod tests {
         assert_eq!((registers.pc(), registers.sp(), registers.result()), (1, 2, 5));
         assert_eq!([0, 5, 6].map(|n| registers.argument(n)), [Some(3), Some(4), None]);
         registers.set_pc(7);
-        assert_eq!(registers.rip, 7);
+        registers.set_result(8);
+        assert_eq!((registers.rip, registers.rax), (7, 8));
+        for n in 0..6 {
+            assert!(registers.set_argument(n, n as u64 + 10));
+        }
+        assert_eq!(registers.function_args(), [10, 11, 12, 13, 14, 15]);
+        assert!(!registers.set_argument(6, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Programs with places for breakpoints, one of which is hot, and with many threads. The unsafe
 //! code of this file writes to memory that it has just mapped.
 
+use super::regs;
 use super::tracee::{CODE, fork, go_round, map_low, put_loop, raise_once, sleep};
 
 /// Where a copy of the instruction at `CODE` is, with a jump back behind that: what a loop by hand
@@ -48,11 +49,11 @@ fn put_places() {
     let size = FIELD + PLACES * SPACE - CODE;
     map_low(size as usize);
     put_loop();
-    let mut slot = vec![0x90, 0xe9];
-    slot.extend(((CODE + 1).wrapping_sub(SLOT + 6) as u32).to_le_bytes());
+    let slot = regs::copied();
+    let field = regs::NOTHING.repeat((PLACES * SPACE) as usize / regs::NOTHING.len());
     // SAFETY: just mapped, from CODE on for `size` bytes, and nothing runs there yet.
     unsafe {
-        std::ptr::write_bytes(FIELD as *mut u8, 0x90, (PLACES * SPACE) as usize);
+        std::ptr::copy_nonoverlapping(field.as_ptr(), FIELD as *mut u8, field.len());
         std::ptr::copy_nonoverlapping(slot.as_ptr(), SLOT as *mut u8, slot.len());
     }
 }

@@ -11,6 +11,7 @@ pub mod hot;
 pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod peer;
+pub mod regs;
 pub mod sleeper;
 pub mod traced;
 pub mod tracee;
@@ -30,9 +31,9 @@ pub enum Kind {
     Syscall,
     /// A signal, which is taken away.
     Signal,
-    /// An execute breakpoint in a debug register, with its cause told from DR6.
+    /// An execute breakpoint in a debug register, with its cause asked for.
     Hardware,
-    /// A watched write, with its cause told from DR6.
+    /// A watched write, with its cause asked for.
     Watch,
     /// A fork with both halves held and let go together, the child's end, and SIGCHLD.
     Fork,

@@ -3,12 +3,11 @@
 //! A tracee waits for a byte on its standard input before it begins, so that a loop by hand can
 //! seize it first. The unsafe code of this file is system calls of a program with one thread.
 
-use std::arch::asm;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use super::hot;
+use super::{hot, regs};
 
 const PROGRAM: &str = "TRAPLINE_BENCH_PROGRAM";
 const AMOUNT: &str = "TRAPLINE_BENCH_AMOUNT";
@@ -25,7 +24,7 @@ pub fn run_if_asked() {
     }
     match program.as_str() {
         "int3" => int3(),
-        "count" => count(),
+        "count" => regs::count(),
         "call" => call(),
         "raise" => raise(),
         "touch" => touch(),
@@ -69,13 +68,8 @@ fn amount() -> u64 {
 fn int3() -> ! {
     loop {
         // SAFETY: a trap, which the tracer takes away.
-        unsafe { asm!("int3") }
+        unsafe { regs::trap() }
     }
-}
-
-fn count() -> ! {
-    // SAFETY: counts in a register.
-    unsafe { asm!("2: add {0}, 1", "jmp 2b", in(reg) 0_u64, options(noreturn)) }
 }
 
 fn call() -> ! {
@@ -103,10 +97,7 @@ fn touch() -> ! {
 
 /// Puts the loop at `CODE`, which is mapped.
 pub(super) fn put_loop() {
-    // nop; inc qword [rip + (WORD - the next instruction)]; jmp CODE
-    let mut code = vec![0x90, 0x48, 0xff, 0x05];
-    code.extend(((WORD - CODE - 8) as u32).to_le_bytes());
-    code.extend([0xeb, 0xf6]);
+    let code = regs::endless();
     // SAFETY: two pages there are mapped, and nothing runs there yet.
     unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), CODE as *mut u8, code.len()) };
 }
@@ -114,7 +105,7 @@ pub(super) fn put_loop() {
 /// Runs the loop at `CODE`.
 pub(super) fn go_round() -> ! {
     // SAFETY: the loop is there; it changes WORD alone.
-    unsafe { asm!("jmp {0}", in(reg) CODE, options(noreturn)) }
+    unsafe { regs::go_to(CODE) }
 }
 
 fn reap(pid: i32) {

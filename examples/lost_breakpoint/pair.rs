@@ -42,7 +42,9 @@ pub(crate) fn run(pair: usize, seconds: u64) -> Result<Counts, Failure> {
             StopReason::Trap(causes) if causes.hardware.contains(id) => {
                 counts.hits += 1;
                 let mut registers = tracer.registers(&stop)?;
-                registers.rdi = 1; // the first argument
+                if !registers.set_argument(0, 1) {
+                    return Err("no register has the argument".into());
+                }
                 tracer.set_registers(&stop, &registers)?;
             }
             StopReason::Signal(Signal::USR1) => {

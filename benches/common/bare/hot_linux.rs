@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::hot::{Others, SLOT};
+use super::super::regs::linux::{ADVANCE, move_pc, with_breakpoint};
 use super::super::tracee::{CODE, command_with};
 use super::{Tracees, ptrace, wait};
 
@@ -41,7 +42,7 @@ impl Hot {
         let mut word = 0_usize;
         // SAFETY: as a system call this writes one word; libc's function returns it.
         word |= unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, tracees.pid, CODE, 0) } as usize;
-        let words = [word, word & !0xff | 0xcc];
+        let words = [word, with_breakpoint(word)];
         ptrace(libc::PTRACE_POKETEXT, tracees.pid, CODE as usize, words[1]);
         ptrace(libc::PTRACE_CONT, tracees.pid, 0, 0);
         let mut hot = Hot { tracees, way, words };
@@ -62,18 +63,10 @@ impl Hot {
         let pid = self.tracees.pid;
         let start = Instant::now();
         for _ in 0..n {
-            // SAFETY: all zeros are a value of this structure of integers.
-            let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-            let at: *mut libc::user_regs_struct = &mut registers;
-            // SAFETY: writes one `user_regs_struct`.
-            assert_eq!(unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, at) }, 0);
-            registers.rip = match self.way {
-                Way::InPlace => registers.rip - 1,
+            move_pc(pid, |pc| match self.way {
+                Way::InPlace => pc - ADVANCE,
                 Way::OutOfLine => SLOT,
-            };
-            let at: *const libc::user_regs_struct = &registers;
-            // SAFETY: reads one `user_regs_struct`.
-            assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, at) }, 0);
+            });
             if self.way == Way::InPlace {
                 ptrace(libc::PTRACE_POKETEXT, pid, CODE as usize, self.words[0]);
                 ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0);

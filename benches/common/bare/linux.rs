@@ -9,13 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::super::cpu::Pinned;
+use super::super::regs::linux::Armed;
 use super::super::tracee::{CODE, WORD, command};
 use super::super::{Kind, Loop};
-
-/// Where DR0 is for PEEKUSER and POKEUSER.
-const DR0: usize = std::mem::offset_of!(libc::user, u_debugreg);
-const DR6: usize = DR0 + 6 * 8;
-const DR7: usize = DR0 + 7 * 8;
 
 /// A request that takes numbers.
 #[inline(always)]
@@ -91,6 +87,8 @@ pub struct Bare {
     kind: Kind,
     /// For a fork, the half that has come alone.
     half: Option<i32>,
+    /// For what is watched.
+    armed: Option<Armed>,
 }
 
 impl Bare {
@@ -106,21 +104,12 @@ impl Bare {
         };
         let tracees = Tracees::seize(command(kind.program()), options, true, cpu);
         let pid = tracees.pid;
-        let watch = match kind {
-            // DR7: the first register, local; R/W 0 is execute, 1 a write; length 3 is 8 bytes.
-            Kind::Hardware => Some((CODE, 1)),
-            Kind::Watch => Some((WORD, 1 | 1 << 16 | 3 << 18)),
+        let armed = match kind {
+            Kind::Hardware => Some(Armed::execute(pid, CODE)?),
+            Kind::Watch => Some(Armed::write(pid, WORD)?),
             _ => None,
         };
-        if let Some((addr, dr7)) = watch {
-            for (register, value) in [(DR0, addr as usize), (DR7, dr7)] {
-                // SAFETY: takes numbers.
-                if unsafe { libc::ptrace(libc::PTRACE_POKEUSER, pid, register, value) } != 0 {
-                    return None;
-                }
-            }
-        }
-        let mut bare = Bare { tracees, kind, half: None };
+        let mut bare = Bare { tracees, kind, half: None, armed };
         bare.begin();
         Some(bare)
     }
@@ -219,15 +208,6 @@ fn cause(pid: i32, _: i32) {
     std::hint::black_box(info.si_code);
 }
 
-/// Which debug register was hit: by DR6, whose bits the CPU does not clear by itself.
-#[inline(always)]
-fn registers(pid: i32, _: i32) {
-    // SAFETY: takes numbers; what it returns is the word.
-    let dr6 = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, pid, DR6, 0) };
-    std::hint::black_box(dr6 & 15);
-    ptrace(libc::PTRACE_POKEUSER, pid, DR6, 0);
-}
-
 impl Loop for Bare {
     fn run(&mut self, n: u64) -> Duration {
         let start = Instant::now();
@@ -235,7 +215,10 @@ impl Loop for Bare {
             Kind::Int3 | Kind::Signal => self.stops(n, libc::PTRACE_CONT, |_, _| {}),
             Kind::Step => self.stops(n, libc::PTRACE_SINGLESTEP, cause),
             Kind::Syscall => self.stops(n, libc::PTRACE_SYSCALL, |_, _| {}),
-            Kind::Hardware | Kind::Watch => self.stops(n, libc::PTRACE_CONT, registers),
+            Kind::Hardware | Kind::Watch => {
+                let armed = self.armed.expect("armed when it was made");
+                self.stops(n, libc::PTRACE_CONT, |pid, _| armed.hit(pid));
+            }
             Kind::Exec => self.stops(n, libc::PTRACE_CONT, |pid, _| {
                 std::hint::black_box(message(pid));
             }),

@@ -12,7 +12,7 @@ use trapline::{
 };
 
 use crate::common::*;
-use crate::fixtures::machine::{Program, Width};
+use crate::regs::machine::{Program, Width};
 
 /// Starts a program; ends the test where this kernel does not run it.
 fn started(tracer: &mut Tracer, program: &Program, command: Command) -> (Spawned, Stopped) {
