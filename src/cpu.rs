@@ -5,11 +5,9 @@ cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
         pub use trapline_arch_x86_64 as x86_64;
         pub use trapline_arch_x86_64::Registers;
-        pub(crate) use trapline_arch_x86_64::debug;
     } else if #[cfg(target_arch = "aarch64")] {
         pub use trapline_arch_aarch64 as aarch64;
         pub use trapline_arch_aarch64::Registers;
-        pub(crate) use trapline_arch_aarch64::debug;
     } else {
         compile_error!("trapline knows x86-64 and aarch64");
     }

@@ -41,7 +41,6 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
-pub mod debug_registers;
 pub mod os;
 
 pub use cpu::*;
@@ -77,6 +76,32 @@ pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;
 
 /// Makes a [`Tracer`] on this system.
 pub type Builder = trapline_core::Builder<System>;
+
+/// Whether the debug registers of this machine can be relied upon.
+///
+/// ```no_run
+/// use trapline::debug_registers::{SelfTest, self_test};
+///
+/// let report = self_test(SelfTest::default())?;
+/// println!("{report}");
+/// if !report.verdict().is_reliable() {
+///     println!("better use software breakpoints");
+/// }
+/// # Ok::<(), trapline::Error>(())
+/// ```
+pub mod debug_registers {
+    pub use trapline_core::debug_registers::{Hits, Probe, Report, SelfTest, Verdict};
+
+    /// Finds out whether hardware breakpoints work on this system; see
+    /// [`trapline_core::debug_registers::self_test`].
+    ///
+    /// # Errors
+    ///
+    /// What spawning and tracing can fail with.
+    pub fn self_test(how: SelfTest) -> crate::Result<Report> {
+        trapline_core::debug_registers::self_test::<crate::System>(how)
+    }
+}
 
 /// A model of a kernel, to test a program that traces without a real one: a back end whose
 /// processes do what the test says, in the order that it says, with the rules of Linux or of

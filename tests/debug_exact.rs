@@ -88,7 +88,7 @@ crate::tests! {
                 let mut test = SelfTest::default();
                 (test.programs, test.one_cpu) = (programs, one_cpu);
                 (test.rounds) = 25;
-                let report = test.run().unwrap();
+                let report = self_test(test).unwrap();
                 assert_eq!(report.execute.expected, 25 * programs as u64);
                 assert_eq!(report.verdict(), Verdict::Reliable, "{report}");
                 assert_eq!(report.free_slots, 4, "{report}");
@@ -99,7 +99,7 @@ crate::tests! {
     fn d7_the_self_test_beside_a_tracer() {
         let (mut program, stop) = Watched::new("write:8@0");
         let id = program.watch(0, 8, Write);
-        match self_test() {
+        match self_test(SelfTest::default()) {
             Ok(report) => assert!(report.verdict().is_reliable(), "{report}"),
             Err(Error::Unsupported { .. }) if cfg!(target_os = "freebsd") => {}
             Err(error) => panic!("{error}"),

@@ -1,6 +1,7 @@
 //! The CPU, as [`Arch`] has it.
 
 use trapline_core::backend::{DebugHits, DebugPool, MemoryAccess};
+use trapline_core::debug_registers::Probe;
 use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
 use crate::debug::{self, USER_END};
@@ -122,6 +123,10 @@ impl Arch for AArch64 {
             true => from,
             false => from.wrapping_add(u64::from(slot.length())),
         };
+    }
+
+    fn probe(registers: &Registers, rounds: u64) -> Option<Probe<Registers>> {
+        Some(debug::probe(registers, rounds))
     }
 
     fn enter_slot(to: u64, registers: &mut Registers) {

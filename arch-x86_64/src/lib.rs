@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cpu;
 pub mod debug;
 mod flags;
 mod fp;
@@ -15,8 +16,9 @@ mod registers;
 mod relocate;
 mod xsave;
 
+pub use cpu::X86_64;
 pub use flags::RFlags;
 pub use fp::{FXSAVE_LEN, FpRegisters};
-pub use registers::{Registers, X86_64};
+pub use registers::Registers;
 pub use relocate::Emulated;
 pub use xsave::{ExtendedState, StateComponents, XsaveError};

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::backend::{DebugHits, DebugPool, MemoryAccess};
-
+use crate::debug_registers::Probe;
 use crate::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 
 /// A CPU architecture: plain data and pure functions; no operating system in it.
@@ -128,6 +128,13 @@ pub trait Arch {
     /// What the kernel remembers about a system call stays, so that one that was interrupted in the
     /// slot is made again at the original place.
     fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut Self::Registers);
+
+    /// What shows whether hardware breakpoints work: instructions for a thread with these
+    /// registers, which call a function and write a word so many times and then trap. They are put
+    /// where the thread stands, and write below its stack. `None` if there are none for this CPU.
+    fn probe(_registers: &Self::Registers, _rounds: u64) -> Option<Probe<Self::Registers>> {
+        None
+    }
 
     /// Sends a thread that has arrived at a breakpoint into the slot at `to`, which is for that
     /// place.

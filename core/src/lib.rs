@@ -11,6 +11,7 @@ pub mod backend;
 mod breakpoint;
 mod cpus;
 mod debug;
+pub mod debug_registers;
 mod error;
 mod event;
 mod flags;

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use clap::Parser;
+use trapline::debug_registers::{SelfTest, self_test};
 
 /// Look for hardware breakpoints that get lost. Exits with 1 if one was.
 #[derive(Debug, Parser)]
@@ -78,7 +79,7 @@ fn all(options: &Options) -> Result<i32, Failure> {
     }
     println!("{hits} hits, {losses} lost");
     if losses > 0 {
-        println!("{}", trapline::debug_registers::self_test()?);
+        println!("{}", self_test(SelfTest::default())?);
         return Ok(1);
     }
     if hits == 0 {

@@ -10,7 +10,7 @@ mod probe;
 pub(crate) use access::access;
 pub(crate) use control::POOLS;
 pub use control::{BREAKPOINTS, Control, POOL, WATCHPOINTS};
-pub use probe::Probe;
+pub(crate) use probe::probe;
 
 /// How many addresses of data the CPU can watch, at most: many have four.
 pub const SLOTS: usize = POOL;

@@ -25,5 +25,5 @@ mod slot;
 
 pub use dr6::{Causes, Dr6};
 pub use dr7::Dr7;
-pub use probe::Probe;
+pub(crate) use probe::probe;
 pub use slot::{Kind, SLOTS, Slot, SlotError, SlotSet, USER_END, USER_END_LA57};

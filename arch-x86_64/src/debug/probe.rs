@@ -1,9 +1,12 @@
 //! A few instructions that hit breakpoints, to find out whether those are reported.
 
-use crate::Registers;
+use trapline_core::Arch;
+use trapline_core::debug_registers::Probe;
+
+use crate::{Registers, X86_64};
 
 /// Calls a function and writes a word, as often as it is told, and ends with `int3`. It needs
-/// nothing but the registers that [`Probe::start`] sets, and runs wherever it is put.
+/// nothing but the registers that [`probe`] sets, and runs wherever it is put.
 const CODE: [u8; 16] = [
     0xe8, 0x09, 0x00, 0x00, 0x00, // again: call function
     0x48, 0x89, 0x3e, // mov [rsi], rdi
@@ -16,37 +19,13 @@ const CODE: [u8; 16] = [
 
 const FUNCTION: u64 = 14;
 
-/// Instructions to be put into a stopped program, instead of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probe {
-    /// Where they are.
-    pub at: u64,
-    /// The word that they write: 8 bytes, aligned.
-    pub word: u64,
-}
-
-impl Probe {
-    /// One that is put where a thread stands, with its word below the thread's stack.
-    pub fn at(registers: &Registers) -> Self {
-        Probe { at: registers.rip, word: registers.rsp.wrapping_sub(512) & !7 }
-    }
-
-    /// What is to be written to [`at`](Probe::at).
-    pub fn code() -> &'static [u8] {
-        &CODE
-    }
-
-    /// The function that is called: one instruction that does nothing, and the return.
-    pub fn function(self) -> u64 {
-        self.at.wrapping_add(FUNCTION)
-    }
-
-    /// Has a thread do it `rounds` times, at least once, and trap.
-    pub fn start(self, registers: &mut Registers, rounds: u64) {
-        <crate::X86_64 as trapline_core::Arch>::set_pc(registers, self.at);
-        registers.rdi = rounds.max(1);
-        registers.rsi = self.word;
-    }
+/// The instructions for a thread; see [`Arch::probe`].
+pub(crate) fn probe(registers: &Registers, rounds: u64) -> Probe<Registers> {
+    let at = registers.rip;
+    let word = registers.rsp.wrapping_sub(512) & !7;
+    let mut registers = Registers { rdi: rounds, rsi: word, ..*registers };
+    X86_64::set_pc(&mut registers, at);
+    Probe { at, code: &CODE, function: at.wrapping_add(FUNCTION), word, registers }
 }
 
 #[cfg(test)]
@@ -63,10 +42,9 @@ mod tests {
 
     #[test]
     fn it_starts_at_its_beginning() {
-        let mut registers = Registers { rip: 0x1000, rsp: 0x9004, ..Registers::default() };
-        let probe = Probe::at(&registers);
-        probe.start(&mut registers, 7);
+        let registers = Registers { rip: 0x1000, rsp: 0x9004, ..Registers::default() };
+        let Probe { function, registers, .. } = probe(&registers, 7);
         assert_eq!((registers.rip, registers.rdi, registers.rsi), (0x1000, 7, 0x8e00));
-        assert_eq!(probe.function(), 0x100e);
+        assert_eq!(function, 0x100e);
     }
 }

@@ -1,0 +1,163 @@
+//! The CPU, as the engine knows it.
+
+use trapline_core::backend::{DebugAlignment, DebugKind, DebugPool};
+use trapline_core::debug_registers::Probe;
+use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
+
+use crate::debug::{self, SLOTS, USER_END};
+use crate::{Emulated, ExtendedState, FpRegisters, RFlags, Registers, instruction, relocate};
+
+/// The x86-64 CPU, as [`Arch`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct X86_64;
+
+impl Arch for X86_64 {
+    type Registers = Registers;
+    type FpRegisters = FpRegisters;
+    type ExtendedState = ExtendedState;
+    type Emulated = Emulated;
+
+    /// `int3`. After it has trapped, the program counter is one past it.
+    const BREAKPOINT: &'static [u8] = &[0xcc];
+
+    const BREAKPOINT_ADVANCE: u64 = 1;
+
+    const LONGEST_INSTRUCTION: usize = instruction::LONGEST;
+
+    fn pc(registers: &Registers) -> u64 {
+        registers.rip
+    }
+
+    /// Moves the program counter, clears RF and leaves the system call.
+    ///
+    /// RF speaks of the instruction that the thread stood at: left set, an execute breakpoint at
+    /// the new place would be missed.
+    ///
+    /// [`orig_rax`](Registers::orig_rax) becomes `u64::MAX`: if the thread was stopped in a system
+    /// call that Linux means to restart, the kernel would take 2 (the length of the `syscall`
+    /// instruction) off the *new* program counter when it goes on, and load `rax` with the call's
+    /// number (`arch_do_signal_or_restart` in Linux's `arch/x86/kernel/signal.c`). At the *entry*
+    /// of a system call this cancels the call.
+    fn set_pc(registers: &mut Registers, pc: u64) {
+        registers.rip = pc;
+        registers.rflags &= !RFlags::RF.bits();
+        registers.orig_rax = Registers::NO_SYSCALL;
+    }
+
+    fn sp(registers: &Registers) -> u64 {
+        registers.rsp
+    }
+
+    const DEBUG_POOLS: &'static [DebugPool] = &[DebugPool {
+        slots: (1 << SLOTS) - 1,
+        kinds: &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite],
+        lengths: &[1, 2, 4, 8],
+        alignment: DebugAlignment::Own,
+    }];
+
+    /// Below [`USER_END`]: with four-level page tables, which is what programs get unless they ask
+    /// for more.
+    fn can_watch(addr: u64) -> bool {
+        addr < USER_END
+    }
+
+    /// Sets RF.
+    fn pass_breakpoint(registers: &mut Registers) {
+        registers.rflags |= RFlags::RF.bits();
+    }
+
+    /// Whether TF is set.
+    fn steps_itself(registers: &Registers) -> bool {
+        registers.flags().contains(RFlags::TF)
+    }
+
+    fn passing(code: &[u8], mode: CodeMode) -> Passing {
+        instruction::passing(code, mode)
+    }
+
+    fn instruction_length(code: &[u8], mode: CodeMode) -> Option<u8> {
+        instruction::decode(code, 0, mode).and_then(|found| u8::try_from(found.len()).ok())
+    }
+
+    const STORES_STEP_FLAG: bool = true;
+
+    /// TF is bit 8.
+    fn pushed_step(registers: &Registers) -> (u64, u8) {
+        let [_, bit, ..] = RFlags::TF.bits().to_le_bytes();
+        (registers.rsp.wrapping_add(1), bit)
+    }
+
+    const SLOT_LENGTH: usize = relocate::LENGTH;
+
+    const SLOT_REACH: u64 = relocate::REACH;
+
+    fn relocate(code: &[u8], from: u64, mode: CodeMode) -> Relocation<Emulated> {
+        relocate::relocate(code, from, mode)
+    }
+
+    fn place(code: &[u8], from: u64, to: u64, mode: CodeMode) -> Option<SlotCode> {
+        relocate::place(code, from, to, mode)
+    }
+
+    fn emulate(
+        instruction: &Emulated,
+        registers: &mut Registers,
+        memory: &mut dyn EmulatedMemory,
+    ) -> bool {
+        instruction.carry_out(registers, memory)
+    }
+
+    fn uses_return_stack(instruction: &Emulated) -> bool {
+        instruction.uses_return_stack()
+    }
+
+    fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut Registers) {
+        relocate::leave(slot, from, to, registers);
+    }
+
+    fn probe(registers: &Registers, rounds: u64) -> Option<Probe<Registers>> {
+        Some(debug::probe(registers, rounds))
+    }
+
+    fn enter_slot(to: u64, registers: &mut Registers) {
+        relocate::enter(to, registers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each register with a value of its own.
+    fn numbered() -> Registers {
+        let mut registers = Registers::default();
+        for (value, name) in (1..).zip(Registers::NAMES) {
+            assert!(registers.set(name, value));
+        }
+        registers
+    }
+
+    /// D5: an execute breakpoint at the new place must not be missed.
+    #[test]
+    fn setting_the_program_counter_forgets_the_old_place() {
+        let mut registers = Registers { rflags: 0x1_0346, ..numbered() };
+        let before = registers;
+        X86_64::set_pc(&mut registers, 0x401000);
+        assert_eq!(X86_64::pc(&registers), 0x401000);
+        assert_eq!(registers.flags(), before.flags() - RFlags::RF);
+        assert_eq!(registers.syscall_number(), None, "Linux would restart the call");
+        let rest = Registers {
+            rip: before.rip,
+            rflags: before.rflags,
+            orig_rax: before.orig_rax,
+            ..registers
+        };
+        assert_eq!(rest, before);
+    }
+
+    #[test]
+    fn the_stack_pointer_and_the_breakpoint() {
+        assert_eq!(X86_64::sp(&numbered()), numbered().rsp);
+        assert_eq!(X86_64::BREAKPOINT, [0xcc]);
+    }
+}
