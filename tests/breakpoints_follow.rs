@@ -7,6 +7,17 @@ use trapline::{
 use crate::common::*;
 use crate::fixtures::fixture;
 
+crate::tests![
+    m1_the_child_of_a_fork_has_its_parents_breakpoints,
+    f3_a_child_let_go_has_none,
+    f2_a_vfork_child_passes_its_parents_breakpoints,
+    f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again,
+    f2_programs_that_are_spawned_live,
+    f2_a_vfork_childs_own_breakpoint_is_its_own,
+    m1_an_exec_forgets_them,
+    f3_a_process_let_go_forks_clean_children,
+];
+
 /// Runs a probe fixture that makes processes to its end, with a breakpoint at the probe; returns
 /// the hits of the first process and those of others. Every process must exit with 0.
 fn follow(name: &str, args: &[&str], follow: FollowFork, also: usize) -> (usize, usize) {
@@ -51,81 +62,79 @@ fn follow(name: &str, args: &[&str], follow: FollowFork, also: usize) -> (usize,
     (own, others)
 }
 
-crate::tests! {
-    fn m1_the_child_of_a_fork_has_its_parents_breakpoints() {
-        assert_eq!(follow("probe-fork", &[], FollowFork::Both, 0), (1, 1));
-    }
+fn m1_the_child_of_a_fork_has_its_parents_breakpoints() {
+    assert_eq!(follow("probe-fork", &[], FollowFork::Both, 0), (1, 1));
+}
 
-    fn f3_a_child_let_go_has_none() {
-        assert_eq!(follow("probe-fork", &[], FollowFork::Parent, 0), (1, 0));
-    }
+fn f3_a_child_let_go_has_none() {
+    assert_eq!(follow("probe-fork", &[], FollowFork::Parent, 0), (1, 0));
+}
 
-    fn f2_a_vfork_child_passes_its_parents_breakpoints() {
-        assert_eq!(follow("probe-vfork", &[], FollowFork::Both, 0), (1, 0));
-    }
+fn f2_a_vfork_child_passes_its_parents_breakpoints() {
+    assert_eq!(follow("probe-vfork", &[], FollowFork::Both, 0), (1, 0));
+}
 
-    fn f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again() {
-        assert_eq!(follow("probe-vfork", &[], FollowFork::Parent, 0), (1, 0));
-    }
+fn f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again() {
+    assert_eq!(follow("probe-vfork", &[], FollowFork::Parent, 0), (1, 0));
+}
 
-    fn f2_programs_that_are_spawned_live() {
-        assert_eq!(follow("probe-spawn", &["10"], FollowFork::Both, 1), (1, 0));
-        assert_eq!(follow("probe-spawn", &["10"], FollowFork::Parent, 1), (1, 0));
-    }
+fn f2_programs_that_are_spawned_live() {
+    assert_eq!(follow("probe-spawn", &["10"], FollowFork::Both, 1), (1, 0));
+    assert_eq!(follow("probe-spawn", &["10"], FollowFork::Parent, 1), (1, 0));
+}
 
-    fn f2_a_vfork_childs_own_breakpoint_is_its_own() {
-        let mut tracer = tracer(EventFlags::PROCESS);
-        let (stop, addr) = probe_of(&mut tracer, fixture("probe-vfork", &[]));
-        tracer.resume(stop, Resume::Continue).unwrap();
-        let Some(Event::Forked(fork)) = tracer.wait().unwrap() else { panic!("no fork") };
-        let (Half::Stopped(child), Half::Stopped(parent)) = (fork.child, fork.parent) else {
-            panic!("a half is gone");
-        };
-        let pid = child.pid();
-        insert(&mut tracer, pid, addr);
-        tracer.resume(parent, Resume::Continue).unwrap();
-        tracer.resume(child, Resume::Continue).unwrap();
-        let mut hits = 0;
-        while let Some(event) = tracer.wait().unwrap() {
-            match &event {
-                Event::Stopped(stop) if stop.reason() == StopReason::VforkDone => {}
-                Event::Stopped(stop) if stop.reason() == StopReason::Signal(Signal::CHLD) => {}
-                Event::Stopped(stop) => {
-                    assert_eq!(stop.pid(), pid, "{stop:?}");
-                    hits += 1;
-                }
-                Event::Exited { status, .. } => assert_eq!(*status, ExitStatus::Code(0)),
-                other => panic!("{other:?}"),
+fn f2_a_vfork_childs_own_breakpoint_is_its_own() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let (stop, addr) = probe_of(&mut tracer, fixture("probe-vfork", &[]));
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let Some(Event::Forked(fork)) = tracer.wait().unwrap() else { panic!("no fork") };
+    let (Half::Stopped(child), Half::Stopped(parent)) = (fork.child, fork.parent) else {
+        panic!("a half is gone");
+    };
+    let pid = child.pid();
+    insert(&mut tracer, pid, addr);
+    tracer.resume(parent, Resume::Continue).unwrap();
+    tracer.resume(child, Resume::Continue).unwrap();
+    let mut hits = 0;
+    while let Some(event) = tracer.wait().unwrap() {
+        match &event {
+            Event::Stopped(stop) if stop.reason() == StopReason::VforkDone => {}
+            Event::Stopped(stop) if stop.reason() == StopReason::Signal(Signal::CHLD) => {}
+            Event::Stopped(stop) => {
+                assert_eq!(stop.pid(), pid, "{stop:?}");
+                hits += 1;
             }
-            tracer.resume(event, Resume::Continue).unwrap();
+            Event::Exited { status, .. } => assert_eq!(*status, ExitStatus::Code(0)),
+            other => panic!("{other:?}"),
         }
-        assert_eq!(hits, 2);
+        tracer.resume(event, Resume::Continue).unwrap();
     }
+    assert_eq!(hits, 2);
+}
 
-    fn m1_an_exec_forgets_them() {
-        let (mut tracer, stop, addr, id) = probed(fixture("probe-exec", &[]));
+fn m1_an_exec_forgets_them() {
+    let (mut tracer, stop, addr, id) = probed(fixture("probe-exec", &[]));
+    let pid = stop.pid();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert!(is_hit(&mut tracer, &stop, id, addr));
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert_eq!(stop.reason(), StopReason::Execed { former_tid: None });
+    assert!(!tracer.remove(pid, id).unwrap());
+    let (stop, _) = announced(&mut tracer, stop);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+}
+
+fn f3_a_process_let_go_forks_clean_children() {
+    for name in ["probe-fork", "probe-vfork"] {
+        let (mut tracer, stop, addr, id) = probed(fixture(name, &[]));
         let pid = stop.pid();
-        tracer.resume(stop, Resume::Continue).unwrap();
-        let stop = next_stop(&mut tracer);
-        assert!(is_hit(&mut tracer, &stop, id, addr));
-        tracer.resume(stop, Resume::Continue).unwrap();
-        let stop = next_stop(&mut tracer);
-        assert_eq!(stop.reason(), StopReason::Execed { former_tid: None });
-        assert!(!tracer.remove(pid, id).unwrap());
-        let (stop, _) = announced(&mut tracer, stop);
-        tracer.resume(stop, Resume::Continue).unwrap();
-        assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
-    }
-
-    fn f3_a_process_let_go_forks_clean_children() {
-        for name in ["probe-fork", "probe-vfork"] {
-            let (mut tracer, stop, addr, id) = probed(fixture(name, &[]));
-            let pid = stop.pid();
-            let other = insert(&mut tracer, pid, addr);
-            assert_eq!(id, other);
-            tracer.detach(stop).unwrap();
-            let mut child = tracer.take_child(pid).expect("spawned");
-            assert!(child.wait().unwrap().success(), "{name}");
-        }
+        let other = insert(&mut tracer, pid, addr);
+        assert_eq!(id, other);
+        tracer.detach(stop).unwrap();
+        let mut child = tracer.take_child(pid).expect("spawned");
+        assert!(child.wait().unwrap().success(), "{name}");
     }
 }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::fixtures::fixture;
 
+crate::tests![golden_list_of_events,];
+
 const GOLDEN: &str = include_str!("golden.jsonl");
 
 /// Names numbers by the order in which they appear.
@@ -70,31 +72,28 @@ fn normalise(json: &str) -> Vec<String> {
     lines
 }
 
-crate::tests! {
-    fn golden_list_of_events() {
-        let dir = std::env::temp_dir().join(format!("trapline-golden-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let (json, text) = (dir.join("json"), dir.join("text"));
-        let this = std::env::current_exe().unwrap();
-        let mut trace = fixture("trace", &["--threads", "--signals", "--json"]);
-        trace.arg(&json).arg("-o").arg(&text).arg("--");
-        // The program that is traced is another mode of this binary, which only the environment
-        // can say, and `env` would add its own exec.
-        trace.arg("sh").arg("-c").arg("TRAPLINE_FIXTURE=golden exec \"$0\"").arg(&this);
-        let status = trace.status().unwrap();
-        assert_eq!(status.code(), Some(128 + libc::SIGTERM));
-        let found = normalise(&std::fs::read_to_string(&json).unwrap());
-        std::fs::remove_dir_all(&dir).unwrap();
-        // The shell and its path are the system's.
-        let mut found: Vec<_> =
-            found.into_iter().filter(|line| !line.contains("\"sh\"")).collect();
-        // Nothing orders what different processes do.
-        let pid = |line: &String| line.find("\"pid\"").map(|at| line[at..at + 10].to_string());
-        found.sort_by_key(pid);
-        if std::env::var_os("TRAPLINE_BLESS").is_some() {
-            panic!("the list:\n{}\n", found.join("\n"));
-        }
-        let golden: Vec<_> = GOLDEN.lines().map(str::to_string).collect();
-        assert_eq!(found, golden, "found:\n{}", found.join("\n"));
+fn golden_list_of_events() {
+    let dir = std::env::temp_dir().join(format!("trapline-golden-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let (json, text) = (dir.join("json"), dir.join("text"));
+    let this = std::env::current_exe().unwrap();
+    let mut trace = fixture("trace", &["--threads", "--signals", "--json"]);
+    trace.arg(&json).arg("-o").arg(&text).arg("--");
+    // The program that is traced is another mode of this binary, which only the environment
+    // can say, and `env` would add its own exec.
+    trace.arg("sh").arg("-c").arg("TRAPLINE_FIXTURE=golden exec \"$0\"").arg(&this);
+    let status = trace.status().unwrap();
+    assert_eq!(status.code(), Some(128 + libc::SIGTERM));
+    let found = normalise(&std::fs::read_to_string(&json).unwrap());
+    std::fs::remove_dir_all(&dir).unwrap();
+    // The shell and its path are the system's.
+    let mut found: Vec<_> = found.into_iter().filter(|line| !line.contains("\"sh\"")).collect();
+    // Nothing orders what different processes do.
+    let pid = |line: &String| line.find("\"pid\"").map(|at| line[at..at + 10].to_string());
+    found.sort_by_key(pid);
+    if std::env::var_os("TRAPLINE_BLESS").is_some() {
+        panic!("the list:\n{}\n", found.join("\n"));
     }
+    let golden: Vec<_> = GOLDEN.lines().map(str::to_string).collect();
+    assert_eq!(found, golden, "found:\n{}", found.join("\n"));
 }

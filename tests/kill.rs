@@ -9,6 +9,15 @@ use trapline::{Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopRe
 use crate::common::*;
 use crate::fixtures::fixture;
 
+crate::tests![
+    e5_a_token_of_a_tracer_that_is_gone,
+    e5_killed_at_the_end_of_a_thread,
+    e5_killed_in_a_stop,
+    e5_exited_waits_for_the_token,
+    e5_kill_of_a_running_process,
+    e5_killed_at_random_moments,
+];
+
 fn sigkill(pid: Pid) {
     // SAFETY: sends a signal; the pids are those of this test's tracees.
     unsafe { libc::kill(pid.as_raw(), libc::SIGKILL) };
@@ -19,112 +28,108 @@ fn is_of_this_test(pid: Pid) -> bool {
     unsafe { libc::getpgid(pid.as_raw()) == libc::getpgrp() }
 }
 
-crate::tests! {
-    fn e5_a_token_of_a_tracer_that_is_gone() {
-        let mut first = tracer(EventFlags::PROCESS);
-        first.spawn(fixture("sleep", &[])).unwrap();
-        let stale = next_stop(&mut first);
-        drop(first);
-        let mut tracer = tracer(EventFlags::PROCESS);
-        tracer.spawn(fixture("exit", &["3"])).unwrap();
-        let stop = next_stop(&mut tracer);
-        assert!(matches!(tracer.registers(&stale), Err(Error::Gone)));
-        assert!(matches!(tracer.resume(stale, Resume::Continue), Err(Error::Gone)));
-        assert!(tracer.registers(&stop).is_ok());
-        tracer.resume(stop, Resume::Continue).unwrap();
-        assert_eq!(run(&mut tracer).lines.last().unwrap().1, "exit 3 of us");
-    }
+fn e5_a_token_of_a_tracer_that_is_gone() {
+    let mut first = tracer(EventFlags::PROCESS);
+    first.spawn(fixture("sleep", &[])).unwrap();
+    let stale = next_stop(&mut first);
+    drop(first);
+    let mut tracer = tracer(EventFlags::PROCESS);
+    tracer.spawn(fixture("exit", &["3"])).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert!(matches!(tracer.registers(&stale), Err(Error::Gone)));
+    assert!(matches!(tracer.resume(stale, Resume::Continue), Err(Error::Gone)));
+    assert!(tracer.registers(&stop).is_ok());
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(run(&mut tracer).lines.last().unwrap().1, "exit 3 of us");
+}
 
-    // Where the signal is given to a thread that ends, it must not be lost with it.
-    fn e5_killed_at_the_end_of_a_thread() {
-        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
-        for round in 0..count("TRAPLINE_ROUNDS", 40) {
-            let pid = tracer.spawn(fixture("outlive", &["100"])).unwrap().pid;
-            let log = run_with(&mut tracer, |tracer, event| {
-                if let Event::Stopped(stop) = &event {
-                    if stop.reason() == StopReason::ThreadExiting {
-                        tracer.kill(pid).unwrap();
-                    }
-                }
-                Some(event)
-            });
-            assert_eq!(log.lines.last().unwrap().1, "killed SIGKILL of us", "round {round}");
-        }
-    }
-
-    fn e5_killed_in_a_stop() {
-        for how in ["resume", "detach", "drop", "kill"] {
-            let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
-            let stop = spawned(&mut tracer, fixture("sleep", &[]));
-            let pid = stop.pid();
-            sigkill(pid);
-            std::thread::sleep(Duration::from_millis(30));
-            match tracer.registers(&stop) {
-                Ok(_) | Err(Error::Gone) => {}
-                Err(error) => panic!("{how}: {error}"),
-            }
-            match tracer.read_memory(&stop, 0x1000, &mut [0; 8]) {
-                Ok(_) | Err(Error::Gone | Error::BadAddress { .. }) => {}
-                Err(error) => panic!("{how}: {error}"),
-            }
-            match how {
-                "resume" => tracer.resume(stop, Resume::Continue).unwrap(),
-                "detach" => tracer.detach(stop).unwrap(),
-                "kill" => {
+// Where the signal is given to a thread that ends, it must not be lost with it.
+fn e5_killed_at_the_end_of_a_thread() {
+    let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
+    for round in 0..count("TRAPLINE_ROUNDS", 40) {
+        let pid = tracer.spawn(fixture("outlive", &["100"])).unwrap().pid;
+        let log = run_with(&mut tracer, |tracer, event| {
+            if let Event::Stopped(stop) = &event {
+                if stop.reason() == StopReason::ThreadExiting {
                     tracer.kill(pid).unwrap();
-                    tracer.resume(stop, Resume::Continue).unwrap();
                 }
-                _ => drop(stop),
             }
-            if how == "detach" && tracer.is_empty() {
-                // It was let go on its way out: an ordinary child.
-                let mut child = tracer.take_child(pid).unwrap();
-                assert!(!child.wait().unwrap().success());
-                continue;
-            }
-            let log = run(&mut tracer);
-            let last = &log.lines.last().unwrap().1;
-            assert_eq!(last, "killed SIGKILL of us", "{how}");
-            assert_eq!(log.count("killed"), 1, "{how}");
-            assert!(matches!(tracer.process(pid), Err(Error::Gone)));
-            tracer.kill(pid).unwrap();
-        }
+            Some(event)
+        });
+        assert_eq!(log.lines.last().unwrap().1, "killed SIGKILL of us", "round {round}");
     }
+}
 
-    fn e5_exited_waits_for_the_token() {
-        let mut tracer = tracer(EventFlags::PROCESS);
-        let stop = spawned(&mut tracer, fixture("sleep", &[]));
-        sigkill(stop.pid());
-        std::thread::sleep(Duration::from_millis(30));
-        assert!(tracer.try_wait().unwrap().is_none());
-        assert!(tracer.try_wait().unwrap().is_none());
-        if cfg!(target_os = "linux") {
-            assert!(tracer.registers(&stop).unwrap_err().is_gone());
-        }
-        tracer.resume(stop, Resume::Continue).unwrap();
-        assert_eq!(next_exit(&mut tracer).1, killed_by(Signal::KILL));
-    }
-
-    fn e5_kill_of_a_running_process() {
-        let mut tracer = tracer(EventFlags::PROCESS);
+fn e5_killed_in_a_stop() {
+    for how in ["resume", "detach", "drop", "kill"] {
+        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::EXIT);
         let stop = spawned(&mut tracer, fixture("sleep", &[]));
         let pid = stop.pid();
-        tracer.resume(stop, Resume::Continue).unwrap();
-        tracer.kill(pid).unwrap();
-        assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
+        sigkill(pid);
+        std::thread::sleep(Duration::from_millis(30));
+        match tracer.registers(&stop) {
+            Ok(_) | Err(Error::Gone) => {}
+            Err(error) => panic!("{how}: {error}"),
+        }
+        match tracer.read_memory(&stop, 0x1000, &mut [0; 8]) {
+            Ok(_) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Err(error) => panic!("{how}: {error}"),
+        }
+        match how {
+            "resume" => tracer.resume(stop, Resume::Continue).unwrap(),
+            "detach" => tracer.detach(stop).unwrap(),
+            "kill" => {
+                tracer.kill(pid).unwrap();
+                tracer.resume(stop, Resume::Continue).unwrap();
+            }
+            _ => drop(stop),
+        }
+        if how == "detach" && tracer.is_empty() {
+            // It was let go on its way out: an ordinary child.
+            let mut child = tracer.take_child(pid).unwrap();
+            assert!(!child.wait().unwrap().success());
+            continue;
+        }
+        let log = run(&mut tracer);
+        let last = &log.lines.last().unwrap().1;
+        assert_eq!(last, "killed SIGKILL of us", "{how}");
+        assert_eq!(log.count("killed"), 1, "{how}");
+        assert!(matches!(tracer.process(pid), Err(Error::Gone)));
         tracer.kill(pid).unwrap();
     }
+}
 
-    fn e5_killed_at_random_moments() {
-        // An emulated machine needs its time.
-        let default = if cfg!(target_os = "freebsd") { 300 } else { 3_000 };
-        let processes = count("TRAPLINE_KILLS", default);
-        for flags in [
-            EventFlags::PROCESS,
-            EventFlags::PROCESS | EventFlags::THREAD | EventFlags::EXIT,
-        ] {
-            churn(flags, processes / 2);
-        }
+fn e5_exited_waits_for_the_token() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, fixture("sleep", &[]));
+    sigkill(stop.pid());
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(tracer.try_wait().unwrap().is_none());
+    assert!(tracer.try_wait().unwrap().is_none());
+    if cfg!(target_os = "linux") {
+        assert!(tracer.registers(&stop).unwrap_err().is_gone());
+    }
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer).1, killed_by(Signal::KILL));
+}
+
+fn e5_kill_of_a_running_process() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, fixture("sleep", &[]));
+    let pid = stop.pid();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    tracer.kill(pid).unwrap();
+    assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
+    tracer.kill(pid).unwrap();
+}
+
+fn e5_killed_at_random_moments() {
+    // An emulated machine needs its time.
+    let default = if cfg!(target_os = "freebsd") { 300 } else { 3_000 };
+    let processes = count("TRAPLINE_KILLS", default);
+    for flags in [EventFlags::PROCESS, EventFlags::PROCESS | EventFlags::THREAD | EventFlags::EXIT]
+    {
+        churn(flags, processes / 2);
     }
 }
 

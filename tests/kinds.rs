@@ -9,6 +9,8 @@ use trapline::{Error, Event, EventFlags, ExitStatus, Pid, Resume, StopReason, St
 use crate::common::*;
 use crate::fixtures::fixture;
 
+crate::tests![e5_killed_at_every_kind_of_stop, e5_killed_at_every_system_call,];
+
 /// What becomes of the event at whose stop the process was killed.
 #[derive(Debug, Clone, Copy)]
 enum Then {
@@ -163,13 +165,11 @@ fn kill_everywhere(flags: EventFlags, program: &str, each: usize) {
     assert!(kinds.len() > 1);
 }
 
-crate::tests! {
-    fn e5_killed_at_every_kind_of_stop() {
-        let flags = EventFlags::all() - EventFlags::SYSCALL - EventFlags::REPARENT;
-        kill_everywhere(flags, "golden", if SLOW { 2 } else { 1 });
-    }
+fn e5_killed_at_every_kind_of_stop() {
+    let flags = EventFlags::all() - EventFlags::SYSCALL - EventFlags::REPARENT;
+    kill_everywhere(flags, "golden", if SLOW { 2 } else { 1 });
+}
 
-    fn e5_killed_at_every_system_call() {
-        kill_everywhere(EventFlags::SYSCALL, "exit", if SLOW { 7 } else { 1 });
-    }
+fn e5_killed_at_every_system_call() {
+    kill_everywhere(EventFlags::SYSCALL, "exit", if SLOW { 7 } else { 1 });
 }

@@ -5,8 +5,9 @@
 //! behind. The programs that are traced are modes of this same binary ([`fixtures`]), so that a
 //! test needs nothing but itself, `sh` and the base system.
 
-// A test binary exports nothing.
+// A test binary exports nothing. A test that is in no list is never run.
 #![allow(unreachable_pub)]
+#![deny(dead_code)]
 
 mod common;
 mod fixtures;

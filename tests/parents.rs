@@ -8,6 +8,19 @@ use trapline::{Builder, Event, EventFlags, FollowFork, Half, Resume};
 use crate::common::skip;
 use crate::fixtures::fixture;
 
+crate::tests![
+    f4_statuses_by_wait,
+    f4_statuses_by_waitid_and_a_look_before,
+    f4_sigchld_handlers_and_siginfo,
+    f4_no_zombies_wanted,
+    f4_descriptors_of_processes,
+    f4_siblings_by_clone_parent,
+    f4_reapers_get_the_orphans,
+    f4_daemons,
+    f4_a_parent_that_dies_first,
+    f4_many_at_once_each_once,
+];
+
 /// How a program is traced.
 #[derive(Debug, Clone, Copy)]
 enum How {
@@ -95,55 +108,53 @@ fn same_if(name: &str, ways: &[How]) {
     }
 }
 
-crate::tests! {
-    fn f4_statuses_by_wait() {
-        same("wait");
-    }
+fn f4_statuses_by_wait() {
+    same("wait");
+}
 
-    fn f4_statuses_by_waitid_and_a_look_before() {
-        same("waitid");
-    }
+fn f4_statuses_by_waitid_and_a_look_before() {
+    same("waitid");
+}
 
-    fn f4_sigchld_handlers_and_siginfo() {
-        same("sigchld");
-    }
+fn f4_sigchld_handlers_and_siginfo() {
+    same("sigchld");
+}
 
-    fn f4_no_zombies_wanted() {
-        if cfg!(target_os = "freebsd") {
-            // The kernel hands the zombie of a traced child over to its real parent without asking
-            // whether that wants any (`proc_reap` in `sys/kern/kern_exit.c`).
-            same_if("nocldwait", &CHILDLESS);
-            same_if("ignored", &CHILDLESS);
-            return;
-        }
-        same("nocldwait");
-        same("ignored");
+fn f4_no_zombies_wanted() {
+    if cfg!(target_os = "freebsd") {
+        // The kernel hands the zombie of a traced child over to its real parent without asking
+        // whether that wants any (`proc_reap` in `sys/kern/kern_exit.c`).
+        same_if("nocldwait", &CHILDLESS);
+        same_if("ignored", &CHILDLESS);
+        return;
     }
+    same("nocldwait");
+    same("ignored");
+}
 
-    fn f4_descriptors_of_processes() {
-        same("descriptor");
-    }
+fn f4_descriptors_of_processes() {
+    same("descriptor");
+}
 
-    fn f4_siblings_by_clone_parent() {
-        if cfg!(target_os = "freebsd") {
-            skip("only Linux has CLONE_PARENT");
-        }
-        same("clone-parent");
+fn f4_siblings_by_clone_parent() {
+    if cfg!(target_os = "freebsd") {
+        skip("only Linux has CLONE_PARENT");
     }
+    same("clone-parent");
+}
 
-    fn f4_reapers_get_the_orphans() {
-        same("reaper");
-    }
+fn f4_reapers_get_the_orphans() {
+    same("reaper");
+}
 
-    fn f4_daemons() {
-        same("daemon");
-    }
+fn f4_daemons() {
+    same("daemon");
+}
 
-    fn f4_a_parent_that_dies_first() {
-        same("dies-first");
-    }
+fn f4_a_parent_that_dies_first() {
+    same("dies-first");
+}
 
-    fn f4_many_at_once_each_once() {
-        same("many");
-    }
+fn f4_many_at_once_each_once() {
+    same("many");
 }

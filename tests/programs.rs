@@ -8,6 +8,17 @@ use std::process::{Command, Output, Stdio};
 use crate::common::skip;
 use crate::fixtures::fixture;
 
+crate::tests![
+    f1_bash_with_pipelines_and_background_jobs,
+    f1_make_with_eight_jobs,
+    f1_multiprocessing_by_fork,
+    f1_multiprocessing_by_spawn,
+    f1_multiprocessing_by_forkserver,
+    f1_a_daemon_in_a_session_of_its_own,
+    f1_posix_spawn,
+    f1_git_clones_a_repository,
+];
+
 /// Pipelines, a background job whose status is waited for, a command's output.
 const BASH: &str = "\
 for i in 1 2 3; do echo $i; done | sort -r | tr 1 x
@@ -153,61 +164,59 @@ fn python(method: &str) {
     });
 }
 
-crate::tests! {
-    fn f1_bash_with_pipelines_and_background_jobs() {
-        needs("bash");
-        same(&["bash", "-c", BASH], |_| ());
-    }
+fn f1_bash_with_pipelines_and_background_jobs() {
+    needs("bash");
+    same(&["bash", "-c", BASH], |_| ());
+}
 
-    fn f1_make_with_eight_jobs() {
-        needs("make");
-        same(&["make", "-j8"], |directory| {
-            std::fs::write(directory.join("Makefile"), MAKEFILE).unwrap();
-        });
-    }
+fn f1_make_with_eight_jobs() {
+    needs("make");
+    same(&["make", "-j8"], |directory| {
+        std::fs::write(directory.join("Makefile"), MAKEFILE).unwrap();
+    });
+}
 
-    fn f1_multiprocessing_by_fork() {
-        python("fork");
-    }
+fn f1_multiprocessing_by_fork() {
+    python("fork");
+}
 
-    fn f1_multiprocessing_by_spawn() {
-        python("spawn");
-    }
+fn f1_multiprocessing_by_spawn() {
+    python("spawn");
+}
 
-    fn f1_multiprocessing_by_forkserver() {
-        python("forkserver");
-    }
+fn f1_multiprocessing_by_forkserver() {
+    python("forkserver");
+}
 
-    fn f1_a_daemon_in_a_session_of_its_own() {
-        needs("setsid");
-        let script = "setsid sh -c 'sleep 0.2; echo late; exit 3' & echo early; exit 2";
-        same(&["sh", "-c", script], |_| ());
-    }
+fn f1_a_daemon_in_a_session_of_its_own() {
+    needs("setsid");
+    let script = "setsid sh -c 'sleep 0.2; echo late; exit 3' & echo early; exit 2";
+    same(&["sh", "-c", script], |_| ());
+}
 
-    fn f1_posix_spawn() {
-        let this = std::env::current_exe().unwrap();
-        let script = "for i in 1 2 3 4; do \
-            TRAPLINE_FIXTURE=spawn \"$0\" sh -c \"echo $i; exit $i\"; echo \"status $?\"; \
-            done; exit 5";
-        same(&["sh", "-c", script, this.to_str().unwrap()], |_| ());
-    }
+fn f1_posix_spawn() {
+    let this = std::env::current_exe().unwrap();
+    let script = "for i in 1 2 3 4; do \
+        TRAPLINE_FIXTURE=spawn \"$0\" sh -c \"echo $i; exit $i\"; echo \"status $?\"; \
+        done; exit 5";
+    same(&["sh", "-c", script, this.to_str().unwrap()], |_| ());
+}
 
-    fn f1_git_clones_a_repository() {
-        needs("git");
-        same(&["sh", "-c", GIT], |directory| {
-            let git = |args: &[&str]| {
-                let mut git = Command::new("git");
-                git.args(["-c", "user.name=a", "-c", "user.email=a@b", "-C", "source"]).args(args);
-                let output = git.current_dir(directory).output().unwrap();
-                assert!(output.status.success(), "{output:?}");
-            };
-            std::fs::create_dir(directory.join("source")).unwrap();
-            git(&["init", "-q"]);
-            for file in ["one", "two", "three"] {
-                std::fs::write(directory.join("source").join(file), file).unwrap();
-                git(&["add", file]);
-                git(&["commit", "-q", "-m", file]);
-            }
-        });
-    }
+fn f1_git_clones_a_repository() {
+    needs("git");
+    same(&["sh", "-c", GIT], |directory| {
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(["-c", "user.name=a", "-c", "user.email=a@b", "-C", "source"]).args(args);
+            let output = git.current_dir(directory).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        std::fs::create_dir(directory.join("source")).unwrap();
+        git(&["init", "-q"]);
+        for file in ["one", "two", "three"] {
+            std::fs::write(directory.join("source").join(file), file).unwrap();
+            git(&["add", file]);
+            git(&["commit", "-q", "-m", file]);
+        }
+    });
 }

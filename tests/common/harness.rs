@@ -9,6 +9,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Tests = &'static [(&'static str, fn())];
 
+/// The tests of a file, by name. One that is left out is dead code, which does not compile.
+#[macro_export]
+macro_rules! tests {
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        pub const TESTS: &[(&str, fn())] = &[$($(#[$meta])* (stringify!($name), $name),)*];
+    };
+}
+
 /// Names the test that this process is to run.
 pub const TEST: &str = "TRAPLINE_TEST";
 /// How long a test may take, in seconds, unless `TRAPLINE_LIMIT` says otherwise.

@@ -13,12 +13,3 @@ pub use group::living_in;
 pub use harness::skip;
 pub use probes::*;
 pub use watched::Watched;
-
-/// Defines tests, and the list of them that `main` runs.
-#[macro_export]
-macro_rules! tests {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
-        $($(#[$meta])* fn $name() $body)*
-        pub const TESTS: &[(&str, fn())] = &[$($(#[$meta])* (stringify!($name), $name),)*];
-    };
-}

@@ -6,6 +6,16 @@ use std::sync::mpsc::channel;
 use crate::program::{Server, compile, needs_gdb};
 use crate::session::{Guard, Session, end_of, listen};
 
+crate::tests![
+    attach_look_and_detach,
+    attach_and_kill,
+    attach_break_and_continue,
+    children_do_not_feel_the_breakpoints_of_their_parent,
+    an_exec_stops_and_forgets_the_breakpoints,
+    a_server_that_stays_runs_one_program_after_the_other,
+    the_environment_and_the_arguments_of_a_program_that_gdb_runs,
+];
+
 /// A session with both servers attached to a process of ours that sleeps; the transcripts.
 fn attached(commands: &[&str]) -> Vec<String> {
     let program = compile("sleeper");
@@ -28,67 +38,91 @@ fn attached(commands: &[&str]) -> Vec<String> {
         .collect()
 }
 
-crate::tests! {
-    fn attach_look_and_detach() {
-        let both = attached(&["bt", "set variable go = 2", "detach"]);
-        assert_eq!(both[0], both[1]);
-        assert!(both[1].contains("main () at") && both[1].contains("exit status: 2"), "{}", both[1]);
-    }
+fn attach_look_and_detach() {
+    let both = attached(&["bt", "set variable go = 2", "detach"]);
+    assert_eq!(both[0], both[1]);
+    assert!(both[1].contains("main () at") && both[1].contains("exit status: 2"), "{}", both[1]);
+}
 
-    fn attach_and_kill() {
-        let both = attached(&["bt", "kill"]);
-        assert_eq!(both[0], both[1]);
-        assert!(both[1].contains("signal: 9"), "{}", both[1]);
-    }
+fn attach_and_kill() {
+    let both = attached(&["bt", "kill"]);
+    assert_eq!(both[0], both[1]);
+    assert!(both[1].contains("signal: 9"), "{}", both[1]);
+}
 
-    fn attach_break_and_continue() {
-        let both = attached(&["break 13", "continue", "set variable go = 4", "delete", "continue"]);
-        assert_eq!(both[0], both[1]);
-        assert!(both[1].contains("exit status: 4"), "{}", both[1]);
-    }
+fn attach_break_and_continue() {
+    let both = attached(&["break 13", "continue", "set variable go = 4", "delete", "continue"]);
+    assert_eq!(both[0], both[1]);
+    assert!(both[1].contains("exit status: 4"), "{}", both[1]);
+}
 
-    fn children_do_not_feel_the_breakpoints_of_their_parent() {
-        let program = compile("forks");
-        let commands = ["break called", "continue", "bt", "continue"];
-        let session = Session::new(&program, &commands);
-        // gdb hears of the children from its own server alone.
-        let ours = session.run(Server::Ours);
-        assert!(ours.transcript.contains("Breakpoint 1, called ()"), "{}", ours.transcript);
-        assert!(ours.transcript.contains("exited with code 02]"), "{}", ours.transcript);
-        assert_eq!(ours.program, session.run(Server::Gdbs).program);
-        assert_eq!(ours.program, "forked: 500\nvforked: 600\n");
-    }
+fn children_do_not_feel_the_breakpoints_of_their_parent() {
+    let program = compile("forks");
+    let commands = ["break called", "continue", "bt", "continue"];
+    let session = Session::new(&program, &commands);
+    // gdb hears of the children from its own server alone.
+    let ours = session.run(Server::Ours);
+    assert!(ours.transcript.contains("Breakpoint 1, called ()"), "{}", ours.transcript);
+    assert!(ours.transcript.contains("exited with code 02]"), "{}", ours.transcript);
+    assert_eq!(ours.program, session.run(Server::Gdbs).program);
+    assert_eq!(ours.program, "forked: 500\nvforked: 600\n");
+}
 
-    // gdbstub has no word for an exec, so gdb sees a SIGTRAP at the first instruction.
-    fn an_exec_stops_and_forgets_the_breakpoints() {
-        let program = compile("execs");
-        let commands = ["break main", "continue", "p argc", "continue", "continue", "p argc",
-            "delete", "continue"];
-        let ours = Session::new(&program, &commands).run(Server::Ours).transcript;
-        for expected in ["$1 = 1", "Program received signal SIGTRAP", "$2 = 2", "code 05]"] {
-            assert!(ours.contains(expected), "no {expected:?} in:\n{ours}");
-        }
-        assert!(ours.ends_with("-- errors:\n"), "{ours}");
+// gdbstub has no word for an exec, so gdb sees a SIGTRAP at the first instruction.
+fn an_exec_stops_and_forgets_the_breakpoints() {
+    let program = compile("execs");
+    let commands = [
+        "break main",
+        "continue",
+        "p argc",
+        "continue",
+        "continue",
+        "p argc",
+        "delete",
+        "continue",
+    ];
+    let ours = Session::new(&program, &commands).run(Server::Ours).transcript;
+    for expected in ["$1 = 1", "Program received signal SIGTRAP", "$2 = 2", "code 05]"] {
+        assert!(ours.contains(expected), "no {expected:?} in:\n{ours}");
     }
+    assert!(ours.ends_with("-- errors:\n"), "{ours}");
+}
 
-    fn a_server_that_stays_runs_one_program_after_the_other() {
-        let program = compile("basic");
-        let path = format!("set remote exec-file {}", program.display());
-        let commands = [path.as_str(), "break add", "run", "bt", "delete", "continue", "info threads",
-            "run", "info threads", "kill", "start", "next", "kill"];
-        let session = Session { multi: true, ..Session::new(&program, &commands) };
-        let transcript = session.compare();
-        assert!(transcript.contains("code 011]"), "{transcript}");
-    }
+fn a_server_that_stays_runs_one_program_after_the_other() {
+    let program = compile("basic");
+    let path = format!("set remote exec-file {}", program.display());
+    let commands = [
+        path.as_str(),
+        "break add",
+        "run",
+        "bt",
+        "delete",
+        "continue",
+        "info threads",
+        "run",
+        "info threads",
+        "kill",
+        "start",
+        "next",
+        "kill",
+    ];
+    let session = Session { multi: true, ..Session::new(&program, &commands) };
+    let transcript = session.compare();
+    assert!(transcript.contains("code 011]"), "{transcript}");
+}
 
-    fn the_environment_and_the_arguments_of_a_program_that_gdb_runs() {
-        needs_gdb();
-        let program = std::path::Path::new("/bin/sh");
-        let commands = ["set remote exec-file /bin/sh", "set environment WHO=gdb", "set cwd /",
-            "set args -c 'pwd; echo $WHO; exit 3'", "run"];
-        let session = Session { multi: true, ..Session::new(program, &commands) };
-        let ours = session.run(Server::Ours);
-        assert_eq!(ours.program, "/\ngdb\n");
-        assert!(ours.transcript.contains("code 03]"), "{}", ours.transcript);
-    }
+fn the_environment_and_the_arguments_of_a_program_that_gdb_runs() {
+    needs_gdb();
+    let program = std::path::Path::new("/bin/sh");
+    let commands = [
+        "set remote exec-file /bin/sh",
+        "set environment WHO=gdb",
+        "set cwd /",
+        "set args -c 'pwd; echo $WHO; exit 3'",
+        "run",
+    ];
+    let session = Session { multi: true, ..Session::new(program, &commands) };
+    let ours = session.run(Server::Ours);
+    assert_eq!(ours.program, "/\ngdb\n");
+    assert!(ours.transcript.contains("code 03]"), "{}", ours.transcript);
 }

@@ -4,8 +4,9 @@
 //! Every test runs in a process of its own under a time limit, and fails if it leaves a process
 //! behind. The stub is a mode of this binary.
 
-// A test binary exports nothing.
+// A test binary exports nothing. A test that is in no list is never run.
 #![allow(unreachable_pub)]
+#![deny(dead_code)]
 
 #[path = "../common/harness.rs"]
 mod harness;
@@ -22,15 +23,6 @@ mod protocol;
 mod rsp;
 mod session;
 mod transcripts;
-
-/// Defines tests, and the list of them that `main` runs.
-#[macro_export]
-macro_rules! tests {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
-        $($(#[$meta])* fn $name() $body)*
-        pub const TESTS: &[(&str, fn())] = &[$($(#[$meta])* (stringify!($name), $name),)*];
-    };
-}
 
 fn main() {
     program::run_if_asked();

@@ -12,6 +12,16 @@ use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 
+both![
+    e10_a_fork_comes_all_the_same,
+    e10_a_fork_that_nobody_wants_to_hear_of,
+    e10_the_side_that_is_not_followed_is_let_go,
+    e10_a_stop_is_given_again_if_it_cannot_be_resumed,
+    e10_what_fails_for_good_is_told_and_starves_nobody,
+    e10_what_cannot_be_let_go_now_is_let_go_later,
+    e10_halted_threads_all_run,
+];
+
 /// No test needs more requests.
 const MOST: u64 = 100;
 
@@ -96,112 +106,108 @@ fn each_fails<R: Rules>(follow: FollowFork, set: bool, flags: EventFlags, kind: 
     panic!("each fork makes {MOST} requests");
 }
 
-both! {
-    fn e10_a_fork_comes_all_the_same<R>() {
-        for kind in [ForkKind::Fork, ForkKind::Vfork] {
-            for set in [false, true] {
-                each_fails::<R>(FollowFork::Both, set, EventFlags::PROCESS, kind);
-            }
-        }
-    }
-
-    fn e10_a_fork_that_nobody_wants_to_hear_of<R>() {
+fn e10_a_fork_comes_all_the_same<R: Rules>() {
+    for kind in [ForkKind::Fork, ForkKind::Vfork] {
         for set in [false, true] {
-            each_fails::<R>(FollowFork::Both, set, EventFlags::empty(), ForkKind::Fork);
+            each_fails::<R>(FollowFork::Both, set, EventFlags::PROCESS, kind);
         }
     }
+}
 
-    fn e10_the_side_that_is_not_followed_is_let_go<R>() {
-        for follow in [FollowFork::Parent, FollowFork::Child] {
-            for set in [false, true] {
-                each_fails::<R>(follow, set, EventFlags::PROCESS, ForkKind::Fork);
-            }
+fn e10_a_fork_that_nobody_wants_to_hear_of<R: Rules>() {
+    for set in [false, true] {
+        each_fails::<R>(FollowFork::Both, set, EventFlags::empty(), ForkKind::Fork);
+    }
+}
+
+fn e10_the_side_that_is_not_followed_is_let_go<R: Rules>() {
+    for follow in [FollowFork::Parent, FollowFork::Child] {
+        for set in [false, true] {
+            each_fails::<R>(follow, set, EventFlags::PROCESS, ForkKind::Fork);
         }
     }
+}
 
-    fn e10_a_stop_is_given_again_if_it_cannot_be_resumed<R>() {
+fn e10_a_stop_is_given_again_if_it_cannot_be_resumed<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let main = world.main(pid);
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop();
+    let failed = fail_one(&world.kernel, 0);
+    assert!(matches!(world.tracer().resume(stop, Resume::Continue), Err(Error::Os { .. })));
+    assert!(failed.get());
+    let stop = world.stop();
+    assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
+    world.go(stop);
+    assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
+    world.idle();
+}
+
+fn e10_what_fails_for_good_is_told_and_starves_nobody<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::FORK);
+    let other = world.attach();
+    let main = world.main(pid);
+    // The stop at its exec is not shown.
+    world.kernel.fail_requests(move |_, call| call.name == "resume" && call.id == main.as_raw());
+    world.kernel.exec(main, "other");
+    let error = world.tracer().try_wait().unwrap_err();
+    assert_eq!(error.pid(), Some(pid), "{error}");
+    assert!(world.tracer().try_wait().unwrap().is_none(), "told once");
+    world.kernel.signal_thread(world.main(other), Signal::USR1);
+    let stop = world.stop();
+    assert_eq!(stop.pid(), other);
+    world.go(stop);
+    // A wait without an end would sleep for ever.
+    assert_eq!(world.tracer().wait().unwrap_err().pid(), Some(pid));
+    world.kernel.fail_requests(|_, _| false);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.kernel.acts(main));
+}
+
+fn e10_what_cannot_be_let_go_now_is_let_go_later<R: Rules>() {
+    for at in 0..MOST {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         let main = world.main(pid);
+        world.new_thread(pid);
         world.kernel.signal_thread(main, Signal::USR1);
         let stop = world.stop();
-        let failed = fail_one(&world.kernel, 0);
-        assert!(matches!(world.tracer().resume(stop, Resume::Continue), Err(Error::Os { .. })));
-        assert!(failed.get());
-        let stop = world.stop();
-        assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
-        world.go(stop);
-        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
-        world.idle();
+        let failed = fail_one(&world.kernel, at);
+        let result = world.tracer().detach(stop);
+        assert_eq!(result.is_err(), failed.get(), "{at}: {result:?}");
+        let (events, errors) = run_out(&mut world);
+        assert!(events.is_empty() && errors.is_empty(), "{at}: {errors:?}");
+        assert!(!world.kernel.is_traced(pid), "{at}");
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1, "{at}");
+        if !failed.get() {
+            return;
+        }
     }
+    panic!("a detach makes {MOST} requests");
+}
 
-    fn e10_what_fails_for_good_is_told_and_starves_nobody<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::FORK);
-        let other = world.attach();
+fn e10_halted_threads_all_run<R: Rules>() {
+    for at in 0..MOST {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         let main = world.main(pid);
-        // The stop at its exec is not shown.
-        world.kernel.fail_requests(move |_, call| {
-            call.name == "resume" && call.id == main.as_raw()
-        });
-        world.kernel.exec(main, "other");
-        let error = world.tracer().try_wait().unwrap_err();
-        assert_eq!(error.pid(), Some(pid), "{error}");
-        assert!(world.tracer().try_wait().unwrap().is_none(), "told once");
-        world.kernel.signal_thread(world.main(other), Signal::USR1);
+        world.new_thread(pid);
+        world.kernel.signal_thread(main, Signal::USR1);
         let stop = world.stop();
-        assert_eq!(stop.pid(), other);
-        world.go(stop);
-        // A wait without an end would sleep for ever.
-        assert_eq!(world.tracer().wait().unwrap_err().pid(), Some(pid));
-        world.kernel.fail_requests(|_, _| false);
-        assert!(world.tracer().try_wait().unwrap().is_none());
-        assert!(world.kernel.acts(main));
-    }
-
-    fn e10_what_cannot_be_let_go_now_is_let_go_later<R>() {
-        for at in 0..MOST {
-            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-            let main = world.main(pid);
-            world.new_thread(pid);
-            world.kernel.signal_thread(main, Signal::USR1);
-            let stop = world.stop();
-            let failed = fail_one(&world.kernel, at);
-            let result = world.tracer().detach(stop);
-            assert_eq!(result.is_err(), failed.get(), "{at}: {result:?}");
-            let (events, errors) = run_out(&mut world);
-            assert!(events.is_empty() && errors.is_empty(), "{at}: {errors:?}");
-            assert!(!world.kernel.is_traced(pid), "{at}");
-            assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1, "{at}");
-            if !failed.get() {
-                return;
-            }
+        let failed = fail_one(&world.kernel, at);
+        let resumed = match world.tracer().halt(stop) {
+            Ok(halted) => world.tracer().resume_halted(halted, |_| Next::Continue),
+            Err(error) => Err(error),
+        };
+        assert_eq!(resumed.is_err(), failed.get(), "{at}: {resumed:?}");
+        let (_, errors) = run_out(&mut world);
+        assert!(errors.is_empty(), "{at}: {errors:?}");
+        assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1, "{at}");
+        let threads: Vec<_> = world.kernel.threads(pid);
+        assert!(threads.iter().all(|&tid| world.kernel.acts(tid)), "{at}");
+        if !failed.get() {
+            return;
         }
-        panic!("a detach makes {MOST} requests");
     }
-
-    fn e10_halted_threads_all_run<R>() {
-        for at in 0..MOST {
-            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-            let main = world.main(pid);
-            world.new_thread(pid);
-            world.kernel.signal_thread(main, Signal::USR1);
-            let stop = world.stop();
-            let failed = fail_one(&world.kernel, at);
-            let resumed = match world.tracer().halt(stop) {
-                Ok(halted) => world.tracer().resume_halted(halted, |_| Next::Continue),
-                Err(error) => Err(error),
-            };
-            assert_eq!(resumed.is_err(), failed.get(), "{at}: {resumed:?}");
-            let (_, errors) = run_out(&mut world);
-            assert!(errors.is_empty(), "{at}: {errors:?}");
-            assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1, "{at}");
-            let threads: Vec<_> = world.kernel.threads(pid);
-            assert!(threads.iter().all(|&tid| world.kernel.acts(tid)), "{at}");
-            if !failed.get() {
-                return;
-            }
-        }
-        panic!("a halt makes {MOST} requests");
-    }
+    panic!("a halt makes {MOST} requests");
 }
 
 /// What an error is about is said in the message, too.

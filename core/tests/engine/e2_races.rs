@@ -4,143 +4,149 @@
 use std::time::Duration;
 
 use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
-use trapline_fake::LinuxRules;
+use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 
-both! {
-    fn two_threads_fork_at_the_same_time<R>() {
-        for (children_first, main_first) in [(false, false), (true, false), (true, true)] {
-            let mut world = World::<R>::patient(EventFlags::PROCESS);
-            let pid = world.attach();
-            let (main, other) = (world.main(pid), world.new_thread(pid));
-            let by_main = world.kernel.fork(main, ForkKind::Fork);
-            let by_other = world.kernel.fork(other, ForkKind::Fork);
-            if children_first {
-                world.kernel.hold(main);
-                world.kernel.hold(other);
-                assert!(world.tracer().try_wait().unwrap().is_none());
-                // One parent after the other, in either order.
-                world.kernel.release(if main_first { main } else { other });
-            }
-            let mut made = Vec::new();
-            for _ in 0..2 {
-                let fork = world.forked();
-                made.push((fork.parent_tid.unwrap(), fork.child_pid));
-                world.go(fork);
-                world.kernel.release(if main_first { other } else { main });
-            }
-            made.sort();
-            assert_eq!(made, [(main, by_main), (other, by_other)]);
-            world.idle();
-        }
-    }
+both![
+    two_threads_fork_at_the_same_time,
+    one_dead_parent_is_named,
+    a_child_whose_parent_is_at_another_stop_waits_for_it,
+    a_half_that_takes_its_time,
+    a_number_that_is_used_again,
+];
 
-    fn one_dead_parent_is_named<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-        world.kernel.hold(world.main(pid));
-        world.kernel.kill(pid);
-        world.kernel.release(world.main(pid));
-        if !R::RULES.kills_stopped {
-            return; // the stop is reported all the same
-        }
-        let fork = world.forked();
-        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-        assert!(matches!(fork.parent, Half::Gone));
-        world.go(fork);
-        assert_eq!(world.exited(), (pid, KILLED));
-        assert_eq!(world.tracer().process(child).unwrap().real_parent, world.kernel.real_parent(child));
-        world.idle();
-    }
-
-    fn a_child_whose_parent_is_at_another_stop_waits_for_it<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+fn two_threads_fork_at_the_same_time<R: Rules>() {
+    for (children_first, main_first) in [(false, false), (true, false), (true, true)] {
+        let mut world = World::<R>::patient(EventFlags::PROCESS);
+        let pid = world.attach();
         let (main, other) = (world.main(pid), world.new_thread(pid));
-        world.kernel.signal_thread(main, Signal::USR1);
-        let child = world.kernel.fork(other, ForkKind::Fork);
-        let stop = world.stop_for(StopReason::Signal(Signal::USR1));
-        let whole = R::RULES.scope == trapline_core::backend::StopScope::Process;
-        if whole {
-            // However long the user looks at it: the fork is reported when the process runs on.
+        let by_main = world.kernel.fork(main, ForkKind::Fork);
+        let by_other = world.kernel.fork(other, ForkKind::Fork);
+        if children_first {
+            world.kernel.hold(main);
+            world.kernel.hold(other);
             assert!(world.tracer().try_wait().unwrap().is_none());
-            assert!(world.tracer().try_wait().unwrap().is_none());
-            world.go(stop);
-        } else {
-            world.go(stop);
+            // One parent after the other, in either order.
+            world.kernel.release(if main_first { main } else { other });
         }
-        let fork = world.forked();
-        assert_eq!((fork.parent_tid, fork.child_pid), (Some(other), child));
-        assert!(matches!(fork.parent, Half::Stopped(_)));
-        world.go(fork);
+        let mut made = Vec::new();
+        for _ in 0..2 {
+            let fork = world.forked();
+            made.push((fork.parent_tid.unwrap(), fork.child_pid));
+            world.go(fork);
+            world.kernel.release(if main_first { other } else { main });
+        }
+        made.sort();
+        assert_eq!(made, [(main, by_main), (other, by_other)]);
         world.idle();
     }
+}
 
-    fn a_half_that_takes_its_time<R>() {
-        for child_ends in [false, true] {
-            let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-            let main = world.main(pid);
-            world.kernel.hold(main);
-            let child = world.kernel.fork(main, ForkKind::Fork);
-            // All patience is spent: the child is shown without its parent, which lives.
-            let fork = world.forked();
-            assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-            assert!(matches!(fork.parent, Half::LetGo));
-            world.go(fork);
-            if child_ends {
-                world.kernel.exit(world.main(child), 0);
-                assert_eq!(world.exited().0, child);
-            }
-            // The parent's half says nothing new, and does not keep it stopped.
-            world.kernel.release(main);
-            world.idle();
-            assert!(world.kernel.acts(main));
-            world.kernel.fork(main, ForkKind::Fork);
-            let next = world.forked();
-            assert!(matches!(next.parent, Half::Stopped(_)));
-            world.go(next);
-            world.idle();
-        }
+fn one_dead_parent_is_named<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    world.kernel.hold(world.main(pid));
+    world.kernel.kill(pid);
+    world.kernel.release(world.main(pid));
+    if !R::RULES.kills_stopped {
+        return; // the stop is reported all the same
     }
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+    assert!(matches!(fork.parent, Half::Gone));
+    world.go(fork);
+    assert_eq!(world.exited(), (pid, KILLED));
+    assert_eq!(world.tracer().process(child).unwrap().real_parent, world.kernel.real_parent(child));
+    world.idle();
+}
 
-    fn a_number_that_is_used_again<R>() {
+fn a_child_whose_parent_is_at_another_stop_waits_for_it<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(main, Signal::USR1);
+    let child = world.kernel.fork(other, ForkKind::Fork);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    let whole = R::RULES.scope == trapline_core::backend::StopScope::Process;
+    if whole {
+        // However long the user looks at it: the fork is reported when the process runs on.
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert!(world.tracer().try_wait().unwrap().is_none());
+        world.go(stop);
+    } else {
+        world.go(stop);
+    }
+    let fork = world.forked();
+    assert_eq!((fork.parent_tid, fork.child_pid), (Some(other), child));
+    assert!(matches!(fork.parent, Half::Stopped(_)));
+    world.go(fork);
+    world.idle();
+}
+
+fn a_half_that_takes_its_time<R: Rules>() {
+    for child_ends in [false, true] {
         let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
         let main = world.main(pid);
-        let first = world.kernel.fork(main, ForkKind::Fork);
+        world.kernel.hold(main);
+        let child = world.kernel.fork(main, ForkKind::Fork);
+        // All patience is spent: the child is shown without its parent, which lives.
         let fork = world.forked();
-        let (Half::Stopped(parent), Half::Stopped(token)) = (fork.parent, fork.child) else {
-            panic!("both halves are there");
-        };
-        world.go(parent);
-        // The user still has the token of the first one when the kernel makes a second.
-        world.kernel.kill(first);
-        if !R::RULES.kills_stopped {
-            world.go(token);
-            assert_eq!(world.exited(), (first, KILLED));
-            assert!(world.kernel.reuse(first.as_raw()));
-            assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
-            let fork = world.forked();
-            assert_eq!(fork.child_pid, first);
-            world.go(fork);
-            world.idle();
-            return;
+        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+        assert!(matches!(fork.parent, Half::LetGo));
+        world.go(fork);
+        if child_ends {
+            world.kernel.exit(world.main(child), 0);
+            assert_eq!(world.exited().0, child);
         }
-        assert!(world.tracer().try_wait().unwrap().is_none(), "the end waits for the token");
+        // The parent's half says nothing new, and does not keep it stopped.
+        world.kernel.release(main);
+        world.idle();
+        assert!(world.kernel.acts(main));
+        world.kernel.fork(main, ForkKind::Fork);
+        let next = world.forked();
+        assert!(matches!(next.parent, Half::Stopped(_)));
+        world.go(next);
+        world.idle();
+    }
+}
+
+fn a_number_that_is_used_again<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let main = world.main(pid);
+    let first = world.kernel.fork(main, ForkKind::Fork);
+    let fork = world.forked();
+    let (Half::Stopped(parent), Half::Stopped(token)) = (fork.parent, fork.child) else {
+        panic!("both halves are there");
+    };
+    world.go(parent);
+    // The user still has the token of the first one when the kernel makes a second.
+    world.kernel.kill(first);
+    if !R::RULES.kills_stopped {
+        world.go(token);
+        assert_eq!(world.exited(), (first, KILLED));
         assert!(world.kernel.reuse(first.as_raw()));
         assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
         let fork = world.forked();
         assert_eq!(fork.child_pid, first);
-        // The old token acts on nobody.
-        assert!(world.tracer().registers(&token).unwrap_err().is_gone());
-        world.go(token);
-        assert_eq!(world.exited(), (first, KILLED));
-        let Half::Stopped(second) = &fork.child else { panic!("{fork:?}") };
-        world.tracer().registers(second).unwrap();
         world.go(fork);
         world.idle();
-        world.kernel.exit(world.main(first), 4);
-        assert_eq!(world.exited().0, first);
+        return;
     }
+    assert!(world.tracer().try_wait().unwrap().is_none(), "the end waits for the token");
+    assert!(world.kernel.reuse(first.as_raw()));
+    assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
+    let fork = world.forked();
+    assert_eq!(fork.child_pid, first);
+    // The old token acts on nobody.
+    assert!(world.tracer().registers(&token).unwrap_err().is_gone());
+    world.go(token);
+    assert_eq!(world.exited(), (first, KILLED));
+    let Half::Stopped(second) = &fork.child else { panic!("{fork:?}") };
+    world.tracer().registers(second).unwrap();
+    world.go(fork);
+    world.idle();
+    world.kernel.exit(world.main(first), 4);
+    assert_eq!(world.exited().0, first);
 }
 
 #[test]

@@ -5,6 +5,16 @@ use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 
+both![
+    by_the_only_thread,
+    a_step_from_an_exec_is_one_of_the_new_programs,
+    by_a_thread_that_is_not_the_first,
+    others_vanish_without_a_word,
+    a_first_thread_that_had_ended,
+    exit_stops_of_the_others_are_not_the_end,
+    filtered_but_carried_out,
+];
+
 /// Resumes what comes until an exec; returns the threads that ended before it, and its stop.
 fn until_exec<R: Rules>(world: &mut World<R>) -> (Vec<Tid>, Stopped) {
     let mut ended = Vec::new();
@@ -21,96 +31,94 @@ fn until_exec<R: Rules>(world: &mut World<R>) -> (Vec<Tid>, Stopped) {
     }
 }
 
-both! {
-    fn by_the_only_thread<R>() {
-        let (mut world, pid) = World::<R>::with_process(THREADS);
-        let main = world.main(pid);
-        world.kernel.exec(main, "new");
-        let stop = world.stop_for(StopReason::Execed { former_tid: None });
-        assert_eq!((stop.pid(), stop.tid()), (pid, main));
-        world.go(stop);
-        world.idle();
-    }
+fn by_the_only_thread<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(THREADS);
+    let main = world.main(pid);
+    world.kernel.exec(main, "new");
+    let stop = world.stop_for(StopReason::Execed { former_tid: None });
+    assert_eq!((stop.pid(), stop.tid()), (pid, main));
+    world.go(stop);
+    world.idle();
+}
 
-    fn a_step_from_an_exec_is_one_of_the_new_programs<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-        world.kernel.exec(world.main(pid), "new");
-        let stop = world.stop_for(StopReason::Execed { former_tid: None });
-        let before = world.kernel.log().len();
-        world.step(stop);
-        let stop = world.stop();
-        assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step));
-        // Linux would take the way out of the call for the step, so that is gone first.
-        let log = world.kernel.log().split_off(before);
-        let ran: Vec<&String> = log.iter().filter(|line| line.starts_with("resume")).collect();
-        let by_thread = R::RULES.scope == trapline_core::backend::StopScope::Thread;
-        assert_eq!(ran.len(), if by_thread { 2 } else { 1 }, "{log:#?}");
-        world.go(stop);
-        world.idle();
-    }
+fn a_step_from_an_exec_is_one_of_the_new_programs<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    world.kernel.exec(world.main(pid), "new");
+    let stop = world.stop_for(StopReason::Execed { former_tid: None });
+    let before = world.kernel.log().len();
+    world.step(stop);
+    let stop = world.stop();
+    assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step));
+    // Linux would take the way out of the call for the step, so that is gone first.
+    let log = world.kernel.log().split_off(before);
+    let ran: Vec<&String> = log.iter().filter(|line| line.starts_with("resume")).collect();
+    let by_thread = R::RULES.scope == trapline_core::backend::StopScope::Thread;
+    assert_eq!(ran.len(), if by_thread { 2 } else { 1 }, "{log:#?}");
+    world.go(stop);
+    world.idle();
+}
 
-    fn by_a_thread_that_is_not_the_first<R>() {
-        let (mut world, pid) = World::<R>::with_process(THREADS);
-        let (caller, other) = (world.new_thread(pid), world.new_thread(pid));
+fn by_a_thread_that_is_not_the_first<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(THREADS);
+    let (caller, other) = (world.new_thread(pid), world.new_thread(pid));
+    world.kernel.exec(caller, "new");
+    let (ended, stop) = until_exec(&mut world);
+    assert_eq!(ended, [caller, other], "the new thread is the first, not one of these");
+    assert_eq!(stop.reason(), StopReason::Execed { former_tid: Some(caller) });
+    assert_eq!((stop.pid(), stop.tid()), (pid, world.main(pid)));
+    assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
+    world.go(stop);
+    world.idle();
+}
+
+fn others_vanish_without_a_word<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::EXEC);
+    let (_, caller) = (world.new_thread(pid), world.new_thread(pid));
+    world.kernel.exec(caller, "new");
+    let stop = world.stop_for(StopReason::Execed { former_tid: Some(caller) });
+    assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
+    world.go(stop);
+    world.idle();
+}
+
+fn a_first_thread_that_had_ended<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(THREADS);
+    let (main, caller) = (world.main(pid), world.new_thread(pid));
+    world.kernel.exit_thread(main, 0);
+    world.run_all();
+    world.kernel.exec(caller, "new");
+    let (ended, stop) = until_exec(&mut world);
+    assert_eq!(ended, [caller]);
+    assert_eq!(stop.reason(), StopReason::Execed { former_tid: Some(caller) });
+    world.go(stop);
+    world.idle();
+}
+
+fn exit_stops_of_the_others_are_not_the_end<R: Rules>() {
+    for first_calls in [true, false] {
+        let (mut world, pid) = World::<R>::with_process(THREADS | EventFlags::EXIT);
+        let other = world.new_thread(pid);
+        let caller = if first_calls { world.main(pid) } else { other };
         world.kernel.exec(caller, "new");
         let (ended, stop) = until_exec(&mut world);
-        assert_eq!(ended, [caller, other], "the new thread is the first, not one of these");
-        assert_eq!(stop.reason(), StopReason::Execed { former_tid: Some(caller) });
-        assert_eq!((stop.pid(), stop.tid()), (pid, world.main(pid)));
-        assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
+        assert_eq!(ended, [other]);
+        let former_tid = (!first_calls).then_some(other);
+        assert_eq!(stop.reason(), StopReason::Execed { former_tid });
         world.go(stop);
-        world.idle();
+        world.kernel.exit(world.main(pid), 4);
+        let seen = world.run_all();
+        assert_eq!(seen.last(), Some(&format!("{pid} {}", ExitStatus::Code(4))));
+        world.over();
     }
+}
 
-    fn others_vanish_without_a_word<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::EXEC);
-        let (_, caller) = (world.new_thread(pid), world.new_thread(pid));
-        world.kernel.exec(caller, "new");
-        let stop = world.stop_for(StopReason::Execed { former_tid: Some(caller) });
-        assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
-        world.go(stop);
-        world.idle();
-    }
-
-    fn a_first_thread_that_had_ended<R>() {
-        let (mut world, pid) = World::<R>::with_process(THREADS);
-        let (main, caller) = (world.main(pid), world.new_thread(pid));
-        world.kernel.exit_thread(main, 0);
-        world.run_all();
-        world.kernel.exec(caller, "new");
-        let (ended, stop) = until_exec(&mut world);
-        assert_eq!(ended, [caller]);
-        assert_eq!(stop.reason(), StopReason::Execed { former_tid: Some(caller) });
-        world.go(stop);
-        world.idle();
-    }
-
-    fn exit_stops_of_the_others_are_not_the_end<R>() {
-        for first_calls in [true, false] {
-            let (mut world, pid) = World::<R>::with_process(THREADS | EventFlags::EXIT);
-            let other = world.new_thread(pid);
-            let caller = if first_calls { world.main(pid) } else { other };
-            world.kernel.exec(caller, "new");
-            let (ended, stop) = until_exec(&mut world);
-            assert_eq!(ended, [other]);
-            let former_tid = (!first_calls).then_some(other);
-            assert_eq!(stop.reason(), StopReason::Execed { former_tid });
-            world.go(stop);
-            world.kernel.exit(world.main(pid), 4);
-            let seen = world.run_all();
-            assert_eq!(seen.last(), Some(&format!("{pid} {}", ExitStatus::Code(4))));
-            world.over();
-        }
-    }
-
-    fn filtered_but_carried_out<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::empty());
-        let main = world.main(pid);
-        world.kernel.exec(main, "new");
-        world.idle();
-        assert!(world.kernel.acts(main));
-        assert_eq!(world.tracer().process(pid).unwrap().executable.unwrap().to_str(), Some("new"));
-    }
+fn filtered_but_carried_out<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::empty());
+    let main = world.main(pid);
+    world.kernel.exec(main, "new");
+    world.idle();
+    assert!(world.kernel.acts(main));
+    assert_eq!(world.tracer().process(pid).unwrap().executable.unwrap().to_str(), Some("new"));
 }
 
 /// Only where threads stop one by one can another one exec meanwhile.

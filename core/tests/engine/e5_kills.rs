@@ -6,6 +6,17 @@ use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
 
+both![
+    while_it_runs,
+    in_any_stop_then_resumed,
+    in_any_stop_then_dropped,
+    in_any_stop_then_detached,
+    by_the_tracer,
+    with_the_tokens_of_several_threads_out,
+    either_half_of_a_fork_or_both,
+    before_a_new_process_was_told,
+];
+
 /// The stops to be killed in.
 const STOPS: [fn(StopReason) -> bool; 10] = [
     |reason| matches!(reason, StopReason::Signal(_)),
@@ -97,159 +108,156 @@ fn asked<R: Rules>(world: &mut World<R>, stop: &Stopped) {
     assert!(nothing_there, "{answer:?}");
 }
 
-both! {
-    fn while_it_runs<R>() {
-        let (mut world, pid) = World::<R>::with_process(THREADS);
-        world.new_thread(pid);
-        world.kernel.signal(pid, Signal::KILL);
-        ends(&mut world, pid);
-        assert_eq!(world.kernel.deliveries(), [], "it was no stop");
-    }
+fn while_it_runs<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(THREADS);
+    world.new_thread(pid);
+    world.kernel.signal(pid, Signal::KILL);
+    ends(&mut world, pid);
+    assert_eq!(world.kernel.deliveries(), [], "it was no stop");
+}
 
-    fn in_any_stop_then_resumed<R>() {
-        for which in 0..STOPS.len() {
-            for look in [false, true] {
-                let (mut world, pid, stop) = stopped_in::<R>(which);
-                world.kernel.kill(pid);
-                asked(&mut world, &stop);
-                if look {
-                    not_yet(&mut world);
-                    asked(&mut world, &stop);
-                }
-                world.go(stop);
-                ends(&mut world, pid);
-            }
-        }
-    }
-
-    fn in_any_stop_then_dropped<R>() {
-        for which in 0..STOPS.len() {
-            for look in [false, true] {
-                let (mut world, pid, stop) = stopped_in::<R>(which);
-                world.kernel.kill(pid);
-                if look {
-                    not_yet(&mut world);
-                }
-                drop(stop);
-                ends(&mut world, pid);
-            }
-        }
-    }
-
-    fn in_any_stop_then_detached<R>() {
-        for which in 0..STOPS.len() {
+fn in_any_stop_then_resumed<R: Rules>() {
+    for which in 0..STOPS.len() {
+        for look in [false, true] {
             let (mut world, pid, stop) = stopped_in::<R>(which);
             world.kernel.kill(pid);
-            world.tracer().detach(stop).unwrap();
-            // Where it stays in its stop until then, it was let go before its end.
-            let seen = world.run_all();
-            let told = seen.iter().filter(|event| **event == format!("{pid} {KILLED}")).count();
-            let leaves_its_stop = R::RULES.kills_stopped && which != EXITING;
-            assert_eq!(told, usize::from(leaves_its_stop), "{seen:?}");
-            world.over();
-            assert!(!world.kernel.processes().contains(&pid));
-        }
-    }
-
-    fn by_the_tracer<R>() {
-        for which in 0..STOPS.len() {
-            let (mut world, pid, stop) = stopped_in::<R>(which);
-            world.tracer().kill(pid).unwrap();
             asked(&mut world, &stop);
-            world.tracer().kill(pid).unwrap();
-            not_yet(&mut world);
-            let answer = world.tracer().registers(&stop);
-            assert!(which == EXITING || matches!(answer, Err(Error::Gone)), "{answer:?}");
+            if look {
+                not_yet(&mut world);
+                asked(&mut world, &stop);
+            }
             world.go(stop);
             ends(&mut world, pid);
-            world.tracer().kill(pid).unwrap();
-            world.tracer().detach_process(pid).unwrap();
-            assert!(matches!(world.tracer().interrupt(pid), Err(Error::Gone)));
         }
     }
+}
 
-    fn with_the_tokens_of_several_threads_out<R>() {
-        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-        world.new_thread(pid);
-        world.kernel.signal_thread(world.main(pid), Signal::USR1);
-        let stop = world.stop();
-        let halted = world.tracer().halt(stop).unwrap();
-        assert_eq!(halted.threads.len(), 2);
-        world.tracer().kill(pid).unwrap();
-        for stop in halted.threads {
-            assert!(world.tracer().try_wait().unwrap().is_none(), "a token is out");
-            world.go(stop);
-        }
-        ends(&mut world, pid);
-    }
-
-    fn either_half_of_a_fork_or_both<R>() {
-        for kind in [ForkKind::Fork, ForkKind::Vfork, ForkKind::Clone] {
-            for (kill_parent, kill_child) in [(true, false), (false, true), (true, true)] {
-                let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-                let child = world.kernel.fork(world.main(pid), kind);
-                let fork = world.forked();
-                let mut victims = Vec::new();
-                if kill_parent {
-                    world.kernel.kill(pid);
-                    victims.push(pid);
-                }
-                if kill_child {
-                    world.kernel.kill(child);
-                    victims.push(child);
-                }
-                let (Half::Stopped(parent), Half::Stopped(new)) = (&fork.parent, &fork.child)
-                else {
-                    panic!("{fork:?}");
-                };
-                asked(&mut world, parent);
-                asked(&mut world, new);
-                world.go(fork);
-                if kill_parent && kind == ForkKind::Vfork && !kill_child {
-                    // Some kernels do not let it end before its child gives the memory back.
-                    world.run_all();
-                    world.kernel.exit(world.main(child), 0);
-                    world.run_all();
-                    world.over();
-                    continue;
-                }
-                let mut ended = Vec::new();
-                while let Some(event) = world.tracer().try_wait().unwrap() {
-                    if let Event::Exited { pid, status, .. } = event {
-                        assert_eq!(status, KILLED);
-                        ended.push(pid);
-                    }
-                    world.go(event);
-                }
-                ended.sort();
-                assert_eq!(ended, victims, "{kind}");
-                world.idle();
+fn in_any_stop_then_dropped<R: Rules>() {
+    for which in 0..STOPS.len() {
+        for look in [false, true] {
+            let (mut world, pid, stop) = stopped_in::<R>(which);
+            world.kernel.kill(pid);
+            if look {
+                not_yet(&mut world);
             }
+            drop(stop);
+            ends(&mut world, pid);
         }
     }
+}
 
-    fn before_a_new_process_was_told<R>() {
-        for victim_is_child in [false, true] {
+fn in_any_stop_then_detached<R: Rules>() {
+    for which in 0..STOPS.len() {
+        let (mut world, pid, stop) = stopped_in::<R>(which);
+        world.kernel.kill(pid);
+        world.tracer().detach(stop).unwrap();
+        // Where it stays in its stop until then, it was let go before its end.
+        let seen = world.run_all();
+        let told = seen.iter().filter(|event| **event == format!("{pid} {KILLED}")).count();
+        let leaves_its_stop = R::RULES.kills_stopped && which != EXITING;
+        assert_eq!(told, usize::from(leaves_its_stop), "{seen:?}");
+        world.over();
+        assert!(!world.kernel.processes().contains(&pid));
+    }
+}
+
+fn by_the_tracer<R: Rules>() {
+    for which in 0..STOPS.len() {
+        let (mut world, pid, stop) = stopped_in::<R>(which);
+        world.tracer().kill(pid).unwrap();
+        asked(&mut world, &stop);
+        world.tracer().kill(pid).unwrap();
+        not_yet(&mut world);
+        let answer = world.tracer().registers(&stop);
+        assert!(which == EXITING || matches!(answer, Err(Error::Gone)), "{answer:?}");
+        world.go(stop);
+        ends(&mut world, pid);
+        world.tracer().kill(pid).unwrap();
+        world.tracer().detach_process(pid).unwrap();
+        assert!(matches!(world.tracer().interrupt(pid), Err(Error::Gone)));
+    }
+}
+
+fn with_the_tokens_of_several_threads_out<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    world.new_thread(pid);
+    world.kernel.signal_thread(world.main(pid), Signal::USR1);
+    let stop = world.stop();
+    let halted = world.tracer().halt(stop).unwrap();
+    assert_eq!(halted.threads.len(), 2);
+    world.tracer().kill(pid).unwrap();
+    for stop in halted.threads {
+        assert!(world.tracer().try_wait().unwrap().is_none(), "a token is out");
+        world.go(stop);
+    }
+    ends(&mut world, pid);
+}
+
+fn either_half_of_a_fork_or_both<R: Rules>() {
+    for kind in [ForkKind::Fork, ForkKind::Vfork, ForkKind::Clone] {
+        for (kill_parent, kill_child) in [(true, false), (false, true), (true, true)] {
             let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-            let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-            let victim = if victim_is_child { child } else { pid };
-            world.kernel.kill(victim);
-            let mut forks = 0;
+            let child = world.kernel.fork(world.main(pid), kind);
+            let fork = world.forked();
+            let mut victims = Vec::new();
+            if kill_parent {
+                world.kernel.kill(pid);
+                victims.push(pid);
+            }
+            if kill_child {
+                world.kernel.kill(child);
+                victims.push(child);
+            }
+            let (Half::Stopped(parent), Half::Stopped(new)) = (&fork.parent, &fork.child) else {
+                panic!("{fork:?}");
+            };
+            asked(&mut world, parent);
+            asked(&mut world, new);
+            world.go(fork);
+            if kill_parent && kind == ForkKind::Vfork && !kill_child {
+                // Some kernels do not let it end before its child gives the memory back.
+                world.run_all();
+                world.kernel.exit(world.main(child), 0);
+                world.run_all();
+                world.over();
+                continue;
+            }
             let mut ended = Vec::new();
             while let Some(event) = world.tracer().try_wait().unwrap() {
-                match &event {
-                    Event::Forked(fork) => {
-                        assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-                        forks += 1;
-                    }
-                    Event::Exited { pid, .. } => ended.push(*pid),
-                    _ => {}
+                if let Event::Exited { pid, status, .. } = event {
+                    assert_eq!(status, KILLED);
+                    ended.push(pid);
                 }
                 world.go(event);
             }
-            assert_eq!((forks, ended), (1, vec![victim]));
+            ended.sort();
+            assert_eq!(ended, victims, "{kind}");
             world.idle();
         }
+    }
+}
+
+fn before_a_new_process_was_told<R: Rules>() {
+    for victim_is_child in [false, true] {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        let victim = if victim_is_child { child } else { pid };
+        world.kernel.kill(victim);
+        let mut forks = 0;
+        let mut ended = Vec::new();
+        while let Some(event) = world.tracer().try_wait().unwrap() {
+            match &event {
+                Event::Forked(fork) => {
+                    assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
+                    forks += 1;
+                }
+                Event::Exited { pid, .. } => ended.push(*pid),
+                _ => {}
+            }
+            world.go(event);
+        }
+        assert_eq!((forks, ended), (1, vec![victim]));
+        world.idle();
     }
 }
 

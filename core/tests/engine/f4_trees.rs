@@ -9,6 +9,15 @@ use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 
+both![
+    all_and_nobody_else,
+    anything_at_any_moment,
+    any_two_things_at_any_moments,
+    what_is_traced_already_stays,
+    a_child_that_nobody_has_told_of,
+    nobody_there,
+];
+
 /// A tree and somebody else's, in a world of their own.
 struct Forest<R: Rules> {
     world: World<R>,
@@ -164,69 +173,67 @@ fn attach<R: Rules>(deeds: &[(u64, Deed)]) -> u64 {
     requests
 }
 
-both! {
-    fn all_and_nobody_else<R>() {
-        let mut forest = Forest::<R>::new();
-        let root = forest.root;
-        let attached = forest.world.tracer().attach_tree(root).unwrap();
-        assert_eq!(attached, *forest.family.borrow());
-        forest.check("");
-    }
+fn all_and_nobody_else<R: Rules>() {
+    let mut forest = Forest::<R>::new();
+    let root = forest.root;
+    let attached = forest.world.tracer().attach_tree(root).unwrap();
+    assert_eq!(attached, *forest.family.borrow());
+    forest.check("");
+}
 
-    fn anything_at_any_moment<R>() {
-        let requests = attach::<R>(&[]);
-        // From the first list on: who is no descendant then is none.
-        for at in 1..requests {
-            for &deed in DEEDS {
-                attach::<R>(&[(at, deed)]);
-            }
+fn anything_at_any_moment<R: Rules>() {
+    let requests = attach::<R>(&[]);
+    // From the first list on: who is no descendant then is none.
+    for at in 1..requests {
+        for &deed in DEEDS {
+            attach::<R>(&[(at, deed)]);
         }
     }
+}
 
-    fn any_two_things_at_any_moments<R>() {
-        let requests = attach::<R>(&[]) + 2;
-        for first in 1..requests {
-            for second in first..requests {
-                for &one in DEEDS {
-                    for &other in DEEDS {
-                        if let (Deed::Execs(_), Deed::LastWish(_)) = (one, other) {
-                            continue; // see "What is guaranteed"
-                        }
-                        attach::<R>(&[(first, one), (second, other)]);
+fn any_two_things_at_any_moments<R: Rules>() {
+    let requests = attach::<R>(&[]) + 2;
+    for first in 1..requests {
+        for second in first..requests {
+            for &one in DEEDS {
+                for &other in DEEDS {
+                    if let (Deed::Execs(_), Deed::LastWish(_)) = (one, other) {
+                        continue; // see "What is guaranteed"
                     }
+                    attach::<R>(&[(first, one), (second, other)]);
                 }
             }
         }
     }
+}
 
-    fn what_is_traced_already_stays<R>() {
-        let mut forest = Forest::<R>::new();
-        let (root, child) = (forest.root, forest.family.borrow()[1]);
-        forest.world.tracer().attach(child).unwrap();
-        let stop = forest.world.stop_for(StopReason::Started);
-        forest.world.go(stop);
-        let attached = forest.world.tracer().attach_tree(root).unwrap();
-        assert!(!attached.contains(&child) && attached.len() == 2, "{attached:?}");
-        // Again, and there is nothing to do.
-        assert_eq!(forest.world.tracer().attach_tree(root).unwrap(), []);
-        forest.check("");
-    }
+fn what_is_traced_already_stays<R: Rules>() {
+    let mut forest = Forest::<R>::new();
+    let (root, child) = (forest.root, forest.family.borrow()[1]);
+    forest.world.tracer().attach(child).unwrap();
+    let stop = forest.world.stop_for(StopReason::Started);
+    forest.world.go(stop);
+    let attached = forest.world.tracer().attach_tree(root).unwrap();
+    assert!(!attached.contains(&child) && attached.len() == 2, "{attached:?}");
+    // Again, and there is nothing to do.
+    assert_eq!(forest.world.tracer().attach_tree(root).unwrap(), []);
+    forest.check("");
+}
 
-    fn a_child_that_nobody_has_told_of<R>() {
-        // Its fork was not waited for: to attach to it would be to take its first stop.
-        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-        assert!(matches!(world.tracer().attach(child), Err(Error::NotPermitted { .. })));
-        assert_eq!(world.tracer().attach_tree(pid).unwrap(), []);
-        let fork = world.forked();
-        assert!(matches!((&fork.parent, &fork.child), (Half::Stopped(_), Half::Stopped(_))));
-        world.go(fork);
-        world.idle();
-    }
+fn a_child_that_nobody_has_told_of<R: Rules>() {
+    // Its fork was not waited for: to attach to it would be to take its first stop.
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    assert!(matches!(world.tracer().attach(child), Err(Error::NotPermitted { .. })));
+    assert_eq!(world.tracer().attach_tree(pid).unwrap(), []);
+    let fork = world.forked();
+    assert!(matches!((&fork.parent, &fork.child), (Half::Stopped(_), Half::Stopped(_))));
+    world.go(fork);
+    world.idle();
+}
 
-    fn nobody_there<R>() {
-        let mut world = World::<R>::new(EventFlags::PROCESS);
-        assert!(world.tracer().attach_tree(Pid::from_raw(12345)).unwrap_err().is_gone());
-        assert!(world.tracer().is_empty());
-    }
+fn nobody_there<R: Rules>() {
+    let mut world = World::<R>::new(EventFlags::PROCESS);
+    assert!(world.tracer().attach_tree(Pid::from_raw(12345)).unwrap_err().is_gone());
+    assert!(world.tracer().is_empty());
 }

@@ -3,10 +3,12 @@
 use trapline_core::{
     Error, EventFlags, FollowFork, ForkKind, Next, Signal, SoftwareBreakpoint, StopReason, Stopped,
 };
-use trapline_fake::{FreeBsdRules, LinuxRules};
+use trapline_fake::{FreeBsdRules, LinuxRules, Rules};
 
 use crate::common::*;
 use crate::m1_software::{CODE, software, with_code};
+
+both![a_hit_of_the_killed_is_no_signal, nobody_is_let_go_with_one_while_another_process_goes,];
 
 /// Kills a process right before the next request of this name.
 fn kill_before<R: trapline_fake::Rules>(
@@ -21,40 +23,38 @@ fn kill_before<R: trapline_fake::Rules>(
     });
 }
 
-both! {
-    fn a_hit_of_the_killed_is_no_signal<R>() {
-        for request in ["trap_origin", "registers"] {
-            let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-            world.put(pid, CODE);
-            world.kernel.jump(world.main(pid), CODE);
-            kill_before(&world, pid, request);
-            let mut told = world.run_all();
-            if R::RULES.tells_ids {
-                told.retain(|line| !line.contains("software"));
-                world.kernel.kill(pid);
-                told.extend(world.run_all());
-            }
-            assert_eq!(told, [format!("{pid} killed by SIGKILL")], "{request}");
-            world.over();
-        }
-    }
-
-    fn nobody_is_let_go_with_one_while_another_process_goes<R>() {
+fn a_hit_of_the_killed_is_no_signal<R: Rules>() {
+    for request in ["trap_origin", "registers"] {
         let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let other = world.new_thread(pid);
         world.put(pid, CODE);
-        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
-        let fork = world.forked();
-        if world.kernel.acts(other) {
-            world.kernel.jump(other, CODE);
+        world.kernel.jump(world.main(pid), CODE);
+        kill_before(&world, pid, request);
+        let mut told = world.run_all();
+        if R::RULES.tells_ids {
+            told.retain(|line| !line.contains("software"));
+            world.kernel.kill(pid);
+            told.extend(world.run_all());
         }
-        // The one half is dead, and its end is waited for.
-        world.kernel.kill(child);
-        world.tracer().detach(fork).unwrap();
-        assert_eq!(world.kernel.memory(pid, CODE, 1), [0x90]);
-        assert_eq!(world.kernel.fate(pid), None, "nobody was killed");
-        world.run_all();
+        assert_eq!(told, [format!("{pid} killed by SIGKILL")], "{request}");
+        world.over();
     }
+}
+
+fn nobody_is_let_go_with_one_while_another_process_goes<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    world.put(pid, CODE);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let fork = world.forked();
+    if world.kernel.acts(other) {
+        world.kernel.jump(other, CODE);
+    }
+    // The one half is dead, and its end is waited for.
+    world.kernel.kill(child);
+    world.tracer().detach(fork).unwrap();
+    assert_eq!(world.kernel.memory(pid, CODE, 1), [0x90]);
+    assert_eq!(world.kernel.fate(pid), None, "nobody was killed");
+    world.run_all();
 }
 
 #[test]

@@ -9,6 +9,13 @@ use trapline_fake::{FreeBsdRules, LinuxRules, Rules};
 use crate::common::*;
 use crate::m1_software::{CODE, with_code};
 
+both![
+    a_child_that_is_reported_half_has_what_is_inserted_then,
+    two_children_of_one_process_share_its_memory,
+    none_is_inserted_into_memory_of_a_parent_that_was_let_go,
+    one_that_is_inserted_while_a_child_that_was_let_go_has_the_memory_waits,
+];
+
 impl<R: Rules> World<R> {
     /// The instruction at [`CODE`] as it is in a process's memory.
     fn code(&self, pid: Pid) -> u8 {
@@ -30,84 +37,82 @@ fn halves(fork: Forked) -> (Stopped, Stopped) {
     }
 }
 
-both! {
-    fn a_child_that_is_reported_half_has_what_is_inserted_then<R>() {
-        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let other = world.new_thread(pid);
-        let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
-        let first = world.main(child);
-        world.kernel.hold(first);
-        assert!(world.tracer().try_wait().unwrap().is_none());
-        if R::RULES.scope == trapline_core::backend::StopScope::Thread {
-            let stop = world.stopped(other);
-            world.put(pid, CODE);
-            world.go(stop);
-        } else {
-            world.put(pid, CODE);
-        }
-        world.kernel.release(first);
-        let fork = world.forked();
-        world.go(fork);
-        world.kernel.jump(first, CODE);
-        assert_eq!(world.run_all(), [] as [&str; 0], "it is not the child's");
-        assert_eq!(world.kernel.executed(child, CODE), 1);
-        world.kernel.kill(child);
-        world.run_all();
-    }
-
-    fn two_children_of_one_process_share_its_memory<R>() {
-        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let (main, other) = (world.main(pid), world.new_thread(pid));
-        let first = world.forks(main, ForkKind::Vfork);
-        let second = world.forks(other, ForkKind::Vfork);
-        let first_main = world.main(first);
-        let stop = world.stopped(first_main);
-        world.put(first, CODE);
-        world.go(stop);
-        world.kernel.jump(world.main(second), CODE);
-        assert_eq!(world.run_all(), [] as [&str; 0], "it is not this one's");
-        assert_eq!(world.kernel.executed(second, CODE), 1);
-        for child in [first, second] {
-            world.kernel.kill(child);
-        }
-        world.run_all();
-        assert_eq!(world.code(pid), 0x90);
-    }
-
-    fn none_is_inserted_into_memory_of_a_parent_that_was_let_go<R>() {
-        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        world.tracer().set_follow_fork(FollowFork::Child);
-        world.kernel.fork(world.main(pid), ForkKind::Vfork);
-        let fork = world.forked();
-        let child = fork.child_pid;
-        let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE });
-        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
-        assert_eq!(world.code(pid), 0x90);
-        world.go(fork);
-        // It has its own from then on.
-        world.kernel.map_programs(CODE, &[0x90, 0xf4]);
-        world.kernel.exec(world.main(child), "program");
-        let stop = world.stop();
-        world.put(child, CODE);
-        assert_eq!((world.code(pid), world.code(child)), (0x90, 0xcc));
-        world.go(stop);
-        world.run_all();
-    }
-
-    fn one_that_is_inserted_while_a_child_that_was_let_go_has_the_memory_waits<R>() {
-        let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-        let other = world.new_thread(pid);
-        world.tracer().set_follow_fork(FollowFork::Parent);
-        let maker = world.main(pid);
-        let child = world.forks(maker, ForkKind::Vfork);
+fn a_child_that_is_reported_half_has_what_is_inserted_then<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let first = world.main(child);
+    world.kernel.hold(first);
+    assert!(world.tracer().try_wait().unwrap().is_none());
+    if R::RULES.scope == trapline_core::backend::StopScope::Thread {
         let stop = world.stopped(other);
         world.put(pid, CODE);
-        assert_eq!(world.code(pid), 0x90, "the child would run into it");
         world.go(stop);
-        world.kernel.exit(world.main(child), 0);
-        world.run_all();
-        assert_eq!(world.code(pid), 0xcc);
+    } else {
+        world.put(pid, CODE);
     }
+    world.kernel.release(first);
+    let fork = world.forked();
+    world.go(fork);
+    world.kernel.jump(first, CODE);
+    assert_eq!(world.run_all(), [] as [&str; 0], "it is not the child's");
+    assert_eq!(world.kernel.executed(child, CODE), 1);
+    world.kernel.kill(child);
+    world.run_all();
+}
+
+fn two_children_of_one_process_share_its_memory<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let first = world.forks(main, ForkKind::Vfork);
+    let second = world.forks(other, ForkKind::Vfork);
+    let first_main = world.main(first);
+    let stop = world.stopped(first_main);
+    world.put(first, CODE);
+    world.go(stop);
+    world.kernel.jump(world.main(second), CODE);
+    assert_eq!(world.run_all(), [] as [&str; 0], "it is not this one's");
+    assert_eq!(world.kernel.executed(second, CODE), 1);
+    for child in [first, second] {
+        world.kernel.kill(child);
+    }
+    world.run_all();
+    assert_eq!(world.code(pid), 0x90);
+}
+
+fn none_is_inserted_into_memory_of_a_parent_that_was_let_go<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    world.tracer().set_follow_fork(FollowFork::Child);
+    world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    let fork = world.forked();
+    let child = fork.child_pid;
+    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE });
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    assert_eq!(world.code(pid), 0x90);
+    world.go(fork);
+    // It has its own from then on.
+    world.kernel.map_programs(CODE, &[0x90, 0xf4]);
+    world.kernel.exec(world.main(child), "program");
+    let stop = world.stop();
+    world.put(child, CODE);
+    assert_eq!((world.code(pid), world.code(child)), (0x90, 0xcc));
+    world.go(stop);
+    world.run_all();
+}
+
+fn one_that_is_inserted_while_a_child_that_was_let_go_has_the_memory_waits<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    world.tracer().set_follow_fork(FollowFork::Parent);
+    let maker = world.main(pid);
+    let child = world.forks(maker, ForkKind::Vfork);
+    let stop = world.stopped(other);
+    world.put(pid, CODE);
+    assert_eq!(world.code(pid), 0x90, "the child would run into it");
+    world.go(stop);
+    world.kernel.exit(world.main(child), 0);
+    world.run_all();
+    assert_eq!(world.code(pid), 0xcc);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The engine against the model of a kernel, clause by clause.
 
+#![deny(dead_code)]
+
 mod common;
 
 mod cost;
