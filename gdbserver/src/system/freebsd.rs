@@ -1,0 +1,68 @@
+//! FreeBSD.
+
+use std::process::Command;
+
+use trapline::os::freebsd::{Protection, TracerExt};
+use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
+
+use super::{Listed, Region};
+
+/// A stop stops the whole process.
+pub(crate) const STOPS_THREADS: bool = false;
+
+/// Nobody keeps the number of the system call that a thread is in.
+pub(crate) const KEEPS_CALL_NUMBER: bool = false;
+
+/// gdb's name of the system.
+pub(crate) const OS_ABI: &str = "FreeBSD";
+
+/// lldb's.
+pub(crate) const OS_TYPE: &str = "freebsd";
+
+/// The kernel gives it in pieces that trapline has taken apart.
+pub(crate) fn siginfo(_: &mut Tracer, _: &Stopped) -> Result<Vec<u8>> {
+    Err(Error::Unsupported { what: "the whole siginfo_t", on: OS_TYPE })
+}
+
+/// It cannot be changed.
+pub(crate) fn set_siginfo(_: &mut Tracer, _: &Stopped, _: &[u8]) -> Result<()> {
+    Err(Error::Unsupported { what: "to change a siginfo_t", on: OS_TYPE })
+}
+
+/// Nobody tells without a request for each thread.
+pub(crate) fn core(_: Pid, _: Tid) -> Option<u32> {
+    None
+}
+
+/// Where the memory of a program is.
+pub(crate) fn regions(tracer: &mut Tracer, _: Pid, stop: Option<&Stopped>) -> Option<Vec<Region>> {
+    let map = tracer.memory_map(stop?).ok()?;
+    let regions = map.into_iter().map(|entry| Region {
+        start: entry.start,
+        end: entry.end.saturating_add(1),
+        read: entry.protection.contains(Protection::READ),
+        write: entry.protection.contains(Protection::WRITE),
+        execute: entry.protection.contains(Protection::EXECUTE),
+        path: entry.path.map(std::path::PathBuf::into_os_string),
+    });
+    Some(regions.collect())
+}
+
+/// The processes of this machine.
+pub(crate) fn processes() -> Vec<Listed> {
+    let output = Command::new("/bin/ps").args(["-axww", "-o", "pid=,user=,command="]).output();
+    let Ok(output) = output else { return Vec::new() };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let listed = text.lines().filter_map(|line| {
+        let (pid, rest) = line.trim_start().split_once(' ')?;
+        let (user, command) = rest.trim_start().split_once(' ')?;
+        let command = command.trim_start().to_string();
+        Some(Listed { pid: pid.parse().ok()?, user: user.to_string(), command })
+    });
+    listed.collect()
+}
+
+/// Processes are taken to see the files that this one sees.
+pub(crate) fn root_of(_: i32) -> Option<std::path::PathBuf> {
+    None
+}

@@ -1,0 +1,123 @@
+//! Linux.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+
+use trapline::os::linux::TracerExt;
+use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
+
+use super::{Listed, Region};
+
+/// A stop stops one thread, and each can be run by itself.
+pub(crate) const STOPS_THREADS: bool = true;
+
+/// The number of the system call that a thread is in is kept beside its registers.
+pub(crate) const KEEPS_CALL_NUMBER: bool = true;
+
+/// gdb's name of the system.
+pub(crate) const OS_ABI: &str = "GNU/Linux";
+
+/// lldb's.
+pub(crate) const OS_TYPE: &str = "linux";
+
+/// The `siginfo_t` of a stopped thread.
+pub(crate) fn siginfo(tracer: &mut Tracer, stop: &Stopped) -> Result<Vec<u8>> {
+    tracer.siginfo(stop).map(|info| info.to_vec())
+}
+
+/// Changes it.
+pub(crate) fn set_siginfo(tracer: &mut Tracer, stop: &Stopped, info: &[u8]) -> Result<()> {
+    let info = info
+        .try_into()
+        .map_err(|_| Error::Unsupported { what: "a siginfo_t of another length", on: OS_TYPE })?;
+    tracer.set_siginfo(stop, &info)
+}
+
+/// The CPU that a thread ran on last (field 39 of `/proc/pid/task/tid/stat`).
+pub(crate) fn core(pid: Pid, tid: Tid) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(36)?.parse().ok()
+}
+
+/// Where the memory of a program is.
+pub(crate) fn regions(_: &mut Tracer, pid: Pid, _: Option<&Stopped>) -> Option<Vec<Region>> {
+    let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    Some(maps.split(|&byte| byte == b'\n').filter_map(region).collect())
+}
+
+fn region(line: &[u8]) -> Option<Region> {
+    let mut fields = line.splitn(6, |&byte| byte == b' ');
+    let range = std::str::from_utf8(fields.next()?).ok()?;
+    let (start, end) = range.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let rights = fields.next()?;
+    let path = fields.nth(3).map(<[u8]>::trim_ascii).filter(|path| !path.is_empty());
+    Some(Region {
+        start: number(start)?,
+        end: number(end)?,
+        read: rights.contains(&b'r'),
+        write: rights.contains(&b'w'),
+        execute: rights.contains(&b'x'),
+        path: path.map(|path| OsString::from_vec(path.to_vec())),
+    })
+}
+
+/// The processes of this machine.
+pub(crate) fn processes() -> Vec<Listed> {
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: i32| {
+        let user = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = arguments.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+        let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+        let command = match words.is_empty() {
+            true => {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+                format!("[{}]", name.trim_end())
+            }
+            false => words.join(" "),
+        };
+        Some(Listed { pid, user: user.to_string(), command })
+    })
+    .collect()
+}
+
+/// The directory of a process's root, for names that a client has of it.
+pub(crate) fn root_of(pid: i32) -> Option<std::path::PathBuf> {
+    let same =
+        |own: &str, other: String| Some(fs::read_link(own).ok()? == fs::read_link(other).ok()?);
+    let shared = same("/proc/self/ns/mnt", format!("/proc/{pid}/ns/mnt")).unwrap_or(true);
+    (!shared).then(|| format!("/proc/{pid}/root").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps() {
+        let line = b"7f00-8f00 r-xp 00001000 08:01 123    /lib/a b.so";
+        let expected = Region {
+            start: 0x7f00,
+            end: 0x8f00,
+            read: true,
+            write: false,
+            execute: true,
+            path: Some("/lib/a b.so".into()),
+        };
+        assert_eq!(region(line), Some(expected));
+        assert_eq!(region(b"7f00-8f00 rw-p 0 00:00 0").unwrap().path, None);
+        assert_eq!(region(b""), None);
+    }
+
+    #[test]
+    fn this_process_is_listed() {
+        let own = std::process::id() as i32;
+        assert!(processes().iter().any(|listed| listed.pid == own && !listed.command.is_empty()));
+        assert!(core(Pid::from_raw(own), Tid::from_raw(own)).is_some());
+    }
+}

@@ -1,0 +1,35 @@
+//! What only one system can do, by the same names on each.
+
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+#[cfg(target_os = "linux")]
+mod linux;
+pub(crate) mod signals;
+
+#[cfg(target_os = "freebsd")]
+pub(crate) use freebsd::*;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+
+use std::ffi::OsString;
+
+/// Memory of a program that is used alike.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Region {
+    pub(crate) start: u64,
+    /// Behind its last byte.
+    pub(crate) end: u64,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) execute: bool,
+    /// The file that is there.
+    pub(crate) path: Option<OsString>,
+}
+
+/// A process of this machine, for a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Listed {
+    pub(crate) pid: i32,
+    pub(crate) user: String,
+    pub(crate) command: String,
+}

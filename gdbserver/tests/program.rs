@@ -1,0 +1,138 @@
+//! The programs that are debugged, and the two servers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::harness::skip;
+
+/// Becomes a program to debug, if the environment says so.
+pub fn run_if_asked() {
+    be_debuggee();
+}
+
+/// A server of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The one that is tested.
+    Ours,
+    /// gdb's own.
+    Gdbs,
+}
+
+impl Server {
+    pub fn command(self) -> Command {
+        match self {
+            Server::Ours => Command::new(env!("CARGO_BIN_EXE_trapline-gdbserver")),
+            Server::Gdbs => Command::new("gdbserver"),
+        }
+    }
+}
+
+/// Ends the test if a tool is not here.
+fn needs(tools: &[&str]) {
+    for tool in tools {
+        if !Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()) {
+            skip(&format!("there is no {tool} here"));
+        }
+    }
+}
+
+/// Ends the test where there is no gdb, no server of gdb's own, or no compiler.
+pub fn needs_gdb() {
+    needs(&["gdb", "gdbserver", "gcc"]);
+}
+
+/// Compiles one of the programs in `programs`, and returns the path of it.
+pub fn compile(name: &str) -> PathBuf {
+    let made = made_by_gcc(name, &["-pthread", "-fno-omit-frame-pointer"]);
+    made.unwrap_or_else(|| panic!("gcc of {name}.c"))
+}
+
+/// The same as a 32-bit program, which has no library. Ends the test where that cannot be made or
+/// run.
+pub fn compile_narrow(name: &str) -> PathBuf {
+    let flags =
+        ["-m32", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie", "-static"];
+    let made = made_by_gcc(name, &[&flags[..], &["-nostdlib"]].concat());
+    let Some(program) = made else { skip("32-bit programs cannot be made here") };
+    if Command::new(&program).status().ok().and_then(|status| status.code()) != Some(20) {
+        skip("32-bit programs cannot be run here");
+    }
+    program
+}
+
+fn made_by_gcc(name: &str, flags: &[&str]) -> Option<PathBuf> {
+    needs_gdb();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    // Tests run side by side, and gdb minds if a program changes.
+    let test = std::env::var(crate::harness::TEST).unwrap_or_default().replace("::", ".");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gdb").join(test);
+    std::fs::create_dir_all(&dir).unwrap();
+    let program = dir.join(name);
+    let status = Command::new("gcc")
+        .args(["-g", "-O0"])
+        .args(flags)
+        .arg("-o")
+        .arg(&program)
+        .arg(source.join(format!("{name}.c")))
+        .status()
+        .unwrap();
+    status.success().then_some(program)
+}
+
+/// Makes this binary a program to debug.
+pub const DEBUGGEE: &str = "TRAPLINE_DEBUGGEE";
+
+/// Counts the calls of [`called`].
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+#[inline(never)]
+extern "C" fn called() {
+    COUNT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Becomes one of the programs to debug, if the environment says so.
+fn be_debuggee() {
+    let Ok(name) = std::env::var(DEBUGGEE) else { return };
+    match name.as_str() {
+        "exit" => {
+            println!("here");
+            std::process::exit(7);
+        }
+        "calls" => {
+            println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
+            for round in 0.. {
+                called();
+                std::thread::sleep(Duration::from_millis(1));
+                if round == 1000 {
+                    println!("much later");
+                }
+            }
+        }
+        "threads" => {
+            let spin = || loop {
+                called();
+            };
+            (0..3).for_each(|_| drop(std::thread::spawn(spin)));
+            std::thread::sleep(Duration::from_millis(50));
+            println!("running");
+            spin();
+        }
+        "signals" => {
+            extern "C" fn count(_: libc::c_int) {
+                called();
+            }
+            let count: extern "C" fn(libc::c_int) = count;
+            // SAFETY: the handler does nothing but count.
+            unsafe { libc::signal(libc::SIGUSR1, count as *const () as libc::sighandler_t) };
+            for _ in 0..2 {
+                // SAFETY: sends a signal to this thread.
+                unsafe { libc::raise(libc::SIGUSR1) };
+            }
+            std::process::exit(COUNT.load(Ordering::Relaxed) as i32);
+        }
+        other => panic!("no program {other}"),
+    }
+}
