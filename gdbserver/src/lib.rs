@@ -6,7 +6,7 @@
 //! them), and trapline. `cpu` has the registers in the client's order, `system` what only one system
 //! can do.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod cpu;
 mod inferiors;

@@ -47,13 +47,15 @@ fn named(line: &str, names: &mut Names) -> String {
                 continue;
             }
         }
-        // What the first thread waits for in pthread_join is the other one's id.
-        if let Some(behind) = rest.strip_prefix("expected=") {
-            let tid = digits(behind, 10);
-            if !tid.is_empty() {
-                out += "expected=";
-                out += &names.name('T', tid);
-                rest = &behind[tid.len()..];
+        // Arguments of functions that wait for a thread or for a process.
+        let argument = ["expected=", "pid="].into_iter().find(|name| rest.starts_with(name));
+        if let Some(name) = argument {
+            let behind = &rest[name.len()..];
+            let id = digits(behind, 10);
+            if !id.is_empty() {
+                out += name;
+                out += &names.name('T', id);
+                rest = &behind[id.len()..];
                 continue;
             }
         }

@@ -175,7 +175,10 @@ fn a_signal_is_injected_at_any_stop() {
     assert!(reply.starts_with("T05"), "{reply}");
     let reply = client.ask(&format!("vCont;C1e:{};c", threads[0]));
     assert!(reply.starts_with("T1e"), "{reply}");
-    assert!(client.ask("vCont;c").starts_with("W01;process:"), "one was dropped, one injected, one dropped");
+    assert!(
+        client.ask("vCont;c").starts_with("W01;process:"),
+        "one was dropped, one injected, one dropped"
+    );
     done(listening, client);
 }
 

@@ -14,8 +14,10 @@ struct Types {
     flags: &'static [(&'static str, &'static [(&'static str, u32)])],
     /// Ways to look at a vector of 16 bytes: the name of the whole, and for each way its name, the
     /// type of an element, how many.
-    views: Option<(&'static str, &'static [(&'static str, &'static str, u32)])>,
+    views: Option<(&'static str, Views)>,
 }
+
+type Views = &'static [(&'static str, &'static str, u32)];
 
 #[cfg(target_arch = "x86_64")]
 mod types {
@@ -69,7 +71,7 @@ mod types {
         ("PM", 12),
         ("FZ", 15),
     ];
-    const VIEWS: &[(&str, &str, u32)] = &[
+    const VIEWS: super::Views = &[
         ("v8_bfloat16", "bfloat16", 8),
         ("v4_float", "ieee_single", 4),
         ("v2_double", "ieee_double", 2),
@@ -107,7 +109,7 @@ mod types {
         ("Z", 30),
         ("N", 31),
     ];
-    const VIEWS: &[(&str, &str, u32)] = &[
+    const VIEWS: super::Views = &[
         ("v2d", "ieee_double", 2),
         ("v4f", "ieee_single", 4),
         ("v16i8", "int8", 16),

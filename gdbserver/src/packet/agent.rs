@@ -231,7 +231,8 @@ impl<M: Machine> Run<'_, M> {
         let len = usize::from(self.short()?);
         let format = self.code.get(self.at..self.at + len).ok_or(Malformed)?;
         self.at += len;
-        (self.pop()?, self.pop()?);
+        self.pop()?;
+        self.pop()?;
         let arguments: Vec<u64> = (0..count).map(|_| self.pop()).collect::<Step<_>>()?;
         self.machine.print(format.strip_suffix(&[0]).ok_or(Malformed)?, &arguments);
         // What is left is the value, if anything is.

@@ -48,7 +48,7 @@ mod flags {
 }
 
 fn failed(error: &io::Error) -> Answer {
-    if error.kind() == io::ErrorKind::InvalidFilename {
+    if error.raw_os_error() == Some(nix::errno::Errno::ENAMETOOLONG as i32) {
         return failure(errno::ENAMETOOLONG);
     }
     let number = error.raw_os_error().filter(|number| errno::KNOWN.contains(number));

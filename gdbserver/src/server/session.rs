@@ -20,6 +20,9 @@ pub(super) enum Close {
     Exit,
 }
 
+/// A thread that the client has chosen, if it has.
+type Chosen = Option<(Pid, Tid)>;
+
 /// A connection.
 pub(super) struct Session<'a> {
     pub(super) server: &'a mut Server,
@@ -32,9 +35,9 @@ pub(super) struct Session<'a> {
     /// The server stays when the last process has ended.
     pub(super) extended: bool,
     /// The thread that questions are about.
-    pub(super) general: Option<(Pid, Tid)>,
+    pub(super) general: Chosen,
     /// The thread that `c` and `s` are about.
-    pub(super) resumed: Option<(Pid, Tid)>,
+    pub(super) resumed: Chosen,
     /// In all-stop mode, the client waits for a stop.
     pub(super) awaits: bool,
     /// Ctrl-C came while everything stood still.
@@ -154,10 +157,7 @@ impl<'a> Session<'a> {
 
     /// lldb names the thread of a packet at its end, as in `p10;thread:1f;`: that is the current one
     /// for this packet. The one before comes back with it.
-    fn with_thread_of_suffix<'p>(
-        &mut self,
-        body: &'p [u8],
-    ) -> (&'p [u8], Option<Option<(Pid, Tid)>>) {
+    fn with_thread_of_suffix<'p>(&mut self, body: &'p [u8]) -> (&'p [u8], Option<Chosen>) {
         const MARK: &[u8] = b";thread:";
         let at = body.windows(MARK.len()).position(|window| window == MARK);
         let (true, Some(at)) =
