@@ -235,12 +235,20 @@ pub(crate) fn thread_count(kernel: &Kernel, pid: Pid) -> Option<usize> {
     status(kernel, pid.as_raw()).ok()?.map(|status| status.threads)
 }
 
-/// The same list by asking for every number that a thread can have, which takes a good part of a second:
-/// where `/proc` does not tell, nothing else lists them.
+/// The same list by asking for every number that a thread can have, which can take a good part of a
+/// second: where `/proc` does not tell, nothing else lists them.
 fn every_thread(kernel: &Kernel, pid: Pid) -> Vec<Tid> {
+    let most = number_limit(kernel).max(pid.as_raw());
+    (1..=most).map(Tid::from_raw).filter(|&tid| kernel.is_thread_of(pid, tid)).collect()
+}
+
+/// The greatest number that a thread can have (`kernel.pid_max`, which any `/proc` tells).
+fn number_limit(kernel: &Kernel) -> i32 {
     /// `PID_MAX_LIMIT` of 64-bit kernels (`include/linux/threads.h`).
     const MOST: i32 = 4 << 20;
-    (1..MOST).map(Tid::from_raw).filter(|&tid| kernel.is_thread_of(pid, tid)).collect()
+    kernel.count();
+    let limit = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
+    limit.and_then(|limit| limit.trim().parse().ok()).filter(|limit| *limit > 0).unwrap_or(MOST)
 }
 
 /// The program that a process runs; " (deleted)" stands behind the path of one that is not there

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+mod regs;
 
 use std::process::Command;
 use std::thread;
@@ -218,29 +219,17 @@ fn registers_of_all_kinds_are_read_and_written() {
         let thread = thread_of(spawned.pid);
         let mut registers = linux.registers(thread).unwrap();
         assert_ne!((registers.pc(), registers.sp()), (0, 0));
-        (registers.r12, registers.rbx) = (0x1234_5678_9abc_def0, u64::MAX);
+        regs::change(&mut registers);
         linux.set_registers(thread, &registers).unwrap();
         assert_eq!(linux.registers(thread).unwrap(), registers);
         let mut fp = linux.fp_registers(thread).unwrap();
-        assert_eq!(fp.mxcsr, 0x1f80);
-        fp.xmm[7] = 0xfeed_face_cafe_beef_0123_4567_89ab_cdef;
+        *regs::vector(&mut fp) = 0xfeed_face_cafe_beef_0123_4567_89ab_cdef;
         linux.set_fp_registers(thread, &fp).unwrap();
-        assert_eq!(linux.fp_registers(thread).unwrap().xmm[7], fp.xmm[7]);
-        match linux.extended_state(thread) {
-            Ok(mut state) => {
-                assert!(state.as_bytes().len() >= 576);
-                let mut legacy = state.fp_registers();
-                assert_eq!(legacy.xmm[7], fp.xmm[7]);
-                legacy.xmm[7] = 42;
-                state.set_fp_registers(&legacy);
-                linux.set_extended_state(thread, &state).unwrap();
-                assert_eq!(linux.fp_registers(thread).unwrap().xmm[7], 42);
-            }
-            // A CPU without XSAVE.
-            Err(error) => assert!(matches!(error, Error::Unsupported { .. }), "{error}"),
-        }
+        let mut now = linux.fp_registers(thread).unwrap();
+        assert_eq!(regs::vector(&mut now), regs::vector(&mut fp));
+        regs::extended_state_is_read_and_written(&mut linux, thread);
         let abi = linux.abi(thread).unwrap();
-        assert_eq!(abi.audit_arch, 0xc000_003e);
+        assert_eq!(abi.audit_arch, regs::AUDIT_ARCH);
         assert_eq!((abi.instruction_pointer, abi.stack_pointer), (registers.pc(), registers.sp()));
     });
 }

@@ -50,15 +50,19 @@ fn standing(kernel: &Kernel, tid: Tid) -> Result<Option<Raw>> {
     if u32::try_from(event) != Ok(PTRACE_EVENT_STOP) {
         return Ok(None);
     }
+    let Some(status) = proc::read(kernel, tid.as_raw(), "status")? else { return Ok(None) };
+    let status = String::from_utf8_lossy(&status);
+    let is = |name: &str, value: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim) == Some(value)
+    };
+    // Each stop is one: of its own free will it has given up the CPU for this one alone.
+    let is_first_stop = is("voluntary_ctxt_switches:", "1");
     let registers = kernel.registers(tid)?;
-    if !regs::is_behind_its_birth(&registers) {
+    if !regs::is_behind_its_birth(&registers, is_first_stop) {
         return Ok(None);
     }
     // A filter may kill it for a call that it never makes by itself.
-    let Some(status) = proc::read(kernel, tid.as_raw(), "status")? else { return Ok(None) };
-    let status = String::from_utf8_lossy(&status);
-    let filter = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
-    Ok((filter.map(str::trim) == Some("0")).then_some(registers))
+    Ok(is("Seccomp:", "0").then_some(registers))
 }
 
 /// Whose process it is: the one user and the one group, by number.

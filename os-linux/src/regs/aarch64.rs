@@ -50,10 +50,11 @@ impl Kernel {
     }
 }
 
-/// Whether a thread that is new stands behind the `svc` by which its maker made it. Nothing in its
-/// registers says so here: a handler that it has entered since looks the same.
-pub(crate) fn is_behind_its_birth(_: &Raw) -> bool {
-    false
+/// Whether a thread that is new stands behind the `svc` by which its maker made it. Its registers alone
+/// do not say so, for it keeps them when it runs on; but at its first stop it has not run yet.
+pub(crate) fn is_behind_its_birth(registers: &Raw, is_first_stop: bool) -> bool {
+    let made = !matches!(clone_call(registers), CloneCall::Other);
+    made && is_first_stop && is_native(registers) && returned(registers) == 0
 }
 
 /// The registers by which such a thread makes another call there.

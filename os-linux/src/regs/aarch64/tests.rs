@@ -39,6 +39,22 @@ fn the_call_that_made_a_task_is_seen_in_the_registers() {
 }
 
 #[test]
+fn a_child_stands_behind_the_call_of_its_maker_at_its_first_stop() {
+    let mut child = Raw { regs: [0; 31], sp: 0, pc: 0x1004, pstate: 0 };
+    child.regs[8] = libc::SYS_clone as u64;
+    assert!(is_behind_its_birth(&child, true));
+    assert!(!is_behind_its_birth(&child, false));
+    let [mut maker, mut other] = [child; 2];
+    maker.regs[0] = 7;
+    other.regs[8] = libc::SYS_getpid as u64;
+    for raw in [maker, other, Raw { pstate: 0x10, ..child }] {
+        assert!(!is_behind_its_birth(&raw, true));
+    }
+    let made = calling(&child, libc::SYS_prctl, [3, 4]);
+    assert_eq!((made.pc, made.regs[8], made.regs[0], made.regs[1]), (0x1000, 167, 3, 4));
+}
+
+#[test]
 fn a_call_is_read_from_its_line() {
     let line = "63 0x3 0xfff0 0x8 0x0 0x1 0xffffffffffffffff 0xffff1000 0xffff2000\n";
     let call = call_in(line, 0xc000_00b7, Some(Ok(8))).unwrap();

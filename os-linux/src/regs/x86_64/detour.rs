@@ -13,8 +13,8 @@ pub(crate) type Raw = libc::user_regs_struct;
 const SYSCALL: u64 = 2;
 
 /// Whether a thread that is new stands behind the `syscall` by which its maker made it, which leaves
-/// its own address in rcx.
-pub(crate) fn is_behind_its_birth(registers: &Raw) -> bool {
+/// its own address in rcx: that says more than whether this is its first stop.
+pub(crate) fn is_behind_its_birth(registers: &Raw, _is_first_stop: bool) -> bool {
     let made = !matches!(clone_call(registers), CloneCall::Other);
     let wide = mode_of(registers.cs) == CodeMode::Bits64;
     made && wide && registers.rax == 0 && registers.rcx == registers.rip
@@ -53,13 +53,13 @@ mod tests {
 
     #[test]
     fn a_child_stands_behind_the_call_of_its_maker() {
-        assert!(is_behind_its_birth(&child()));
+        assert!(is_behind_its_birth(&child(), true));
         // The maker; in a handler; by `int 0x80`; a 32-bit program; another call.
-        assert!(!is_behind_its_birth(&Raw { rax: 7, ..child() }));
-        assert!(!is_behind_its_birth(&Raw { rip: 0x2000, ..child() }));
-        assert!(!is_behind_its_birth(&Raw { rcx: 0, ..child() }));
-        assert!(!is_behind_its_birth(&Raw { cs: 0x23, ..child() }));
-        assert!(!is_behind_its_birth(&Raw { orig_rax: 1, ..child() }));
+        assert!(!is_behind_its_birth(&Raw { rax: 7, ..child() }, true));
+        assert!(!is_behind_its_birth(&Raw { rip: 0x2000, ..child() }, true));
+        assert!(!is_behind_its_birth(&Raw { rcx: 0, ..child() }, true));
+        assert!(!is_behind_its_birth(&Raw { cs: 0x23, ..child() }, true));
+        assert!(!is_behind_its_birth(&Raw { orig_rax: 1, ..child() }, true));
     }
 
     #[test]
