@@ -22,6 +22,9 @@ impl Arch for AArch64 {
 
     const BREAKPOINT_ADVANCE: u64 = 0;
 
+    /// 32-bit code has other instructions.
+    const BREAKPOINT_MODES: &'static [CodeMode] = &[CodeMode::Bits64];
+
     const LONGEST_INSTRUCTION: usize = instruction::LENGTH as usize;
 
     const INSTRUCTION_ALIGNMENT: u64 = instruction::LENGTH as u64;
@@ -54,7 +57,9 @@ impl Arch for AArch64 {
     const DEBUG_HITS: DebugHits = DebugHits::Address;
 
     fn access(code: &[u8], registers: &Registers) -> Option<MemoryAccess> {
-        debug::access(code, registers)
+        // Of 32-bit code nothing is known but the address that was hit.
+        let wide = registers.pstate & Pstate::NRW.bits() == 0;
+        debug::access(code, registers).filter(|_| wide)
     }
 
     /// Below [`USER_END`]: with 48-bit addresses, which is what programs get unless they ask for
@@ -77,9 +82,9 @@ impl Arch for AArch64 {
         instruction::word(code).map(|_| 4)
     }
 
-    fn passing(code: &[u8], _: CodeMode) -> Passing {
+    fn passing(code: &[u8], mode: CodeMode) -> Passing {
         match instruction::word(code) {
-            Some(word) if instruction::is_syscall(word) => Passing::SystemCall,
+            Some(word) if instruction::is_syscall(word, mode) => Passing::SystemCall,
             _ => Passing::Step,
         }
     }
@@ -160,6 +165,10 @@ mod tests {
     fn system_calls_are_known() {
         let svc = [0x01, 0x00, 0x00, 0xd4];
         assert_eq!(AArch64::passing(&svc, CodeMode::Bits64), Passing::SystemCall);
+        let narrow = [0x00, 0x00, 0x00, 0xef];
+        assert_eq!(AArch64::passing(&narrow, CodeMode::Bits32), Passing::SystemCall);
+        assert_eq!(AArch64::passing(&narrow, CodeMode::Bits64), Passing::Step);
+        assert_eq!(AArch64::passing(&svc, CodeMode::Bits32), Passing::Step);
         for code in [&[0x1f, 0x20, 0x03, 0xd5][..], AArch64::BREAKPOINT, &[]] {
             assert_eq!(AArch64::passing(code, CodeMode::Bits64), Passing::Step);
         }

@@ -132,7 +132,7 @@ pub(crate) fn relocate(code: &[u8], from: u64, mode: CodeMode) -> Relocation<Emu
             _ => Relocation::Refused,
         },
         // `svc`; of the others some trap, and some are not for programs.
-        _ if is_syscall(word) => Relocation::Copy { length: LENGTH },
+        _ if is_syscall(word, mode) => Relocation::Copy { length: LENGTH },
         _ if word & 0xff00_0000 == 0xd400_0000 => Relocation::Refused,
         // Hints, barriers, system registers.
         _ if word & 0xff00_0000 == 0xd500_0000 => Relocation::Copy { length: LENGTH },
@@ -269,8 +269,12 @@ pub(crate) fn is_literal(word: u32) -> bool {
     word & 0x3b00_0000 == 0x1800_0000
 }
 
-pub(crate) fn is_syscall(word: u32) -> bool {
-    word & 0xffe0_001f == 0xd400_0001
+/// `svc`; of 32-bit code the one without a condition, in the longer of its two sets of instructions.
+pub(crate) fn is_syscall(word: u32, mode: CodeMode) -> bool {
+    match mode {
+        CodeMode::Bits64 => word & 0xffe0_001f == 0xd400_0001,
+        _ => word & 0xff00_0000 == 0xef00_0000,
+    }
 }
 
 /// `ldxr`, `ldaxr`, `ldxp`, `ldaxp`, of any size.

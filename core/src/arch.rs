@@ -24,6 +24,10 @@ pub trait Arch {
     /// trapped.
     const BREAKPOINT_ADVANCE: u64;
 
+    /// The modes in which code traps by it; in code of the others there can be no breakpoint.
+    const BREAKPOINT_MODES: &'static [CodeMode] =
+        &[CodeMode::Bits64, CodeMode::Bits32, CodeMode::Bits16];
+
     /// How many bytes the longest instruction has.
     const LONGEST_INSTRUCTION: usize;
 

@@ -8,7 +8,7 @@
 
 use crate::backend::{DebugHits, DebugKind, DebugSlot, DebugSlots, MemoryAccess, NO_SLOTS, Run};
 use crate::error::unless_gone;
-use crate::{Arch, Backend, CodeMode, Passing, Result, Signal, TrapCauses};
+use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
 use super::trap::Looked;
@@ -121,7 +121,12 @@ impl<B: Backend> Tracer<B> {
 
     fn makes_call(&mut self, index: u32, pc: u64) -> Result<bool> {
         let code = self.code_at(index, pc)?;
-        Ok(<B::Arch as Arch>::passing(&code, CodeMode::Bits64) == Passing::SystemCall)
+        let thread = self.table.slot(index).thread;
+        let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+            return Ok(false);
+        };
+        let mode = B::code_mode(&registers);
+        Ok(<B::Arch as Arch>::passing(&code, mode) == Passing::SystemCall)
     }
 
     fn code_at(&mut self, index: u32, pc: u64) -> Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 //! read and written at once.
 
 use crate::backend::Thread;
-use crate::{Arch, Backend, Error, Result};
+use crate::{Arch, Backend, CodeMode, Error, Result};
 
 use super::super::Tracer;
 use super::image::{Change, Shared};
@@ -196,6 +196,7 @@ impl<B: Backend> Tracer<B> {
         thread: Thread,
         addresses: &[u64],
     ) -> Result<Vec<Result<()>>> {
+        self.traps_in_code_of(thread)?;
         let mut results = Vec::with_capacity(addresses.len());
         for run in runs(addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
@@ -209,6 +210,22 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(results)
+    }
+
+    /// An error where a thread runs code in which the CPU's breakpoint instruction means something
+    /// else.
+    fn traps_in_code_of(&mut self, thread: Thread) -> Result<()> {
+        let modes = <B::Arch as Arch>::BREAKPOINT_MODES;
+        let all = [CodeMode::Bits64, CodeMode::Bits32, CodeMode::Bits16];
+        if all.iter().all(|mode| modes.contains(mode)) {
+            return Ok(());
+        }
+        match modes.contains(&B::code_mode(&self.backend.registers(thread)?)) {
+            true => Ok(()),
+            false => Err(Error::BadBreakpoint {
+                why: "32-bit code of this CPU can have those of its debug registers alone",
+            }),
+        }
     }
 
     /// Why there can be no breakpoint at an address, by what the CPU is.

@@ -1,6 +1,8 @@
 //! 32-bit programs: `compat_elf_gregset_t` of `arch/arm64/include/asm/compat.h`, 18 words of 4
 //! bytes, R0 to R15, CPSR and the first argument of a system call.
 
+use trapline_arch_aarch64::FpRegisters;
+
 use super::{CloneCall, Raw};
 
 /// How many bytes their set of registers has.
@@ -55,4 +57,31 @@ pub(super) fn clone_call(raw: &Raw) -> CloneCall {
         CLONE3 => CloneCall::Clone3(raw.regs[0]),
         _ => CloneCall::Other,
     }
+}
+
+/// D0 to D31 and FPSCR (`struct user_vfp` of `arch/arm/include/asm/user.h`, as `compat_vfp_get` in
+/// `arch/arm64/kernel/ptrace.c` gives it).
+pub(super) const FP_LENGTH: usize = 32 * 8 + 4;
+
+/// The bits of FPSCR that are in FPSR where the two halves are apart: the flags and what has happened.
+/// The others are in FPCR.
+const FPSR: u32 = 0xf800_009f;
+
+/// The CPU has D0 and D1 in V0, and so on up to V15.
+pub(super) fn widened_fp(bytes: &[u8]) -> FpRegisters {
+    let mut registers = FpRegisters::default();
+    let (vectors, rest) = bytes.split_at_checked(32 * 8).unwrap_or_default();
+    for (register, bytes) in registers.v.iter_mut().zip(vectors.chunks_exact(16)) {
+        *register = u128::from_le_bytes(bytes.try_into().unwrap_or_default());
+    }
+    let status = rest.first_chunk().copied().map_or(0, u32::from_le_bytes);
+    (registers.fpsr, registers.fpcr) = (status & FPSR, status & !FPSR);
+    registers
+}
+
+/// The way back.
+pub(super) fn narrowed_fp(registers: &FpRegisters) -> Vec<u8> {
+    let vectors = registers.v.iter().take(16).flat_map(|register| register.to_le_bytes());
+    let status = registers.fpsr & FPSR | registers.fpcr & !FPSR;
+    vectors.chain(status.to_le_bytes()).collect()
 }

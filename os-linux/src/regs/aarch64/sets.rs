@@ -7,8 +7,12 @@ use trapline_core::{Result, Tid};
 
 use crate::sys::{Kernel, error};
 
+use super::narrow;
+
 /// V0 to V31, FPSR and FPCR.
 const NT_FPREGSET: u32 = 2;
+/// What 32-bit programs have instead.
+const NT_ARM_VFP: u32 = 0x400;
 /// The thread pointer.
 const NT_ARM_TLS: u32 = 0x401;
 /// The number of the system call.
@@ -39,7 +43,12 @@ fn optional(kernel: &Kernel, tid: Tid, set: u32, area: &mut [u8]) -> Result<Opti
 /// The floating-point registers.
 pub(crate) fn fp_registers(kernel: &Kernel, tid: Tid) -> Result<FpRegisters> {
     let mut bytes = [0; FP_LENGTH];
-    kernel.register_set(tid, NT_FPREGSET, &mut bytes).map_err(|why| failed(tid, false, why))?;
+    if optional(kernel, tid, NT_FPREGSET, &mut bytes)?.is_none() {
+        kernel
+            .register_set(tid, NT_ARM_VFP, &mut bytes[..narrow::FP_LENGTH])
+            .map_err(|why| failed(tid, false, why))?;
+        return Ok(narrow::widened_fp(&bytes));
+    }
     let (vectors, rest) = bytes.split_at(32 * 16);
     let mut registers = FpRegisters::default();
     for (register, bytes) in registers.v.iter_mut().zip(vectors.chunks_exact(16)) {
@@ -55,6 +64,11 @@ pub(crate) fn fp_registers(kernel: &Kernel, tid: Tid) -> Result<FpRegisters> {
 
 /// Sets the floating-point registers.
 pub(crate) fn set_fp_registers(kernel: &Kernel, tid: Tid, registers: &FpRegisters) -> Result<()> {
+    if optional(kernel, tid, NT_FPREGSET, &mut [0; FP_LENGTH])?.is_none() {
+        return kernel
+            .set_register_set(tid, NT_ARM_VFP, &narrow::narrowed_fp(registers))
+            .map_err(|why| failed(tid, true, why));
+    }
     let mut bytes = Vec::with_capacity(FP_LENGTH);
     for register in registers.v {
         bytes.extend(register.to_le_bytes());

@@ -25,6 +25,16 @@ fn registers_of_32_bit_programs_are_in_the_same_places() {
 }
 
 #[test]
+fn floating_point_registers_of_32_bit_programs_are_two_in_one() {
+    let bytes: Vec<u8> = (0..narrow::FP_LENGTH).map(|at| at as u8).collect();
+    let registers = narrow::widened_fp(&bytes);
+    assert_eq!(registers.v[15].to_le_bytes(), *bytes[240..].first_chunk().unwrap());
+    assert_eq!(registers.v[16], 0);
+    assert_eq!(registers.fpsr | registers.fpcr, u32::from_le_bytes([0, 1, 2, 3]));
+    assert_eq!(narrow::narrowed_fp(&registers), bytes);
+}
+
+#[test]
 fn the_call_that_made_a_task_is_seen_in_the_registers() {
     let with = |number: u64, pstate| {
         let mut raw = Raw { regs: [0; 31], sp: 0, pc: 0, pstate };
