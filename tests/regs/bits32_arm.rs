@@ -189,11 +189,12 @@ fn e7_the_calls_of_a_32_bit_program() {
         }
         _ => {}
     });
+    // First the end of the exec that has made it, which is of neither width.
+    calls.retain(|call| call.number < 100);
     assert!(calls.iter().all(|call| call.abi == SyscallAbi::Bits32), "{calls:?}");
     let numbers: Vec<u64> = calls.iter().map(|call| call.number).collect();
-    let (exec, rest) = numbers.split_first_chunk().unwrap();
-    assert_eq!((*exec, rest), ([11], &[4, 4, 2, 2, 1][..]), "{calls:?}");
-    for (at, result) in [(1, None), (2, Some(Ok(14)))] {
+    assert_eq!(numbers, [4, 4, 2, 2, 1], "{calls:?}");
+    for (at, result) in [(0, None), (1, Some(Ok(14)))] {
         assert_eq!((&calls[at].args[..3], calls[at].result), (&[1, MESSAGE, 14][..], result));
     }
 }
