@@ -63,6 +63,8 @@ impl List {
         });
     }
 
+    /// Of registers that gdb shows with others; not every CPU has such.
+    #[allow(dead_code)]
     fn grouped(
         &mut self,
         name: &str,

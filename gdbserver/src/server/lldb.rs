@@ -101,10 +101,8 @@ impl Session<'_> {
     }
 
     fn register_info(&mut self, number: usize) -> Answer {
-        let layout = match self.current_process() {
-            Some(pid) => self.server.inferiors.layout(pid),
-            None => Layout::default(),
-        };
+        let layout = self.current_process().map(|pid| self.server.inferiors.layout(pid));
+        let layout: Layout = layout.unwrap_or_default();
         let Some(register) = layout.registers().get(number) else {
             return Answer::Text("E45".to_string());
         };

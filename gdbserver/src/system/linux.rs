@@ -13,7 +13,9 @@ use super::{Listed, Region};
 /// A stop stops one thread, and each can be run by itself.
 pub(crate) const STOPS_THREADS: bool = true;
 
-/// The number of the system call that a thread is in is kept beside its registers.
+/// The number of the system call that a thread is in is kept beside its registers, where a CPU has no
+/// register for it.
+#[allow(dead_code)]
 pub(crate) const KEEPS_CALL_NUMBER: bool = true;
 
 /// gdb's name of the system.
