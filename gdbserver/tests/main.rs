@@ -14,7 +14,9 @@ mod harness;
 mod machine;
 
 mod events;
+mod faults;
 mod normal;
+mod processes;
 mod program;
 mod protocol;
 mod rsp;
@@ -25,6 +27,8 @@ fn main() {
     program::run_if_asked();
     let all = [
         ("events", events::TESTS),
+        ("faults", faults::TESTS),
+        ("processes", processes::TESTS),
         ("protocol", protocol::TESTS),
         ("transcripts", transcripts::TESTS),
     ];

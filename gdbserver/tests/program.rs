@@ -117,8 +117,25 @@ fn be_debuggee() {
             };
             (0..3).for_each(|_| drop(std::thread::spawn(spin)));
             std::thread::sleep(Duration::from_millis(50));
+            println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
             println!("running");
             spin();
+        }
+        // One process more, which calls as well; its end is what this one waits for.
+        "forks" => {
+            println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
+            std::thread::sleep(Duration::from_millis(50));
+            // SAFETY: this is the only thread.
+            let child = unsafe { libc::fork() };
+            called();
+            if child == 0 {
+                // SAFETY: ends this process.
+                unsafe { libc::_exit(3) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for the child; `status` lives.
+            unsafe { libc::waitpid(child, &mut status, 0) };
+            std::process::exit(libc::WEXITSTATUS(status));
         }
         "signals" => {
             extern "C" fn count(_: libc::c_int) {

@@ -11,10 +11,16 @@ pub struct Client {
 impl Client {
     /// Connects, and agrees on what gdb does.
     pub fn connect(port: u16) -> Client {
+        Client::with(port, "swbreak+;hwbreak+;vContSupported+")
+    }
+
+    /// The same, with these features.
+    pub fn with(port: u16, features: &str) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut client = Client { stream };
-        let features = client.ask("qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+");
+        let features = client.ask(&format!("qSupported:multiprocess+;{features}"));
         assert!(features.contains("multiprocess+"), "{features}");
         assert_eq!(client.ask("QStartNoAckMode"), "OK");
         client
@@ -24,6 +30,50 @@ impl Client {
     pub fn send(&mut self, packet: &str) {
         let sum = packet.bytes().fold(0_u8, |sum, byte| sum.wrapping_add(byte));
         write!(self.stream, "${packet}#{sum:02x}").unwrap();
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends a packet of any bytes, and returns the answer.
+    pub fn ask_bytes(&mut self, packet: &[u8]) -> String {
+        let mut body = Vec::new();
+        for &byte in packet {
+            match byte {
+                b'#' | b'$' | b'}' | b'*' => body.extend([b'}', byte ^ 0x20]),
+                _ => body.push(byte),
+            }
+        }
+        let sum = body.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let bytes = [b"$", body.as_slice(), format!("#{sum:02x}").as_bytes()].concat();
+        self.send_bytes(&bytes);
+        self.receive()
+    }
+
+    /// Whether the server closes the connection, which is all that it says.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let read = self.stream.read_to_end(&mut rest);
+        read.is_ok() && rest.iter().all(|byte| *byte == b'+')
+    }
+
+    /// The next notification, without its start.
+    pub fn notification(&mut self) -> String {
+        while self.byte() != b'%' {}
+        let mut body = Vec::new();
+        loop {
+            match self.byte() {
+                b'#' => break,
+                byte => body.push(byte),
+            }
+        }
+        for _ in 0..2 {
+            self.byte();
+        }
+        let text: String = expanded(&body).into_iter().map(char::from).collect();
+        text.strip_prefix("Stop:").expect("a stop").to_string()
     }
 
     /// Sends what gdb sends for Ctrl-C.
@@ -105,4 +155,20 @@ impl Client {
 pub fn field<'r>(reply: &'r str, name: &str) -> Option<&'r str> {
     let fields = reply.get(3..)?.split(';');
     fields.filter_map(|field| field.split_once(':')).find(|(key, _)| *key == name).map(|(_, v)| v)
+}
+
+/// A body with its runs written out.
+fn expanded(body: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::new();
+    let mut bytes = body.iter();
+    while let Some(&byte) = bytes.next() {
+        match (byte, out.last()) {
+            (b'*', Some(&last)) => {
+                let times = bytes.next().expect("a count") - 29;
+                out.extend(std::iter::repeat_n(last, times.into()));
+            }
+            _ => out.push(byte),
+        }
+    }
+    out
 }

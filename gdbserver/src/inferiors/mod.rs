@@ -185,6 +185,7 @@ impl Inferiors {
             if std::mem::take(&mut self.woken) {
                 return Ok(None);
             }
+            self.run_on()?;
             if !self.anything_runs() {
                 return Ok(Some(News::NothingRuns));
             }
@@ -202,7 +203,7 @@ impl Inferiors {
             match self.tracer.try_wait() {
                 Ok(Some(Event::Woken)) => {}
                 Ok(Some(event)) => self.absorb(event)?,
-                Ok(None) => return Ok(()),
+                Ok(None) => return self.run_on(),
                 Err(error) => self.failed(error)?,
             }
         }
@@ -216,7 +217,7 @@ impl Inferiors {
             Err(error) => self.failed(error)?,
         }
         self.woken = false;
-        Ok(())
+        self.run_on()
     }
 
     /// What the tracer cannot do for a process is said; it tries again by itself.

@@ -14,8 +14,13 @@ const LONGEST_STOP: Duration = Duration::from_secs(10);
 
 impl Inferiors {
     /// Carries out `vCont`: for each thread the first action that is for it. In all-stop mode those
-    /// that none is for stay.
-    pub(crate) fn resume(&mut self, actions: &[ThreadAction]) -> Result<()> {
+    /// that none is for stay. In non-stop mode the client does not mean those of whose stop it has
+    /// not heard, nor children that it has not heard of: they are in `unheard`.
+    pub(crate) fn resume(
+        &mut self,
+        actions: &[ThreadAction],
+        unheard: &[(Pid, Option<Tid>)],
+    ) -> Result<()> {
         let non_stop = self.wishes.non_stop;
         let mut stops: Vec<(Pid, Tid)> = Vec::new();
         for process in self.all.iter_mut().filter(|process| process.is_known) {
@@ -27,6 +32,9 @@ impl Inferiors {
                     by_process && action.thread.thread.covers(tid.as_raw())
                 };
                 let Some(action) = actions.iter().find(meant) else { continue };
+                if unheard.contains(&(pid, None)) || unheard.contains(&(pid, Some(tid))) {
+                    continue;
+                }
                 let is_at_rest = thread.wants == Wants::Nothing;
                 let signal = match &action.action {
                     Action::Continue(signal) | Action::Step(signal) => *signal,
@@ -206,11 +214,17 @@ impl Inferiors {
 
     /// Runs on what was brought to rest for a question.
     pub(crate) fn give_back(&mut self) -> Result<()> {
-        let non_stop = self.wishes.non_stop;
+        for process in &mut self.all {
+            process.borrowed = false;
+        }
+        self.run_on()
+    }
+
+    /// Runs what has come to rest for something that the client is not told now.
+    pub(super) fn run_on(&mut self) -> Result<()> {
         for pid in self.pids() {
-            let process = self.get_mut(pid)?;
-            let is_at_rest_for_nothing = non_stop && process.halted.is_some();
-            if process.borrowed || is_at_rest_for_nothing {
+            let process = self.get(pid)?;
+            if process.halted.is_some() && !process.borrowed {
                 self.run_process(pid)?;
             }
         }

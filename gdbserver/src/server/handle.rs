@@ -6,7 +6,7 @@ use crate::inferiors::Stop;
 use crate::packet::{Action, Id, Packet, Query, ThreadAction, ThreadId};
 
 use super::answers::Answer;
-use super::session::{Close, Session};
+use super::session::{Close, Queued, Session};
 
 impl Session<'_> {
     /// Does what a packet asks for.
@@ -169,26 +169,34 @@ impl Session<'_> {
                 (pid, thread.tid, stop)
             })
             .collect();
-        let replies: Vec<String> =
-            at_rest.iter().map(|(pid, tid, stop)| self.stop_reply(*pid, *tid, stop)).collect();
-        self.unacknowledged = replies.into();
+        let queued = at_rest.iter().map(|(pid, tid, stop)| {
+            let reply = self.stop_reply(*pid, *tid, stop);
+            Queued { reply, thread: Some((*pid, *tid)), child: None }
+        });
+        self.unacknowledged = queued.collect();
+        self.first_stop()
+    }
+
+    fn first_stop(&self) -> Answer {
         match self.unacknowledged.front() {
-            Some(first) => first.clone().into(),
+            Some(first) => first.reply.clone().into(),
             None => Answer::ok(),
         }
     }
 
     fn next_stop(&mut self) -> Answer {
         self.unacknowledged.pop_front();
-        match self.unacknowledged.front() {
-            Some(next) => next.clone().into(),
-            None => Answer::ok(),
-        }
+        self.first_stop()
     }
 
     pub(super) fn resume(&mut self, actions: &[ThreadAction]) -> Answer {
         let non_stop = self.server.inferiors.wishes.non_stop;
-        match self.server.inferiors.resume(actions) {
+        let mut unheard = Vec::new();
+        for queued in &self.unacknowledged {
+            unheard.extend(queued.thread.map(|(pid, tid)| (pid, Some(tid))));
+            unheard.extend(queued.child.map(|pid| (pid, None)));
+        }
+        match self.server.inferiors.resume(actions, &unheard) {
             Ok(()) => {}
             Err(Error::Gone) => {}
             Err(error) => return error.into(),

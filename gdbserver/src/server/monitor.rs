@@ -6,12 +6,17 @@ use super::answers::Answer;
 use super::session::Session;
 
 const HELP: &str = "\
-The commands are:
-  set debug 0|1          print what goes over the line
-  set remote-debug 0|1   the same
-  threads                list the threads, and what each does
-  exit                   end the server, and what it has started
-  help                   print this
+The following monitor commands are supported:
+  set debug <0|1>
+    Print what goes over the line
+  set remote-debug <0|1>
+    The same
+  threads
+    List the threads, and what each does
+  help
+    Print this
+  exit
+    Quit GDBserver
 ";
 
 impl Session<'_> {

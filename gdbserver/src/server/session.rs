@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use trapline::{Pid, Tid};
 
-use crate::inferiors::News;
+use crate::inferiors::{News, Stop};
 use crate::packet::{Id, Packet, ThreadId, parse};
 use crate::wire::{Connection, Input};
 
@@ -18,6 +18,14 @@ pub(super) enum Close {
     Lost,
     /// The server is to end.
     Exit,
+}
+
+/// A stop that the client is told of in non-stop mode.
+pub(super) struct Queued {
+    pub(super) reply: String,
+    /// The thread, and the child of its fork.
+    pub(super) thread: Option<(Pid, Tid)>,
+    pub(super) child: Option<Pid>,
 }
 
 /// A thread that the client has chosen, if it has.
@@ -43,7 +51,7 @@ pub(super) struct Session<'a> {
     /// Ctrl-C came while everything stood still.
     pub(super) interrupted: bool,
     /// Stops that the client has yet to be told of, the first of which it was told of.
-    pub(super) unacknowledged: VecDeque<String>,
+    pub(super) unacknowledged: VecDeque<Queued>,
     /// What is read piece by piece.
     pub(super) object: Option<(Vec<u8>, Vec<u8>)>,
     /// Threads that are still to be listed.
@@ -191,11 +199,18 @@ impl<'a> Session<'a> {
     fn notify(&mut self) -> Result<(), Failure> {
         while let Some(news) = self.server.inferiors.next_news() {
             let is_first = self.unacknowledged.is_empty();
+            let (thread, child) = match &news {
+                News::Stopped { pid, tid, stop: Stop::Forked { child, .. } } => {
+                    (Some((*pid, *tid)), Some(*child))
+                }
+                News::Stopped { pid, tid, .. } => (Some((*pid, *tid)), None),
+                _ => (None, None),
+            };
             let reply = self.news(news);
             if is_first {
                 self.line.notify(format!("Stop:{reply}").as_bytes())?;
             }
-            self.unacknowledged.push_back(reply);
+            self.unacknowledged.push_back(Queued { reply, thread, child });
         }
         Ok(())
     }

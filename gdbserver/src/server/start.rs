@@ -80,9 +80,12 @@ impl Session<'_> {
             return Answer::error();
         };
         say(format_args!("Detaching from process {pid}"));
-        let answer = self.server.inferiors.detach(pid, stay_stopped).into();
+        let result = self.server.inferiors.detach(pid, stay_stopped);
+        if let Err(error) = &result {
+            say(format_args!("cannot let process {pid} go: {error}"));
+        }
         self.forget(pid);
-        answer
+        result.into()
     }
 
     pub(super) fn kill_process(&mut self, pid: Pid) -> Answer {
