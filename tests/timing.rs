@@ -301,7 +301,7 @@ fn w3_a_waker_is_heard_among_busy_tracees() {
         }
         all.push(stops);
     }
-    // When the doorbell gets a CPU is the scheduler's affair, and late once or twice.
+    // When the wake helper gets a CPU is the scheduler's affair, and late once or twice.
     all.sort_unstable();
     assert!(all[all.len() / 2] <= 128 && all[all.len() - 1] <= 20_000, "{all:?}");
     kill_all(&mut tracer);

@@ -1,17 +1,12 @@
-//! The back end over a model kernel.
+//! The list of what the back end can do, in the order of the trait.
 
 use std::ffi::OsString;
-use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use rustc_hash::FxHasher;
 
 use trapline_core::backend::{
     Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
@@ -23,91 +18,13 @@ use trapline_core::{
 
 use crate::arch::{FakeArch, FakeRegisters};
 use crate::faults::Fault;
-use crate::kernel::{Call, Kernel, Report};
-use crate::model::{Model, all_cpus};
+use crate::kernel::Kernel;
+use crate::model::all_cpus;
 use crate::rules::Rules;
-
-/// A [`Backend`] over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
-/// killed or let go, as its setup says.
-#[derive(Debug)]
-pub struct Fake<R: Rules> {
-    pub(crate) kernel: Kernel<R>,
-    pub(crate) woken: Arc<Flag>,
-    /// What the next wait finds, if a look has had that chosen and it was not what it looked for.
-    pub(crate) chosen: Option<Report>,
-    /// The other end of what an event loop has.
-    kept_open: Option<UnixStream>,
-}
-
-/// A waker's word.
-#[derive(Debug, Default)]
-pub(crate) struct Flag(pub(crate) AtomicBool);
-
-impl Wake for Flag {
-    fn wake(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-impl<R: Rules> Fake<R> {
-    pub(crate) fn new(kernel: Kernel<R>) -> Self {
-        Fake { kernel, woken: Arc::default(), chosen: None, kept_open: None }
-    }
-
-    /// A request: counted, after the test has had its chance to make something happen just before.
-    pub(crate) fn call<T: Debug + Hash>(
-        &mut self,
-        name: &'static str,
-        id: i32,
-        answer: impl FnOnce(&mut Model) -> Result<T>,
-    ) -> Result<T> {
-        let number = {
-            let mut model = self.kernel.model();
-            model.records.requests += 1;
-            // A tracer that does nothing but look may be spinning.
-            if !matches!(name, "wait" | "is_held" | "is_mute") {
-                model.records.quiet = 0;
-            }
-            model.records.requests
-        };
-        let call = Call { name, id, number };
-        self.kernel.before(call);
-        let fails = self.kernel.fails(call);
-        let mut model = self.kernel.model();
-        let answer = match fails {
-            true => model.fails(name, id, answer),
-            false => answer(&mut model),
-        };
-        let digest = (name, id, answer.as_ref().map_err(std::mem::discriminant));
-        note(&mut model, digest, || format!("{name} {id} {answer:?}"));
-        answer
-    }
-
-    /// Something that is known without a request.
-    pub(crate) fn view<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
-        look(&self.kernel.model())
-    }
-}
-
-/// Adds to the digest of what passed, and to the log if one is kept.
-pub(crate) fn note(model: &mut Model, what: impl Hash, tell: impl FnOnce() -> String) {
-    let mut digest = FxHasher::default();
-    (model.records.talk, what).hash(&mut digest);
-    model.records.talk = digest.finish();
-    if let Some(log) = &mut model.records.log {
-        log.push(tell());
-    }
-}
-
-impl<R: Rules> Drop for Fake<R> {
-    fn drop(&mut self) {
-        self.kernel.model().tracer_ends();
-    }
-}
+use crate::system::Fake;
 
 impl<R: Rules> Backend for Fake<R> {
     type Arch = FakeArch;
-
     const SYSTEM: &'static str = R::RULES.system;
     const STOP_SCOPE: StopScope = R::RULES.scope;
     const INHERITS_SETUP: bool = R::RULES.inherits_setup;
@@ -137,6 +54,8 @@ impl<R: Rules> Backend for Fake<R> {
         Ok(RawSpawn { pid, child: None, stop, meanwhile })
     }
 
+    fn randomize_addresses(&mut self, _: bool) {}
+
     fn attach(&mut self, pid: Pid, setup: Setup) -> Result<RawAttach> {
         let meanwhile = self.meanwhile();
         let (threads, real_parent) = self.call("attach", pid.as_raw(), |model| {
@@ -146,11 +65,11 @@ impl<R: Rules> Backend for Fake<R> {
         Ok(RawAttach { threads, real_parent, meanwhile })
     }
 
+    const YIELDS: u32 = 1;
+
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
         self.wait_for(patience)
     }
-
-    const YIELDS: u32 = 1;
 
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
         self.look_at(thread)
@@ -211,8 +130,6 @@ impl<R: Rules> Backend for Fake<R> {
     fn kill(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
         self.call("kill", pid.as_raw(), |model| model.kill_request(pid, stopped))
     }
-
-    fn randomize_addresses(&mut self, _: bool) {}
 
     fn send_signal(&mut self, thread: Thread, signal: Signal) -> Result<()> {
         self.call("send_signal", thread.tid.as_raw(), |model| model.send(thread, signal))
@@ -303,46 +220,11 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    const PASSES_BREAKPOINTS: bool = R::RULES.passes_breakpoints;
-
-    fn set_watched(
-        &mut self,
-        thread: Thread,
-        from: Option<&DebugSlots>,
-        to: &DebugSlots,
-    ) -> Result<()> {
-        self.call("set_watched", thread.tid.as_raw(), |model| model.watch(thread, from, to))
-    }
-
-    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
-        let id = thread.tid.as_raw();
-        let status = self.call("debug_status", id, |model| model.take_debug_status(thread))?;
-        if status != DebugStatus::default() {
-            self.kernel.model().records.requests += 1;
+    fn code_mode(registers: &FakeRegisters) -> CodeMode {
+        match registers.narrow {
+            true => CodeMode::Bits32,
+            false => CodeMode::Bits64,
         }
-        Ok(status)
-    }
-
-    fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
-        self.call("pending_trap", thread.tid.as_raw(), |model| {
-            let task = model.inspected(thread)?;
-            Ok(task.debug.pending.is_some() || task.trapped)
-        })
-    }
-
-    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
-        self.call("debug_room", thread.tid.as_raw(), |model| {
-            let pid = model.inspected(thread)?.pid;
-            Ok(DebugRoom { longest: model.longest_watch(pid), ..DebugRoom::ALL })
-        })
-    }
-
-    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
-        self.call("shares_memory", one.tid.as_raw(), |model| {
-            let space = |pid| model.processes.get(&pid).map(|process| process.memory);
-            let one = space(one.pid).ok_or(Error::Gone)?;
-            Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
-        })
     }
 
     fn write_data(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
@@ -373,6 +255,14 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("ends_handler", id, |model| Ok(model.inspected(thread)?.returned))
     }
 
+    fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
+        self.call("shares_memory", one.tid.as_raw(), |model| {
+            let space = |pid| model.processes.get(&pid).map(|process| process.memory);
+            let one = space(one.pid).ok_or(Error::Gone)?;
+            Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
+        })
+    }
+
     fn restarted(registers: &FakeRegisters) -> Option<FakeRegisters> {
         registers.interrupted.then(|| FakeRegisters {
             pc: registers.pc.wrapping_sub(1),
@@ -381,11 +271,38 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    fn code_mode(registers: &FakeRegisters) -> CodeMode {
-        match registers.narrow {
-            true => CodeMode::Bits32,
-            false => CodeMode::Bits64,
+    const PASSES_BREAKPOINTS: bool = R::RULES.passes_breakpoints;
+
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        self.call("set_watched", thread.tid.as_raw(), |model| model.watch(thread, from, to))
+    }
+
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
+        self.call("debug_room", thread.tid.as_raw(), |model| {
+            let pid = model.inspected(thread)?.pid;
+            Ok(DebugRoom { longest: model.longest_watch(pid), ..DebugRoom::ALL })
+        })
+    }
+
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        let id = thread.tid.as_raw();
+        let status = self.call("debug_status", id, |model| model.take_debug_status(thread))?;
+        if status != DebugStatus::default() {
+            self.kernel.model().records.requests += 1;
         }
+        Ok(status)
+    }
+
+    fn has_pending_trap(&mut self, thread: Thread) -> Result<bool> {
+        self.call("pending_trap", thread.tid.as_raw(), |model| {
+            let task = model.inspected(thread)?;
+            Ok(task.debug.pending.is_some() || task.trapped)
+        })
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {

@@ -1,9 +1,7 @@
 //! The hold that a test has on the world.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
 use std::fmt;
-use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,11 +9,12 @@ use std::time::Duration;
 use trapline_core::backend::{RawKind, RawReason, TrapOrigin};
 use trapline_core::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
 
-use crate::backend::Fake;
 use crate::faults::Fault;
 use crate::model::{Held, INIT, Model, State};
 use crate::rules::Rules;
+use crate::script::Script;
 use crate::stops::KILLED;
+use crate::system::Fake;
 
 /// A model of a kernel: its programs, and the order in which a tracer hears of them.
 ///
@@ -26,29 +25,13 @@ use crate::stops::KILLED;
 /// The methods that make a program do something panic if it cannot: the thread is stopped, held
 /// or gone. [`acts`](Kernel::acts) tells.
 pub struct Kernel<R: Rules> {
-    shared: Rc<Shared<R>>,
+    pub(crate) shared: Rc<Shared<R>>,
     rules: PhantomData<R>,
 }
 
-struct Shared<R: Rules> {
+pub(crate) struct Shared<R: Rules> {
     model: RefCell<Model>,
-    script: RefCell<Script<R>>,
-}
-
-type Before<R> = Box<dyn FnMut(&Kernel<R>, Call)>;
-type Fails<R> = Box<dyn FnMut(&Kernel<R>, Call) -> bool>;
-type Choose = Box<dyn FnMut(&[Report]) -> Option<usize>>;
-type Step<R> = Box<dyn FnOnce(&Kernel<R>)>;
-
-/// What the test wants to happen by itself.
-struct Script<R: Rules> {
-    before: Option<Before<R>>,
-    fails: Option<Fails<R>>,
-    choose: Option<Choose>,
-    idle: VecDeque<Step<R>>,
-    failing_spawn: Option<ErrorKind>,
-    killed_spawn: bool,
-    meanwhile: usize,
+    pub(crate) script: RefCell<Script<R>>,
 }
 
 /// Something that the next wait can find.
@@ -60,17 +43,6 @@ pub struct Report {
     pub tid: Tid,
     /// What.
     pub kind: RawKind,
-}
-
-/// A request, about to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
-    /// The method of [`Backend`](trapline_core::Backend).
-    pub name: &'static str,
-    /// The thread or process that it is for; -1 for none.
-    pub id: i32,
-    /// How many requests there were, this one included.
-    pub number: u64,
 }
 
 /// A signal that reached a program.
@@ -137,17 +109,8 @@ impl<R: Rules> fmt::Debug for Kernel<R> {
 impl<R: Rules> Kernel<R> {
     /// A kernel with init alone.
     pub fn new() -> Self {
-        let script = Script {
-            before: None,
-            fails: None,
-            choose: None,
-            idle: VecDeque::new(),
-            failing_spawn: None,
-            killed_spawn: false,
-            meanwhile: 0,
-        };
         let model = RefCell::new(Model::new(R::RULES));
-        let shared = Shared { model, script: RefCell::new(script) };
+        let shared = Shared { model, script: RefCell::default() };
         Kernel { shared: Rc::new(shared), rules: PhantomData }
     }
 
@@ -363,84 +326,6 @@ impl<R: Rules> Kernel<R> {
     /// again.
     pub fn keep_busy(&self, tid: Tid, cpu: Duration) {
         self.model().busy.insert(tid, (Duration::ZERO, cpu));
-    }
-
-    /// Has a function choose what each wait finds; for `None` it finds nothing.
-    pub fn choose(&self, choose: impl FnMut(&[Report]) -> Option<usize> + 'static) {
-        self.shared.script.borrow_mut().choose = Some(Box::new(choose));
-    }
-
-    /// Has a function called before each request, which can make something happen just then.
-    pub fn before_requests(&self, before: impl FnMut(&Kernel<R>, Call) + 'static) {
-        self.shared.script.borrow_mut().before = Some(Box::new(before));
-    }
-
-    /// Has a function say of each request, right before it is made, whether it fails: it does
-    /// nothing then, and the answer is [`Error::Os`](trapline_core::Error::Os) with `EIO`.
-    pub fn fail_requests(&self, fails: impl FnMut(&Kernel<R>, Call) -> bool + 'static) {
-        self.shared.script.borrow_mut().fails = Some(Box::new(fails));
-    }
-
-    /// Has a step made when a wait would find nothing; one for each such wait, in order.
-    pub fn when_idle(&self, step: impl FnOnce(&Kernel<R>) + 'static) {
-        self.shared.script.borrow_mut().idle.push_back(Box::new(step));
-    }
-
-    /// The next spawn fails.
-    pub fn fail_spawn(&self, kind: ErrorKind) {
-        self.shared.script.borrow_mut().failing_spawn = Some(kind);
-    }
-
-    /// The next spawned program is killed before its exec.
-    pub fn kill_spawn(&self) {
-        self.shared.script.borrow_mut().killed_spawn = true;
-    }
-
-    /// The next spawn or attach comes across up to so many reports of other tracees.
-    pub fn meanwhile(&self, most: usize) {
-        self.shared.script.borrow_mut().meanwhile = most;
-    }
-
-    pub(crate) fn before(&self, call: Call) {
-        // Taken out, for it may use the kernel.
-        let Some(mut before) = self.shared.script.borrow_mut().before.take() else { return };
-        before(self, call);
-        self.shared.script.borrow_mut().before.get_or_insert(before);
-    }
-
-    pub(crate) fn fails(&self, call: Call) -> bool {
-        let Some(mut fails) = self.shared.script.borrow_mut().fails.take() else { return false };
-        let answer = fails(self, call);
-        self.shared.script.borrow_mut().fails.get_or_insert(fails);
-        answer
-    }
-
-    pub(crate) fn choose_among(&self, reports: &[Report]) -> Option<Report> {
-        if reports.is_empty() {
-            return None;
-        }
-        let choose = self.shared.script.borrow_mut().choose.take();
-        let Some(mut choose) = choose else { return reports.first().copied() };
-        let chosen = choose(reports);
-        self.shared.script.borrow_mut().choose.get_or_insert(choose);
-        reports.get(chosen?).copied()
-    }
-
-    pub(crate) fn next_idle_step(&self) -> bool {
-        let step = self.shared.script.borrow_mut().idle.pop_front();
-        step.map(|step| step(self)).is_some()
-    }
-
-    pub(crate) fn take_failing_spawn(&self) -> Option<ErrorKind> {
-        self.shared.script.borrow_mut().failing_spawn.take()
-    }
-
-    pub(crate) fn take_killed_spawn(&self) -> bool {
-        std::mem::take(&mut self.shared.script.borrow_mut().killed_spawn)
-    }
-
-    pub(crate) fn take_meanwhile(&self) -> usize {
-        std::mem::take(&mut self.shared.script.borrow_mut().meanwhile)
     }
 }
 

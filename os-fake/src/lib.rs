@@ -27,25 +27,28 @@
 //! ```
 
 mod arch;
-mod ask;
+mod attach;
 mod backend;
 mod code;
 mod debug;
 mod faults;
 mod kernel;
 mod looks;
+mod memory;
 mod model;
+mod process;
 mod program;
-mod request;
 mod rules;
+mod run;
+mod script;
 mod signals;
-mod start;
 mod stops;
-mod vm;
-mod waits;
+mod system;
+mod wait;
 
 pub use arch::{FakeArch, FakeRegisters};
-pub use backend::Fake;
 pub use faults::Fault;
-pub use kernel::{Call, Delivery, Execution, Kernel, Report, Swallowed};
+pub use kernel::{Delivery, Execution, Kernel, Report, Swallowed};
 pub use rules::{FreeBsdRules, LinuxRules, RuleSet, Rules};
+pub use script::Call;
+pub use system::Fake;

@@ -10,8 +10,8 @@ use crate::arch::FakeRegisters;
 use crate::debug::DebugRegisters;
 use crate::faults::Fault;
 use crate::kernel::{Delivery, Execution, Swallowed};
+use crate::memory::Memory;
 use crate::rules::RuleSet;
-use crate::vm::Memory;
 
 /// The first process, and everybody's last parent.
 pub(crate) const INIT: Pid = Pid::from_raw(1);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use trapline_core::backend::{RawAttach, Setup};
 use trapline_core::{Error, Pid, Result, Tid};
 
-use crate::backend::FreeBsd;
-use crate::decode::EventMask;
+use crate::decode::{EventMask, Expected};
 use crate::ffi::PID_MAX;
 use crate::sys::{self, Errno};
+use crate::system::FreeBsd;
+use crate::tracee::Phase;
 
 impl FreeBsd {
     /// Begins to trace a process. Its first stop is for a later wait, as it may take its time: in
@@ -21,14 +22,14 @@ impl FreeBsd {
         let Some(tracee) = self.adopt(raw)? else {
             return Err(Error::Gone);
         };
-        tracee.expected.attach = true;
+        tracee.expected = Expected::attach();
         tracee.wanted = EventMask::of(setup.flags);
-        tracee.setup = Some(setup);
+        tracee.phase = Phase::Attached(setup);
         // If it has ended already, its end is reported.
         let threads = self.threads_of(pid).unwrap_or_default();
         let tids: Vec<Tid> = threads.iter().map(|thread| Tid::from_raw(thread.tid)).collect();
         if let Some(tracee) = self.tracees.get_mut(&raw) {
-            tracee.were_inside.clone_from(&tids);
+            tracee.signals.were_inside.clone_from(&tids);
         }
         Ok(RawAttach {
             threads: tids,

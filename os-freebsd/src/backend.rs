@@ -1,13 +1,11 @@
-//! The back end: what it keeps, and the list of what it can do.
+//! The list of what the back end can do, in the order of the trait.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
@@ -16,211 +14,22 @@ use trapline_core::backend::{
     RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, SyscallAbi, Tid,
+    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
 };
 
-use crate::again::Reported;
-use crate::decode::{EventMask, Expected};
-use crate::forgotten::Wakeup;
-use crate::regs;
-use crate::run::Killed;
-use crate::spawn::Spawner;
-use crate::sys::{self, Event, Kernel, Process, Queue};
-use crate::wait::{Halves, Turn};
-use crate::waker::{Bell, Lookout};
-
-/// What is remembered of a tracee: what was told the kernel, and what the kernel must not be
-/// asked twice. No policy depends on it.
-#[derive(Debug)]
-pub(crate) struct Tracee {
-    /// The event mask that the kernel has.
-    pub(crate) mask: EventMask,
-    /// The mask that [`Backend::set_up`] asked for.
-    pub(crate) wanted: EventMask,
-    /// What is to be set at the first stop, after an attach.
-    pub(crate) setup: Option<Setup>,
-    /// Whether it has stopped once.
-    pub(crate) seen: bool,
-    /// Its end is told by another signal than SIGCHLD, so it takes other waits.
-    pub(crate) untold: bool,
-    /// It is a child of this process.
-    pub(crate) spawned: bool,
-    /// The stops that we asked for ourselves.
-    pub(crate) expected: Expected,
-    /// The LWPs whose step was started and not taken back.
-    pub(crate) stepping: Vec<i32>,
-    /// The LWPs that may trap for a step that was taken back.
-    pub(crate) stray_steps: Vec<i32>,
-    /// The LWP whose next report is the exit of a system call that the kernel hid.
-    pub(crate) exits: Option<Tid>,
-    /// The signal of the last stop.
-    pub(crate) reported: Option<Reported>,
-    /// Those that are delivered, and will be reported once more.
-    pub(crate) again: Vec<Reported>,
-    /// The LWPs that may be in a system call since before the attach.
-    pub(crate) were_inside: Vec<Tid>,
-    /// Signals of ours that are still to be reported.
-    pub(crate) wakeups: Vec<Wakeup>,
-    /// Its debug registers were set.
-    pub(crate) watched: bool,
-    /// The ABI of its program's system calls, once that was asked.
-    pub(crate) abi: Option<SyscallAbi>,
-    /// What it has where there were breakpoint instructions, once it is to be let go.
-    pub(crate) code: Vec<(u64, Vec<u8>)>,
-}
-
-impl Tracee {
-    /// A process whose tracing has just begun.
-    pub(crate) fn new() -> Tracee {
-        Tracee {
-            mask: EventMask::FIRST,
-            wanted: EventMask::FIRST,
-            setup: None,
-            seen: false,
-            untold: false,
-            spawned: false,
-            expected: Expected::default(),
-            stepping: Vec::new(),
-            stray_steps: Vec::new(),
-            exits: None,
-            reported: None,
-            again: Vec::new(),
-            were_inside: Vec::new(),
-            wakeups: Vec::new(),
-            watched: false,
-            abi: None,
-            code: Vec::new(),
-        }
-    }
-}
-
-/// The requests of FreeBSD's kernel.
-///
-/// # Platform notes
-///
-/// * FreeBSD traces for a process, not for a thread, so there is one in a process.
-/// * The host may block SIGCHLD, or ask not to be told of stops; none of that matters. One that
-///   ignores it, or wants no zombies, gets all events too, but the kernel then gives the zombies of
-///   its tracees to their reaper, so that their real parents wait in vain, and may do so for ever.
-/// * The host must not wait for a tracee itself, nor for everybody: that takes our stops.
-/// * A process that was stopped by a signal runs on when it is attached to.
-/// * The real parent of a process that is let go may be told that it goes on; one that wants no
-///   zombies gets those of its traced children all the same; and a reaper that has got a traced
-///   process waits for it in vain (ECHILD) until its tracer has seen its end.
-/// * A process whose end is told by another signal than SIGCHLD (`rfork(2)`, RFTSIGZMB) sends that
-///   to its tracer, which the host then has to ignore or to handle.
-/// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
-///   process has no stop of its own; LWPs that end before the last one have.
-/// * A process that is killed while one of its threads execs may survive it (`exit1` in
-///   `kern_exit.c` gives way to `post_execve` in `kern_exec.c`, traced or not). The kernel takes
-///   it for killed, so that it heeds no signal and stops no more: nothing is reported of it but
-///   its end, and what it makes is not traced.
-/// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
-#[derive(Debug)]
-pub struct FreeBsd {
-    /// The registers that were read or written last, until a process runs.
-    pub(crate) known_registers: Option<crate::regs::KnownRegisters>,
-    /// Where the last step has ended.
-    pub(crate) last_step: Option<(Tid, u64)>,
-    pub(crate) kernel: Kernel,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) tracees: BTreeMap<i32, Tracee>,
-    /// How many of them take other waits.
-    pub(crate) untold: usize,
-    /// What was found on the way to something else, or is owed.
-    pub(crate) ready: VecDeque<RawStop>,
-    /// Stops that the kernel has not let us ask about, as pids and wait statuses.
-    pub(crate) unread: Vec<(i32, i32)>,
-    /// New processes of which only one of the two reports has come.
-    pub(crate) halves: Halves,
-    /// The real parents that processes had when they ended, until they are forgotten.
-    pub(crate) parents_at_end: BTreeMap<i32, i32>,
-    pub(crate) turn: Turn,
-    /// Those that were killed, and have not ended.
-    pub(crate) killed: Vec<Killed>,
-    /// A buffer.
-    pub(crate) found: Vec<Event>,
-    pub(crate) bell: Option<Arc<Bell>>,
-    /// The bell was rung, and nobody was told yet.
-    pub(crate) rung: bool,
-    pub(crate) lookout: Option<Lookout>,
-    pub(crate) spawner: Option<Spawner>,
-    /// Programs are not laid out at random.
-    pub(crate) fixed_addresses: bool,
-    /// The process that made it.
-    owner: u32,
-    _only: OnlyOne,
-}
-
-impl Drop for FreeBsd {
-    fn drop(&mut self) {
-        if self.owner != std::process::id() {
-            // A fork of the host has a copy, but no queue: its number may be another file's.
-            std::mem::forget(Arc::clone(&self.queue));
-        }
-    }
-}
-
-/// The right to be the one tracer of this process.
-#[derive(Debug)]
-struct OnlyOne;
-
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-impl OnlyOne {
-    fn take() -> Option<OnlyOne> {
-        (!TAKEN.swap(true, Ordering::AcqRel)).then_some(OnlyOne)
-    }
-}
-
-impl Drop for OnlyOne {
-    fn drop(&mut self) {
-        TAKEN.store(false, Ordering::Release);
-    }
-}
+use crate::decode::EventMask;
+use crate::sys::{self, Process};
+use crate::system::FreeBsd;
+use crate::{decode, regs};
 
 impl Backend for FreeBsd {
     type Arch = X86_64;
-
     const SYSTEM: &'static str = "FreeBSD";
     const STOP_SCOPE: StopScope = StopScope::Process;
     const INHERITS_SETUP: bool = false;
 
-    /// The back end of this process. A second is refused: all stops go to the process, so that two
-    /// would take each other's.
     fn open() -> Result<Self> {
-        let only = OnlyOne::take().ok_or(Error::Unsupported {
-            what: "a second tracer in one process",
-            on: Self::SYSTEM,
-        })?;
-        let queue =
-            Queue::new().map_err(|source| Error::Os { request: "kqueue", id: -1, source })?;
-        let mut freebsd = FreeBsd {
-            kernel: Kernel::default(),
-            queue: Arc::new(queue),
-            known_registers: None,
-            last_step: None,
-            tracees: BTreeMap::new(),
-            untold: 0,
-            ready: VecDeque::new(),
-            unread: Vec::new(),
-            halves: Halves::default(),
-            parents_at_end: BTreeMap::new(),
-            turn: Turn::default(),
-            killed: Vec::new(),
-            found: Vec::new(),
-            bell: None,
-            rung: false,
-            lookout: None,
-            spawner: None,
-            fixed_addresses: false,
-            owner: std::process::id(),
-            _only: only,
-        };
-        if sys::child_stops_untold() {
-            freebsd.post_lookout();
-        }
-        Ok(freebsd)
+        FreeBsd::new()
     }
 
     fn first_thread(_: Pid) -> Option<Tid> {
@@ -243,13 +52,13 @@ impl Backend for FreeBsd {
         self.attach_to(pid, setup)
     }
 
+    /// A look that finds nothing costs more with many processes, so there are few.
+    const YIELDS: u32 = 2;
+
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
         self.forget_registers();
         self.wait_for_any(patience)
     }
-
-    /// A look that finds nothing costs more with many processes, so there are few.
-    const YIELDS: u32 = 2;
 
     fn look(&mut self, thread: Thread) -> Result<Option<RawStop>> {
         self.forget_registers();
@@ -257,15 +66,15 @@ impl Backend for FreeBsd {
     }
 
     fn has_tracees(&mut self) -> Result<bool> {
-        Ok(!self.tracees.is_empty() || self.adopt_strays()?)
+        Ok(!self.tracees.is_empty() || self.adopt_unreported()?)
     }
 
     fn waker(&mut self) -> Result<Arc<dyn Wake>> {
-        self.bell().map(|bell| bell as Arc<dyn Wake>)
+        self.wake_pipe().map(|pipe| pipe as Arc<dyn Wake>)
     }
 
     fn readiness(&mut self) -> Result<OwnedFd> {
-        self.queue_to_watch()
+        self.readiness_descriptor()
     }
 
     fn watch(&mut self, time: Option<Duration>) -> Result<()> {
@@ -297,7 +106,7 @@ impl Backend for FreeBsd {
 
     fn clean_children(&mut self, pid: Pid, code: Vec<(u64, Vec<u8>)>) {
         if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()) {
-            tracee.code = code;
+            tracee.original_code = code;
         }
     }
 
@@ -328,7 +137,7 @@ impl Backend for FreeBsd {
 
     fn trap_origin(&mut self, thread: Thread) -> Result<TrapOrigin> {
         let info = self.info(thread)?.siginfo.unwrap_or_default();
-        Ok(crate::decode::trap_origin(info.code))
+        Ok(decode::trap_origin(info.code))
     }
 
     fn stepped_to(&self, thread: Thread) -> Option<u64> {
@@ -337,7 +146,7 @@ impl Backend for FreeBsd {
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
         let info = self.info(thread)?.siginfo;
-        match info.as_ref().and_then(crate::decode::signal_info) {
+        match info.as_ref().and_then(decode::signal_info) {
             Some(info) => Ok(info),
             None => Err(self.nothing_there("PT_LWPINFO", thread)),
         }
@@ -377,29 +186,6 @@ impl Backend for FreeBsd {
 
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
         self.write(thread, addr, data)
-    }
-
-    const PASSES_BREAKPOINTS: bool = false;
-
-    fn set_watched(
-        &mut self,
-        thread: Thread,
-        from: Option<&DebugSlots>,
-        to: &DebugSlots,
-    ) -> Result<()> {
-        self.watch_slots(thread, from, to)
-    }
-
-    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
-        self.take_status(thread)
-    }
-
-    fn has_pending_trap(&mut self, _thread: Thread) -> Result<bool> {
-        Ok(false) // a detach waits for all that is on its way
-    }
-
-    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
-        self.debug_room_of(thread)
     }
 
     fn code_mode(registers: &Registers) -> CodeMode {
@@ -442,6 +228,29 @@ impl Backend for FreeBsd {
     fn restarted(_: &Registers) -> Option<Registers> {
         // By the time that such a thread stops it has gone back (`cpu_set_syscall_retval`).
         None
+    }
+
+    const PASSES_BREAKPOINTS: bool = false;
+
+    fn set_watched(
+        &mut self,
+        thread: Thread,
+        from: Option<&DebugSlots>,
+        to: &DebugSlots,
+    ) -> Result<()> {
+        self.watch_slots(thread, from, to)
+    }
+
+    fn debug_room(&mut self, thread: Thread) -> Result<DebugRoom> {
+        self.debug_room_of(thread)
+    }
+
+    fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
+        self.take_status(thread)
+    }
+
+    fn has_pending_trap(&mut self, _thread: Thread) -> Result<bool> {
+        Ok(false) // a detach waits for all that is on its way
     }
 
     fn process_of(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {

@@ -199,10 +199,7 @@ pub(crate) fn status(status: i32) -> Status {
 /// nothing on a SIGSTOP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Expected {
-    /// The first stop, after an attach.
-    pub(crate) attach: bool,
-    /// An interrupt that no stop has answered yet.
-    pub(crate) wanted: bool,
+    asked: Asked,
     /// How many SIGSTOPs of ours are still to come.
     due: u8,
     /// How many more there may be: sent while one was pending, with which it became one unless a
@@ -216,11 +213,37 @@ pub(crate) struct Expected {
 /// it before it returns to its program.
 const SOON: u8 = 16;
 
+/// What the tracer has asked for, and no stop has answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// The first stop, after an attach.
+    Attach,
+    /// A stop, by an interrupt.
+    Interrupt,
+}
+
 impl Expected {
+    /// After an attach.
+    pub(crate) fn attach() -> Expected {
+        Expected { asked: Asked::Attach, ..Expected::default() }
+    }
+
+    /// Whether the stop of an attach is still to come.
+    pub(crate) fn is_attaching(&self) -> bool {
+        self.asked == Asked::Attach
+    }
+
+    /// What was asked for is answered.
+    pub(crate) fn answer(&mut self) {
+        self.asked = Asked::Nothing;
+    }
+
     /// A SIGSTOP is being sent, and none or one was seen pending just before. Each thread can have
     /// one on its way to being reported besides.
     pub(crate) fn ask(&mut self, pending: bool) {
-        self.wanted = true;
+        self.asked = Asked::Interrupt;
         if pending {
             self.perhaps = self.perhaps.saturating_add(1);
             self.left = SOON;
@@ -239,14 +262,13 @@ impl Expected {
     pub(crate) fn reason(&mut self, signal: i32, info: &LwpInfo) -> Option<RawReason> {
         let reason = reason(signal, info);
         let stopped = signal == SIGSTOP && matches!(reason, RawReason::Signal { .. });
-        if self.attach {
-            self.attach = false;
+        let asked = std::mem::take(&mut self.asked);
+        if asked == Asked::Attach {
             if stopped {
                 return Some(RawReason::Paused);
             }
             self.due = 1; // the attach's SIGSTOP lost, and is still to come
         }
-        let wanted = std::mem::take(&mut self.wanted);
         if !stopped || !self.may_come() {
             self.left = self.left.saturating_sub(1);
             if self.left == 0 {
@@ -258,7 +280,7 @@ impl Expected {
             Some(due) => self.due = due,
             None => self.perhaps -= 1,
         }
-        wanted.then_some(RawReason::Paused)
+        (asked == Asked::Interrupt).then_some(RawReason::Paused)
     }
 }
 

@@ -18,13 +18,14 @@ use trapline_arch_x86_64::X86_64;
 use trapline_core::backend::{NewTask, RawReason, Thread};
 use trapline_core::{Arch, Error, Pid, Result, Signal, Tid};
 
-use crate::backend::FreeBsd;
 use crate::decode::{
     self, EventMask, LwpFlags, LwpInfo, SI_LWP, SI_QUEUE, SI_USER, SIGKILL, SIGSTOP, SIGTRAP,
     SigInfo, Status, TRAP_BRKPT, TRAP_TRACE,
 };
-use crate::forgotten::Wakeup;
+use crate::stuck::Wakeup;
 use crate::sys::Go;
+use crate::system::FreeBsd;
+use crate::tracee::DebugRegisters;
 
 /// How long an LWP that only has to report may take. One that has a signal pending is in the
 /// kernel already, and on its way.
@@ -60,7 +61,7 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get(&pid) else {
             return Err(Error::Gone);
         };
-        let stepping = [&tracee.stepping[..], &tracee.stray_steps[..]].concat();
+        let stepping = tracee.steps.lwps();
         self.tell_mask(thread, EventMask::empty())?;
         let result = self.kernel.lwp_info(pid);
         let reporter = self.checked("PT_LWPINFO", thread, result)?;
@@ -184,7 +185,7 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };
-        tracee.knows(&info); // one that comes again is sent again too, and so delivered once
+        tracee.is_duplicate(&info); // one that comes again is sent again too, and so delivered once
         let woken = tracee.takes_wakeup(&info);
         match tracee.expected.reason(signal, &info) {
             Some(RawReason::Signal { .. }) if woken => {}
@@ -197,8 +198,8 @@ impl FreeBsd {
             Some(RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. }) => {
                 let parent = found.thread.pid.as_raw();
                 let parent = self.tracees.get(&parent);
-                let watched = parent.is_some_and(|tracee| tracee.watched);
-                let code = parent.map(|tracee| tracee.code.clone()).unwrap_or_default();
+                let watched = parent.is_some_and(|tracee| tracee.debug == DebugRegisters::Set);
+                let code = parent.map(|tracee| tracee.original_code.clone()).unwrap_or_default();
                 self.let_child_go(pid, watched, &code)?;
             }
             _ => {}
@@ -216,7 +217,7 @@ impl FreeBsd {
             TRAP_BRKPT => self.step_back(thread).unwrap_or(false),
             TRAP_TRACE => {
                 stepping.contains(&thread.tid.as_raw())
-                    || self.is_stray_step(thread)
+                    || self.is_step_taken_back(thread)
                     || self.take_debug_hit(thread)
             }
             _ => false,
@@ -227,7 +228,7 @@ impl FreeBsd {
     /// not ours to let go.
     fn let_child_go(&mut self, child: Pid, watched: bool, code: &[(u64, Vec<u8>)]) -> Result<()> {
         let pid = child.as_raw();
-        if self.halves.parent(pid) || self.adopt(pid)?.is_none() {
+        if self.pairs.parent(pid) || self.adopt(pid)?.is_none() {
             return Ok(());
         }
         if let Ok(Some(status)) = self.wait_for_one(pid, LIMIT) {
@@ -241,7 +242,7 @@ impl FreeBsd {
             }
             let _ = self.kernel.go(Go::Detach, pid, 0);
         }
-        self.halves.child(pid);
+        self.pairs.child(pid);
         self.disown(pid);
         Ok(())
     }

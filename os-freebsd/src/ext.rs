@@ -8,9 +8,9 @@ use bitflags::bitflags;
 use trapline_core::backend::Thread;
 use trapline_core::{Pid, Result, Stopped, Tid, Tracer};
 
-use crate::backend::FreeBsd;
 use crate::decode::{EventMask, LwpInfo};
 use crate::sys::{Errno, Io, MapRequest};
+use crate::system::FreeBsd;
 
 bitflags! {
     /// How memory may be used.
@@ -175,9 +175,10 @@ impl FreeBsd {
         let result = if step { self.kernel.set_step(tid) } else { self.kernel.clear_step(tid) };
         self.checked(if step { "PT_SETSTEP" } else { "PT_CLEARSTEP" }, thread, result)?;
         if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
-            tracee.stepping.retain(|&other| other != tid);
             if step {
-                tracee.stepping.push(tid);
+                tracee.steps.start(tid);
+            } else {
+                tracee.steps.cancel(tid);
             }
         }
         Ok(())

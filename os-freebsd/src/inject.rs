@@ -5,9 +5,9 @@ use std::time::Duration;
 use trapline_core::backend::{Disposition, Thread, pages_near};
 use trapline_core::{Arch, Backend, Error, Result, Signal, SyscallAbi};
 
-use crate::backend::FreeBsd;
 use crate::ffi;
 use crate::sys::Errno;
+use crate::system::FreeBsd;
 
 /// `MAP_FIXED` of `sys/mman.h`, to fail with `MAP_EXCL` where something is mapped.
 const FIXED_EXCLUSIVE: i32 = libc::MAP_FIXED | libc::MAP_EXCL;

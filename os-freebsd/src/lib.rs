@@ -20,8 +20,6 @@
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "freebsd")]
-mod again;
-#[cfg(target_os = "freebsd")]
 mod attach;
 #[cfg(target_os = "freebsd")]
 mod backend;
@@ -31,16 +29,18 @@ mod decode;
 #[cfg(target_os = "freebsd")]
 mod detach;
 #[cfg(target_os = "freebsd")]
+mod duplicates;
+#[cfg(target_os = "freebsd")]
 mod ext;
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
 mod ffi;
 #[cfg(target_os = "freebsd")]
-mod forgotten;
-#[cfg(target_os = "freebsd")]
 mod inject;
 #[cfg(target_os = "freebsd")]
 mod memory;
+#[cfg(target_os = "freebsd")]
+mod pairs;
 #[cfg(target_os = "freebsd")]
 mod process;
 #[cfg(target_os = "freebsd")]
@@ -52,16 +52,26 @@ mod run;
 #[cfg(target_os = "freebsd")]
 mod spawn;
 #[cfg(target_os = "freebsd")]
+mod stuck;
+#[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
 mod sys;
 #[cfg(target_os = "freebsd")]
+mod system;
+#[cfg(target_os = "freebsd")]
+mod tracee;
+#[cfg(target_os = "freebsd")]
+mod turn;
+#[cfg(target_os = "freebsd")]
 mod wait;
+#[cfg(target_os = "freebsd")]
+mod waiter;
 #[cfg(target_os = "freebsd")]
 mod waker;
 
 #[cfg(target_os = "freebsd")]
-pub use backend::FreeBsd;
-#[cfg(target_os = "freebsd")]
 pub use decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
 #[cfg(target_os = "freebsd")]
 pub use ext::{MapEntry, Protection, Space, SyscallReturn, TraceStatus, TracerExt};
+#[cfg(target_os = "freebsd")]
+pub use system::FreeBsd;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use trapline_core::backend::Thread;
 use trapline_core::{Error, Result};
 
-use crate::backend::FreeBsd;
 use crate::sys::{self, Errno, Io, Kernel};
+use crate::system::FreeBsd;
 
 /// What one request copies at most.
 const CHUNK: usize = 1 << 20;

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use trapline_core::backend::{Listed, Thread};
 use trapline_core::{Error, Pid, Result, Syscall, SyscallAbi};
 
-use crate::backend::FreeBsd;
 use crate::decode::{self, LwpFlags, LwpInfo};
 use crate::ext::SyscallReturn;
 use crate::sys::{self, Errno, Process};
+use crate::system::FreeBsd;
 
 impl FreeBsd {
     /// The answer to a request about a stopped thread.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use trapline_core::{Error, Pid};
 
-use crate::backend::FreeBsd;
 use crate::sys::Errno;
+use crate::system::FreeBsd;
 
 impl FreeBsd {
     /// What kept a stop from being read: somebody has taken the right to trace away.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use trapline_core::backend::{RawReason, Run, Thread};
 use trapline_core::{Error, Pid, Result, Signal};
 
-use crate::backend::FreeBsd;
 use crate::decode::{EventMask, LwpFlags, SIGKILL, SIGSTOP};
 use crate::sys::{Errno, Go};
+use crate::system::FreeBsd;
 use crate::wait::{NET, stopped};
 
 /// How long one that is killed may take at first.
@@ -35,9 +35,9 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get_mut(&pid) else {
             return Err(Error::Gone);
         };
-        if let Some(tid) = tracee.exits.take() {
+        if let Some(tid) = tracee.hidden_exit.take() {
             if run == Run::Syscall {
-                tracee.expected.wanted = false; // any stop answers an interrupt
+                tracee.expected.answer(); // any stop answers an interrupt
                 self.ready.push_back(stopped(pid, tid, RawReason::SyscallExit));
                 return Ok(());
             }
@@ -47,13 +47,9 @@ impl FreeBsd {
             mask |= EventMask::CALLS;
         }
         let change = (mask != tracee.mask).then_some(mask);
-        let steps = tracee.stepping.contains(&tid);
         if run == Run::Step {
-            tracee.stray_steps.retain(|&other| other != tid);
-            if !steps {
-                tracee.stepping.push(tid);
-            }
-        } else if steps {
+            tracee.steps.start(tid);
+        } else if tracee.steps.is_started(tid) {
             self.take_back_step(thread)?; // something else may have come before it was done
         }
         if let Some(mask) = change {
@@ -80,26 +76,16 @@ impl FreeBsd {
         self.checked("PT_CLEARSTEP", thread, result)?;
         let inside = self.info(thread)?.flags.contains(LwpFlags::SCE);
         if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
-            tracee.stepping.retain(|&other| other != tid);
-            tracee.stray_steps.retain(|&other| other != tid);
-            if inside {
-                tracee.stray_steps.push(tid);
-            }
+            tracee.steps.take_back(tid, inside);
         }
         Ok(())
     }
 
     /// Whether a trap is such a one, and not of a debug register, which the kernel tells alike.
-    pub(crate) fn is_stray_step(&mut self, thread: Thread) -> bool {
-        let tid = thread.tid.as_raw();
-        let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) else {
-            return false;
-        };
-        let Some(at) = tracee.stray_steps.iter().position(|&other| other == tid) else {
-            return false;
-        };
-        tracee.stray_steps.swap_remove(at);
-        !self.hit_debug_register(thread)
+    pub(crate) fn is_step_taken_back(&mut self, thread: Thread) -> bool {
+        let tracee = self.tracees.get_mut(&thread.pid.as_raw());
+        tracee.is_some_and(|tracee| tracee.steps.take_trap(thread.tid.as_raw()))
+            && !self.hit_debug_register(thread)
     }
 
     /// Sets what a stopped process reports.
@@ -126,7 +112,7 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.get(&pid.as_raw()) else {
             return Err(Error::Gone);
         };
-        if tracee.expected.attach {
+        if tracee.expected.is_attaching() {
             return Ok(()); // a stop is due
         }
         // Sent even if one is due: a SIGCONT from anybody takes a pending SIGSTOP back.
@@ -154,7 +140,7 @@ impl FreeBsd {
         self.ready.retain(|stop| stop.pid != Some(pid) || stop.tid.is_none());
         let stopped = stopped || self.ready.len() < before; // at a stop that is still to be given
         if let Some(tracee) = self.tracees.get_mut(&raw) {
-            tracee.exits = None;
+            tracee.hidden_exit = None;
         }
         if stopped {
             match self.kernel.kill_stopped(raw) {
@@ -170,7 +156,7 @@ impl FreeBsd {
         self.answered("kill", pid, raw, result)
     }
 
-    /// Kills once more who was killed and lives on: a SIGKILL can be given to a thread that ends,
+    /// Kills once more what was killed and lives on: a SIGKILL can be given to a thread that ends,
     /// and is gone with it (`ptracestop` and `tdsigcleanup` in `kern_sig.c`). Says when to do it
     /// again.
     pub(crate) fn kill_again(&mut self) -> Option<Instant> {
@@ -198,7 +184,7 @@ impl FreeBsd {
     ///
     /// A SIGKILL that comes while its process is stopped is given to one thread, which is not woken
     /// if it is asleep; the process would live on until it wakes by itself (`tdsendsignal` in
-    /// `kern_sig.c`). For the others see [`forgotten`](crate::forgotten).
+    /// `kern_sig.c`). For the others see [`stuck`](crate::stuck).
     pub(crate) fn wake_sleepers(&mut self, only: Option<i32>) {
         let now = Instant::now();
         if now - *self.turn.looked.get_or_insert(now) < NET {
@@ -215,7 +201,7 @@ impl FreeBsd {
         if process.stopping {
             self.turn.stopping = Some(pid);
             if stopping == Some(pid) {
-                self.wake_the_forgotten(pid);
+                self.wake_stuck(pid);
             }
         }
     }

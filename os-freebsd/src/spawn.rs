@@ -22,9 +22,10 @@ use std::time::Duration;
 use trapline_core::backend::{RawKind, RawReason, RawSpawn, RawStop, Setup};
 use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
-use crate::backend::FreeBsd;
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status};
 use crate::sys::{self, Errno, Go, Line, Mask, Queue, Told};
+use crate::system::FreeBsd;
+use crate::tracee::{Origin, Phase};
 use crate::wait::stopped;
 
 /// A sleep between two looks.
@@ -51,7 +52,7 @@ impl Spawner {
                 if done.send(child).is_err() {
                     return;
                 }
-                let _ = queue.ring();
+                let _ = queue.notify();
             }
         };
         std::thread::Builder::new().name("trapline-spawner".into()).spawn(work)?;
@@ -116,9 +117,9 @@ impl FreeBsd {
                 if told {
                     tracee.mask = mask;
                 }
-                tracee.exits = Some(tid);
-                tracee.seen = true;
-                tracee.spawned = true;
+                tracee.hidden_exit = Some(tid);
+                tracee.phase = Phase::Seen;
+                tracee.origin = Origin::Spawned;
             }
             for signal in newborn.kept {
                 let _ = self.kernel.kill(pid, signal);

@@ -14,7 +14,7 @@ use std::io;
 pub(crate) use line::Line;
 pub(crate) use ptrace::{Go, Io, MapRequest, fix_addresses, trace_me_on_exec};
 pub(crate) use queue::{Event, Queue};
-pub(crate) use signal::{Mask, Pipe, child_stops_untold, ring};
+pub(crate) use signal::{Mask, Pipe, child_stops_untold, wake};
 pub(crate) use sysctl::Process;
 
 /// An error number.

@@ -24,7 +24,7 @@
 //! sleep, at once; what happened before it, once too often, which costs one more look.
 //!
 //! *The net.* A host that has set SA_NOCLDSTOP gets no SIGCHLD for stops. A sleep therefore ends
-//! after 100 ms, to look again. In such a host a [lookout](crate::waker::Lookout) is posted from
+//! after 100 ms, to look again. In such a host a [waiter thread](crate::waiter::Waiter) is started from
 //! the start, or when that first finds a stop, so that no further stop waits for it.
 //!
 //! # In turn
@@ -33,7 +33,6 @@
 //! again is found before all behind it. So every eighth time one process is looked at by its pid,
 //! each in turn; and after 64 stops without a look at the kqueue, that is looked at.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use trapline_core::backend::{
@@ -41,9 +40,10 @@ use trapline_core::backend::{
 };
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
-use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status, hides_syscall_exit};
 use crate::sys::{self, Errno, Event, Go, Told};
+use crate::system::FreeBsd;
+use crate::tracee::{Origin, Tracee};
 
 /// How long [`Patience::Brief`] is.
 const BRIEF: Duration = Duration::from_millis(1);
@@ -53,79 +53,6 @@ pub(crate) const NET: Duration = Duration::from_millis(100);
 const ORDERLY: u32 = 8;
 /// Stops in a row, before ends and wakers are looked at.
 const STREAK: u32 = 64;
-/// Children whose parent's report is waited for, at most.
-const LOST: usize = 1024;
-
-/// Whose turn it is.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    /// Stops since the kqueue was looked at.
-    streak: u32,
-    /// Stops since a process had its turn.
-    orderly: u32,
-    /// The process that had its turn last.
-    last: i32,
-    /// A sleep ended by the net.
-    netted: bool,
-    /// The process that was about to stop when it was looked at last, and has not stopped since.
-    pub(crate) stopping: Option<i32>,
-    /// When one was last looked at for threads that are to be woken.
-    pub(crate) looked: Option<Instant>,
-}
-
-impl Turn {
-    /// A process has stopped.
-    pub(crate) fn has_stopped(&mut self, pid: i32) {
-        self.stopping.take_if(|stopping| *stopping == pid);
-    }
-
-    /// The process whose turn it is.
-    pub(crate) fn next(&mut self, tracees: &BTreeMap<i32, Tracee>) -> Option<i32> {
-        let after = tracees.range(self.last.saturating_add(1)..).next();
-        let (&pid, _) = after.or_else(|| tracees.first_key_value())?;
-        self.last = pid;
-        Some(pid)
-    }
-}
-
-/// The new processes that one report of the two is still to come of. They come in either order,
-/// and the parent's not at all if its process ends meanwhile.
-#[derive(Debug, Default)]
-pub(crate) struct Halves {
-    /// The parent's came. The child is about to stop.
-    awaited: Vec<i32>,
-    /// The child's came, and it may have ended since.
-    early: VecDeque<i32>,
-}
-
-impl Halves {
-    /// A child's first stop.
-    pub(crate) fn child(&mut self, child: i32) {
-        match self.awaited.iter().position(|&pid| pid == child) {
-            Some(at) => {
-                self.awaited.swap_remove(at);
-            }
-            None => {
-                self.early.push_back(child);
-                if self.early.len() > LOST {
-                    self.early.pop_front(); // its parent's report does not come any more
-                }
-            }
-        }
-    }
-
-    /// A parent's report. Says whether the child's was there before.
-    pub(crate) fn parent(&mut self, child: i32) -> bool {
-        match self.early.iter().position(|&pid| pid == child) {
-            Some(at) => self.early.remove(at).is_some(),
-            None => {
-                self.awaited.push(child);
-                false
-            }
-        }
-    }
-}
-
 impl FreeBsd {
     /// The next stop or end.
     pub(crate) fn wait_for_any(&mut self, patience: Patience) -> Result<Waited> {
@@ -144,14 +71,14 @@ impl FreeBsd {
                 if let Some(stop) = self.stop()? {
                     self.turn.streak += 1;
                     if self.turn.netted && sys::child_stops_untold() {
-                        self.post_lookout();
+                        self.start_waiter();
                     }
                     return Ok(Waited::Stop(stop));
                 }
-                if self.tracees.is_empty() && !self.adopt_strays()? {
+                if self.tracees.is_empty() && !self.adopt_unreported()? {
                     // Who watches the queue is not to be told of the same again.
                     while self.sleep(Duration::ZERO)? {}
-                    let woken = std::mem::take(&mut self.rung);
+                    let woken = std::mem::take(&mut self.woken);
                     return Ok(if woken { Waited::Woken } else { Waited::NoTracees });
                 }
             }
@@ -169,8 +96,8 @@ impl FreeBsd {
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && timeout == NET;
             self.wake_sleepers(None);
-            if self.rung {
-                self.rung = false;
+            if self.woken {
+                self.woken = false;
                 return Ok(Waited::Woken);
             }
             // What has woken it may be a stop that came after the look, and that nothing else
@@ -192,7 +119,7 @@ impl FreeBsd {
             return Ok(Some(stop));
         }
         let Some(tracee) = self.tracees.get(&pid) else { return Ok(None) };
-        let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+        let how = tracee.told;
         let requests = self.kernel.requests;
         match self.kernel.wait_stop_of(pid, how) {
             Ok(Some(status)) => {
@@ -211,8 +138,8 @@ impl FreeBsd {
     /// Sleeps until there is a reason to look again, which it says, or the time is over.
     pub(crate) fn sleep(&mut self, timeout: Duration) -> Result<bool> {
         if !timeout.is_zero() {
-            if let Some(lookout) = &mut self.lookout {
-                lookout.look();
+            if let Some(waiter) = &mut self.waiter {
+                waiter.look();
             }
         }
         let mut found = std::mem::take(&mut self.found);
@@ -222,15 +149,15 @@ impl FreeBsd {
             match event {
                 Event::Ended(pid, status) => self.ended(pid, status)?,
                 Event::Child | Event::Tick | Event::Line => {}
-                Event::Bell => {
-                    if let Some(lookout) = &mut self.lookout {
-                        lookout.hear();
+                Event::Helper => {
+                    if let Some(waiter) = &mut self.waiter {
+                        waiter.has_found();
                     }
                 }
                 Event::Readable => {
-                    self.rung = true;
-                    if let Some(bell) = &self.bell {
-                        bell.quiet();
+                    self.woken = true;
+                    if let Some(pipe) = &self.wake_pipe {
+                        pipe.drain();
                     }
                 }
             }
@@ -270,8 +197,7 @@ impl FreeBsd {
         if self.turn.orderly >= ORDERLY && self.tracees.len() > 1 {
             self.turn.orderly = 0;
             if let Some(pid) = self.turn.next(&self.tracees) {
-                let untold = self.tracees.get(&pid).is_some_and(|tracee| tracee.untold);
-                let how = if untold { Told::Otherwise } else { Told::BySigchld };
+                let how = self.tracees.get(&pid).map_or(Told::BySigchld, |tracee| tracee.told);
                 if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, how) {
                     return Ok(Some((pid, status)));
                 }
@@ -280,11 +206,11 @@ impl FreeBsd {
         let mut found = self.wait_stop(Told::BySigchld)?;
         // rfork(2) makes processes that a plain wait does not find. Nothing says so before the
         // first stop, so until then both ways are tried.
-        let either = !self.halves.awaited.is_empty() || self.untold > 0;
-        if found.is_none() && (either || self.tracees.values().any(|t| !t.seen)) {
+        let either = !self.pairs.awaited.is_empty() || self.told_otherwise > 0;
+        if found.is_none() && (either || self.tracees.values().any(|t| !t.was_seen())) {
             found = self.wait_stop(Told::Otherwise)?;
             if let Some((pid, _)) = found {
-                self.is_untold(pid)?;
+                self.is_told_otherwise(pid)?;
             }
         }
         self.turn.orderly += 1;
@@ -323,12 +249,12 @@ impl FreeBsd {
             }
         };
         if info.flags.contains(LwpFlags::CHILD) {
-            self.halves.child(pid);
+            self.pairs.child(pid);
         }
         let Some(tracee) = self.adopt(pid)? else {
             return Ok(None);
         };
-        if tracee.knows(&info) {
+        if tracee.is_duplicate(&info) {
             let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
             if let Some(signal) = Signal::from_raw(signal) {
                 self.delivers(thread, signal); // the next sleep may be the same
@@ -340,20 +266,18 @@ impl FreeBsd {
             let _ = self.kernel.go(Go::Continue, pid, 0);
             return Ok(None);
         }
-        tracee.seen = true;
-        let setup = tracee.setup.take();
+        let setup = tracee.has_stopped();
         let Some(reason) = tracee.expected.reason(signal, &info) else {
             let _ = self.kernel.go(Go::Continue, pid, 0);
             return Ok(None);
         };
-        tracee.exits = hides_syscall_exit(reason).then_some(info.tid);
+        tracee.hidden_exit = hides_syscall_exit(reason).then_some(info.tid);
         if let RawReason::Execed { .. } = reason {
-            tracee.stepping.clear(); // the new image has new flags
-            tracee.stray_steps.clear();
+            tracee.steps.clear();
         }
         if let RawReason::Signal { trap: Some(TrapOrigin::Step), .. } = reason {
             let thread = Thread { pid: Pid::from_raw(pid), tid: info.tid };
-            if self.is_stray_step(thread) {
+            if self.is_step_taken_back(thread) {
                 let _ = self.kernel.go(Go::Continue, pid, 0);
                 return Ok(None);
             }
@@ -372,7 +296,7 @@ impl FreeBsd {
             }
         }
         if let RawReason::Forked { task: Some(NewTask::Process { pid, .. }), .. } = reason {
-            self.halves.parent(pid.as_raw());
+            self.pairs.parent(pid.as_raw());
         }
         Ok(Some(stopped(pid, info.tid, reason)))
     }
@@ -393,10 +317,10 @@ impl FreeBsd {
     }
 
     /// A plain wait does not find this one.
-    fn is_untold(&mut self, pid: i32) -> Result<()> {
+    fn is_told_otherwise(&mut self, pid: i32) -> Result<()> {
         if let Some(tracee) = self.adopt(pid)? {
-            if !std::mem::replace(&mut tracee.untold, true) {
-                self.untold += 1;
+            if std::mem::replace(&mut tracee.told, Told::Otherwise) == Told::BySigchld {
+                self.told_otherwise += 1;
             }
         }
         Ok(())
@@ -405,7 +329,7 @@ impl FreeBsd {
     /// Remembers no longer a process that is not traced any more.
     pub(crate) fn disown(&mut self, pid: i32) {
         if let Some(tracee) = self.tracees.remove(&pid) {
-            self.untold -= usize::from(tracee.untold);
+            self.told_otherwise -= usize::from(tracee.told == Told::Otherwise);
             let _ = self.kernel.ignore_end(&self.queue, pid);
         }
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
@@ -414,11 +338,11 @@ impl FreeBsd {
     /// Looks for traced processes that nothing was heard of, and says whether there are any: when
     /// a process ends while one of its threads forks, the fork is not reported, and the child may
     /// be on its way to its first stop (`ptracestop` under P_SINGLE_EXIT).
-    pub(crate) fn adopt_strays(&mut self) -> Result<bool> {
+    pub(crate) fn adopt_unreported(&mut self) -> Result<bool> {
         let us = i32::try_from(std::process::id()).unwrap_or(-1);
-        let strays = self.kernel.all_processes().unwrap_or_default();
-        for stray in strays.iter().filter(|p| p.tracer == us) {
-            self.adopt(stray.pid)?;
+        let traced = self.kernel.all_processes().unwrap_or_default();
+        for process in traced.iter().filter(|p| p.tracer == us) {
+            self.adopt(process.pid)?;
         }
         Ok(!self.tracees.is_empty())
     }
@@ -428,14 +352,16 @@ impl FreeBsd {
         let Some(tracee) = self.tracees.remove(&pid) else {
             return Ok(()); // let go meanwhile
         };
-        self.untold -= usize::from(tracee.untold);
+        self.told_otherwise -= usize::from(tracee.told == Told::Otherwise);
         self.unread.retain(|&(other, _)| other != pid);
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
-        let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+        let how = tracee.told;
         // The wait may be what buries it.
-        let parent = match tracee.spawned {
-            true => None,
-            false => self.kernel.process(pid).ok().flatten().map(|process| process.parent),
+        let parent = match tracee.origin {
+            Origin::Spawned => None,
+            Origin::Elsewhere => {
+                self.kernel.process(pid).ok().flatten().map(|process| process.parent)
+            }
         };
         let found = self.kernel.wait_end_of(pid, how);
         if let (Ok(Some(_)), Some(parent)) = (&found, parent) {
@@ -444,7 +370,7 @@ impl FreeBsd {
         let status = match found {
             Ok(Some(status)) => status,
             // A fork that never stopped, so that it is not known how it is told.
-            Err(Errno::CHILD) if !tracee.seen => {
+            Err(Errno::CHILD) if !tracee.was_seen() => {
                 match self.kernel.wait_end_of(pid, Told::Otherwise) {
                     Ok(Some(status)) => status,
                     _ => told,
@@ -466,14 +392,14 @@ impl FreeBsd {
             let Some(tracee) = self.tracees.get(&pid) else {
                 return Err(Error::Gone);
             };
-            let seen = tracee.seen;
-            let how = if tracee.untold { Told::Otherwise } else { Told::BySigchld };
+            let seen = tracee.was_seen();
+            let how = tracee.told;
             match self.kernel.wait_stop_of(pid, how) {
                 Ok(None) => {}
                 Err(Errno::CHILD) if !seen => {
                     // Either it is told otherwise, or it has ended.
                     if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, Told::Otherwise) {
-                        self.is_untold(pid)?;
+                        self.is_told_otherwise(pid)?;
                         return Ok(Some(status));
                     }
                 }

@@ -1,7 +1,6 @@
 //! Every request that this crate makes of the kernel without the help of `std`: the only place
 //! with unsafe code. A wrapper is one call, safe for any argument that its types allow.
 
-mod bell;
 mod cpus;
 mod directory;
 mod event;
@@ -11,6 +10,7 @@ mod signal;
 mod spawn;
 mod user;
 mod wait;
+mod wake_helper;
 
 use std::cell::Cell;
 use std::io;
@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use trapline_core::{Error, Result};
 
-pub(crate) use bell::{Sleeper, Timer};
 pub(crate) use directory::Directory;
 pub(crate) use event::EventFd;
 pub(crate) use memory::most_descriptors;
@@ -27,6 +26,7 @@ pub(crate) use signal::{Handle, Mask};
 pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
 pub(crate) use user::{become_user, is_dumpable, set_dumpable};
 pub(crate) use wait::{Peek, Target};
+pub(crate) use wake_helper::{Sleeper, Timer};
 
 /// The kernel, as one tracer sees it: its requests, and how many were made.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ pub(crate) fn error(request: &'static str, id: i32, source: io::Error) -> Error 
 }
 
 /// Moves a descriptor out of the way: std puts a child's stdio over 0, 1 and 2, which may be free in
-/// the host, and so does the doorbell. (`try_clone` takes no number below 3.)
+/// the host, and so does the wake helper. (`try_clone` takes no number below 3.)
 fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);

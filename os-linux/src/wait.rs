@@ -7,7 +7,7 @@ use trapline_core::backend::{Patience, RawKind, RawReason, RawStop, Waited};
 use trapline_core::{Result, Tid};
 
 use crate::sys::error;
-use crate::waker::Bell;
+use crate::waker::WakeHelper;
 use crate::{Linux, decode};
 
 /// Between the looks of a brief wait: at first another thread may run, then the time doubles, to
@@ -84,16 +84,16 @@ impl Linux {
         }
     }
 
-    /// What there is, or will be. At the deadline the doorbell stops.
+    /// What there is, or will be. At the deadline the wake helper stops.
     fn sleep(&mut self, deadline: Option<Instant>) -> Result<Waited> {
         loop {
             if let Some(deadline) = deadline {
                 if Instant::now() >= deadline {
                     return Ok(Waited::Nothing);
                 }
-                self.bell()?;
-                if let Some(bell) = &mut self.bell {
-                    bell.stop_by(&self.kernel, deadline)?;
+                self.wake_helper()?;
+                if let Some(helper) = &mut self.wake_helper {
+                    helper.stop_by(&self.kernel, deadline)?;
                 }
             }
             match self.kernel.wait_any(true) {
@@ -108,10 +108,10 @@ impl Linux {
         }
     }
 
-    /// What a wait status says; `None` for a stop of the doorbell that is no wake.
+    /// What a wait status says; `None` for a stop of the wake helper that is no wake.
     fn told(&mut self, tid: Tid, status: i32) -> Result<Option<Waited>> {
         let stop = self.heard(tid, status);
-        if self.bell.as_ref().is_some_and(|bell| bell.is(tid)) {
+        if self.wake_helper.as_ref().is_some_and(|helper| helper.is(tid)) {
             return Ok(self.answer_bell(stop.kind)?.then_some(Waited::Woken));
         }
         Ok(Some(Waited::Stop(stop)))
@@ -139,46 +139,46 @@ impl Linux {
         stop
     }
 
-    /// Whether this thread traces anything but the doorbell, which is taken down meanwhile: the
+    /// Whether this thread traces anything but the wake helper, which is ended meanwhile: the
     /// kernel says that there are no tracees, not how many.
     pub(crate) fn any_tracees(&mut self) -> Result<bool> {
-        let ended = self.bell.as_ref().is_some_and(|bell| bell.take_down(&self.kernel));
+        let ended = self.wake_helper.as_ref().is_some_and(|helper| helper.stop(&self.kernel));
         let any = self.kernel.any_tracees();
-        if let Some(bell) = &mut self.bell {
-            if let Err(error) = bell.hang_again(&self.kernel, ended) {
-                self.bell = None;
+        if let Some(helper) = &mut self.wake_helper {
+            if let Err(error) = helper.restart(&self.kernel, ended) {
+                self.wake_helper = None;
                 return Err(error);
             }
-            bell.ring_again();
+            helper.repeat_wake();
         }
         any
     }
 
-    /// The doorbell, which is made if there is none.
-    pub(crate) fn bell(&mut self) -> Result<&Bell> {
-        let bell = match self.bell.take() {
-            Some(bell) => bell,
-            None => Bell::new(&self.kernel)?,
+    /// The wake helper, which is made if there is none.
+    pub(crate) fn wake_helper(&mut self) -> Result<&WakeHelper> {
+        let helper = match self.wake_helper.take() {
+            Some(helper) => helper,
+            None => WakeHelper::new(&self.kernel)?,
         };
-        Ok(self.bell.insert(bell))
+        Ok(self.wake_helper.insert(helper))
     }
 
-    /// Whether the doorbell's stop or end was a wake.
+    /// Whether the wake helper's stop or end was a wake.
     fn answer_bell(&mut self, kind: RawKind) -> Result<bool> {
-        let Some(bell) = &mut self.bell else {
+        let Some(helper) = &mut self.wake_helper else {
             return Ok(false);
         };
         match kind {
-            RawKind::Stop(_) => bell.quiet(&self.kernel)?,
+            RawKind::Stop(_) => helper.resume(&self.kernel)?,
             RawKind::Ended(status) => {
-                if let Err(error) = bell.replace(&self.kernel, status) {
+                if let Err(error) = helper.replace(&self.kernel, status) {
                     // The next call of `waker` makes a new one.
-                    self.bell = None;
+                    self.wake_helper = None;
                     return Err(error);
                 }
             }
         }
-        Ok(bell.was_rung())
+        Ok(helper.take_wake())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The doorbell: how another thread ends a blocked wait.
+//! The wake helper: how another thread ends a blocked wait.
 //!
 //! `wait4` ends for a tracee and for nothing else that would leave the host's signals alone. So
 //! there is one more tracee: a process that does nothing, made when the first waker is asked for.
@@ -8,7 +8,7 @@
 //!
 //! To a thread that was seized SIGCONT is news about job control, told by a `PTRACE_EVENT_STOP`
 //! whether the signal is blocked or not (`prepare_signal` and `ptrace_trap_notify` in
-//! `kernel/signal.c`). To one that is not traced, as the doorbell is for a moment after it was made,
+//! `kernel/signal.c`). To one that is not traced, as the wake helper is for a moment after it was made,
 //! it is nothing, and so a timer that expires then does no harm.
 //!
 //! A timer whose wait ended before is left to expire: a stop too many, now and then, costs less than
@@ -24,42 +24,42 @@ use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 use crate::attach::refusal;
 use crate::sys::{Kernel, Sleeper, Timer, error};
 
-/// How long to wait for a new doorbell before it is looked whether it lives.
+/// How long to wait for a new wake helper before it is looked whether it lives.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The doorbell, on the tracer's side.
+/// The wake helper, on the tracer's side.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct WakeHelper {
     sleeper: Sleeper,
-    rope: Arc<Rope>,
+    handle: Arc<WakeHandle>,
     /// When the timer expires, unless it has, or was set otherwise by a waker.
     set_to: Option<Instant>,
 }
 
-/// What wakers hold. It outlives the doorbell.
+/// What wakers hold. It outlives the wake helper.
 #[derive(Debug)]
-struct Rope {
+struct WakeHandle {
     /// Whether a wake was not answered yet.
-    rung: AtomicBool,
+    pending: AtomicBool,
     timer: Timer,
 }
 
-impl Wake for Rope {
+impl Wake for WakeHandle {
     fn wake(&self) {
         // One stop answers all wakes that came before it.
-        if !self.rung.swap(true, Ordering::SeqCst) {
+        if !self.pending.swap(true, Ordering::SeqCst) {
             self.timer.expire();
         }
     }
 }
 
-impl Bell {
+impl WakeHelper {
     /// Makes one, and has the calling thread trace it.
     pub(crate) fn new(kernel: &Kernel) -> Result<Self> {
         let timer = Timer::new(kernel)?;
-        let sleeper = hang(kernel, &timer)?;
-        let rung = AtomicBool::new(false);
-        Ok(Self { sleeper, rope: Arc::new(Rope { rung, timer }), set_to: None })
+        let sleeper = start(kernel, &timer)?;
+        let pending = AtomicBool::new(false);
+        Ok(Self { sleeper, handle: Arc::new(WakeHandle { pending, timer }), set_to: None })
     }
 
     /// Has it stop at this moment, or some time before.
@@ -68,15 +68,15 @@ impl Bell {
         if self.set_to.is_some_and(|set_to| set_to > now && set_to <= deadline) {
             return Ok(());
         }
-        self.rope.timer.set(kernel, deadline.saturating_duration_since(now))?;
+        self.handle.timer.set(kernel, deadline.saturating_duration_since(now))?;
         self.set_to = Some(deadline);
         // A waker that came before may have set it to expire, and we to something else.
-        self.ring_again();
+        self.repeat_wake();
         Ok(())
     }
 
     pub(crate) fn waker(&self) -> Arc<dyn Wake> {
-        self.rope.clone()
+        self.handle.clone()
     }
 
     pub(crate) fn is(&self, tid: Tid) -> bool {
@@ -84,7 +84,7 @@ impl Bell {
     }
 
     /// Lets it go on after a stop. No signal reaches it, whatever the stop was.
-    pub(crate) fn quiet(&mut self, kernel: &Kernel) -> Result<()> {
+    pub(crate) fn resume(&mut self, kernel: &Kernel) -> Result<()> {
         // A waker may have set the timer since.
         self.set_to = None;
         match kernel.resume(self.sleeper.tid(), Run::Continue, None) {
@@ -95,26 +95,26 @@ impl Bell {
     }
 
     /// Whether there was a wake since the last time.
-    pub(crate) fn was_rung(&self) -> bool {
-        self.rope.rung.swap(false, Ordering::SeqCst)
+    pub(crate) fn take_wake(&self) -> bool {
+        self.handle.pending.swap(false, Ordering::SeqCst)
     }
 
     /// Somebody has killed it: makes another one, which old wakers ring as well.
     pub(crate) fn replace(&mut self, kernel: &Kernel, ended: ExitStatus) -> Result<()> {
         if let ExitStatus::Code(_) = ended {
-            return Err(no_bell()); // another could not sleep, either
+            return Err(no_helper()); // another could not sleep, either
         }
-        self.hang_again(kernel, true)
+        self.restart(kernel, true)
     }
 
-    /// Ends it for a moment; [`hang_again`](Self::hang_again) makes another one. Says whether it has.
-    pub(crate) fn take_down(&self, kernel: &Kernel) -> bool {
+    /// Ends it for a moment; [`restart`](Self::restart) makes another one. Says whether it has.
+    pub(crate) fn stop(&self, kernel: &Kernel) -> bool {
         end(kernel, &self.sleeper)
     }
 
     /// Makes another one, which old wakers ring as well. The one before may have ended.
-    pub(crate) fn hang_again(&mut self, kernel: &Kernel, ended: bool) -> Result<()> {
-        let before = std::mem::replace(&mut self.sleeper, hang(kernel, &self.rope.timer)?);
+    pub(crate) fn restart(&mut self, kernel: &Kernel, ended: bool) -> Result<()> {
+        let before = std::mem::replace(&mut self.sleeper, start(kernel, &self.handle.timer)?);
         if ended {
             before.reaped();
         }
@@ -123,15 +123,15 @@ impl Bell {
     }
 
     /// Rings it if there was a wake that the one before may have taken with it.
-    pub(crate) fn ring_again(&self) {
-        if self.rope.rung.load(Ordering::SeqCst) {
-            self.rope.timer.expire();
+    pub(crate) fn repeat_wake(&self) {
+        if self.handle.pending.load(Ordering::SeqCst) {
+            self.handle.timer.expire();
         }
     }
 
     /// Has it stop, for whoever looks; says whether it is there to do so.
-    pub(crate) fn ring(&self, kernel: &Kernel) -> bool {
-        self.rope.timer.expire();
+    pub(crate) fn expire(&self, kernel: &Kernel) -> bool {
+        self.handle.timer.expire();
         kernel.has_ended(self.sleeper.tid()).is_ok_and(|ended| ended.is_some())
     }
 
@@ -145,7 +145,7 @@ impl Bell {
     }
 }
 
-/// Kills a doorbell, and says whether it is gone.
+/// Kills a wake helper, and says whether it is gone.
 fn end(kernel: &Kernel, sleeper: &Sleeper) -> bool {
     let tid = sleeper.tid();
     // As long as it is our tracee the id is its own.
@@ -157,7 +157,7 @@ fn end(kernel: &Kernel, sleeper: &Sleeper) -> bool {
     gone
 }
 
-fn hang(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
+fn start(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
     let sleeper = Sleeper::new(kernel, timer).map_err(|e| error("clone", -1, e))?;
     let tid = sleeper.tid();
     if let Err(e) = kernel.seize(tid, libc::PTRACE_O_EXITKILL) {
@@ -179,7 +179,7 @@ fn hang(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
             }
             Ok(Some(_)) => {
                 sleeper.reaped();
-                return Err(no_bell());
+                return Err(no_helper());
             }
             // Somebody else has waited for it.
             Err(e) => return Err(error("wait4", tid.as_raw(), e)),
@@ -189,7 +189,7 @@ fn hang(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
 }
 
 /// It does not live here: a system call that it needs is refused, as by a filter of the host's.
-fn no_bell() -> Error {
+fn no_helper() -> Error {
     Error::Unsupported {
         what: "a waker or a time limit, for ppoll(2), read(2) or kill(2) is refused,",
         on: "this Linux",
@@ -202,7 +202,7 @@ mod tests {
 
     /// As it is for a moment after it was made: the timer has expired, and nobody traces it.
     #[test]
-    fn a_doorbell_that_nobody_traces_does_not_trap() {
+    fn a_wake_helper_that_nobody_traces_does_not_trap() {
         let kernel = Kernel::open();
         let timer = Timer::new(&kernel).unwrap();
         let mut sleepers = Vec::new();

@@ -16,22 +16,22 @@ use trapline_core::backend::{Backend, Patience, RawKind, Waited, Wake};
 use trapline_core::{ExitStatus, Pid, Signal};
 use trapline_os_linux::Linux;
 
-/// The doorbells of this process, found by their name.
+/// The wake helpers of this process, found by their name.
 fn bells_of(parent: u32) -> Vec<Pid> {
-    let mut bells = Vec::new();
+    let mut helpers = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        if status.starts_with("Name:\ttrapline-bell\n")
+        if status.starts_with("Name:\ttrapline-wake\n")
             && status.contains(&format!("\nPPid:\t{parent}\n"))
             && status.contains(&format!("\nTracerPid:\t{}\n", own_tid()))
         {
-            bells.push(Pid::from_raw(id));
+            helpers.push(Pid::from_raw(id));
         }
     }
-    bells
+    helpers
 }
 
 fn own_tid() -> i32 {
@@ -39,7 +39,7 @@ fn own_tid() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-fn bell() -> Pid {
+fn helper() -> Pid {
     // It gives itself its name.
     until(|| bells_of(std::process::id()).len() == 1);
     bells_of(std::process::id())[0]
@@ -66,13 +66,13 @@ fn w1_a_wake_before_during_or_after_a_wait() {
         });
         assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
         from_thread.join().unwrap();
-        // And there is one doorbell, however many wakers.
+        // And there is one wake helper, however many wakers.
         let second = linux.waker().unwrap();
-        let bell = bell();
+        let helper = helper();
         second.wake();
         assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
         drop(linux);
-        assert_eq!(state(bell.as_raw()), None);
+        assert_eq!(state(helper.as_raw()), None);
         // After its end there is nobody to wake.
         waker.wake();
         second.wake();
@@ -157,17 +157,17 @@ fn w1_storms_of_wakes_coalesce_and_none_is_lost() {
 }
 
 #[test]
-fn w1_signals_for_the_doorbell_are_swallowed() {
+fn w1_signals_for_the_wake_helper_are_swallowed() {
     within(60, || {
         let mut linux = Linux::open().unwrap();
         let waker = linux.waker().unwrap();
-        let bell = bell();
+        let helper = helper();
         for number in 1..=64 {
             let signal = Signal::from_raw(number).unwrap();
             if signal == Signal::KILL {
                 continue;
             }
-            kill(bell, signal);
+            kill(helper, signal);
             assert_eq!(linux.wait(Patience::Brief).unwrap(), Waited::Nothing, "{signal}");
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken, "{signal}");
@@ -179,7 +179,7 @@ fn w1_signals_for_the_doorbell_are_swallowed() {
             move || {
                 while !stop.load(Ordering::Relaxed) {
                     for signal in [Signal::STOP, Signal::CONT, Signal::TSTP] {
-                        kill(bell, signal);
+                        kill(helper, signal);
                     }
                 }
             }
@@ -194,23 +194,23 @@ fn w1_signals_for_the_doorbell_are_swallowed() {
 }
 
 #[test]
-fn w1_a_doorbell_that_was_killed_is_replaced() {
+fn w1_a_wake_helper_that_was_killed_is_replaced() {
     within(60, || {
         let mut linux = Linux::open().unwrap();
         let waker = linux.waker().unwrap();
         for round in 0..20 {
-            let bell = bell();
+            let helper = helper();
             if round % 2 == 0 {
                 waker.wake();
-                kill(bell, Signal::KILL);
+                kill(helper, Signal::KILL);
                 assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
             } else {
-                kill(bell, Signal::KILL);
-                until(|| state(bell.as_raw()) == Some(b'Z'));
+                kill(helper, Signal::KILL);
+                until(|| state(helper.as_raw()) == Some(b'Z'));
                 waker.wake();
                 assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
             }
-            assert_eq!(state(bell.as_raw()), None);
+            assert_eq!(state(helper.as_raw()), None);
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
         }
@@ -218,7 +218,7 @@ fn w1_a_doorbell_that_was_killed_is_replaced() {
 }
 
 #[test]
-fn w1_the_host_does_not_notice_the_doorbell() {
+fn w1_the_host_does_not_notice_the_wake_helper() {
     within(20, || {
         let mut linux = Linux::open().unwrap();
         let before = fs::read_to_string("/proc/thread-self/status").unwrap();
@@ -229,22 +229,22 @@ fn w1_the_host_does_not_notice_the_doorbell() {
         };
         let after = fs::read_to_string("/proc/thread-self/status").unwrap();
         assert_eq!(masks(&before), masks(&after));
-        let bell = bell();
+        let helper = helper();
         // It keeps neither files nor the working directory of the host: its timer, and a line by
         // which it hears of the host's end.
-        let files = fs::read_dir(format!("/proc/{bell}/fd")).unwrap().flatten();
+        let files = fs::read_dir(format!("/proc/{helper}/fd")).unwrap().flatten();
         let mut files: Vec<_> = files.map(|file| fs::read_link(file.path()).unwrap()).collect();
         files.sort();
         assert_eq!(files.len(), 2, "{files:?}");
         assert_eq!(files[0].to_str(), Some("anon_inode:[timerfd]"));
         assert!(files[1].to_str().unwrap().starts_with("pipe:"), "{files:?}");
-        assert_eq!(fs::read_link(format!("/proc/{bell}/cwd")).unwrap().to_str(), Some("/"));
+        assert_eq!(fs::read_link(format!("/proc/{helper}/cwd")).unwrap().to_str(), Some("/"));
         // SAFETY: waits for nobody in particular, on this thread alone.
         let found =
             unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WNOTHREAD) };
         // There is a tracee, and it has nothing to say.
         assert_eq!(found, 0);
-        // errno is that of this thread alone, and the doorbell shares its memory.
+        // errno is that of this thread alone, and the wake helper shares its memory.
         for _ in 0..1000 {
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
@@ -311,37 +311,37 @@ fn w1_a_signal_handler_may_wake() {
 fn host(what: &str) -> (i32, Pid) {
     let output = playing(what).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let bell = text.lines().find_map(|line| line.strip_prefix("bell ")).expect(&text);
-    (output.status.code().unwrap(), Pid::from_raw(bell.parse().unwrap()))
+    let helper = text.lines().find_map(|line| line.strip_prefix("helper ")).expect(&text);
+    (output.status.code().unwrap(), Pid::from_raw(helper.parse().unwrap()))
 }
 
 #[test]
-fn w1_the_doorbell_ends_with_its_host() {
+fn w1_the_wake_helper_ends_with_its_host() {
     within(30, || {
         for what in ["exit", "exit of the thread", "exec", "panic", "fork"] {
-            let (code, bell) = host(what);
+            let (code, helper) = host(what);
             assert_eq!(code, 42, "{what}");
-            until(|| matches!(state(bell.as_raw()), None | Some(b'Z')));
+            until(|| matches!(state(helper.as_raw()), None | Some(b'Z')));
         }
     });
 }
 
-/// Time limits that are over before the doorbell is traced, and while it is made.
+/// Time limits that are over before the wake helper is traced, and while it is made.
 #[test]
-fn w1_time_limits_beside_a_new_doorbell() {
+fn w1_time_limits_beside_a_new_wake_helper() {
     within(60, || {
         for round in 0..300_u32 {
             let mut linux = Linux::open().unwrap();
             for step in 0..3 {
                 let limit = Duration::from_nanos(u64::from(round * 100 + step * 7_000));
                 let waited = linux.wait(Patience::Until(Instant::now() + limit)).unwrap();
-                // There is nobody to wait for before the doorbell is there.
+                // There is nobody to wait for before the wake helper is there.
                 assert!(matches!(waited, Waited::Nothing | Waited::NoTracees), "{waited:?}");
             }
             let waker = linux.waker().unwrap();
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
-            // Its next doorbell begins with a timer that has expired.
+            // Its next wake helper begins with a timer that has expired.
             waker.wake();
             assert!(!linux.has_tracees().unwrap());
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
@@ -349,10 +349,10 @@ fn w1_time_limits_beside_a_new_doorbell() {
     });
 }
 
-/// What others wait for is not held by the doorbell: a lock of a host that dies just when it has made
+/// What others wait for is not held by the wake helper: a lock of a host that dies just when it has made
 /// one, or that execs, is free at once.
 #[test]
-fn w1_a_lock_of_the_host_is_not_held_by_the_doorbell() {
+fn w1_a_lock_of_the_host_is_not_held_by_the_wake_helper() {
     let file = std::env::temp_dir().join(format!("trapline-lock-{}", std::process::id()));
     let path = file.clone();
     fs::write(&path, "").unwrap();
@@ -386,16 +386,16 @@ fn w1_a_lock_of_the_host_is_not_held_by_the_doorbell() {
     let _ = fs::remove_file(&file);
 }
 
-/// A doorbell ends when the tracer's own thread execs, though it is that one's tracee still.
+/// A wake helper ends when the tracer's own thread execs, though it is that one's tracee still.
 #[test]
-fn w1_an_exec_of_the_tracer_ends_the_doorbell() {
+fn w1_an_exec_of_the_tracer_ends_the_wake_helper() {
     within(30, || {
         let (code, _) = host("exec of the tracer");
         assert_eq!(code, 42);
     });
 }
 
-/// Holds a lock, and makes a doorbell.
+/// Holds a lock, and makes a wake helper.
 fn locks() -> (fs::File, Linux, Arc<dyn Wake>) {
     use std::os::fd::AsRawFd;
     let lock = fs::File::open(std::env::var("TRAPLINE_LOCK").unwrap()).unwrap();
@@ -428,39 +428,39 @@ fn without_close_range() {
 #[ignore = "played by other tests"]
 fn role() {
     let Ok(what) = std::env::var("TRAPLINE_ROLE") else { return };
-    let hang = || {
+    let traced_with_waker = || {
         let mut linux = Linux::open().unwrap();
         let waker = linux.waker().unwrap();
-        println!("bell {}", bell());
+        println!("helper {}", helper());
         (linux, waker)
     };
     match &*what {
         "exit" => {
-            let _keep = hang();
+            let _keep = traced_with_waker();
         }
         "exit of the thread" => {
             // The back end is leaked, so it is the thread's end that counts.
             let thread = thread::spawn(move || {
-                std::mem::forget(hang());
-                bell()
+                std::mem::forget(traced_with_waker());
+                helper()
             });
-            let bell = thread.join().unwrap();
-            until(|| matches!(state(bell.as_raw()), None | Some(b'Z')));
+            let helper = thread.join().unwrap();
+            until(|| matches!(state(helper.as_raw()), None | Some(b'Z')));
         }
         "exec" => {
-            let _keep = hang();
+            let _keep = traced_with_waker();
             use std::os::unix::process::CommandExt;
             // Another thread execs: the tracer's is killed.
             thread::spawn(|| sh("exit 42").exec()).join().unwrap();
         }
         "exec of the tracer" => {
-            let _keep = hang();
+            let _keep = traced_with_waker();
             use std::os::unix::process::CommandExt;
-            // What is left of the host looks whether the doorbell, its tracee still, is no more.
+            // What is left of the host looks whether the wake helper, its tracee still, is no more.
             let script = format!(
                 "for i in $(seq 100); do grep -qs 'State:.[^Z]' /proc/{}/status || exit 42
                  sleep 0.1; done; exit 1",
-                bell()
+                helper()
             );
             panic!("{}", sh(&script).exec());
         }
@@ -479,15 +479,15 @@ fn role() {
         }
         "panic" => {
             let panic = thread::spawn(move || {
-                let _keep = hang();
+                let _keep = traced_with_waker();
                 std::panic::resume_unwind(Box::new(()));
             });
             panic.join().unwrap_err();
             assert_eq!(bells_of(std::process::id()), []);
         }
         "fork" => {
-            let (mut linux, waker) = hang();
-            let bell = bell();
+            let (mut linux, waker) = traced_with_waker();
+            let helper = helper();
             // SAFETY: the child makes system calls, and drops what it has a copy of.
             let child = unsafe { libc::fork() };
             if child == 0 {
@@ -499,7 +499,7 @@ fn role() {
             // SAFETY: writes one int.
             assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
             assert_eq!(libc::WEXITSTATUS(status), 7);
-            assert_eq!(state(bell.as_raw()), Some(b'S'));
+            assert_eq!(state(helper.as_raw()), Some(b'S'));
             waker.wake();
             assert_eq!(linux.wait(Patience::Block).unwrap(), Waited::Woken);
             // And the host's children have the host's files alone.

@@ -83,17 +83,19 @@ fn attach() {
     use LwpFlags as F;
     for flags in [F::empty(), F::SCE, F::VFORK_DONE, F::SCX | F::FORKED, F::SCE | F::EXITED] {
         let quiet = LwpInfo { reports: false, ..lwp(flags) };
-        let mut expected = Expected { attach: true, ..Expected::default() };
+        let mut expected = Expected::attach();
         assert_eq!(expected.reason(SIGSTOP, &quiet), Some(RawReason::Paused), "{flags:?}");
         assert_eq!(expected, Expected::default());
     }
-    let mut expected = Expected { attach: true, ..Expected::default() };
+    let mut expected = Expected::attach();
+    assert!(expected.is_attaching());
     let old = signalled(F::SCE, SIGSTOP, 0);
     assert_eq!(expected.reason(SIGSTOP, &old), Some(RawReason::Paused));
+    assert!(!expected.is_attaching());
     // The next one is somebody's.
     assert_eq!(expected.reason(SIGSTOP, &old), Some(signal(SIGSTOP, None)));
     // If another stop were first, the attach's own is not shown.
-    let mut expected = Expected { attach: true, ..Expected::default() };
+    let mut expected = Expected::attach();
     let other = signalled(F::empty(), 30, SI_USER);
     assert_eq!(expected.reason(30, &other), Some(signal(30, None)));
     assert_eq!(expected.reason(SIGSTOP, &old), None);
@@ -111,6 +113,10 @@ fn interrupts() {
     e.ask(false);
     assert_eq!(e.reason(SIGSTOP, &stop), paused);
     assert_eq!(e.reason(SIGSTOP, &stop), somebodys);
+    // It is answered without a stop; what is left of it is not shown.
+    e.ask(false);
+    e.answer();
+    assert_eq!(e.reason(SIGSTOP, &stop), None);
     // Another stop takes its place; what is left of it is not shown.
     e.ask(false);
     assert_eq!(e.reason(30, &other), Some(signal(30, None)));

@@ -6,8 +6,8 @@ use trapline_arch_x86_64::{ExtendedState, FpRegisters, RFlags, Registers};
 use trapline_core::backend::Thread;
 use trapline_core::{Arch, Backend, CodeMode, Error, Result};
 
-use crate::backend::FreeBsd;
 use crate::sys::Errno;
+use crate::system::FreeBsd;
 
 /// Where XCR0 stands in an XSAVE area, as Linux and core dumps of both systems have it; the CPU
 /// leaves these bytes to software. PT_GETXSTATE does not fill them in.
@@ -67,7 +67,7 @@ impl FreeBsd {
         let u = |value: i64| value as u64;
         // A step of ours that something else came before.
         let tracee = self.tracees.get(&thread.pid.as_raw());
-        let stepping = tracee.is_some_and(|tracee| tracee.stepping.contains(&tid));
+        let stepping = tracee.is_some_and(|tracee| tracee.steps.is_started(tid));
         let steps = if stepping { RFlags::TF.bits() } else { 0 };
         Ok(Registers {
             r15: u(regs.r_r15),
@@ -132,7 +132,7 @@ impl FreeBsd {
         regs.r_rip = i(to.rip);
         regs.r_cs = i(to.cs);
         let tracee = self.tracees.get(&thread.pid.as_raw());
-        let stepping = tracee.is_some_and(|tracee| tracee.stepping.contains(&tid));
+        let stepping = tracee.is_some_and(|tracee| tracee.steps.is_started(tid));
         let steps = if stepping { regs.r_rflags & i(RFlags::TF.bits()) } else { 0 };
         regs.r_rflags = i(to.rflags) | steps;
         regs.r_rsp = i(to.rsp);

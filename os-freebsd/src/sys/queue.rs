@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Errno, Kernel, Result, check};
 
 /// The one `EVFILT_USER` event, for the helper threads.
-const BELL: usize = 1;
+const HELPER: usize = 1;
 /// The timers.
 const TICKS: usize = 1;
 const ONCE: usize = 2;
@@ -22,7 +22,7 @@ pub(crate) enum Event {
     /// A SIGCHLD was sent to this process.
     Child,
     /// A helper thread has something.
-    Bell,
+    Helper,
     /// A watched pipe can be read.
     Readable,
     /// A watched line can be read.
@@ -44,7 +44,7 @@ impl Queue {
         // SAFETY: the descriptor is open.
         check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         queue.change(libc::SIGCHLD as usize, libc::EVFILT_SIGNAL, libc::EV_ADD, 0)?;
-        queue.change(BELL, libc::EVFILT_USER, libc::EV_ADD | libc::EV_CLEAR, 0)?;
+        queue.change(HELPER, libc::EVFILT_USER, libc::EV_ADD | libc::EV_CLEAR, 0)?;
         Ok(queue)
     }
 
@@ -62,9 +62,9 @@ impl Queue {
         self.apply(&change)
     }
 
-    /// From any thread: makes the queue report [`Event::Bell`].
-    pub(crate) fn ring(&self) -> Result<()> {
-        self.change(BELL, libc::EVFILT_USER, 0, libc::NOTE_TRIGGER)
+    /// From any thread: makes the queue report [`Event::Helper`].
+    pub(crate) fn notify(&self) -> Result<()> {
+        self.change(HELPER, libc::EVFILT_USER, 0, libc::NOTE_TRIGGER)
     }
 
     /// Another descriptor of the same queue.
@@ -146,7 +146,7 @@ impl Kernel {
                 Some(Event::Ended(i32::try_from(event.ident).ok()?, event.data as i32))
             }
             libc::EVFILT_SIGNAL => Some(Event::Child),
-            libc::EVFILT_USER => Some(Event::Bell),
+            libc::EVFILT_USER => Some(Event::Helper),
             libc::EVFILT_READ if event.udata == LINE => Some(Event::Line),
             libc::EVFILT_READ => Some(Event::Readable),
             libc::EVFILT_TIMER => Some(Event::Tick),

@@ -102,8 +102,8 @@ impl Pipe {
 }
 
 /// Writes a byte to a pipe. Async-signal-safe: one system call, and `errno` is left as it was. A
-/// full pipe has rung already.
-pub(crate) fn ring(pipe: BorrowedFd<'_>) {
+/// full pipe has one already.
+pub(crate) fn wake(pipe: BorrowedFd<'_>) {
     // SAFETY: `errno` is this thread's; one byte of a constant is read.
     unsafe {
         let errno = libc::__error();

@@ -1,4 +1,4 @@
-//! aarch64: registers, system calls and the instructions of the doorbell.
+//! aarch64: registers, system calls and the instructions of the wake helper.
 
 pub(crate) mod debug;
 mod narrow;

@@ -1,4 +1,4 @@
-//! x86-64: registers, system calls and the instructions of the doorbell.
+//! x86-64: registers, system calls and the instructions of the wake helper.
 
 mod call;
 pub(crate) mod debug;
@@ -209,7 +209,7 @@ pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedStat
 /// and ends if its parent is not `$parent` any more. It keeps two descriptors, `$timer` and `$line`,
 /// as 0 and 1; where they cannot be closed together it closes all below `$bound` one by one. Then it
 /// moves to the directory `$directory`, takes the name `$name`, says so in the block at `$block`
-/// (`Block` in `sys/bell.rs`), and sleeps until the timer expires. Each time it sends itself SIGCONT.
+/// (`Block` in `sys/wake_helper.rs`), and sleeps until the timer expires. Each time it sends itself SIGCONT.
 /// When the line is closed at its other end, or anything fails, it ends. Needs an `unsafe` block: all
 /// signals must be blocked.
 macro_rules! clone_sleeper {

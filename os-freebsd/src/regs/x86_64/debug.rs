@@ -5,7 +5,8 @@ use trapline_core::backend::{DebugRoom, DebugSlots, DebugStatus, Thread};
 use trapline_core::{CodeMode, Error, Result};
 
 use super::code_mode;
-use crate::backend::FreeBsd;
+use crate::system::FreeBsd;
+use crate::tracee::DebugRegisters;
 
 /// The numbers of the status and the control register.
 const DR6: usize = 6;
@@ -47,7 +48,7 @@ impl FreeBsd {
         }
         values[DR7] = dr7.as_raw();
         if let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) {
-            tracee.watched = true;
+            tracee.debug = DebugRegisters::Set;
         }
         self.set_settled_registers(thread, values)
     }

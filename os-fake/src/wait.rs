@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use trapline_core::backend::{Patience, RawKind, RawStop, StopScope, Thread, Waited};
 use trapline_core::{Error, Result};
 
-use crate::backend::{Fake, note};
 use crate::kernel::Report;
 use crate::rules::Rules;
+use crate::system::{Fake, note};
 
 /// How many waits in a row may find nothing, before that counts as a tracer that spins.
 const SPINS: u32 = 20_000;

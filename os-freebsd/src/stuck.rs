@@ -1,4 +1,4 @@
-//! Threads that the kernel forgets to stop.
+//! Stuck threads: those that the kernel forgets to stop.
 //!
 //! A thread that meets a signal on its way to a sleep is stopped for it right there. If the signal
 //! is not delivered, it goes on to sleep, without another look at whether its process is to stop
@@ -16,9 +16,10 @@
 
 use trapline_core::Tid;
 
-use crate::backend::{FreeBsd, Tracee};
 use crate::decode::{LwpInfo, SI_LWP};
 use crate::sys::Process;
+use crate::system::FreeBsd;
+use crate::tracee::Tracee;
 
 /// What libthr interrupts threads with, which has a handler in each program with threads; its
 /// handler ignores what it did not send.
@@ -47,10 +48,10 @@ impl Tracee {
 
 impl FreeBsd {
     /// Wakes threads of a process that has been about to stop for long, and sleep.
-    pub(crate) fn wake_the_forgotten(&mut self, pid: i32) {
+    pub(crate) fn wake_stuck(&mut self, pid: i32) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         let Ok(mut threads) = self.kernel.threads(pid) else { return };
-        let last = tracee.reported.map(|reported| reported.tid.as_raw());
+        let last = tracee.signals.last.map(|reported| reported.tid.as_raw());
         let woken = |tid| tracee.wakeups.iter().filter(|wakeup| wakeup.tid.as_raw() == tid).count();
         // One that was woken sleeps again if the signal came just before it slept.
         threads.retain(|thread| thread.can_be_woken);

@@ -1,4 +1,4 @@
-//! `clone(2)` of the doorbell, its timer, and what it shares with its maker.
+//! `clone(2)` of the wake helper, its timer, and what it shares with its maker.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -9,15 +9,15 @@ use trapline_core::{Result, Tid};
 
 use super::{Kernel, above_stdio, last_error};
 
-/// What the doorbell shares: the memory, so that nothing is copied, and nothing else. It has no exit
+/// What the wake helper shares: the memory, so that nothing is copied, and nothing else. It has no exit
 /// signal, so that to the host it is no child, and its own working directory (`/`), so that the
 /// host's can be unmounted and the host can change namespaces.
 const FLAGS: usize = libc::CLONE_VM as usize;
 
 const DIRECTORY: &std::ffi::CStr = c"/";
-const NAME: &std::ffi::CStr = c"trapline-bell";
+const NAME: &std::ffi::CStr = c"trapline-wake";
 
-/// A timer that has the doorbell stop when it expires.
+/// A timer that has the wake helper stop when it expires.
 #[derive(Debug)]
 pub(crate) struct Timer(OwnedFd);
 
@@ -67,7 +67,7 @@ impl Timer {
     }
 }
 
-/// What a doorbell and its maker share: the macro `clone_sleeper` of `regs/` knows the offsets.
+/// What a wake helper and its maker share: the macro `clone_sleeper` of `regs/` knows the offsets.
 #[repr(C)]
 struct Block {
     /// Where it reads to; nobody looks at it.

@@ -7,20 +7,20 @@
 //!
 //! It looks once for each time that it is told to, as it would find the same stop again at once. It
 //! is told after a wait that found nothing, and finds whatever has stopped since, so nothing is
-//! missed in between. The doorbell is a tracee as well, and so wakes, time-outs and the end of the
+//! missed in between. The wake helper is a tracee as well, and so wakes, time-outs and the end of the
 //! thread itself need nothing more.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use std::os::fd::OwnedFd;
 
 use trapline_core::Result;
 
-use crate::process;
 use crate::sys::{EventFd, Kernel, Mask, error, own_tid};
+use crate::{Linux, process};
 
 /// How many tracers this process has. With one alone, what is found is its own.
 pub(crate) static TRACERS: AtomicUsize = AtomicUsize::new(0);
@@ -31,14 +31,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// The thread, on the tracer's side.
 #[derive(Debug)]
-pub(crate) struct Lookout {
-    post: Arc<Post>,
+pub(crate) struct Waiter {
+    shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
 
 /// Where both meet.
 #[derive(Debug)]
-struct Post {
+struct Shared {
     orders: Mutex<Orders>,
     changed: Condvar,
     /// Readable once something was found.
@@ -49,68 +49,95 @@ struct Post {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Orders {
-    Rest,
+    Idle,
     Look,
     End,
 }
 
-impl Lookout {
+impl Linux {
+    /// What an event loop watches. The waiter thread is started if there is none.
+    pub(crate) fn readiness_descriptor(&mut self) -> Result<OwnedFd> {
+        self.wake_helper()?; // so that the waiter always has something to wait for
+        let waiter = match self.waiter.take() {
+            Some(waiter) => waiter,
+            None => Waiter::new(&self.kernel)?,
+        };
+        self.waiter.insert(waiter).readiness()
+    }
+
+    /// Has the descriptor become readable at the next stop, or after this time.
+    pub(crate) fn watch_for(&mut self, time: Option<Duration>) -> Result<()> {
+        if let Some(time) = time {
+            let deadline = Instant::now() + time;
+            self.wake_helper()?;
+            if let Some(helper) = &mut self.wake_helper {
+                helper.stop_by(&self.kernel, deadline)?;
+            }
+        }
+        if let Some(waiter) = &self.waiter {
+            waiter.look();
+        }
+        Ok(())
+    }
+}
+
+impl Waiter {
     pub(crate) fn new(kernel: &Kernel) -> Result<Self> {
-        let post = Arc::new(Post {
-            orders: Mutex::new(Orders::Rest),
+        let shared = Arc::new(Shared {
+            orders: Mutex::new(Orders::Idle),
             changed: Condvar::new(),
             found: EventFd::new(kernel)?,
             tracer: own_tid(),
         });
-        let keep = {
-            let post = post.clone();
+        let run = {
+            let shared = shared.clone();
             let kernel = kernel.another();
             move || {
                 Mask::all().set(); // the host's handlers run on its own threads
-                post.keep(&kernel);
+                shared.run(&kernel);
             }
         };
         let failed = |e| error("pthread_create", -1, e);
-        let thread = Builder::new().name("trapline-lookout".into()).spawn(keep).map_err(failed)?;
-        Ok(Self { post, thread })
+        let thread = Builder::new().name("trapline-waiter".into()).spawn(run).map_err(failed)?;
+        Ok(Self { shared, thread })
     }
 
     /// A copy of the descriptor.
     pub(crate) fn readiness(&self) -> Result<OwnedFd> {
-        self.post.found.copy()
+        self.shared.found.copy()
     }
 
     /// Has it look, if it does not already.
     pub(crate) fn look(&self) {
-        let mut orders = self.post.orders();
-        if *orders == Orders::Rest {
-            self.post.found.clear();
+        let mut orders = self.shared.orders();
+        if *orders == Orders::Idle {
+            self.shared.found.clear();
             *orders = Orders::Look;
-            self.post.changed.notify_one();
+            self.shared.changed.notify_one();
         }
     }
 
-    /// Has it end. What it sleeps for must then happen: `ring` is the doorbell.
-    pub(crate) fn end(self, ring: impl FnOnce() -> bool) {
-        *self.post.orders() = Orders::End;
-        self.post.changed.notify_one();
-        if ring() {
+    /// Has it end. What it sleeps for must then happen: `expire` has the wake helper stop.
+    pub(crate) fn end(self, expire: impl FnOnce() -> bool) {
+        *self.shared.orders() = Orders::End;
+        self.shared.changed.notify_one();
+        if expire() {
             let _ = self.thread.join();
         }
         // If not, it ends with the next change of any tracee, or with the process.
     }
 }
 
-impl Post {
+impl Shared {
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thread.
-    fn keep(&self, kernel: &Kernel) {
+    fn run(&self, kernel: &Kernel) {
         loop {
             let mut orders = self.orders();
-            while *orders == Orders::Rest {
+            while *orders == Orders::Idle {
                 orders = self.changed.wait(orders).unwrap_or_else(PoisonError::into_inner);
             }
             if *orders == Orders::End {
@@ -130,7 +157,7 @@ impl Post {
             }
             let mut orders = self.orders();
             if *orders == Orders::Look {
-                *orders = Orders::Rest;
+                *orders = Orders::Idle;
                 self.found.set();
             }
         }
