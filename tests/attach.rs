@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use trapline::{Error, EventFlags, Pid, Resume, Signal, StopReason};
 
@@ -40,11 +39,6 @@ fn confirmed(child: &mut Child) {
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
 }
 
-fn signal(pid: Pid, signal: i32) {
-    // SAFETY: sends a signal to a process of this test.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
-}
-
 fn attach_reports_one_start_and_then_what_happens() {
     let (mut child, pid) = ready("forward", &["3"]);
     let mut tracer = tracer(EventFlags::PROCESS);
@@ -56,12 +50,12 @@ fn attach_reports_one_start_and_then_what_happens() {
     assert_eq!(tracer.process(pid).unwrap().real_parent, Some(us));
     tracer.resume(stop, Resume::Continue).unwrap();
     for _ in 0..3 {
-        signal(pid, libc::SIGUSR1);
+        assert!(kill(pid, libc::SIGUSR1));
         let stop = next_stop(&mut tracer);
         assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
         tracer.resume(stop, Resume::Continue).unwrap();
     }
-    signal(pid, libc::SIGTERM);
+    assert!(kill(pid, libc::SIGTERM));
     let log = run(&mut tracer);
     assert_eq!(log.lines.last().unwrap().1, "exit 0 of us");
     // The tracer has taken the status: this test is both the tracer and the real parent.
@@ -75,17 +69,17 @@ fn f3_a_process_let_go_lives_on() {
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
         tracer.resume(stop, Resume::Continue).unwrap();
-        signal(pid, libc::SIGUSR1);
+        assert!(kill(pid, libc::SIGUSR1));
         let stop = next_stop(&mut tracer);
         assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1), "round {round}");
         tracer.detach(stop).unwrap(); // which delivers it
         assert!(tracer.is_empty());
         drop(tracer);
         confirmed(&mut child);
-        signal(pid, libc::SIGUSR1);
+        assert!(kill(pid, libc::SIGUSR1));
         confirmed(&mut child);
     }
-    signal(pid, libc::SIGTERM);
+    assert!(kill(pid, libc::SIGTERM));
     assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
 }
 
@@ -137,7 +131,7 @@ fn f3_a_signal_is_not_lost_with_its_token() {
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
         tracer.resume(stop, Resume::Continue).unwrap();
-        signal(pid, libc::SIGUSR1);
+        assert!(kill(pid, libc::SIGUSR1));
         let stop = next_stop(&mut tracer);
         assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
         if drops_the_tracer {
@@ -148,7 +142,7 @@ fn f3_a_signal_is_not_lost_with_its_token() {
         drop(stop);
         confirmed(&mut child);
     }
-    signal(pid, libc::SIGTERM);
+    assert!(kill(pid, libc::SIGTERM));
     assert_eq!(child.wait().unwrap().code(), Some(0), "each signal came once");
 }
 
@@ -194,7 +188,7 @@ fn f3_no_signal_is_lost_or_doubled_by_attaching() {
         done.store(true, Ordering::SeqCst);
         let (sent, handled, mut answers) = sender.join().unwrap();
         assert_eq!(sent, handled, "{threads} threads");
-        signal(pid, libc::SIGTERM);
+        assert!(kill(pid, libc::SIGTERM));
         assert_eq!(child.wait().unwrap().code(), Some(0));
         assert_eq!(answers.read(&mut [0; 64]).unwrap(), 0, "and no more");
     }
@@ -214,8 +208,7 @@ fn f5_a_dropped_tracer_lets_go_of_what_it_attached_to() {
             }
         }
         drop(tracer);
-        std::thread::sleep(Duration::from_millis(10));
-        assert!(child.try_wait().unwrap().is_none(), "step {step}");
+        assert!(stays(|| child.try_wait().unwrap().is_none()), "step {step}");
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -268,8 +261,7 @@ fn f5_a_killed_tracer_takes_its_own_along_and_lets_the_others_live() {
         child.wait().unwrap();
         return;
     }
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(child.try_wait().unwrap().is_none());
+    assert!(stays(|| child.try_wait().unwrap().is_none()));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -279,7 +271,7 @@ fn attach_to_a_stopped_process_leaves_it_stopped() {
         skip("FreeBSD ignores the stop signals of a traced process");
     }
     let (mut child, pid) = ready("forward", &["0"]);
-    signal(pid, libc::SIGSTOP);
+    assert!(kill(pid, libc::SIGSTOP));
     let mut status = 0;
     // SAFETY: `status` lives; waits until this child has stopped.
     unsafe { libc::waitpid(pid.as_raw(), &mut status, libc::WUNTRACED) };
@@ -292,13 +284,12 @@ fn attach_to_a_stopped_process_leaves_it_stopped() {
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::GroupStop(Signal::STOP));
     tracer.resume(stop, Resume::Continue).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(tracer.try_wait().unwrap().is_none(), "it stays stopped");
-    signal(pid, libc::SIGCONT);
+    assert!(hears_nothing(&mut tracer), "it stays stopped");
+    assert!(kill(pid, libc::SIGCONT));
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Signal(Signal::CONT));
     tracer.detach(stop).unwrap();
-    signal(pid, libc::SIGTERM);
+    assert!(kill(pid, libc::SIGTERM));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -311,7 +302,7 @@ fn f3_a_group_stop_outlives_the_tracer() {
     tracer.attach(pid).unwrap();
     let stop = next_stop(&mut tracer);
     tracer.resume(stop, Resume::Continue).unwrap();
-    signal(pid, libc::SIGSTOP);
+    assert!(kill(pid, libc::SIGSTOP));
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Signal(Signal::STOP));
     tracer.resume(stop, Resume::Continue).unwrap();
@@ -319,10 +310,9 @@ fn f3_a_group_stop_outlives_the_tracer() {
     assert_eq!(stop.reason(), StopReason::GroupStop(Signal::STOP));
     tracer.resume(stop, Resume::Continue).unwrap();
     drop(tracer); // out of LISTEN
-    signal(pid, libc::SIGTERM);
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(child.try_wait().unwrap().is_none(), "still stopped");
-    signal(pid, libc::SIGCONT);
+    assert!(kill(pid, libc::SIGTERM));
+    assert!(stays(|| child.try_wait().unwrap().is_none()), "still stopped");
+    assert!(kill(pid, libc::SIGCONT));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 

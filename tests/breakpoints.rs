@@ -1,8 +1,7 @@
 //! M1: breakpoints in memory, in one thread.
 
 use trapline::{
-    Arch, Cpu, Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, SoftwareBreakpoint,
-    StopReason,
+    Arch, Cpu, Error, Event, EventFlags, ExitStatus, Resume, Signal, SoftwareBreakpoint, StopReason,
 };
 
 use crate::common::*;
@@ -35,11 +34,6 @@ const NEXT: u64 = cpu::NOP.len() as u64;
 /// A step was done, and nothing else.
 fn is_step(reason: StopReason) -> bool {
     matches!(reason, StopReason::Trap(c) if c.single_step && c.software.is_none())
-}
-
-fn kill(pid: Pid, signal: i32) {
-    // SAFETY: sends a signal to a child of this test.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
 }
 
 fn m1_a_hit_is_reported_once_at_its_address() {
@@ -294,7 +288,7 @@ fn m1_a_signal_at_a_breakpoint_is_handled_once_and_hides_no_hit() {
                     hits += 1;
                     if sent < 10 {
                         sent += 1;
-                        kill(pid, libc::SIGUSR1);
+                        assert!(kill(pid, libc::SIGUSR1));
                     }
                 }
                 StopReason::Signal(Signal::TRAP) => {
@@ -322,7 +316,7 @@ fn m1_a_killed_process_at_a_breakpoint_is_gone() {
     let pid = stop.pid();
     tracer.resume(stop, Resume::Continue).unwrap();
     let stop = next_stop(&mut tracer);
-    kill(pid, libc::SIGKILL);
+    assert!(kill(pid, libc::SIGKILL));
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
     assert!(tracer.remove(pid, id).is_err());

@@ -84,8 +84,7 @@ fn d5_once_per_arrival_with_a_signal_between() {
                 StopReason::Trap(causes) => {
                     assert!(only(causes, &[id]));
                     hits += 1;
-                    // SAFETY: sends a signal to the tracee.
-                    unsafe { libc::kill(pid.as_raw(), libc::SIGUSR2) };
+                    kill(pid, libc::SIGUSR2);
                 }
                 StopReason::Signal(signal) if signal.as_raw() == libc::SIGUSR2 => handled += 1,
                 other => panic!("{other:?}"),
@@ -109,8 +108,7 @@ fn d5_in_the_handler_that_runs_between() {
             if let StopReason::Trap(causes) = stop.reason() {
                 order.push(causes.hardware.contains(id));
                 if causes.hardware.contains(id) {
-                    // SAFETY: sends a signal to the tracee.
-                    unsafe { libc::kill(pid.as_raw(), libc::SIGUSR2) };
+                    kill(pid, libc::SIGUSR2);
                 } else {
                     assert!(causes.hardware.contains(in_handler));
                 }
@@ -329,8 +327,7 @@ fn d4_a_thread_killed_at_a_hit_is_gone() {
     program.go(stop);
     let (stop, causes) = program.trap();
     assert!(only(causes, &[id]));
-    // SAFETY: kills the tracee.
-    unsafe { libc::kill(program.pid.as_raw(), libc::SIGKILL) };
+    kill(program.pid, libc::SIGKILL);
     match program.tracer.remove(program.pid, id) {
         Ok(true) | Err(Error::Gone) => {}
         other => panic!("{other:?}"),

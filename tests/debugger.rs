@@ -48,8 +48,7 @@ fn spinning(threads: usize) -> (Tracer, trapline::Pid, Stopped) {
 fn stays_with_a_signal() -> (Tracer, trapline::Pid, Stopped) {
     let (mut tracer, pid, stop) = spinning(3);
     tracer.resume(stop, Resume::Continue).unwrap();
-    // SAFETY: sends a signal to the tracee.
-    unsafe { libc::kill(pid.as_raw(), libc::SIGUSR1) };
+    kill(pid, libc::SIGUSR1);
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
     let signalled = stop.tid();

@@ -1,7 +1,7 @@
 //! F5: what becomes of tracees when the tracer is dropped.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use trapline::{Ending, EventFlags, Resume};
 
@@ -21,11 +21,6 @@ fn own_group() -> i32 {
     unsafe { libc::getpgrp() }
 }
 
-fn alive(pid: trapline::Pid) -> bool {
-    // SAFETY: signal 0 only asks.
-    unsafe { libc::kill(pid.as_raw(), 0) == 0 }
-}
-
 fn f5_a_dropped_tracer_kills_what_it_spawned() {
     for step in 0..5 {
         let mut tracer = tracer(EventFlags::PROCESS);
@@ -39,11 +34,11 @@ fn f5_a_dropped_tracer_kills_what_it_spawned() {
             }
         }
         if step == 4 {
-            std::thread::sleep(Duration::from_millis(50));
+            assert!(hears_nothing(&mut tracer), "it spins");
         }
         drop(tracer);
         // Killed and reaped: the harness would find a zombie.
-        assert!(!alive(pid), "step {step}");
+        assert!(!kill(pid, 0), "step {step}");
     }
 }
 
@@ -84,21 +79,15 @@ fn f5_a_tracer_killed_at_random_moments() {
             attached.wait().unwrap();
         }
         // Nobody but the attached one is left, which is neither stopped nor traced.
-        let until = Instant::now() + seconds(20);
-        loop {
+        until(|| {
             let mut left = living_in(own_group());
             left.remove(&(std::process::id() as i32));
             left.retain(|&one| one != pid.as_raw() || !attached_live);
-            if left.is_empty() {
-                break;
-            }
-            assert!(Instant::now() < until, "round {round}: {left:?} are left");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+            left.is_empty()
+        });
         if attached_live {
             assert!(attached.try_wait().unwrap().is_none(), "round {round}");
-            // SAFETY: sends a signal to a process of this test.
-            assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
+            assert!(kill(pid, libc::SIGTERM));
             assert_eq!(attached.wait().unwrap().code(), Some(0), "round {round}");
             lived += 1;
         }

@@ -36,7 +36,7 @@ impl Loop {
     }
 
     /// Sleeps until the descriptor is readable.
-    fn sleep(&mut self, limit: Duration) -> bool {
+    fn readable(&mut self, limit: Duration) -> bool {
         let mut events = Events::new();
         self.poller.wait(&mut events, Some(limit)).unwrap();
         if self.mode == PollMode::Oneshot {
@@ -51,7 +51,7 @@ impl Loop {
             if let Some(event) = tracer.try_wait().unwrap() {
                 return event;
             }
-            assert!(self.sleep(seconds(20)), "nothing came");
+            assert!(self.readable(seconds(20)), "nothing came");
         }
     }
 }
@@ -97,7 +97,7 @@ fn w1_a_loop_sleeps_as_long_as_nothing_happens() {
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1000) {
         assert!(tracer.try_wait().unwrap().is_none());
-        events.sleep(Duration::from_millis(1000).saturating_sub(start.elapsed()));
+        events.readable(Duration::from_millis(1000).saturating_sub(start.elapsed()));
     }
     // On FreeBSD it ticks.
     assert!(events.wakes <= 20, "{}", events.wakes);

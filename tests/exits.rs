@@ -1,7 +1,6 @@
 //! E4: every process ends once; threads begin and end under THREAD.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use trapline::{Event, EventFlags, ExitStatus, Next, Pid, Resume, StopReason, Stopped};
 
@@ -24,7 +23,7 @@ crate::tests![
 ];
 
 /// Whether the first thread of a Linux process has ended.
-fn is_zombie(pid: Pid) -> bool {
+pub fn is_zombie(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(')').is_some_and(|(_, state)| state.starts_with(" Z"))
 }
@@ -155,8 +154,8 @@ fn e4_a_process_whose_first_thread_has_ended_is_halted_and_let_go() {
         let other = stop.tid();
         tracer.resume(stop, Resume::Continue).unwrap();
         // Until the first thread has ended, which nobody hears of. (On FreeBSD a halt says it.)
-        while cfg!(target_os = "linux") && !is_zombie(pid) {
-            std::thread::sleep(Duration::from_millis(1));
+        if cfg!(target_os = "linux") {
+            until(|| is_zombie(pid));
         }
         let halted = loop {
             tracer.interrupt(pid).unwrap();

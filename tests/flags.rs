@@ -150,8 +150,7 @@ fn e7_flags_of_a_running_process_hold_from_its_next_resume() {
     tracer.resume(stop, Resume::Continue).unwrap();
     tracer.set_events(pid, EventFlags::SYSCALL).unwrap();
     assert_eq!(tracer.events(pid).unwrap(), EventFlags::SYSCALL);
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    assert!(tracer.try_wait().unwrap().is_none(), "it sleeps, and says nothing");
+    assert!(hears_nothing(&mut tracer), "it sleeps, and says nothing");
     tracer.interrupt(pid).unwrap();
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Interrupted);
@@ -164,10 +163,7 @@ fn e7_flags_of_a_running_process_hold_from_its_next_resume() {
     }
     // Not to be told is at once.
     tracer.set_events(pid, EventFlags::PROCESS).unwrap();
-    for _ in 0..10 {
-        assert!(tracer.try_wait().unwrap().is_none());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    assert!(hears_nothing(&mut tracer));
     tracer.detach_process(pid).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -257,8 +253,7 @@ fn e7_a_signal_in_a_system_call_is_neither_its_entry_nor_its_exit() {
                 // The sleep is to be interrupted before it has begun.
                 let signal = if entries % 6 != 0 { return Some(event) } else { entries / 6 };
                 let signal = if signal <= 10 { libc::SIGUSR1 } else { libc::SIGTERM };
-                // SAFETY: sends a signal to the tracee.
-                assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
+                assert!(kill(pid, signal));
             }
             StopReason::SyscallExit => {
                 assert_ne!(inside, Some(false));

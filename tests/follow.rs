@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use trapline::{Event, EventFlags, FollowExec, Pid, Resume, StopReason, Tracer};
 
@@ -48,8 +48,7 @@ impl Family {
                 break;
             }
             for pid in living {
-                // SAFETY: sends a signal to a process of this test's group.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
+                kill(Pid::from_raw(pid), libc::SIGKILL);
             }
         }
     }
@@ -60,9 +59,8 @@ impl Drop for Family {
         self.kill();
         let _ = self.0.wait();
         // The others are on their way out.
-        let until = Instant::now() + seconds(20);
-        while !family().is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
+        if !std::thread::panicking() {
+            until(|| family().is_empty());
         }
     }
 }
@@ -79,19 +77,15 @@ fn family() -> BTreeSet<i32> {
 /// Takes events, and runs nothing, until every other process of this test is traced.
 fn rest(tracer: &mut Tracer) -> Vec<Event> {
     let mut events = Vec::new();
-    let until = Instant::now() + seconds(20);
-    loop {
+    until(|| {
         while let Some(event) = tracer.try_wait().unwrap() {
             events.push(event);
         }
         let traced: BTreeSet<i32> = tracer.processes().map(Pid::as_raw).collect();
         let free: Vec<i32> = family().difference(&traced).copied().collect();
-        if free.is_empty() {
-            return events;
-        }
-        assert!(Instant::now() < until, "{free:?} got away");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+        free.is_empty()
+    });
+    events
 }
 
 fn f1_a_process_is_let_go_at_its_exec() {

@@ -136,8 +136,7 @@ fn w4_events_during_a_halt_are_kept() {
     let (mut tracer, stop) = spinning(8);
     let pid = stop.pid();
     // A signal for the process, which some thread takes while it is being halted.
-    // SAFETY: sends a signal to the tracee.
-    unsafe { libc::kill(pid.as_raw(), libc::SIGUSR1) };
+    kill(pid, libc::SIGUSR1);
     let halted = tracer.halt(stop).unwrap();
     assert_eq!(halted.threads.len(), 8);
     tracer.resume_halted(halted, |_| Next::Continue).unwrap();
@@ -177,9 +176,10 @@ fn w4_a_parent_in_vfork_is_listed_as_blocked() {
 fn w4_halt_of_a_dead_process_is_gone() {
     let (mut tracer, stop) = spinning(3);
     let pid = stop.pid();
-    // SAFETY: kills the tracee.
-    unsafe { libc::kill(pid.as_raw(), libc::SIGKILL) };
-    std::thread::sleep(Duration::from_millis(50));
+    kill(pid, libc::SIGKILL);
+    if cfg!(target_os = "linux") {
+        until(|| crate::exits::is_zombie(pid)); // FreeBSD keeps it stopped
+    }
     match tracer.halt(stop) {
         Err(Error::Gone) => {}
         Ok(halted) => tracer.resume_halted(halted, |_| Next::Continue).unwrap(),

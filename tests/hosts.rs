@@ -106,8 +106,7 @@ fn f4_real_parents_of_the_tracees_of_any_host() {
         let stop = next_stop(&mut tracer);
         assert_eq!(tracer.process(pid).unwrap().real_parent, Some(parent_pid));
         tracer.resume(stop, Resume::Continue).unwrap();
-        // SAFETY: sends a signal to a process of this test.
-        assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
+        assert!(kill(pid, libc::SIGTERM));
         // It may have been attached to before its exec.
         let mut reason = StopReason::Started;
         while reason != StopReason::Signal(Signal::TERM) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use trapline::{Error, Event, EventFlags, ExitStatus, Pid, Resume, StopReason, Stopped, Tracer};
+use trapline::{Error, Event, EventFlags, ExitStatus, Resume, StopReason, Stopped, Tracer};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -24,11 +24,6 @@ enum Then {
 
 const THEN: [Then; 6] =
     [Then::Resume, Then::Drop, Then::Kill, Then::Detach, Then::Step, Then::Halt];
-
-fn sigkill(pid: Pid) {
-    // SAFETY: sends a signal to a tracee of this test.
-    unsafe { libc::kill(pid.as_raw(), libc::SIGKILL) };
-}
 
 /// Questions are answered, or the process is gone.
 fn ask(tracer: &mut Tracer, stop: &Stopped) {
@@ -98,7 +93,7 @@ fn kill_at(number: usize, then: Then, flags: EventFlags, program: &str) -> Optio
         for stop in here {
             living.remove(&stop.pid());
             killed.insert(stop.pid());
-            sigkill(stop.pid());
+            kill(stop.pid(), libc::SIGKILL);
         }
         if number % 2 == 0 {
             std::thread::sleep(Duration::from_millis(10));

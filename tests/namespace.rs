@@ -1,7 +1,6 @@
 //! Linux: processes in a pid namespace of their own, with the pids that the tracer sees.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use trapline::{Event, EventFlags, Half};
 
@@ -28,15 +27,12 @@ fn f4_a_parent_in_another_namespace_is_none() {
     let mut unshare = unshare.spawn().unwrap();
     // The tracer is the first process there; into its namespace comes a child of ours.
     let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-    let until = Instant::now() + Duration::from_secs(60);
-    let first = loop {
+    let mut first = String::new();
+    until(|| {
         let children = std::fs::read_to_string(&children).unwrap_or_default();
-        if let Some(first) = children.split_whitespace().next() {
-            break first.to_owned();
-        }
-        assert!(Instant::now() < until, "{:?}", unshare.try_wait());
-        std::thread::sleep(Duration::from_millis(1));
-    };
+        first = children.split_whitespace().next().unwrap_or_default().to_owned();
+        !first.is_empty()
+    });
     let mut enter = Command::new("nsenter");
     enter.args(["--target", &first, "--pid", "--mount", "sleep", "60"]);
     let enter = enter.stdout(Stdio::null()).spawn();

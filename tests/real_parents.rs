@@ -30,11 +30,6 @@ fn of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 
-fn signal(pid: Pid, signal: i32) {
-    // SAFETY: sends a signal to a process of this test.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0);
-}
-
 /// Attaches, and runs the process on.
 fn attached(pid: Pid) -> Tracer {
     let mut tracer = tracer(EventFlags::PROCESS);
@@ -59,12 +54,12 @@ fn f4_the_real_parent_waits_as_ever() {
         std::thread::sleep(Duration::from_millis(5));
         tracer.resume(stop, Resume::Continue).unwrap();
     }
-    signal(child, libc::SIGTERM);
+    assert!(kill(child, libc::SIGTERM));
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Signal(Signal::TERM));
     tracer.resume(stop, Resume::Continue).unwrap();
-    std::thread::sleep(Duration::from_millis(150));
-    assert!(guardian.try_wait().unwrap().is_none(), "the tracer has not waited yet");
+    let waits = stays(|| guardian.try_wait().unwrap().is_none());
+    assert!(waits, "the tracer has not waited yet");
     match tracer.wait().unwrap() {
         Some(Event::Exited { pid, status, real_parent }) => {
             assert_eq!((pid, status), (child, ExitStatus::Code(9)));
@@ -88,7 +83,7 @@ fn f4_the_real_parent_of_one_let_go() {
         } else {
             tracer.detach_process(pids[0]).unwrap();
         }
-        signal(pids[0], libc::SIGTERM);
+        assert!(kill(pids[0], libc::SIGTERM));
         let code = guardian.wait().unwrap().code();
         // Once nobody traces it, its parent may be told that it goes on.
         let told = cfg!(target_os = "freebsd") && code == Some(109);
@@ -113,14 +108,9 @@ fn f4_an_untraced_parent_dies() {
     let (parent, child) = (pids[0], pids[1]);
     let mut tracer = attached(child);
     assert_eq!(tracer.process(child).unwrap().real_parent, Some(parent));
-    signal(parent, libc::SIGKILL);
-    let mut looks = 0;
-    while tracer.process(child).unwrap().real_parent != Some(of(&reaper)) {
-        looks += 1;
-        assert!(looks < 500, "{:?}", tracer.process(child).unwrap().real_parent);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    signal(child, libc::SIGTERM);
+    assert!(kill(parent, libc::SIGKILL));
+    until(|| tracer.process(child).unwrap().real_parent == Some(of(&reaper)));
+    assert!(kill(child, libc::SIGTERM));
     let mut ended = None;
     while let Some(event) = tracer.wait().unwrap() {
         if let Event::Exited { status, real_parent, .. } = &event {

@@ -153,8 +153,7 @@ fn e8_a_signal_at_the_edge_of_a_sleep_is_told_once() {
     let mut stop = next_stop(&mut tracer);
     let mut pauses = random_pauses(1, 1_500);
     let send = |signal: Signal| {
-        // SAFETY: sends a signal to a process of this test.
-        assert_eq!(unsafe { libc::kill(pid.as_raw(), signal.as_raw()) }, 0);
+        assert!(kill(pid, signal.as_raw()));
     };
     for i in 0..400 {
         tracer.resume(stop, Resume::Continue).unwrap();

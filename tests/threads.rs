@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::time::{Duration, Instant};
 
 use trapline::{Event, EventFlags, Half, Pid, Resume, Signal, StopReason, Tid};
 
@@ -111,8 +110,7 @@ fn f3_let_go_in_the_middle_of_events() {
         // One that the kernel held is let go now; there are no events of it.
         assert!(tracer.wait().unwrap().is_none(), "round {round}");
         drop(tracer);
-        std::thread::sleep(Duration::from_millis(3));
-        assert!(child.try_wait().unwrap().is_none(), "round {round}");
+        assert!(stays(|| child.try_wait().unwrap().is_none()), "round {round}");
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -141,12 +139,8 @@ fn f3_let_go_in_the_middle_of_forks() {
     child.kill().unwrap();
     child.wait().unwrap();
     // Children that it has just made end by themselves; nobody is left stopped.
-    let until = Instant::now() + seconds(20);
     // SAFETY: no arguments.
-    while living_in(unsafe { libc::getpgrp() }).len() > 1 {
-        assert!(Instant::now() < until, "somebody is left");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| living_in(unsafe { libc::getpgrp() }).len() == 1);
 }
 
 // One that a thread meets on its way to a sleep is not to keep it from stopping with others.

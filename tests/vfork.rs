@@ -132,8 +132,7 @@ fn f3_a_child_that_is_let_go() {
 fn f3_a_child_that_is_let_go_with_an_interrupt_pending() {
     let (mut tracer, _, pid, _input) = both_waiting(&[]);
     tracer.interrupt(pid).unwrap();
-    // SAFETY: sends a signal to the tracee.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), libc::SIGTERM) }, 0);
+    assert!(kill(pid, libc::SIGTERM));
     let mut stop = next_stop(&mut tracer);
     assert_eq!(stop.pid(), pid);
     if stop.reason() == StopReason::Interrupted {

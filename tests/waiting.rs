@@ -151,9 +151,7 @@ fn w2_the_hosts_own_children_are_left_to_it() {
 
 fn w2_a_zombie_of_the_host_blinds_no_wait() {
     let mut zombie = Command::new("true").spawn().unwrap();
-    while !harness::has_ended(zombie.id() as i32) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| harness::has_ended(zombie.id() as i32));
     let log = trace(EventFlags::PROCESS, fixture("fork", &["10"]));
     assert_eq!(log.count("exit"), 11);
     assert!(zombie.wait().unwrap().success());

@@ -5,6 +5,7 @@ pub mod events;
 pub mod group;
 pub mod harness;
 pub mod probes;
+pub mod process;
 pub mod watched;
 
 pub use allocations::allocations;
@@ -12,4 +13,5 @@ pub use events::*;
 pub use group::living_in;
 pub use harness::skip;
 pub use probes::*;
+pub use process::{hears_nothing, kill, stays, until};
 pub use watched::Watched;
