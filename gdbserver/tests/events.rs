@@ -36,7 +36,7 @@ fn attached(commands: &[&str]) -> Vec<String> {
             command.args(["--once", "--attach", "127.0.0.1:0", &sleeper.0.id().to_string()]);
             let (lines, written) = channel();
             let listening = listen(command, lines);
-            let transcript = Session::new(&program, commands).gdb(listening.port, &written);
+            let transcript = Session::new(&program, commands).gdb(&listening.at, &written);
             listening.finish();
             let status = end_of(&mut sleeper.0);
             format!("{transcript}{status}\n")

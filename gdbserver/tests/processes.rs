@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::program::{DEBUGGEE, Server};
 use crate::protocol::{RIP, done, line, to_where};
 use crate::rsp::{Client, field};
-use crate::session::{Listening, listen};
+use crate::session::{Listening, anywhere, listen};
 
 crate::tests![
     both_sides_of_a_fork,
@@ -20,6 +20,9 @@ crate::tests![
     a_lost_client_with_detach,
     a_program_that_is_run_and_run_again,
     a_wrapper_and_a_shell,
+    at_each_kind_of_address,
+    by_standard_input_and_output,
+    a_hit_that_waits_while_another_thread_steps,
 ];
 
 /// The server with a fixture, and a client with features.
@@ -29,11 +32,11 @@ fn debug_with(
     features: &str,
 ) -> (Listening, Client, std::sync::mpsc::Receiver<String>) {
     let mut command = Server::Ours.command();
-    command.args(options).arg("127.0.0.1:0").arg(std::env::current_exe().unwrap());
+    command.args(options).arg(anywhere()).arg(std::env::current_exe().unwrap());
     command.env(DEBUGGEE, fixture);
     let (lines, written) = channel();
     let listening = listen(command, lines);
-    let client = Client::with(listening.port, features);
+    let client = Client::with(&listening.at, features);
     (listening, client, written)
 }
 
@@ -225,10 +228,10 @@ fn words(words: &[&str]) -> String {
 
 fn a_program_that_is_run_and_run_again() {
     let mut command = Server::Ours.command();
-    command.args(["--multi", "--once", "127.0.0.1:0"]);
+    command.args(["--multi", "--once", &anywhere()]);
     let (lines, written) = channel();
     let listening = listen(command, lines);
-    let mut client = Client::with(listening.port, FORKS);
+    let mut client = Client::with(&listening.at, FORKS);
     assert_eq!(client.ask("!"), "OK");
     assert_eq!(client.ask("?"), "W00");
     assert_eq!(client.ask("QSetWorkingDir:2f"), "OK");
@@ -250,18 +253,11 @@ fn a_program_that_is_run_and_run_again() {
 fn a_wrapper_and_a_shell() {
     let mut command: Command = Server::Ours.command();
     command.args(["--once", "--startup-with-shell", "--wrapper", "env", "WHO=it is me", "--"]);
-    command.args([
-        "127.0.0.1:0",
-        "/bin/sh",
-        "-c",
-        "echo \"$WHO\" \"$1\"; exit 5",
-        "sh",
-        "a 'b' $c",
-    ]);
+    command.args([&anywhere(), "/bin/sh", "-c", "echo \"$WHO\" \"$1\"; exit 5", "sh", "a 'b' $c"]);
     command.env("SHELL", "/bin/sh");
     let (lines, written) = channel();
     let listening = listen(command, lines);
-    let mut client = Client::with(listening.port, FORKS);
+    let mut client = Client::with(&listening.at, FORKS);
     let (pid, threads) = client.threads();
     let program = client.transfer(&format!("exec-file:read:{pid:x}"));
     assert!(!program.ends_with("/env"), "the wrapper is over: {program}");
@@ -269,5 +265,70 @@ fn a_wrapper_and_a_shell() {
     let reply = client.ask("vCont;c");
     assert!(reply.starts_with("W05"), "{reply}");
     assert_eq!(line(&written), "it is me a 'b' $c");
+    done(listening, client);
+}
+
+/// Commands are answered the same over every kind of line.
+fn at_each_kind_of_address() {
+    let folder =
+        std::env::temp_dir().join(format!("trapline-gdbserver-{}.lines", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("socket");
+    let mut addresses = vec![format!("unix:{}", path.display()), path.display().to_string()];
+    if std::net::TcpListener::bind("127.0.0.1:0").is_ok() {
+        addresses.extend([":0", "tcp4::0", "localhost:0"].map(str::to_string));
+    }
+    for address in addresses {
+        let mut command = Server::Ours.command();
+        command.args(["--once", "--multi", &address]);
+        let listening = listen(command, channel().0);
+        let mut client = Client::with(&listening.at, FORKS);
+        assert_eq!(client.ask("?"), "W00", "{address}");
+        done(listening, client);
+        assert!(!path.exists(), "a socket is removed");
+    }
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+fn by_standard_input_and_output() {
+    let mut command = Server::Ours.command();
+    command.args(["--once", "stdio", "/bin/sh", "-c", "echo out; exit 6"]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut server = crate::session::Guard(command.spawn().unwrap());
+    let mut to = server.0.stdin.take().unwrap();
+    std::io::Write::write_all(&mut to, b"+$vCont;c#a8+").unwrap();
+    let mut said = String::new();
+    let mut from = server.0.stdout.take().unwrap();
+    let mut byte = [0];
+    while !said.contains("W06") {
+        std::io::Read::read_exact(&mut from, &mut byte).unwrap();
+        said.push(byte[0].into());
+    }
+    assert!(!said.contains("out"), "the line is not the program's: {said}");
+    drop((to, from));
+    assert!(crate::session::end_of(&mut server.0).success());
+}
+
+/// A thread that has come to a breakpoint, and has yet to be told of, keeps its stop while the client
+/// takes the breakpoint away for another one's step.
+fn a_hit_that_waits_while_another_thread_steps() {
+    let (listening, mut client, written) = debug_with(&["--once"], "rendezvous", FORKS);
+    let (function, _) = to_where(&mut client, &written);
+    let point = format!("0,{function:x},1");
+    assert_eq!(client.ask(&format!("Z{point}")), "OK");
+    let mut hits = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let reply = client.ask("vCont;c");
+        assert!(field(&reply, "swbreak").is_some(), "{reply}");
+        let thread = field(&reply, "thread").unwrap().to_string();
+        assert_eq!(client.ask(&format!("z{point}")), "OK");
+        let step = client.ask(&format!("vCont;s:{thread}"));
+        assert_eq!(field(&step, "thread"), Some(thread.as_str()), "{step}");
+        assert_eq!(client.ask(&format!("Z{point}")), "OK");
+        assert!(hits.insert(thread), "each comes there once");
+    }
+    let reply = client.ask("vCont;c");
+    assert!(reply.starts_with("W04"), "{reply}");
     done(listening, client);
 }

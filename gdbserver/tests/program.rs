@@ -24,7 +24,11 @@ pub enum Server {
 impl Server {
     pub fn command(self) -> Command {
         match self {
-            Server::Ours => Command::new(env!("CARGO_BIN_EXE_trapline-gdbserver")),
+            // Whoever runs this binary on another machine says where the server is there.
+            Server::Ours => Command::new(
+                std::env::var_os("TRAPLINE_GDBSERVER")
+                    .unwrap_or_else(|| env!("CARGO_BIN_EXE_trapline-gdbserver").into()),
+            ),
             Server::Gdbs => Command::new("gdbserver"),
         }
     }
@@ -120,6 +124,23 @@ fn be_debuggee() {
             println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
             println!("running");
             spin();
+        }
+        // Four threads that call at the same time, and once each; how many have is the status.
+        "rendezvous" => {
+            println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
+            std::thread::sleep(Duration::from_millis(50));
+            let together = std::sync::Arc::new(std::sync::Barrier::new(4));
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let together = together.clone();
+                    std::thread::spawn(move || {
+                        together.wait();
+                        called();
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            std::process::exit(COUNT.load(Ordering::Relaxed) as i32);
         }
         // One process more, which calls as well; its end is what this one waits for.
         "forks" => {

@@ -7,7 +7,7 @@ use crate::harness::skip;
 use crate::machine::{Program, Width};
 use crate::program::{self, Server};
 use crate::rsp::{Client, field};
-use crate::session::{Listening, listen};
+use crate::session::{Listening, anywhere, listen};
 
 crate::tests![
     a_program_from_start_to_end,
@@ -27,11 +27,11 @@ pub const RIP: u32 = 16;
 /// line.
 pub fn debug(fixture: &str) -> (Listening, Client, Receiver<String>) {
     let mut command = Server::Ours.command();
-    command.args(["--once", "127.0.0.1:0"]).arg(std::env::current_exe().unwrap());
+    command.args(["--once", &anywhere()]).arg(std::env::current_exe().unwrap());
     command.env(program::DEBUGGEE, fixture);
     let (lines, written) = channel();
     let listening = listen(command, lines);
-    let client = Client::connect(listening.port);
+    let client = Client::connect(&listening.at);
     (listening, client, written)
 }
 
@@ -197,15 +197,15 @@ fn it_is_let_go_and_lives_on() {
 
 fn gdb_goes_and_comes_again() {
     let mut command = Server::Ours.command();
-    command.arg("127.0.0.1:0").arg(std::env::current_exe().unwrap());
+    command.arg(anywhere()).arg(std::env::current_exe().unwrap());
     command.env(program::DEBUGGEE, "calls");
     let (lines, written) = channel();
     let listening = listen(command, lines);
-    let mut client = Client::connect(listening.port);
+    let mut client = Client::connect(&listening.at);
     to_where(&mut client, &written);
     client.send("vCont;c");
     drop(client); // while it runs
-    let mut client = Client::connect(listening.port);
+    let mut client = Client::connect(&listening.at);
     assert!(client.ask("?").starts_with("T05"));
     let (pid, _) = client.threads();
     assert_eq!(client.ask(&format!("vKill;{pid:x}")), "OK");
@@ -219,9 +219,9 @@ fn the_registers_of_a_32_bit_program() {
         skip("32-bit programs cannot be run here");
     }
     let mut command = Server::Ours.command();
-    command.args(["--once", "127.0.0.1:0"]).arg(&program.path);
+    command.args(["--once", &anywhere()]).arg(&program.path);
     let listening = listen(command, channel().0);
-    let mut client = Client::connect(listening.port);
+    let mut client = Client::connect(&listening.at);
     let description = client.transfer("features:read:target.xml");
     for text in ["<architecture>i386</architecture>", "\"eax\"", "\"xmm7\"", "\"mxcsr\""] {
         assert!(description.contains(text), "{description}");

@@ -2,23 +2,42 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::session::At;
+
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Line>,
 }
+
+/// A connection of any kind.
+trait Line: Read + Write {}
+
+impl<T: Read + Write> Line for T {}
 
 impl Client {
     /// Connects, and agrees on what gdb does.
-    pub fn connect(port: u16) -> Client {
-        Client::with(port, "swbreak+;hwbreak+;vContSupported+")
+    pub fn connect(at: &At) -> Client {
+        Client::with(at, "swbreak+;hwbreak+;vContSupported+")
     }
 
     /// The same, with these features.
-    pub fn with(port: u16, features: &str) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    pub fn with(at: &At, features: &str) -> Client {
+        let limit = Some(Duration::from_secs(60));
+        let stream: Box<dyn Line> = match at {
+            At::Port(port) => {
+                let stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+                stream.set_nodelay(true).unwrap();
+                stream.set_read_timeout(limit).unwrap();
+                Box::new(stream)
+            }
+            At::Path(path) => {
+                let stream = UnixStream::connect(path).unwrap();
+                stream.set_read_timeout(limit).unwrap();
+                Box::new(stream)
+            }
+        };
         let mut client = Client { stream };
         let features = client.ask(&format!("qSupported:multiprocess+;{features}"));
         assert!(features.contains("multiprocess+"), "{features}");

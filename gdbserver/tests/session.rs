@@ -1,7 +1,8 @@
 //! One session of gdb with one server.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -45,10 +46,38 @@ impl Drop for Guard {
     }
 }
 
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub enum At {
+    /// At a port of this machine.
+    Port(u16),
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            At::Port(port) => write!(f, "127.0.0.1:{port}"),
+            At::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// An address for a server to listen at: a port, or a socket in the file system where this machine
+/// has no network at all, not even with itself.
+pub fn anywhere() -> String {
+    if TcpListener::bind("127.0.0.1:0").is_ok() {
+        return "127.0.0.1:0".to_string();
+    }
+    let name = format!("trapline-gdbserver-{}", std::process::id());
+    format!("unix:{}", std::env::temp_dir().join(name).display())
+}
+
 /// A server that listens.
 pub struct Listening {
     pub process: Guard,
-    pub port: u16,
+    /// Where.
+    pub at: At,
     readers: Vec<JoinHandle<String>>,
 }
 
@@ -63,10 +92,13 @@ pub fn listen(mut command: Command, lines: Sender<String>) -> Listening {
     let process = Guard(child);
     loop {
         let line = stderr.recv_timeout(SOON).expect("a server that listens");
-        if let Some(port) = line.strip_prefix("Listening on port ") {
-            let port = port.parse().unwrap();
-            return Listening { process, port, readers: vec![out, err] };
-        }
+        let at =
+            match line.strip_prefix("Listening on ").map(|at| at.strip_prefix("port ").ok_or(at)) {
+                Some(Ok(port)) => At::Port(port.parse().unwrap()),
+                Some(Err(path)) => At::Path(path.into()),
+                None => continue,
+            };
+        return Listening { process, at, readers: vec![out, err] };
     }
 }
 
@@ -143,13 +175,13 @@ impl<'a> Session<'a> {
         }
         let (lines, written) = channel();
         let listening = listen(command, lines);
-        let transcript = self.gdb(listening.port, &written);
+        let transcript = self.gdb(&listening.at, &written);
         let (_, program) = listening.finish();
         Outcome { transcript, program }
     }
 
     /// gdb, from its connection to its end.
-    pub fn gdb(&self, port: u16, written: &Receiver<String>) -> String {
+    pub fn gdb(&self, at: &At, written: &Receiver<String>) -> String {
         let mut gdb = Command::new("gdb");
         gdb.args(["-nx", "-batch"]);
         let settings = [
@@ -167,7 +199,7 @@ impl<'a> Session<'a> {
             gdb.args(["-iex", "set sysroot /"]);
         }
         let target = if self.multi { "extended-remote" } else { "remote" };
-        gdb.args(["-ex", &format!("target {target} 127.0.0.1:{port}")]);
+        gdb.args(["-ex", &format!("target {target} {at}")]);
         for command in self.commands {
             gdb.args(["-ex", command]);
         }

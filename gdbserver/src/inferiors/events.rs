@@ -302,8 +302,10 @@ impl Inferiors {
         let held = self.hold(stop);
         self.stopping = by_itself;
         held?;
-        if self.wishes.non_stop && STOPS_THREADS {
-            if let Ok(process) = self.get_mut(pid) {
+        let by_itself = self.wishes.non_stop && STOPS_THREADS;
+        if let Ok(process) = self.get_mut(pid) {
+            process.wants_nothing();
+            if by_itself {
                 process.halted = None; // the tokens are enough
             }
         }

@@ -16,11 +16,13 @@ use std::collections::VecDeque;
 use std::process::Child;
 
 use trapline::{
-    Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
+    Backend, Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
 };
 
+use crate::system::STOPS_THREADS;
 pub(crate) use launch::Launch;
 pub(crate) use points::Inserted;
+
 pub(crate) use process::{Origin, Process, Program, Stop, Thread, Wants};
 
 /// What a client can be told, and what it wants to be told.
@@ -241,11 +243,14 @@ impl Inferiors {
             return;
         }
         for process in &mut self.all {
-            let Ok(info) = self.tracer.process(process.pid) else { continue };
-            process
-                .threads
-                .retain(|thread| thread.stop.is_some() || info.threads.contains(&thread.tid));
-            for tid in info.threads {
+            // Where a stop stops the process, threads are born without a word.
+            let threads = match STOPS_THREADS {
+                true => self.tracer.process(process.pid).map(|info| info.threads),
+                false => self.tracer.backend().threads(process.pid),
+            };
+            let Ok(threads) = threads else { continue };
+            process.threads.retain(|thread| thread.stop.is_some() || threads.contains(&thread.tid));
+            for tid in threads {
                 process.add_thread(tid);
             }
         }

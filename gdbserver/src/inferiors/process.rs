@@ -193,12 +193,8 @@ impl Process {
         let at = match self.threads.iter().position(|thread| thread.tid == tid) {
             Some(at) => at,
             None => {
-                let mut thread = Thread::new(tid);
-                // A new thread does what its process does, until the client says otherwise.
-                let others = self.threads.iter().map(|thread| &thread.wants);
-                if others.clone().any(|wants| *wants == Wants::Continue) {
-                    thread.wants = Wants::Continue;
-                }
+                // A new thread runs, until the client says otherwise.
+                let thread = Thread { wants: Wants::Continue, ..Thread::new(tid) };
                 self.threads.push(thread);
                 self.threads.len() - 1
             }

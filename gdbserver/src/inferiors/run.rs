@@ -75,12 +75,12 @@ impl Inferiors {
         self.all.iter().map(|process| process.pid).collect()
     }
 
-    /// A breakpoint that is not there any more was not hit; nor was one that the thread has been
-    /// moved away from.
+    /// A breakpoint that is not there any more when its thread is to run was not hit; nor was one that
+    /// the thread has been moved away from. That of a thread which stays may be away for a moment.
     fn forget_stale_stops(&mut self) {
         for process in &mut self.all {
             let (threads, points) = (&mut process.threads, &process.points);
-            for thread in threads {
+            for thread in threads.iter_mut().filter(|thread| thread.wants != Wants::Nothing) {
                 let addr = match thread.pending {
                     Some(Stop::SoftwareBreakpoint { addr } | Stop::HardwareBreakpoint { addr }) => {
                         addr

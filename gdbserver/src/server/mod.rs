@@ -39,8 +39,12 @@ pub(crate) struct Server {
 pub(crate) fn serve(options: Options) -> Result<i32, String> {
     terminal::leave_signals_to_the_program().map_err(|error| error.to_string())?;
     // Before anything runs: an address that cannot be had is found out now.
-    let mut listener = Listener::bind(&options.address)
-        .map_err(|error| format!("cannot listen there: {error}"))?;
+    // Scripts that try one port after the other look for these words of gdb's server.
+    let mut listener = Listener::bind(&options.address).map_err(|error| {
+        let text = error.to_string();
+        let reason = text.split(" (os error").next().unwrap_or_default();
+        format!("Can't bind address: {reason}.")
+    })?;
     let launch = Launch {
         random: options.random,
         shell: options.shell,
