@@ -1,7 +1,7 @@
 //! Clauses D1, D2 and D4: what is watched is hit, each time and nothing else.
 
 use trapline::HardwareKind::{self, Change, ReadWrite, Write};
-use trapline::{Error, HardwareBreakpoint};
+use trapline::{Error, Event, HardwareBreakpoint, Next, StopReason};
 
 use crate::common::*;
 
@@ -17,6 +17,7 @@ crate::tests![
     d1_the_kernels_own_writes_are_no_hits,
     d2_every_thread_has_it_before_its_first_instruction,
     d2_threads_that_run_get_it_at_once,
+    d4_hits_in_flight_count_when_it_is_inserted_again,
     d4_a_step_that_ends_with_a_watched_write_is_both,
     d1_nonsense_is_refused_by_us,
     d1_bytes_that_are_not_there_cannot_be_watched_for_changes,
@@ -228,4 +229,40 @@ fn d1_bytes_that_are_not_there_cannot_be_watched_for_changes() {
     program.tracer.insert(program.pid, later).unwrap();
     program.go(stop);
     assert_eq!(program.hits(), []);
+}
+
+// Threads hit it while others are brought to rest: their hits are in the kernel, or in the
+// queue, when it is removed and inserted again, as debuggers do at each stop.
+fn d4_hits_in_flight_count_when_it_is_inserted_again() {
+    for kind in [Write, Change] {
+        let words = "threads:4 repeat:40 write:8@0 } }";
+        let (mut program, stop) = Watched::new(words);
+        let mut id = program.watch(0, 8, kind);
+        program.watch(64, 8, Write);
+        program.go(stop);
+        let (pid, mut hits, mut changes) = (program.pid, 0, 0);
+        while let Some(event) = program.tracer.wait().unwrap() {
+            let Event::Stopped(stop) = event else {
+                program.go(event);
+                continue;
+            };
+            let StopReason::Trap(causes) = stop.reason() else { panic!("{stop:?}") };
+            assert_eq!(causes.hardware.iter().collect::<Vec<_>>(), [id]);
+            hits += 1;
+            changes += program.tracer.changes(&stop).unwrap().len();
+            let halted = program.tracer.halt(stop).unwrap();
+            assert!(program.tracer.remove(pid, id).unwrap());
+            let elsewhere = (hits % 2 == 0).then(|| program.watch(32, 8, Write));
+            id = program.watch(0, 8, kind);
+            if let Some(elsewhere) = elsewhere {
+                assert!(program.tracer.remove(pid, elsewhere).unwrap());
+            }
+            program.tracer.resume_halted(halted, |_| Next::Continue).unwrap();
+        }
+        match kind {
+            // Of writes that follow each other closely the first to be told shows them all.
+            Change => assert!(changes == hits && (40..=160).contains(&hits), "{hits}"),
+            _ => assert_eq!((hits, changes), (160, 0)),
+        }
+    }
 }

@@ -172,7 +172,9 @@ impl Model {
         let wrong = from.is_some_and(|from| *from != debug.slots);
         let gone = changed(&debug.slots, to);
         for (index, (left, slot)) in debug.left.iter_mut().zip(debug.slots).enumerate() {
-            if gone >> index & 1 != 0 && slot.is_some() {
+            if to.get(index).is_some_and(Option::is_some) {
+                *left = None; // its address is another one now
+            } else if gone >> index & 1 != 0 && slot.is_some() {
                 *left = slot;
             }
         }

@@ -135,7 +135,10 @@ impl Model {
                 self.doom(tid);
             } else if let Some(task) = self.tasks.get_mut(&tid) {
                 task.suspended = false;
-                if task.state == State::Runs && task.held.is_none() {
+                // The stop at a birth that was not reported yet is swallowed.
+                let unborn = matches!(&task.state, State::Stopped(stop)
+                    if stop.reason == RawReason::ThreadStarted && !stop.reported);
+                if (task.state == State::Runs || unborn) && task.held.is_none() {
                     let ending = self.processes.get(&pid).and_then(|process| process.ending);
                     self.leave(tid, ending.unwrap_or(KILLED));
                 }

@@ -118,12 +118,6 @@ pub(crate) fn used(slots: &DebugSlots) -> u32 {
     mask(slots, |_, slot| slot.is_some())
 }
 
-/// What those of the registers watch that are in a mask.
-pub(crate) fn chosen(slots: &DebugSlots, mask: u32) -> impl Iterator<Item = DebugSlot> + use<'_> {
-    let slots = slots.iter().enumerate();
-    slots.filter(move |(index, _)| mask >> index & 1 != 0).filter_map(|(_, slot)| *slot)
-}
-
 /// The registers in which two sets differ.
 pub(crate) fn changed(one: &DebugSlots, other: &DebugSlots) -> u32 {
     mask(one, |index, slot| other.get(index) != Some(slot))

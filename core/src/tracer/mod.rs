@@ -6,6 +6,7 @@
 
 mod answers;
 mod ask;
+mod births;
 mod breakpoints;
 mod builder;
 mod causes;
@@ -281,6 +282,7 @@ impl<B: Backend> Tracer<B> {
         };
         process.child = raw.child;
         process.spawning = true;
+        process.tells_births = Some(births::are_told(setup));
         process.inherit = self.inherit;
         let process = self.table.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
@@ -339,6 +341,8 @@ impl<B: Backend> Tracer<B> {
         let raw = self.backend.attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
+        // What it is to report holds once it has stopped for the first time.
+        process.tells_births = Some(false);
         process.inherit = self.inherit;
         let process = self.table.add_process(process);
         for tid in raw.threads {

@@ -4,6 +4,7 @@ use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::births;
 use super::software::Onward;
 use super::table::{Interrupt, State};
 use super::{Ready, Tracer};
@@ -330,10 +331,12 @@ impl<B: Backend> Tracer<B> {
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
         }
+        self.note_older_threads(index, wanted)?;
         unless_gone(self.backend.set_up(self.table.slot(index).thread, wanted))?;
+        let process = self.table.slot(index).process;
+        self.table.process_mut(process).tells_births = Some(births::are_told(wanted));
         self.table.slot_mut(index).applied = Some(wanted);
         if B::STOP_SCOPE == StopScope::Process {
-            let process = self.table.slot(index).process;
             for i in 0..self.table.process(process).threads.len() {
                 let other = self.table.process(process).threads[i];
                 self.table.slot_mut(other).applied = Some(wanted);

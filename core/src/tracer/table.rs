@@ -173,6 +173,9 @@ pub(super) struct Process {
     pub(super) image: Option<Shared>,
     /// They were taken out, for it is let go.
     pub(super) stripped: bool,
+    /// Whether the kernel tells of the births of its threads, where one stop stops the process;
+    /// `None` before it was told what to report.
+    pub(super) tells_births: Option<bool>,
     /// Nobody has told who made it: it may have anybody's memory, until it execs.
     pub(super) unannounced: bool,
 }
@@ -201,6 +204,7 @@ impl Process {
             inherit: InheritDebug::default(),
             image: None,
             stripped: false,
+            tells_births: None,
             unannounced: false,
         }
     }

@@ -292,6 +292,11 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot_mut(index);
             slot.next = (reason != RawReason::Paused).then_some(reason);
             self.queue(index, StopReason::Started);
+            // Behind that, for one that was there when it was attached to may have ended since.
+            let (pid, setup) = (self.table.process(process).pid, self.table.process(process).setup);
+            if let Err(error) = self.note_older_threads(index, setup) {
+                self.failures.note(pid, error);
+            }
             return Ok(());
         }
         if interrupt == Interrupt::Asked {
@@ -326,7 +331,7 @@ impl<B: Backend> Tracer<B> {
                     // If it was killed, a fork that it was in will not be reported.
                     self.lose(index, None);
                 }
-                if announced {
+                if announced || self.is_unborn(index) {
                     return self.run_silently(index); // killed before its first stop: it never ran
                 }
                 if self.ends_alone(index) {

@@ -12,6 +12,8 @@ both![
     one_that_is_still_stopped_at_its_start,
     their_exit_stops,
     e4_killed_before_its_first_stop,
+    e4_an_exit_that_comes_before_its_first_stop,
+    e4_the_end_of_one_that_is_older_than_the_flag,
     by_the_hundred,
 ];
 
@@ -136,4 +138,43 @@ fn by_the_hundred<R: Rules>() {
     assert_eq!(ended, expected);
     assert_eq!(told.last(), Some(&format!("{pid} exit status 0")));
     world.over();
+}
+
+// The exit of its process swallows the stop at its birth, and not the one at its end.
+fn e4_an_exit_that_comes_before_its_first_stop<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(THREADS | EventFlags::EXIT);
+    let main = world.main(pid);
+    let tid = world.kernel.thread(main);
+    world.kernel.hold(tid);
+    world.run_all();
+    world.kernel.exit(main, 3);
+    world.kernel.release(tid);
+    let seen = world.run_all();
+    let of = |what: &str| seen.iter().filter(|s| **s == format!("{tid} {what}")).count();
+    let times = [of("ThreadStarted"), of("ThreadExiting"), of("ended")];
+    assert!([[0; 3], [1; 3], [1, 0, 1]].contains(&times), "{seen:?}");
+    assert_eq!(seen.last(), Some(&format!("{pid} exit status 3")));
+    world.over();
+}
+
+// Nobody has told of its birth, since nobody had asked for that.
+fn e4_the_end_of_one_that_is_older_than_the_flag<R: Rules>() {
+    for flags in [THREADS, THREADS | EventFlags::EXIT] {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let main = world.main(pid);
+        let tid = world.new_thread(pid);
+        world.tracer().set_events(pid, flags).unwrap();
+        world.tracer().interrupt(pid).unwrap();
+        let stop = world.stop_for(StopReason::Interrupted);
+        let halted = world.tracer().halt(stop).unwrap();
+        world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
+        world.kernel.exit_thread(tid, 0);
+        let seen = world.run_all();
+        let exiting = format!("{tid} ThreadExiting");
+        assert_eq!(seen.contains(&exiting), flags.contains(EventFlags::EXIT), "{seen:?}");
+        assert_eq!(seen.last(), Some(&format!("{tid} ended")));
+        world.kernel.exit(main, 0);
+        world.run_all();
+        world.over();
+    }
 }

@@ -6,6 +6,7 @@ mod common;
 
 mod cost;
 mod d_edges;
+mod d_rearmed;
 mod d_registers;
 mod d_traps;
 mod e10_failures;

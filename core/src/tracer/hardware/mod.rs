@@ -64,7 +64,8 @@ impl<B: Backend> Tracer<B> {
         let id = self.next_breakpoint();
         let debug = self.table.process_mut(process).debug.get_or_insert_default();
         debug.slots = slots;
-        debug.breakpoints.push(Inserted { id, breakpoint, count: 1, value });
+        let before = debug.seen_before(&breakpoint);
+        debug.breakpoints.push(Inserted { id, breakpoint, count: 1, value, before });
         Ok(id)
     }
 
@@ -96,9 +97,9 @@ impl<B: Backend> Tracer<B> {
         let slots = plan::<B::Arch>(&left, &debug.slots, debug.room())?;
         self.watch_all(process, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
-            let removed = debug.breakpoints.iter().find(|known| known.id == id);
-            if let Some(breakpoint) = removed.map(|known| known.breakpoint) {
-                debug.note_removed(id, breakpoint);
+            let removed = debug.breakpoints.iter().find(|known| known.id == id).cloned();
+            if let Some(removed) = removed {
+                debug.note_removed(removed);
             }
             debug.breakpoints = breakpoints;
             debug.slots = slots;

@@ -11,6 +11,7 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
+use super::thread::Hit;
 use super::trap::Looked;
 
 /// How many handlers of a thread may be on the way at once; of more the breakpoint is reported
@@ -167,7 +168,7 @@ impl<B: Backend> Tracer<B> {
         let executed = |slot: &&DebugSlot| slot.kind == DebugKind::Execute && slot.addr == pc;
         let executes: Vec<DebugSlot> = armed.iter().flatten().filter(executed).copied().collect();
         let (at, access) = if addr == pc && !executes.is_empty() {
-            (Some(self.find_hit(index, &executes)?.0), None)
+            (Some(self.find_hit(index, &now(&executes))?.0), None)
         } else {
             let code = self.code_at(index, pc)?;
             let hit = accessed(&armed, addr, <B::Arch as Arch>::access(&code, &registers));
@@ -201,7 +202,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(Looked::Nothing);
         };
         let hit = standing.access.as_ref().map(|(_, hit)| hit.clone()).unwrap_or_default();
-        let (found, _) = self.find_hit(index, &hit)?;
+        let (found, _) = self.find_hit(index, &now(&hit))?;
         self.stepped_past_hardware(index);
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.changes.clear();
@@ -219,6 +220,11 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn passes_by_step() -> bool {
         <B::Arch as Arch>::DEBUG_HITS == DebugHits::Address
     }
+}
+
+/// Registers that were hit and are armed.
+fn now(hit: &[DebugSlot]) -> Vec<Hit> {
+    hit.iter().map(|&slot| Hit { slot, before: false }).collect()
 }
 
 /// The registers that watch an access: those that it touches, or, where it is not known what the

@@ -19,7 +19,7 @@ pub(in super::super) struct ProcessDebug {
     /// In the order in which they were inserted.
     pub(super) breakpoints: Vec<Inserted>,
     /// Those that were removed lately: a hit may wait to be given, and they may be inserted again.
-    removed: Vec<(BreakpointId, HardwareBreakpoint)>,
+    removed: Vec<Inserted>,
     /// What its threads are to watch for that.
     pub(super) slots: DebugSlots,
     /// Its first thread may have what the kernel has copied.
@@ -36,6 +36,8 @@ pub(super) struct Inserted {
     pub(super) count: u32,
     /// For a watch for changes, its bytes as they were seen last.
     pub(super) value: Vec<u8>,
+    /// The same of one that was removed before, for a hit that is older than this one.
+    pub(super) before: Option<Vec<u8>>,
 }
 
 impl ProcessDebug {
@@ -44,19 +46,26 @@ impl ProcessDebug {
     }
 
     /// A breakpoint is removed.
-    pub(super) fn note_removed(&mut self, id: BreakpointId, breakpoint: HardwareBreakpoint) {
+    pub(super) fn note_removed(&mut self, removed: Inserted) {
         if self.removed.len() >= REMOVED_MOST {
             self.removed.remove(0);
         }
-        self.removed.push((id, breakpoint));
+        self.removed.push(removed);
+    }
+
+    /// What the last one of this kind that was removed has seen last.
+    pub(super) fn seen_before(&self, breakpoint: &HardwareBreakpoint) -> Option<Vec<u8>> {
+        let same = |removed: &&Inserted| removed.breakpoint == *breakpoint;
+        let last = self.removed.iter().rev().find(same)?;
+        Some(last.before.as_ref().unwrap_or(&last.value).clone())
     }
 
     /// The breakpoint that had this id when it was hit, if it is still there, or is again.
     pub(in super::super) fn current(&self, id: BreakpointId) -> Option<BreakpointId> {
         let known = |id| self.breakpoints.iter().find(|known| known.id == id);
         let again = || {
-            let (_, removed) = self.removed.iter().find(|(of, _)| *of == id)?;
-            self.breakpoints.iter().find(|known| known.breakpoint == *removed)
+            let removed = self.removed.iter().find(|removed| removed.id == id)?;
+            self.breakpoints.iter().find(|known| known.breakpoint == removed.breakpoint)
         };
         known(id).or_else(again).map(|known| known.id)
     }

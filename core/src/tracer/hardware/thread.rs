@@ -1,6 +1,6 @@
 //! What the debug registers of a thread were told, and keeping them up to date.
 
-use crate::backend::{DebugSlots, DebugStatus, NO_SLOTS, StopScope};
+use crate::backend::{DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, StopScope};
 use crate::debug::{changed, used};
 use crate::error::unless_gone;
 use crate::{Backend, Change, Result, Signal};
@@ -12,8 +12,8 @@ use super::pass::Standing;
 pub(in super::super) struct ThreadDebug {
     /// What they watch; `None` where the kernel or somebody else may have left something.
     pub(super) armed: Option<DebugSlots>,
-    /// Registers that were disarmed, and whose hits may still show.
-    pub(super) stale: u32,
+    /// What registers watched that were disarmed, and whose hits may still show.
+    pub(super) stale: DebugSlots,
     /// What was read of the status before it was time to report it.
     pub(super) carried: Carried,
     /// The trap that is being shown is the program's own as well.
@@ -24,20 +24,27 @@ pub(in super::super) struct ThreadDebug {
     pub(super) standing: Standing,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Carried {
-    /// Registers that were hit, and have not changed since.
-    pub(super) hits: u32,
-    /// One was hit that has.
+    pub(super) hits: Vec<Hit>,
+    /// A trap of ours is on its way, of which nobody wants to hear.
     pub(super) gone: bool,
     pub(super) single_step: bool,
+}
+
+/// What a register watched that was hit.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Hit {
+    pub(super) slot: DebugSlot,
+    /// It was disarmed since.
+    pub(super) before: bool,
 }
 
 impl ThreadDebug {
     pub(in super::super) fn unknown() -> Self {
         ThreadDebug {
             armed: None,
-            stale: 0,
+            stale: NO_SLOTS,
             carried: Carried::default(),
             owed: false,
             changes: Vec::new(),
@@ -51,22 +58,46 @@ impl ThreadDebug {
 
     /// Whether a trap can be for us.
     pub(super) fn may_trap(&self) -> bool {
-        let left = self.stale != 0 || self.carried != Carried::default();
+        let left = self.stale != NO_SLOTS || self.carried != Carried::default();
         self.armed() != 0 || left || self.standing.may_trap()
     }
 
     /// Keeps what the status said, before registers get another meaning.
     fn carry(&mut self, status: DebugStatus) {
-        self.carried.hits |= status.hits & self.armed() & !self.stale;
-        self.carried.gone |= status.hits & self.stale != 0;
         self.carried.single_step |= status.single_step;
-        self.stale = 0;
+        self.carried.hits = self.take_hits(status, None);
     }
 
-    /// These registers watch something else from now on, or nothing.
-    fn change(&mut self, changed: u32) {
-        self.carried.gone |= self.carried.hits & changed != 0;
-        self.carried.hits &= !changed;
+    /// What has been hit, by this status and those before. Registers count that are armed, with
+    /// `slots` if it is not known with what, and those that were disarmed and not looked at since.
+    pub(super) fn take_hits(&mut self, status: DebugStatus, slots: Option<DebugSlots>) -> Vec<Hit> {
+        let mut hits = std::mem::take(&mut self.carried.hits);
+        let armed = self.armed.or(slots).unwrap_or(NO_SLOTS);
+        let stale = std::mem::replace(&mut self.stale, NO_SLOTS);
+        for (at, (armed, stale)) in armed.into_iter().zip(stale).enumerate() {
+            let hit = match (armed, stale) {
+                _ if status.hits >> at & 1 == 0 => continue,
+                (_, Some(slot)) => Hit { slot, before: true },
+                (Some(slot), None) => Hit { slot, before: false },
+                (None, None) => continue,
+            };
+            if !hits.contains(&hit) {
+                hits.push(hit);
+            }
+        }
+        hits
+    }
+
+    /// The registers watch something else from now on; `read` says that their status was.
+    fn change(&mut self, to: &DebugSlots, read: bool) {
+        for hit in &mut self.carried.hits {
+            hit.before |= !to.contains(&Some(hit.slot));
+        }
+        for ((armed, to), stale) in self.armed.iter().flatten().zip(to).zip(&mut self.stale) {
+            if armed != to && !read {
+                *stale = armed.or(*stale);
+            }
+        }
     }
 }
 
@@ -75,34 +106,29 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn watch(&mut self, index: u32, to: &DebugSlots) -> Result<()> {
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        let (from, stale) = slot.debug.as_ref().map_or((None, 0), |d| (d.armed, d.stale));
+        let (from, stale) = slot.debug.as_ref().map_or((None, NO_SLOTS), |d| (d.armed, d.stale));
         if from == Some(*to) {
             return Ok(());
         }
-        let changes = from.map_or(0, |from| changed(&from, to));
-        let mut leaves = from.map_or(0, |from| used(&from) & changes);
         // A hit of what a register watched before must not be taken for one of what it will.
-        if Self::passes_by_step() {
-            // A stop says all by itself, and a hit that is not told happens again.
-        } else if changes & used(to) & (leaves | stale) != 0 {
+        let old = from.map_or(0, |from| changed(&from, to) & (used(&from) | used(&stale)));
+        // A stop that is for an address says all by itself, and a hit that is not told happens again.
+        let reads = old & used(to) != 0 && !Self::passes_by_step();
+        if reads {
             let status = unless_gone(self.backend.take_debug_status(thread))?;
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status.unwrap_or_default());
             }
-            leaves = 0;
         }
         unless_gone(self.backend.set_watched(thread, from.as_ref(), to))?;
-        if let Some(debug) = &mut self.table.slot_mut(index).debug {
-            debug.change(changes);
-            debug.stale |= leaves;
-        }
         let debug = self
             .table
             .slot_mut(index)
             .debug
             .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
-        if from.is_none() {
-            (debug.stale, debug.carried) = (0, Carried::default());
+        match from {
+            Some(_) => debug.change(to, reads),
+            None => (debug.stale, debug.carried) = (NO_SLOTS, Carried::default()),
         }
         debug.armed = Some(*to);
         Ok(())
@@ -177,14 +203,14 @@ impl<B: Backend> Tracer<B> {
             let status = unless_gone(self.backend.take_debug_status(thread))?.unwrap_or_default();
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status);
-                pending &= debug.carried.hits != 0 || debug.carried.gone;
+                pending &= !debug.carried.hits.is_empty() || debug.carried.gone;
                 debug.carried = Carried { gone: pending, ..Carried::default() };
             }
         }
         self.watch(index, &NO_SLOTS)?;
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             if B::STOP_SCOPE == StopScope::Thread {
-                debug.stale = 0;
+                debug.stale = NO_SLOTS;
             }
             debug.carried.gone = pending;
         }

@@ -1,7 +1,7 @@
 //! Which breakpoints a trap is for.
 
-use crate::backend::{DebugHits, DebugSlot, DebugSlots, NO_SLOTS, Run, Thread};
-use crate::debug::{chosen, serves, used};
+use crate::backend::{DebugHits, Run, Thread};
+use crate::debug::{serves, used};
 use crate::error::unless_gone;
 use crate::{
     Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareBreakpoint, HardwareKind, Result,
@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::super::Tracer;
-use super::thread::{Carried, ThreadDebug};
+use super::thread::{Carried, Hit, ThreadDebug};
 
 /// What the debug registers say of a trap.
 pub(in super::super) enum Looked {
@@ -25,8 +25,14 @@ pub(in super::super) enum Looked {
     Programs,
 }
 
-/// Breakpoints that were hit, and what those that watch for changes see.
-pub(super) type Found = Vec<(BreakpointId, Option<Vec<u8>>)>;
+/// A breakpoint that was hit.
+pub(super) struct Found {
+    id: BreakpointId,
+    /// What it sees, if it watches for changes.
+    bytes: Option<Vec<u8>>,
+    /// It was removed after that, and inserted again.
+    before: bool,
+}
 
 impl<B: Backend> Tracer<B> {
     /// Asks why a thread has trapped, if it can be for a debug register.
@@ -62,39 +68,29 @@ impl<B: Backend> Tracer<B> {
             .slot_mut(index)
             .debug
             .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
-        let armed = debug.armed.or(slots).unwrap_or(NO_SLOTS);
-        let carried = std::mem::take(&mut debug.carried);
-        let stale = std::mem::take(&mut debug.stale);
         debug.changes.clear();
         debug.owed = false;
-        let hits = status.hits & used(&armed) & !stale | carried.hits;
-        let gone = status.hits & stale != 0 || carried.gone;
+        let hits = debug.take_hits(status, slots);
+        let carried = std::mem::take(&mut debug.carried);
         let bit = status.single_step || carried.single_step;
-        if hits == 0 && !gone && !(bit && run == Run::Step) {
+        if hits.is_empty() && !carried.gone && !(bit && run == Run::Step) {
             return Ok(Looked::Nothing);
         }
-        let looked = self.explain_status(index, armed, hits, bit);
+        let looked = self.explain_status(index, &hits, bit);
         if let (Err(_), Some(debug)) = (&looked, &mut self.table.slot_mut(index).debug) {
             // The CPU does not say it again.
-            debug.carried = Carried { hits, gone, single_step: bit };
+            debug.carried = Carried { hits, single_step: bit, ..carried };
         }
         looked
     }
 
     /// What it means that these registers were hit, and that a step is done.
-    fn explain_status(
-        &mut self,
-        index: u32,
-        armed: DebugSlots,
-        hits: u32,
-        bit: bool,
-    ) -> Result<Looked> {
+    fn explain_status(&mut self, index: u32, hits: &[Hit], bit: bool) -> Result<Looked> {
         let slot = self.table.slot(index);
         let (thread, run) = (slot.thread, slot.run);
         let single_step = bit && run == Run::Step;
         // First all that can fail.
-        let hit: Vec<DebugSlot> = chosen(&armed, hits).collect();
-        let (found, execute) = self.find_hit(index, &hit)?;
+        let (found, execute) = self.find_hit(index, hits)?;
         let own = bit && !single_step && self.steps_itself(thread)?;
         if execute && !B::PASSES_BREAKPOINTS {
             self.pass_breakpoint(thread)?;
@@ -111,7 +107,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The breakpoints of which one of these registers was hit, with their bytes if those count, and
     /// whether one is for execution.
-    pub(super) fn find_hit(&mut self, index: u32, hit: &[DebugSlot]) -> Result<(Found, bool)> {
+    pub(super) fn find_hit(&mut self, index: u32, hits: &[Hit]) -> Result<(Vec<Found>, bool)> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         let (mut found, mut execute) = (Vec::new(), false);
@@ -119,40 +115,55 @@ impl<B: Backend> Tracer<B> {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
             let (id, breakpoint) = (known.id, known.breakpoint);
-            if !hit.iter().any(|slot| serves(slot, &breakpoint)) {
+            let mut own = hits.iter().filter(|hit| serves(&hit.slot, &breakpoint)).peekable();
+            if own.peek().is_none() {
                 continue;
             }
+            let before = own.all(|hit| hit.before);
             let bytes = match breakpoint.kind {
                 HardwareKind::Change => {
                     Some(self.bytes(thread, breakpoint.addr, breakpoint.len)?)
                 }
                 _ => None,
             };
-            found.push((id, bytes));
+            found.push(Found { id, bytes, before });
             execute |= breakpoint.kind == HardwareKind::Execute;
         }
         Ok((found, execute))
     }
 
     /// Those of them that are to be shown.
-    pub(super) fn take_hit(&mut self, index: u32, found: Found) -> BreakpointSet {
+    pub(super) fn take_hit(&mut self, index: u32, found: Vec<Found>) -> BreakpointSet {
         let process = self.table.slot(index).process;
         let mut hardware = BreakpointSet::default();
-        for (id, bytes) in found {
-            if bytes.is_none_or(|new| self.has_changed(index, process, id, new)) {
+        for Found { id, bytes, before } in found {
+            if bytes.is_none_or(|new| self.has_changed(index, process, id, new, before)) {
                 hardware.insert(id);
             }
         }
         hardware
     }
 
-    /// A watch for changes was hit, and these are its bytes; says whether they have changed.
-    fn has_changed(&mut self, index: u32, process: u32, id: BreakpointId, new: Vec<u8>) -> bool {
+    /// A watch for changes was hit, and these are its bytes; says whether they have changed: if it
+    /// was removed after the hit and inserted again, since the last one before that was.
+    fn has_changed(
+        &mut self,
+        index: u32,
+        process: u32,
+        id: BreakpointId,
+        new: Vec<u8>,
+        before: bool,
+    ) -> bool {
         let debug = self.table.process_mut(process).debug.as_mut();
         let known =
             debug.and_then(|debug| debug.breakpoints.iter_mut().find(|known| known.id == id));
-        let Some(known) = known.filter(|known| known.value != new) else { return false };
-        let old = std::mem::replace(&mut known.value, new.clone());
+        let Some(known) = known else { return false };
+        let earlier = if before { known.before.take() } else { None };
+        let old = earlier.unwrap_or_else(|| known.value.clone());
+        if old == new {
+            return false;
+        }
+        known.value.clone_from(&new);
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.changes.push(Change { id, old, new });
         }

@@ -1,0 +1,43 @@
+//! Threads that were killed before their first stop.
+//!
+//! An exit of their process, or an exec, swallows the stop at their birth, but not the one at their
+//! end. Where a stop stops one thread, their maker has announced them. Where it stops the process,
+//! the kernel tells of births only if it was asked to, so that a thread which nobody has told of can
+//! be one of two: it is older than that, or its birth was swallowed. So the older ones are looked up
+//! when births begin to be told.
+
+use crate::backend::{Setup, StopScope};
+use crate::{Backend, EventFlags, Result};
+
+use super::Tracer;
+
+/// Whether the kernel is asked to tell of births, where one stop stops the process.
+pub(super) fn are_told(setup: Setup) -> bool {
+    setup.flags.intersects(EventFlags::THREAD | EventFlags::EXIT | EventFlags::SYSCALL)
+}
+
+impl<B: Backend> Tracer<B> {
+    /// A process that has stopped is about to report this. If its births were not told before, its
+    /// threads are looked up: the user may know of them, and their ends are events.
+    pub(super) fn note_older_threads(&mut self, index: u32, setup: Setup) -> Result<()> {
+        let process = self.table.slot(index).process;
+        let begins = self.table.process(process).tells_births == Some(false) && are_told(setup);
+        if B::STOP_SCOPE == StopScope::Thread || !begins {
+            return Ok(());
+        }
+        self.look_up_threads(process)?;
+        for thread in self.table.process(process).threads.clone() {
+            self.table.slot_mut(thread).known = true;
+        }
+        self.table.process_mut(process).tells_births = Some(true);
+        Ok(())
+    }
+
+    /// Whether a thread, which is on its way out, was killed before its first stop: its birth would
+    /// have been told.
+    pub(super) fn is_unborn(&self, index: u32) -> bool {
+        let slot = self.table.slot(index);
+        let told = self.table.process(slot.process).tells_births == Some(true);
+        B::STOP_SCOPE == StopScope::Process && told && !slot.known && !slot.first
+    }
+}
