@@ -62,6 +62,14 @@ impl<R: Rules> Kernel<R> {
         model.living(pid).iter().any(|tid| model.tasks.get(tid).is_some_and(|t| t.setup.is_some()))
     }
 
+    /// Whether some of the threads of a process are traced, and others are not.
+    pub fn is_traced_in_part(&self, pid: Pid) -> bool {
+        let model = self.model();
+        let traced = |tid: &Tid| model.tasks.get(tid).is_some_and(|t| t.setup.is_some());
+        let living = model.living(pid);
+        living.iter().any(traced) && !living.iter().all(traced)
+    }
+
     /// Whether a thread is on its way out, or has ended.
     pub fn is_doomed(&self, tid: Tid) -> bool {
         self.model().is_doomed(tid)

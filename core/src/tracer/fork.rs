@@ -13,6 +13,7 @@ use crate::stopped::Place;
 use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
 use super::software::image::Shared;
+use super::software::inherit::Heritage;
 use super::table::{Interrupt, Process, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
@@ -141,13 +142,20 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
         self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
-        let image = fork.image.map(|image| (fork.parent_pid, image));
-        match (image, maker) {
-            (Some(image), Some(maker)) => self.inherit(fork.kind, image, maker, process, &side),
-            (None, Some(_)) => {}
-            (image, None) => {
-                self.inherit_unannounced(image.into_iter().collect(), None, process, &side);
+        let (kind, from) = (fork.kind, fork.parent_pid);
+        let heritage = match (fork.image, maker) {
+            (Some(image), Some(maker)) => {
+                let maker = self.table.slot(maker.index).thread;
+                Some(Heritage::Announced { kind, from, image, maker })
             }
+            (None, Some(_)) => None,
+            (image, None) => {
+                let makers = image.into_iter().map(|image| (from, image)).collect();
+                Some(Heritage::Unannounced { makers, lent_to: None })
+            }
+        };
+        if let Some(heritage) = heritage {
+            self.inherit(process, &side, heritage);
         }
         let pair = ForkPair {
             kind: fork.kind,

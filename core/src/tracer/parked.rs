@@ -15,6 +15,7 @@ use crate::{Backend, Ending, Error, ExitStatus, ForkKind, Pid, Result, Tid};
 use super::fork::Awaited;
 use super::makers::Makers;
 use super::software::image::Shared;
+use super::software::inherit::Heritage;
 use super::table::Process;
 use super::{ForkPair, Side, Tracer};
 
@@ -447,7 +448,7 @@ impl<B: Backend> Tracer<B> {
             let shared = self.backend.shares_memory(maker, thread).is_ok_and(|s| s == Some(true));
             lent_to = lent_to.or(Some(pid).filter(|_| shared || kind == ForkKind::Vfork));
         }
-        self.inherit_unannounced(images, lent_to, process, &child);
+        self.inherit(process, &child, Heritage::Unannounced { makers: images, lent_to });
         let pair = ForkPair {
             kind,
             parent_pid,

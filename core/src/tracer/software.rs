@@ -12,6 +12,7 @@ mod family;
 mod handlers;
 mod hit;
 pub(super) mod image;
+pub(super) mod inherit;
 mod memory;
 mod pass;
 mod places;
@@ -209,7 +210,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Takes out of memory what was removed.
     fn settle_removed(&mut self, process: u32, image: &Shared) -> Result<()> {
-        if image.borrow().changes().is_empty() {
+        if image.borrow().is_settled() {
             return Ok(());
         }
         let settle = |tracer: &mut Self, _| tracer.settle_family(image, process);
@@ -269,6 +270,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The image of a process, made if it has none yet: it may be that of another one.
     fn image_of(&mut self, process: u32) -> Result<Shared> {
+        self.inherit_again(process)?;
         let mut image = match &self.table.process(process).image {
             Some(image) if !image.borrow().is_blank() => return Ok(Rc::clone(image)),
             Some(image) => Rc::clone(image),

@@ -14,6 +14,7 @@ use super::hardware::{ProcessDebug, ThreadDebug};
 
 use super::software::Soft;
 use super::software::image::Shared;
+use super::software::inherit::Heritage;
 
 /// What the engine knows of a thread.
 pub(super) struct Slot {
@@ -171,6 +172,8 @@ pub(super) struct Process {
     pub(super) inherit: InheritDebug,
     /// The breakpoints in its memory; `None` if there never were any.
     pub(super) image: Option<Shared>,
+    /// Whose memory it may have, as long as that could not be found out.
+    pub(super) heritage: Option<Box<Heritage>>,
     /// They were taken out, for it is let go.
     pub(super) stripped: bool,
     /// Whether the kernel tells of the births of its threads, where one stop stops the process;
@@ -203,6 +206,7 @@ impl Process {
             debug: None,
             inherit: InheritDebug::default(),
             image: None,
+            heritage: None,
             stripped: false,
             tells_births: None,
             unannounced: false,

@@ -272,11 +272,7 @@ impl<B: Backend> Tracer<B> {
         self.look_for_return(index, reason)?;
         self.end_step(index)?;
         if reason == RawReason::VforkDone {
-            if let Err(error) = self.vfork_is_over(index) {
-                let pid = self.table.slot(index).thread.pid;
-                self.failures.note(pid, error);
-                self.queue_pass(pid); // which puts in what could not be
-            }
+            self.vfork_is_over(index)?;
         }
         if self.table.process(process).is_let_go() {
             return self.let_go_at(index, reason);

@@ -24,6 +24,8 @@ struct Owner {
     image: Option<u32>,
     /// Its breakpoints, and how many times each was asked for, if that is certain.
     own: BTreeMap<u64, (BreakpointId, Option<u32>)>,
+    /// The same before it was to be let go.
+    before: BTreeMap<u64, (BreakpointId, Option<u32>)>,
     /// All that it ever had.
     ever: BTreeMap<BreakpointId, u64>,
     made: Option<(Pid, ForkKind)>,
@@ -237,8 +239,9 @@ impl Breaks {
         let maker = |owner: &Owner| owner.made.filter(|_| owner.waiter.is_some()).map(|m| m.0);
         let own = self.owners.get(&pid).and_then(maker);
         if let Some(owner) = self.owners.get_mut(&pid) {
-            owner.leaves = true;
-            owner.own.clear();
+            if !std::mem::replace(&mut owner.leaves, true) {
+                owner.before = std::mem::take(&mut owner.own);
+            }
         }
         // If it is dead already, the tracer has yet to hear of that.
         for (&other, owner) in self.owners.iter_mut().filter(|&(&other, _)| other != pid) {
@@ -249,6 +252,26 @@ impl Breaks {
         }
         for arrival in self.threads.values_mut().filter(|arrival| arrival.pid == pid) {
             arrival.owed = false;
+        }
+    }
+
+    /// It was not let go: the tracer says that it has these. If that is not what it had, it is on
+    /// its way, and what is there then is not to be known.
+    pub(crate) fn stays(&mut self, pid: Pid, still: Vec<(u64, BreakpointId)>) {
+        let Some(owner) = self.owners.get_mut(&pid) else { return };
+        let had: Vec<(u64, BreakpointId)> =
+            owner.before.iter().map(|(&addr, &(id, _))| (addr, id)).collect();
+        if still != had || had.is_empty() {
+            return self.give_up();
+        }
+        owner.own = std::mem::take(&mut owner.before);
+        owner.leaves = false;
+        for other in self.owners.values_mut() {
+            other.loans.remove(&pid);
+        }
+        // Its user may hear of who is there once more.
+        for arrival in self.threads.values_mut().filter(|arrival| arrival.pid == pid) {
+            arrival.anew |= arrival.at.is_some();
         }
     }
 
@@ -273,7 +296,10 @@ impl Breaks {
         pc: Option<u64>,
         kernel: &Kernel<R>,
     ) -> Verdict {
-        if stop.reason() == StopReason::Signal(Signal::TRAP) && !self.is_off() {
+        if self.is_off() {
+            return Ok(());
+        }
+        if stop.reason() == StopReason::Signal(Signal::TRAP) {
             return Err(format!("M1: {stop:?}, and no program traps"));
         }
         let Some(id) = software(stop) else { return Ok(()) };

@@ -31,6 +31,9 @@ pub(crate) struct Life {
     pub(crate) exited: bool,
     /// Traced no more, by the user's or the policy's wish.
     pub(crate) let_go: bool,
+    /// Some of its threads were let go, and others were killed before they could be: nobody tells its
+    /// tracer of its end.
+    in_part: bool,
     /// It was to be let go, and something has failed.
     refused: bool,
     /// What the kernel reported of it.
@@ -326,6 +329,7 @@ impl Ledger {
         for pid in pids {
             if let Some(life) = self.lives.get_mut(&pid).filter(|life| life.refused) {
                 life.let_go |= !kernel.is_traced(pid);
+                life.in_part |= kernel.is_traced_in_part(pid);
             }
             let life = &self.lives[&pid];
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
@@ -380,7 +384,7 @@ impl Ledger {
             if life.announced == 0 && !silent && !life.let_go {
                 return Err(format!("E2: {pid} was never announced"));
             }
-            if life.announced > 0 && !life.exited && !life.let_go && !silent {
+            if life.announced > 0 && !life.exited && !life.let_go && !life.in_part && !silent {
                 return Err(format!("E4: {pid} has ended, and nobody said so"));
             }
         }

@@ -1,16 +1,14 @@
 //! The processes that share an address space, and what its memory is to hold.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::backend::{StopScope, Thread};
 use crate::error::unless_gone;
-use crate::stopped::Place;
-use crate::{Backend, Error, ForkKind, Pid, Result};
+use crate::{Backend, Pid, Result};
 
+use super::super::Tracer;
 use super::super::table::{Process, Slot, State};
-use super::super::{Side, Tracer};
-use super::image::{Image, Shared};
+use super::image::Shared;
 
 impl<B: Backend> Tracer<B> {
     /// A process and all that share its image.
@@ -96,7 +94,7 @@ impl<B: Backend> Tracer<B> {
     /// The same through whoever of those that have the memory is there: others may be killed, and
     /// it lives.
     pub(super) fn settle_family(&mut self, image: &Shared, process: u32) -> Result<()> {
-        if image.borrow().changes().is_empty() {
+        if image.borrow().is_settled() {
             return Ok(());
         }
         let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
@@ -107,113 +105,11 @@ impl<B: Backend> Tracer<B> {
         ways.sort_by_key(|&other| other != process);
         for way in ways {
             let Some(thread) = self.stopped_thread(way)? else { continue };
-            if unless_gone(self.settle(image, thread))?.is_some() {
+            if unless_gone(self.settle_again(image, thread))?.is_some() {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// A new process has come: it shares its maker's memory, or has a copy with the breakpoints
-    /// in it that there were at that moment.
-    pub(in crate::tracer) fn inherit(
-        &mut self,
-        kind: ForkKind,
-        (from, image): (Pid, Shared),
-        maker: Place,
-        process: u32,
-        child: &Side,
-    ) {
-        let Side::Stopped(place) = *child else { return };
-        let thread = self.table.slot(place.index).thread;
-        if image.borrow().is_blank() {
-            return;
-        }
-        // The child is where its maker is.
-        self.table.slot_mut(place.index).soft.in_slot = image.borrow().has_slots();
-        let mut exact = false;
-        if let Some(maker) = self.table.at(maker) {
-            exact = maker.soft.seen == image.borrow().version();
-            let maker = maker.thread;
-            let told = match self.backend.shares_memory(maker, thread) {
-                Err(error) if !error.is_gone() => {
-                    self.failures.note(thread.pid, error);
-                    Some(None)
-                }
-                told => told.ok(),
-            };
-            if told.is_some_and(|shared| shared.unwrap_or(kind == ForkKind::Vfork)) {
-                self.table.process_mut(process).image = Some(image);
-                return;
-            }
-        }
-        let copy = image.borrow().copy(from, thread.pid);
-        // Whoever has not seen the memory change since it was last run has copied it as it is.
-        self.give_image(process, copy, thread, exact);
-    }
-
-    /// A new process has this in its memory, as far as is known, or exactly.
-    fn give_image(&mut self, process: u32, image: Image, thread: Thread, exact: bool) {
-        let image = Rc::new(RefCell::new(image));
-        self.table.process_mut(process).image = Some(Rc::clone(&image));
-        let settled = match exact {
-            true => self.settle(&image, thread),
-            false => self.settle_copy(&image, thread),
-        };
-        match settled {
-            // The code is not there any more; what is there comes to light when it is run.
-            Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
-            Err(error) => {
-                self.failures.note(thread.pid, error);
-                self.queue_pass(thread.pid); // which does it again
-            }
-        }
-    }
-
-    /// The same of a process whose maker is dead, and may be one of several. It may share the
-    /// memory of one that lives, as that one or the maker was made by `vfork`, or of one that is not
-    /// traced any more.
-    pub(in crate::tracer) fn inherit_unannounced(
-        &mut self,
-        makers: Vec<(Pid, Shared)>,
-        lent_to: Option<Pid>,
-        process: u32,
-        child: &Side,
-    ) {
-        let Side::Stopped(place) = *child else { return };
-        let thread = self.table.slot(place.index).thread;
-        self.table.process_mut(process).unannounced = true;
-        let sharer = self.sharer_of(thread).unwrap_or_else(|error| {
-            self.failures.note(thread.pid, error);
-            None
-        });
-        if let Some(sharer) = sharer {
-            let image = self.table.process(sharer).image.clone();
-            self.table.process_mut(process).image = image;
-            self.table.slot_mut(place.index).soft.in_slot = true;
-            return;
-        }
-        // Nobody knows whose memory it is, or what that had at the moment: only what is there
-        // counts.
-        let mut found = Image::default();
-        for (maker, image) in makers {
-            let mut copy = image.borrow().copy(maker, thread.pid);
-            for addr in copy.addresses() {
-                match self.has_breakpoint(thread, addr) {
-                    Ok(false) => copy.give_up_one(addr),
-                    Ok(true) => {}
-                    Err(error) => self.failures.note(thread.pid, error),
-                }
-            }
-            found.add(copy);
-        }
-        if let Some(pid) = lent_to {
-            found.lend(pid, false);
-        }
-        if !found.is_empty() || lent_to.is_some() {
-            self.table.slot_mut(place.index).soft.in_slot = found.has_slots();
-            self.give_image(process, found, thread, false);
-        }
     }
 
     /// A thread is run from its own stop, so that it has nothing else to report: a child that it makes
@@ -263,7 +159,7 @@ impl<B: Backend> Tracer<B> {
             child.image = None;
             image.borrow_mut().leave(child.pid);
         }
-        unless_gone(self.settle(&image, thread))?;
+        unless_gone(self.settle_again(&image, thread))?;
         Ok(())
     }
 
@@ -272,6 +168,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn leave_image(&mut self, process: u32) {
         let process = self.table.process_mut(process);
         process.unannounced = false;
+        process.heritage = None;
         let pid = process.pid;
         // Of one that really was let go there may be children that have it, too.
         let released = process.released;
@@ -283,7 +180,7 @@ impl<B: Backend> Tracer<B> {
         if !released {
             image.borrow_mut().give_back(pid);
         }
-        if image.borrow().changes().is_empty() {
+        if image.borrow().is_settled() {
             return;
         }
         let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));

@@ -94,7 +94,8 @@ impl<B: Backend> Tracer<B> {
                     return Ok(Trap::Programs);
                 }
                 let lost = image.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
-                if (lost || !owned) && self.has_breakpoint(thread, addr).unwrap_or(false) {
+                let sure = !image.borrow().is_doubted();
+                if (lost || !owned && sure) && self.has_breakpoint(thread, addr).unwrap_or(false) {
                     return Ok(Trap::Programs);
                 }
             }

@@ -26,6 +26,8 @@ pub(in crate::tracer) struct Image {
     version: u64,
     /// There can be no slots: the kernel has refused memory for them.
     slotless: bool,
+    /// It is a copy that was made at another moment, and what is in it has to be found out.
+    doubted: bool,
 }
 
 /// Somebody who is not traced has the memory.
@@ -34,6 +36,27 @@ struct Loan {
     to: Pid,
     /// A thread that is traced waits for it, and says when it has the memory no more.
     returns: bool,
+}
+
+/// What a process had to do with an image before it was about to be let go.
+pub(super) struct Before {
+    number: Option<u16>,
+}
+
+impl Before {
+    pub(super) fn new(image: &Image, pid: Pid) -> Self {
+        Before { number: image.number(pid) }
+    }
+
+    /// It is not let go.
+    pub(super) fn restore(self, image: &mut Image, pid: Pid) {
+        let number = self.number.map(usize::from);
+        if let Some(member) = number.and_then(|number| image.members.get_mut(number)) {
+            *member = Some(pid);
+        }
+        image.loans.retain(|loan| loan.to != pid);
+        image.places().doubt_all();
+    }
 }
 
 /// What memory should hold, and does not.
@@ -220,6 +243,20 @@ impl Image {
             }
         };
         self.places.dirty().filter_map(change).collect()
+    }
+
+    /// Whether memory holds what it should, as far as is known.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.doubted && self.changes().is_empty()
+    }
+
+    /// What is in memory is not known, or known again.
+    pub(super) fn doubt(&mut self, doubted: bool) {
+        self.doubted = doubted;
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted
     }
 
     /// Memory was changed.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::backend::{Patience, RawReason, Run, StopScope, Thread, Waited};
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Passing, Pid, Result, TrapCauses};
+use crate::{Arch, Backend, Error, Passing, Pid, Result, TrapCauses};
 
 use super::super::Tracer;
 use super::super::table::{Slot, State};
@@ -43,7 +43,12 @@ impl<B: Backend> Tracer<B> {
                 }
             }
             if result.is_err() {
-                self.queue_pass(pid); // the next wait tries again
+                // The next wait tries again, with those that are left.
+                for &(process, pid) in &family {
+                    if self.lives(process, pid) {
+                        self.queue_pass(pid);
+                    }
+                }
                 return result.map_err(|error| error.of(pid));
             }
         }
@@ -61,6 +66,12 @@ impl<B: Backend> Tracer<B> {
         for &(process, pid) in family {
             if self.lives(process, pid) {
                 self.rest_all(process)?;
+            }
+            if self.lives(process, pid) {
+                match self.inherit_again(process) {
+                    Err(Error::NotStopped) => {} // the kernel holds it
+                    inherited => inherited?,
+                }
             }
         }
         if let Some(&(process, _)) = family.iter().find(|&&(process, pid)| self.lives(process, pid))
@@ -145,7 +156,7 @@ impl<B: Backend> Tracer<B> {
         };
         let known = self.table.find_thread_of(thread.pid, thread.tid);
         if known.is_some_and(|index| has_it(self.table.slot(index))) {
-            unless_gone(self.settle(image, thread))?;
+            unless_gone(self.settle_again(image, thread))?;
         }
         self.settle_family(image, process)
     }

@@ -8,15 +8,26 @@ use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
 use super::super::table::State;
-use super::image::Shared;
+use super::image::{Before, Shared};
 
 /// How many times a thread may have something else to say before its trap.
 const TRAPS_MOST: usize = 4;
+
+/// Where a thread is.
+#[derive(Clone, Copy)]
+enum Stands {
+    At(u64),
+    InSlot,
+    Nowhere,
+}
 
 impl<B: Backend> Tracer<B> {
     /// Whether a process has breakpoints to leave behind, or shares its memory with one that may
     /// get some.
     pub(in crate::tracer) fn has_image(&mut self, process: u32) -> Result<bool> {
+        if self.table.process(process).heritage.is_some() {
+            self.at_rest(process, |tracer| tracer.inherit_again(process))?;
+        }
         if self.table.process(process).image.is_none() && self.vfork_relatives(process).is_empty() {
             return Ok(false);
         }
@@ -77,7 +88,23 @@ impl<B: Backend> Tracer<B> {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.can_be_stripped(process)?;
+        let before = Before::new(&image.borrow(), pid);
+        let places = self.standing_places(process);
         self.leave_shared(process, pid, image);
+        let result = self.clean_at_rest(process, pid, image);
+        if result.is_err() && self.traced(pid).ok() == Some(process) {
+            // It stays for now, as it was.
+            before.restore(&mut image.borrow_mut(), pid);
+            self.stand_again(&places, image);
+            if self.settle_family(image, process).is_err() {
+                self.queue_pass(pid); // which does it again
+            }
+        }
+        result
+    }
+
+    /// Takes out of a process what nobody wants there any more.
+    fn clean_at_rest(&mut self, process: u32, pid: Pid, image: &Shared) -> Result<()> {
         self.settle_family(image, process)?;
         self.note_shared_loss(process, image)?;
         if B::STOP_SCOPE == StopScope::Process {
@@ -98,6 +125,37 @@ impl<B: Backend> Tracer<B> {
         match self.stopped_thread(process)? {
             Some(thread) if !image.borrow().is_lent() => self.unmap_slots(image, process, thread),
             _ => Ok(()),
+        }
+    }
+
+    /// Where the threads of a process stand at breakpoints that they need not report any more.
+    fn standing_places(&self, process: u32) -> Vec<(Thread, Stands)> {
+        let stands = |&index: &u32| {
+            let slot = self.table.slot(index);
+            let stands = match (slot.soft.at, slot.soft.in_slot) {
+                (Some(at), _) => Stands::At(at),
+                (None, true) => Stands::InSlot,
+                (None, false) => Stands::Nowhere,
+            };
+            (slot.thread, stands)
+        };
+        self.table.process(process).threads.iter().map(stands).collect()
+    }
+
+    /// They do so again. What was in a slot is where the instruction is whose copy that has.
+    fn stand_again(&mut self, places: &[(Thread, Stands)], image: &Shared) {
+        for &(thread, stands) in places {
+            let Some(index) = self.table.find_thread_of(thread.pid, thread.tid) else { continue };
+            let at = match stands {
+                Stands::At(at) => Some(at),
+                Stands::InSlot if !self.table.slot(index).soft.in_slot => {
+                    let registers = self.backend.registers(thread).ok();
+                    let pc = registers.map(|registers| <B::Arch as Arch>::pc(&registers));
+                    pc.filter(|&pc| image.borrow().get(pc).is_some())
+                }
+                Stands::InSlot | Stands::Nowhere => None,
+            };
+            self.table.slot_mut(index).soft.at = at;
         }
     }
 
@@ -148,10 +206,9 @@ impl<B: Backend> Tracer<B> {
             if unless_gone(self.backend.has_pending_trap(thread))? != Some(true) {
                 return Ok(());
             }
-            let slot = self.table.slot_mut(index);
-            slot.state = State::Running;
-            self.table.revoke(index);
             unless_gone(self.backend.resume(thread, Run::Continue, None))?;
+            self.table.slot_mut(index).state = State::Running;
+            self.table.revoke(index);
             self.await_stop(index, thread)?;
         }
         Ok(())

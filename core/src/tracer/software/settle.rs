@@ -50,6 +50,9 @@ impl<B: Backend> Tracer<B> {
         image: &Shared,
         thread: Thread,
     ) -> Result<(), (u64, Error)> {
+        if image.borrow().is_doubted() {
+            self.find_out(image, thread).map_err(|error| (0, error))?;
+        }
         let changes = image.borrow().changes();
         for run in runs(&changes, |&(addr, _)| addr) {
             if run.len() <= FEW || !self.settle_run(image, thread, run) {
@@ -126,9 +129,28 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// The same after a change that the user has not asked for. Code that is not there any more needs
+    /// no breakpoints; what is there comes to light when somebody asks for them again.
+    pub(super) fn settle_again(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        loop {
+            match self.settle_each(image, thread) {
+                Err((addr, Error::BadAddress { .. })) if image.borrow().is_wanted(addr) => {
+                    image.borrow_mut().found(addr, InMemory::Lost);
+                }
+                result => return result.map_err(|(_, error)| error),
+            }
+        }
+    }
+
     /// Has the memory hold what the image says, where it is not known what it holds: it is a copy
-    /// that was made at another moment.
+    /// that was made at another moment. If that fails, whoever settles it next does it again.
     pub(super) fn settle_copy(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+        image.borrow_mut().doubt(true);
+        self.settle(image, thread)
+    }
+
+    /// Finds out what memory holds.
+    fn find_out(&mut self, image: &Shared, thread: Thread) -> Result<()> {
         let addresses = image.borrow().addresses();
         for run in runs(&addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, Self::INT.len())?;
@@ -140,7 +162,8 @@ impl<B: Backend> Tracer<B> {
                 image.found(addr, if inserted { InMemory::Yes } else { InMemory::No });
             }
         }
-        self.settle(image, thread)
+        image.borrow_mut().doubt(false);
+        Ok(())
     }
 
     /// Looks which breakpoint instructions that should be in memory are not, and says whether there

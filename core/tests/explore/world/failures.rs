@@ -4,6 +4,7 @@ use trapline_core::{Error, Pid, StopReason, Stopped, Tid};
 use trapline_fake::{Call, Rules};
 
 use super::World;
+use crate::breaks::list;
 
 /// What a stop was for that a call was made with.
 pub(super) type Token = (Pid, Tid, StopReason);
@@ -93,8 +94,14 @@ impl<R: Rules> World<'_, R> {
         for &(pid, _, _) in tokens {
             self.ledger.not_let_go(pid);
         }
-        // Which breakpoints are still there depends on how far it got.
-        self.breaks.borrow_mut().give_up();
+        // If it has begun it goes on, and which breakpoints are still there depends on how far it got.
+        let still = |pid| self.tracer.as_ref().and_then(|tracer| list(tracer, pid).ok());
+        let still: Vec<_> = tokens.iter().map(|&(pid, _, _)| (pid, still(pid))).collect();
+        let mut breaks = self.breaks.borrow_mut();
+        for (pid, still) in still {
+            breaks.stays(pid, still.unwrap_or_default());
+        }
+        drop(breaks);
         self.refused(tokens, error)
     }
 }
