@@ -5,6 +5,8 @@
 //! variable is 5 after all, a hit was lost. Half of the pairs use another function, so that the
 //! debug registers of a CPU that several of them share change all the time.
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
 mod pair;
 mod tracee;
 
@@ -39,6 +41,10 @@ fn main() {
     let options = Options::parse();
     if let Some(pair) = options.tracee {
         tracee::run(pair);
+    }
+    if let Err(error) = child_signals::survive() {
+        eprintln!("lost_breakpoint: {error}");
+        std::process::exit(125);
     }
     let result = match options.pair {
         Some(pair) => pair::run(pair, options.seconds).map(|counts| {

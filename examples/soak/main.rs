@@ -4,6 +4,8 @@
 //! `cargo run --release --example soak -- --minutes 10 --seed 1`: prints each deviation and at the
 //! end the events per second; the exit status is 1 if there was any deviation.
 
+#[path = "../child_signals/mod.rs"]
+mod child_signals;
 /// Lists of processes, as the tests have them.
 #[allow(unreachable_pub, reason = "the tests use it too")]
 #[path = "../../tests/common/group.rs"]
@@ -51,6 +53,7 @@ const QUIET: Duration = Duration::from_secs(60);
 
 fn main() {
     program::run_if_asked();
+    child_signals::survive().expect("handlers of signals");
     let options = Options::parse();
     // It leads the group of all programs, so that none is overlooked, and ends with this one.
     let mut leader = Command::new("cat");

@@ -23,7 +23,7 @@ use crate::decode::{
     SigInfo, Status, TRAP_BRKPT, TRAP_TRACE,
 };
 use crate::stuck::Wakeup;
-use crate::sys::Go;
+use crate::sys::{Errno, Go};
 use crate::system::FreeBsd;
 use crate::tracee::DebugRegisters;
 
@@ -52,6 +52,15 @@ struct Found {
     /// The LWP that reported last.
     reporter: LwpInfo,
     kept: Vec<Kept>,
+}
+
+/// `None` if the LWP has ended.
+fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Gone) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl FreeBsd {
@@ -101,11 +110,14 @@ impl FreeBsd {
     fn end_steps(&mut self, found: &mut Found) -> Result<()> {
         let pid = found.thread.pid.as_raw();
         for tid in found.stepping.clone() {
-            if self.kernel.clear_step(tid).is_err() {
-                continue; // it has ended
+            let thread = Thread { tid: Tid::from_raw(tid), ..found.thread };
+            let cleared = self.kernel.clear_step(tid);
+            if unless_gone(self.checked("PT_CLEARSTEP", thread, cleared))?.is_none() {
+                continue;
             }
-            let inside = |info: LwpInfo| info.flags.contains(LwpFlags::SCE);
-            if !self.kernel.lwp_info(tid).is_ok_and(inside) {
+            let info = self.kernel.lwp_info(tid);
+            let info = unless_gone(self.checked("PT_LWPINFO", thread, info))?;
+            if !info.is_some_and(|info| info.flags.contains(LwpFlags::SCE)) {
                 continue;
             }
             self.suspend_all_but(found.thread, &[tid])?;
@@ -266,7 +278,8 @@ impl FreeBsd {
         if self.tracees.get(&pid).is_none_or(|tracee| !tracee.expected.may_come()) {
             return Ok(false);
         }
-        let process = self.kernel.process(pid).ok().flatten();
+        let process = self.kernel.process(pid);
+        let process = self.answered("kern.proc.pid", found.thread.pid, pid, process)?;
         let Some(process) = process.filter(|process| process.pending.has(SIGSTOP)) else {
             return Ok(false);
         };
@@ -300,7 +313,7 @@ impl FreeBsd {
             }
             _ => kernel.kill(pid, signal),
         };
-        if result.is_err() {
+        if let Err(Errno::AGAIN | Errno::SRCH) = result {
             let _ = kernel.kill(pid, signal); // the queue is full, or the LWP gone
         }
     }

@@ -19,6 +19,12 @@ fn refused(what: &'static str) -> Error {
     Error::Unsupported { what, on: FreeBsd::SYSTEM }
 }
 
+/// A call that a tracee has made for us has failed.
+fn failed(request: &'static str, thread: Thread, errno: i32) -> Error {
+    let source = std::io::Error::from_raw_os_error(errno);
+    Error::Os { request, id: thread.tid.as_raw(), source }
+}
+
 impl FreeBsd {
     /// Memory for code, as near to an address as can be.
     pub(crate) fn map_near(&mut self, thread: Thread, near: u64, len: u64) -> Result<u64> {
@@ -32,7 +38,13 @@ impl FreeBsd {
             match self.inject(thread, ffi::SYS_MMAP, &args)? {
                 Ok(start) => return Ok(start),
                 Err(libc::EINVAL | libc::ENOMEM) => {}
-                Err(_) => break,
+                // Forbidden to the program, by whatever it has done with itself.
+                Err(
+                    libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ECAPMODE | libc::ENOTCAPABLE,
+                ) => {
+                    break;
+                }
+                Err(errno) => return Err(failed("mmap", thread, errno)),
             }
         }
         Err(refused("memory near the program's code"))
@@ -41,7 +53,7 @@ impl FreeBsd {
     pub(crate) fn unmap(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         match self.inject(thread, ffi::SYS_MUNMAP, &[addr, len])? {
             Ok(_) => Ok(()),
-            Err(_) => Err(refused("to give memory back")),
+            Err(errno) => Err(failed("munmap", thread, errno)),
         }
     }
 

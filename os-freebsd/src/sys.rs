@@ -30,6 +30,7 @@ impl Errno {
     pub(crate) const CHILD: Errno = Errno(libc::ECHILD);
     pub(crate) const NOMEM: Errno = Errno(libc::ENOMEM);
     pub(crate) const FAULT: Errno = Errno(libc::EFAULT);
+    pub(crate) const AGAIN: Errno = Errno(libc::EAGAIN);
     pub(crate) const BUSY: Errno = Errno(libc::EBUSY);
     pub(crate) const INVAL: Errno = Errno(libc::EINVAL);
     pub(crate) const NOENT: Errno = Errno(libc::ENOENT);

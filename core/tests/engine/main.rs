@@ -9,6 +9,7 @@ mod d_edges;
 mod d_rearmed;
 mod d_registers;
 mod d_traps;
+mod e10_breaks;
 mod e10_failures;
 mod e2_forks;
 mod e2_races;
