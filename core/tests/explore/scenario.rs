@@ -36,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) set: bool,
     /// How often a thread runs its code right before a request.
     pub(crate) dashes: usize,
+    /// Whether a trap that it runs into by that comes behind all else, an interrupt too.
+    pub(crate) late: bool,
     /// How threads get past breakpoints.
     pub(crate) step_over: StepOver,
     /// A bug that is to be found.
@@ -103,6 +105,7 @@ const NONE: Scenario = Scenario {
     spots: &[],
     set: false,
     dashes: 0,
+    late: false,
     step_over: StepOver::OutOfLine,
     fault: None,
 };
@@ -296,6 +299,18 @@ pub(crate) const SMALL: &[(&str, Scenario)] = &[
         },
     ),
     ("breaks_dashed", Scenario { threads: 2, moves: &[Run, Fork], steps: 1, dashes: 1, ..BREAKS }),
+    (
+        "breaks_late",
+        Scenario {
+            threads: 2,
+            moves: &[Run],
+            user: &[User::Detach, User::Halt, User::Unbreak],
+            whims: 1,
+            dashes: 1,
+            late: true,
+            ..BREAKS
+        },
+    ),
     ("breaks_ambush", Scenario { moves: &[Run, Vfork], ambushes: 1, ..BREAKS }),
     ("breaks_ambush_threads", Scenario { threads: 2, moves: &[Run], ambushes: 1, ..BREAKS }),
     (

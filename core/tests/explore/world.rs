@@ -150,6 +150,7 @@ impl<'a, R: Rules> World<'a, R> {
         });
         let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
         let (breaks, dashes) = (Rc::clone(&self.breaks), Rc::clone(&self.dashes));
+        let late = self.scenario.late;
         *dashes.borrow_mut() = self.scenario.dashes;
         self.kernel.before_requests(move |kernel, call| {
             assert!(call.number < MOST_REQUESTS, "the tracer spins");
@@ -159,7 +160,7 @@ impl<'a, R: Rules> World<'a, R> {
                 let chosen = path.choose(runners.len() + 1);
                 if let Some(&runner) = chosen.checked_sub(1).and_then(|at| runners.get(at)) {
                     *dashes.borrow_mut() -= 1;
-                    program::run(kernel, &breaks, runner, false);
+                    program::run(kernel, &breaks, runner, late);
                 }
             }
             if *left.borrow() == 0 || matches!(call.name, "wait" | "kill" | "has_tracees") {
