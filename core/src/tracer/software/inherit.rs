@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::backend::Thread;
+use crate::error::unless_gone;
 use crate::{Backend, Error, ForkKind, Pid, Result};
 
 use super::super::{Side, Tracer};
@@ -37,7 +38,8 @@ impl<B: Backend> Tracer<B> {
             }
         };
         self.table.slot_mut(place.index).soft.in_slot = in_slot;
-        if let Err(error) = self.take_heritage(process, thread, &heritage, true) {
+        let inherited = unless_gone(self.take_heritage(process, thread, &heritage, true));
+        if let Err(error) = inherited {
             self.table.process_mut(process).heritage = Some(Box::new(heritage));
             self.failures.note(thread.pid, error);
             self.queue_pass(thread.pid); // which does it again
@@ -48,7 +50,9 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn inherit_again(&mut self, process: u32) -> Result<()> {
         let Some(heritage) = self.table.process_mut(process).heritage.take() else { return Ok(()) };
         let inherited = match self.stopped_thread(process) {
-            Ok(Some(thread)) => self.take_heritage(process, thread, &heritage, false),
+            Ok(Some(thread)) => {
+                unless_gone(self.take_heritage(process, thread, &heritage, false)).map(drop)
+            }
             Ok(None) => Err(Error::NotStopped),
             Err(error) => Err(error),
         };
