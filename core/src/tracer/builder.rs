@@ -9,6 +9,7 @@ use crate::{Backend, EventFlags, InheritDebug, Result};
 
 use super::eager::Eager;
 use super::failures::Failures;
+use super::forks::ForkTracker;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
@@ -125,13 +126,9 @@ impl<B: Backend> Builder<B> {
             list: Vec::new(),
             readiness: None,
             eager: Eager::default(),
-            parked: Vec::new(),
-            parkings: 0,
-            unclaimed: VecDeque::new(),
-            awaited: Vec::new(),
-            lost: Vec::new(),
-            early: Vec::new(),
-            strays: Vec::new(),
+            forks: ForkTracker::default(),
+            may_be_unknown: false,
+            left_setup: None,
             unanswered: Vec::new(),
             halts: Vec::new(),
             held_exits: Vec::new(),

@@ -49,7 +49,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 Ok(Waited::NoTracees) | Err(_) => break,
                 Ok(Waited::Nothing | Waited::Woken) => {
-                    let _ = self.settle_parked();
+                    let _ = self.settle_unannounced();
                 }
             }
             self.end_stopped();

@@ -51,10 +51,8 @@ impl<B: Backend> Tracer<B> {
                 let told = self.table.process(process).told();
                 self.queue_thread_exit(told, thread.pid, tid);
             }
-            if other != index {
-                self.lose(other, None);
-            }
         }
+        self.leaves_children(process, false);
         for other in threads.into_iter().rev().filter(|&other| other != index) {
             self.table.remove_thread(other); // the last one is quickly found
         }
@@ -113,9 +111,9 @@ impl<B: Backend> Tracer<B> {
                 (self.table.process(process).pid, Some(process))
             }
             (Some(pid), None) => (pid, self.table.find_process(pid)),
-            (None, None) => return self.park(raw),
+            (None, None) => return self.child_seen(raw),
         };
-        let Some(process) = process else { return self.park(raw) };
+        let Some(process) = process else { return self.child_seen(raw) };
         match slot {
             Some(slot) => {
                 let thread = self.table.slot(slot).thread;
@@ -149,7 +147,7 @@ impl<B: Backend> Tracer<B> {
         let Process { setup, letting_go, .. } = self.table.process_of(index);
         let (flags, letting_go, told) = (setup.flags, *letting_go, slot.end_told);
         let last = !first && !letting_go && !told && self.leaves_a_standstill(index);
-        self.lose(index, None);
+        self.forks.spoke(thread);
         self.table.remove_thread(index);
         if last {
             self.queue_thread_exit(EventFlags::THREAD, thread.pid, thread.tid);
@@ -184,17 +182,8 @@ impl<B: Backend> Tracer<B> {
         }
         self.backend.forget(pid);
         self.ends_vfork(process);
-        for (_, makers) in &mut self.early {
-            makers.retain(|maker| maker.pid != pid);
-        }
-        self.early.retain(|(_, makers)| !makers.is_empty());
-        // Who was killed, or ended with others, may have been in a fork. Where a process stops as
-        // a whole, nobody tells of threads unless asked.
-        let crowd =
-            B::STOP_SCOPE == StopScope::Process || self.table.process(process).threads.len() > 1;
-        let killed = matches!(status, ExitStatus::Killed { .. });
-        let cut_short = crowd || killed || self.has_lost(pid);
-        self.table.process_mut(process).cut_short = cut_short.then_some(self.parkings);
+        self.forks.gone(pid);
+        self.leaves_children(process, false);
         let mut gone = Vec::new();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
@@ -202,9 +191,6 @@ impl<B: Backend> Tracer<B> {
                 (slot.thread.tid, slot.first, slot.known, slot.is_held());
             if known && !first {
                 self.queue_thread_exit(flags, pid, tid);
-            }
-            if cut_short {
-                self.lose(index, None);
             }
             self.table.release_tid(index);
             if held {
@@ -221,14 +207,29 @@ impl<B: Backend> Tracer<B> {
         self.leave_image(process);
         let orphans = self.table.process(process).children > 0;
         self.table.release_pid(process);
+        let moved = if orphans { self.reparent(pid) } else { Vec::new() };
+        if self.forks.is_watching() {
+            if let Err(error) = self.settle_at_end() {
+                self.failures.note(pid, error);
+            }
+        }
         self.queue_exit(process);
-        if orphans {
-            self.reparent(pid);
+        for (flags, child, to) in moved {
+            self.queue_reparented(flags, child, pid, to);
         }
     }
 
+    /// A process has ended, exec'ed or been detached, and may have made children just before of which
+    /// nobody will tell.
+    pub(super) fn leaves_children(&mut self, process: u32, detached: bool) {
+        self.keep_former_image(process, detached);
+        self.left_setup = Some(self.table.process(process).setup);
+        self.may_be_unknown = true;
+    }
+
     /// Asks who the parent of a dead process's children is now.
-    fn reparent(&mut self, dead: Pid) {
+    fn reparent(&mut self, dead: Pid) -> Vec<(EventFlags, Pid, Option<Pid>)> {
+        let mut moved = Vec::new();
         let children: Vec<u32> = self
             .table
             .processes()
@@ -244,9 +245,10 @@ impl<B: Backend> Tracer<B> {
             };
             self.table.set_real_parent(child, to);
             if to != Some(dead) {
-                self.queue_reparented(self.table.process(child).told(), pid, dead, to);
+                moved.push((self.table.process(child).told(), pid, to));
             }
         }
+        moved
     }
 
     fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Option<Pid>) {
@@ -261,7 +263,8 @@ impl<B: Backend> Tracer<B> {
         if entry.ended.is_none() || entry.exit_queued {
             return;
         }
-        if !entry.threads.is_empty() || self.has_late_fork(process) {
+        // The event of a fork that it has told of comes first.
+        if !entry.threads.is_empty() || self.forks.awaits_child_of(entry.pid) {
             if !self.held_exits.contains(&process) {
                 self.held_exits.push(process);
             }
@@ -270,13 +273,6 @@ impl<B: Backend> Tracer<B> {
         self.held_exits.retain(|&held| held != process);
         self.table.process_mut(process).exit_queued = true;
         self.ready.push_back(Ready::Exited { process });
-    }
-
-    /// Whether the event of a fork may have to come before the end of a process. Its half may have
-    /// been taken in only after that end.
-    pub(super) fn has_late_fork(&self, process: u32) -> bool {
-        let entry = self.table.process(process);
-        self.may_have_forked(entry.pid, entry.cut_short)
     }
 
     /// Looks again after the ends that had to wait.
@@ -303,8 +299,7 @@ impl<B: Backend> Tracer<B> {
     /// No child that was announced will come any more: somebody else in this host has waited for
     /// it. What was held back for it is told. Says whether there was any.
     pub(super) fn settle_awaited(&mut self) -> bool {
-        let any = !self.awaited.is_empty();
-        self.awaited.clear();
+        let any = self.forks.clear();
         self.queue_held_exits();
         any
     }
@@ -313,9 +308,8 @@ impl<B: Backend> Tracer<B> {
     /// unseen: somebody else in this host has waited for it, which is an error, once. Says whether an
     /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
-        self.settle_dead_halves()?;
         self.settle_awaited();
-        self.lost.clear();
+        self.may_be_unknown = false;
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
         let mut taken = None;

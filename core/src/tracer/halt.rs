@@ -169,7 +169,7 @@ impl<B: Backend> Tracer<B> {
                 Waited::Woken => self.woken = true,
                 Waited::NoTracees => return Ok(Vec::new()),
                 Waited::Nothing => {
-                    self.settle_parked()?;
+                    self.settle_unannounced()?;
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(running

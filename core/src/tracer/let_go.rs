@@ -328,16 +328,16 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits for children that are to be let go: each is about to make its first stop.
     fn await_strays(&mut self) -> Result<()> {
-        self.let_go_parked()?;
+        self.detach_unannounced()?;
         for _ in 0..STRAY_WAITS {
-            if self.strays.is_empty() {
+            if !self.forks.is_detaching() {
                 break;
             }
             match self.backend.wait(Patience::Brief)? {
                 Waited::Stop(raw) => self.take(raw)?,
                 Waited::Woken => self.woken = true,
                 Waited::Nothing => {}
-                Waited::NoTracees => self.strays.clear(),
+                Waited::NoTracees => self.forks.end_detaching(),
             }
         }
         Ok(())
@@ -372,7 +372,7 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 Waited::Nothing => {
-                    self.settle_parked()?;
+                    self.settle_unannounced()?;
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(());
@@ -481,7 +481,7 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return Ok(());
         }
-        self.lose(index, None); // it may have been killed in the same moment
+        self.forks.was_detached(thread.pid);
         self.table.remove_thread(index);
         self.table.process_mut(process).released = true;
         if self.table.process(process).threads.is_empty() {
@@ -492,7 +492,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Lets the children of a process go of whose forks the user was not told.
     fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
-        for child in self.take_awaited(parent) {
+        for child in self.forks.retract(parent) {
             self.let_go_child(child, parent);
         }
         let mut seen = Vec::new();
@@ -538,13 +538,13 @@ impl<B: Backend> Tracer<B> {
     /// Lets a child go at its first stop, which may have come already.
     fn let_go_child(&mut self, child: Pid, parent: Pid) {
         self.keep_home(child, parent);
-        match self.unpark(Some(child), B::first_thread(child)) {
+        match self.forks.take(Some(child), B::first_thread(child)) {
             Some(raw) => {
                 if let Some(tid) = raw.tid {
                     self.let_go_stray(child, tid, raw.kind);
                 }
             }
-            None => self.strays.push(child),
+            None => self.forks.detach(child),
         }
     }
 
@@ -556,7 +556,7 @@ impl<B: Backend> Tracer<B> {
             RawKind::Ended(_) => return,
         };
         if let Err(error) = self.release_stray(pid, tid, signal) {
-            self.strays.push(pid);
+            self.forks.detach(pid);
             let raw = RawStop { pid: Some(pid), tid: Some(tid), kind };
             self.failures.retry_stop(pid, raw, error);
         }
@@ -570,7 +570,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.clean_stray(Thread { pid, tid })?;
         if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
-            self.strays.push(pid); // killed: its end comes
+            self.forks.detach(pid); // killed: its end comes
         }
         self.backend.forget(pid);
         Ok(())
@@ -578,10 +578,10 @@ impl<B: Backend> Tracer<B> {
 
     /// A process is not traced any more.
     pub(super) fn forget_process(&mut self, process: u32) {
-        for index in self.table.process(process).threads.clone() {
-            self.lose(index, None);
-        }
+        self.leaves_children(process, true);
         let Some(entry) = self.table.remove_process(process) else { return };
+        self.forks.gone(entry.pid);
+        self.forks.was_detached(entry.pid);
         self.backend.forget(entry.pid);
         self.detached.extend(entry.child);
     }

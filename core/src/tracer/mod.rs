@@ -15,12 +15,11 @@ mod eager;
 mod ends;
 mod failures;
 mod fork;
+mod forks;
 mod halt;
 mod hardware;
 mod let_go;
-mod makers;
 mod next;
-mod parked;
 mod placement;
 mod quiet;
 mod readiness;
@@ -55,8 +54,7 @@ pub use run::Resume;
 use answers::Unanswered;
 use eager::Eager;
 use failures::Failures;
-use fork::Awaited;
-use parked::{Lost, Parked};
+use forks::ForkTracker;
 use placement::Placing;
 use software::Software;
 use table::{Process, State, Table};
@@ -134,21 +132,12 @@ pub struct Tracer<B: Backend> {
     readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
     eager: Eager,
-    /// Stops and ends of tasks that nobody has announced yet.
-    parked: Vec<Parked>,
-    /// How many there have been.
-    parkings: u64,
-    /// Ends of tasks that nobody has announced for so long that they are not waited for any more.
-    unclaimed: VecDeque<RawStop>,
-    /// Forks whose child has not been seen yet.
-    awaited: Vec<Awaited>,
-    /// Threads that died, and may have taken the news of a fork with them.
-    lost: Vec<Lost>,
-    /// Children that were shown while their maker's half may still have been on the way, with
-    /// the threads that may have made them and have said nothing since.
-    early: Vec<(Pid, Vec<Thread>)>,
-    /// Children that are to be let go at their first stop.
-    strays: Vec<Pid>,
+    /// Forks of which a half is missing.
+    forks: ForkTracker,
+    /// A process has ended, or was detached, that may have made one of which nobody has told.
+    may_be_unknown: bool,
+    /// What such a process reported.
+    left_setup: Option<Setup>,
     /// Interrupts that may have met a thread that was about to end.
     unanswered: Vec<Unanswered>,
     /// Processes that were halted.
@@ -282,7 +271,7 @@ impl<B: Backend> Tracer<B> {
         process.child = raw.child;
         process.spawning = true;
         process.inherit = self.inherit;
-        let process = self.table.add_process(process);
+        let process = self.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
         if let Some(tid) = tid {
             let slot = self.table.add_thread(process, tid, State::Running);
@@ -340,7 +329,7 @@ impl<B: Backend> Tracer<B> {
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
         process.inherit = self.inherit;
-        let process = self.table.add_process(process);
+        let process = self.add_process(process);
         for tid in raw.threads {
             let slot = self.table.add_thread(process, tid, State::Running);
             let first = B::first_thread(pid).map(|first| first == tid);

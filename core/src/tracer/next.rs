@@ -130,16 +130,19 @@ impl<B: Backend> Tracer<B> {
             match self.ask(patience)? {
                 Waited::Stop(raw) => {
                     self.eager.stopped();
-                    let overdue = self.pass_parked();
+                    let overdue = self.forks.report_taken();
                     self.take(raw)?;
                     if overdue {
-                        self.settle_parked()?;
+                        self.settle_unannounced()?;
                     }
                 }
                 Waited::Woken => return Ok(Some(Event::Woken)),
                 Waited::Nothing => {
                     self.look_for_answers();
-                    if self.settle_taken()? || self.settle_parked()? || !self.failures.is_silent() {
+                    if self.settle_taken()?
+                        || self.settle_unannounced()?
+                        || !self.failures.is_silent()
+                    {
                         continue;
                     }
                     if over || until.is_over() {
@@ -161,10 +164,10 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether something is on its way that nothing announces, so that the time has to be watched.
     pub(super) fn expects_something(&self) -> bool {
-        self.expects_a_half()
+        self.forks.is_watching()
             || self.failures.are_left()
             || !self.unanswered.is_empty()
-            || (self.table.is_empty() && self.may_have_unknown())
+            || (self.table.is_empty() && (self.forks.has_unknown() || self.may_be_unknown))
     }
 
     /// Waits: first for the threads that were just resumed, then for everybody.
@@ -218,7 +221,7 @@ impl<B: Backend> Tracer<B> {
         loop {
             match self.backend.wait(Patience::Poll)? {
                 Waited::Stop(raw) => {
-                    self.pass_parked();
+                    self.forks.report_taken();
                     self.backlog.push_back(raw);
                 }
                 Waited::Woken => self.woken = true,

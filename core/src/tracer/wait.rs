@@ -102,10 +102,6 @@ impl<B: Backend> Tracer<B> {
                 Ready::ThreadExited { pid, tid } => {
                     return Ok(Some(Event::ThreadExited { pid, tid }));
                 }
-                Ready::Exited { process } if self.has_late_fork(process) => {
-                    self.table.process_mut(process).exit_queued = false;
-                    self.queue_exit(process);
-                }
                 Ready::Exited { process } => {
                     self.departed = Some(process);
                     let process = self.table.process(process);
@@ -190,7 +186,7 @@ impl<B: Backend> Tracer<B> {
                 let index = self.table.add_thread(process, tid, State::Running);
                 self.stopped(index, reason)
             }
-            None => self.park(raw),
+            None => self.child_seen(raw),
         }
     }
 
@@ -213,7 +209,7 @@ impl<B: Backend> Tracer<B> {
 
     fn take_in(&mut self, index: u32, reason: RawReason) -> Result<()> {
         if !matches!(reason, RawReason::Forked { .. }) {
-            self.speaks(index);
+            self.forks.spoke(self.table.slot(index).thread);
         }
         if let RawReason::Execed { former_tid } = reason {
             return self.execed(index, former_tid);
@@ -322,10 +318,6 @@ impl<B: Backend> Tracer<B> {
             RawReason::Forked { kind, task } => self.forked(index, kind, task),
             RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
             RawReason::ThreadExiting => {
-                if B::STOP_SCOPE == StopScope::Thread {
-                    // If it was killed, a fork that it was in will not be reported.
-                    self.lose(index, None);
-                }
                 if announced {
                     return self.run_silently(index); // killed before its first stop: it never ran
                 }

@@ -238,7 +238,7 @@ impl<B: Backend> Tracer<B> {
                 Waited::Woken => self.woken = true,
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
-                    self.settle_parked()?;
+                    self.settle_unannounced()?;
                     if self.is_silenced(thread)? {
                         self.table.slot_mut(index).soft.passing = None;
                         return Ok(());

@@ -184,7 +184,7 @@ impl<B: Backend> Tracer<B> {
                 Waited::Woken => self.woken = true,
                 Waited::NoTracees => return Ok(()),
                 Waited::Nothing => {
-                    self.settle_parked()?;
+                    self.settle_unannounced()?;
                 }
             }
         }
@@ -195,7 +195,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn clean_stray(&mut self, thread: Thread) -> Result<()> {
         let breakpoints =
             |image: &Option<Shared>| image.as_ref().is_some_and(|image| !image.borrow().is_empty());
-        let lost = self.lost_images();
+        let lost = self.former_images();
         let living = self.table.processes().any(|(_, p)| breakpoints(&p.image));
         if !living && lost.is_empty() {
             return Ok(());
