@@ -255,9 +255,9 @@ impl ForkTracker {
     /// Takes out an announced fork whose child has not come for some reason.
     pub(super) fn take_announced(
         &mut self,
-        mut which: impl FnMut(&Announced) -> bool,
+        which: impl FnMut(&Announced) -> bool,
     ) -> Option<Announced> {
-        let at = self.announced.iter().position(|fork| which(fork))?;
+        let at = self.announced.iter().position(which)?;
         Some(self.announced.swap_remove(at))
     }
 
