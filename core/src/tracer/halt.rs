@@ -4,10 +4,11 @@ use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashSet;
 
-use crate::backend::{Patience, Run, StopScope, Waited};
+use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::drive::Turn;
 use super::table::{Process, Slot, State};
 use super::{Resume, Tracer};
 
@@ -157,19 +158,17 @@ impl<B: Backend> Tracer<B> {
                 }
                 continue;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => {
+            match self.drive_briefly()? {
+                Turn::Report => {
                     silent = 0;
-                    self.take(raw)?;
                     if !self.is_there(pid, process) {
                         return Ok(Vec::new());
                     }
                     // Threads that were born meanwhile rest at their first stop by themselves.
                 }
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(Vec::new()),
-                Waited::Nothing => {
-                    self.settle_unannounced()?;
+                Turn::Woken => {}
+                Turn::NoTracees => return Ok(Vec::new()),
+                Turn::Nothing => {
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(running

@@ -1,11 +1,10 @@
 //! Detaching and killing.
 
-use crate::backend::{
-    NO_SLOTS, NewTask, Patience, RawKind, RawReason, RawStop, Run, StopScope, Thread, Waited,
-};
+use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::drive::Turn;
 use super::halt::{HELD_FOR, SILENT_FOR};
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
@@ -333,11 +332,9 @@ impl<B: Backend> Tracer<B> {
             if !self.forks.is_detaching() {
                 break;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::Nothing => {}
-                Waited::NoTracees => self.forks.end_detaching(),
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken | Turn::Nothing => {}
+                Turn::NoTracees => self.forks.end_detaching(),
             }
         }
         Ok(())
@@ -357,22 +354,20 @@ impl<B: Backend> Tracer<B> {
                 self.failures.told_of(pid)?;
                 continue;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => {
+            match self.drive_briefly()? {
+                Turn::Report => {
                     silent = 0;
-                    self.take(raw)?;
                     self.failures.told_of(pid)?;
                 }
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => {
+                Turn::Woken => {}
+                Turn::NoTracees => {
                     // By an exec, the thread that was let go was the last one.
                     if self.table.process(process).released {
                         self.forget_process(process);
                     }
                     return Ok(());
                 }
-                Waited::Nothing => {
-                    self.settle_unannounced()?;
+                Turn::Nothing => {
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(());

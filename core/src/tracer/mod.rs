@@ -9,6 +9,7 @@ mod ask;
 mod breakpoints;
 mod builder;
 mod causes;
+mod drive;
 mod dropped;
 mod each;
 mod eager;

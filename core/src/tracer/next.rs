@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{Patience, RawStop, Thread, Waited};
+use crate::backend::Patience;
 use crate::{Backend, Event, Result};
 
 use super::Tracer;
-use super::eager::Eager;
+use super::drive::Turn;
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
@@ -127,17 +127,9 @@ impl<B: Backend> Tracer<B> {
                 (Until::Then(deadline), false) => Patience::Until(deadline),
                 (Until::Ever, false) => Patience::Block,
             };
-            match self.ask(patience)? {
-                Waited::Stop(raw) => {
-                    self.eager.stopped();
-                    let overdue = self.forks.report_taken();
-                    self.take(raw)?;
-                    if overdue {
-                        self.settle_unannounced()?;
-                    }
-                }
-                Waited::Woken => return Ok(Some(Event::Woken)),
-                Waited::Nothing => {
+            match self.drive(patience)? {
+                Turn::Report | Turn::Woken => {}
+                Turn::Nothing => {
                     self.look_for_answers();
                     if self.settle_taken()?
                         || self.settle_unannounced()?
@@ -153,7 +145,7 @@ impl<B: Backend> Tracer<B> {
                         return Err(error);
                     }
                 }
-                Waited::NoTracees => {
+                Turn::NoTracees => {
                     if !self.settle_vanished()? {
                         return Ok(None);
                     }
@@ -168,68 +160,5 @@ impl<B: Backend> Tracer<B> {
             || self.failures.are_left()
             || !self.unanswered.is_empty()
             || (self.table.is_empty() && (self.forks.has_unknown() || self.may_be_unknown))
-    }
-
-    /// Waits: first for the threads that were just resumed, then for everybody.
-    pub(super) fn ask(&mut self, patience: Patience) -> Result<Waited> {
-        let resumed = self.eager.take();
-        if resumed[0].is_none() {
-            return self.backend.wait(patience);
-        }
-        if let Some(raw) = self.look(resumed)? {
-            self.eager.found(None);
-            return Ok(Waited::Stop(raw));
-        }
-        if patience == Patience::Poll || !self.eager.yields() {
-            self.eager.missed(None);
-            return self.backend.wait(patience);
-        }
-        let start = Instant::now();
-        let mut took = Duration::ZERO;
-        for _ in 0..B::YIELDS {
-            std::thread::yield_now();
-            took = start.elapsed();
-            if let Some(raw) = self.look(resumed)? {
-                self.eager.found(Some(took));
-                return Ok(Waited::Stop(raw));
-            }
-            if Eager::is_long(took) {
-                break;
-            }
-        }
-        self.eager.missed(Some(took));
-        self.backend.wait(patience)
-    }
-
-    /// A stop or an end of one of these.
-    fn look(
-        &mut self,
-        threads: impl IntoIterator<Item = Option<Thread>>,
-    ) -> Result<Option<RawStop>> {
-        for thread in threads.into_iter().flatten() {
-            if let Some(raw) = self.backend.look(thread)? {
-                return Ok(Some(raw));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes in all that have stopped by now, before any of them is resumed; says whether there
-    /// was anybody. So who stops once waits for no more than one stop of each other thread, though
-    /// the kernel would find others first.
-    fn take_in_all(&mut self) -> Result<bool> {
-        loop {
-            match self.backend.wait(Patience::Poll)? {
-                Waited::Stop(raw) => {
-                    self.forks.report_taken();
-                    self.backlog.push_back(raw);
-                }
-                Waited::Woken => self.woken = true,
-                Waited::Nothing | Waited::NoTracees => {
-                    self.eager.took_all(self.backlog.len());
-                    return Ok(self.woken || !self.backlog.is_empty());
-                }
-            }
-        }
     }
 }

@@ -6,11 +6,12 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::backend::{Listed, Patience, Waited};
+use crate::backend::Listed;
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Pid, Result};
 
 use super::Tracer;
+use super::drive::Turn;
 use super::halt::HELD_FOR;
 
 /// How many brief waits the first stop of a process may take.
@@ -184,11 +185,10 @@ impl<B: Backend> Tracer<B> {
             if starting.is_empty() || held_for >= HELD_FOR {
                 break;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => break,
-                Waited::Nothing => {
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => break,
+                Turn::Nothing => {
                     let mut held = true;
                     let running = starting.into_iter().flat_map(|process| self.running(process));
                     for index in running.collect::<Vec<u32>>() {

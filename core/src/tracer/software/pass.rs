@@ -9,11 +9,12 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Patience, RawReason, Run, StopScope, Thread, Waited};
+use crate::backend::{RawReason, Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Pid, Result, TrapCauses};
 
 use super::super::Tracer;
+use super::super::drive::Turn;
 use super::super::table::{Slot, State};
 use super::image::Shared;
 use super::places::InMemory;
@@ -233,12 +234,10 @@ impl<B: Backend> Tracer<B> {
                     return self.give_up_pass(process, index, None);
                 }
             }
-            match self.ask(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(()),
-                Waited::Nothing => {
-                    self.settle_unannounced()?;
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => return Ok(()),
+                Turn::Nothing => {
                     if self.is_silenced(thread)? {
                         self.table.slot_mut(index).soft.passing = None;
                         return Ok(());

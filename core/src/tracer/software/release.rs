@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Patience, Run, StopScope, Thread, Waited};
+use crate::backend::{Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
+use super::super::drive::Turn;
 use super::super::table::State;
 use super::image::Shared;
 
@@ -179,13 +180,10 @@ impl<B: Backend> Tracer<B> {
             if slot.thread != thread || slot.is_stopped() || slot.dead {
                 return Ok(());
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(()),
-                Waited::Nothing => {
-                    self.settle_unannounced()?;
-                }
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => return Ok(()),
+                Turn::Nothing => {}
             }
         }
     }
