@@ -1,5 +1,6 @@
 //! What a tracer is made with.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -117,7 +118,7 @@ impl<B: Backend> Builder<B> {
     /// A tracer over a back end that is open already.
     pub fn build_on(self, backend: B) -> Tracer<B> {
         Tracer {
-            backend,
+            backend: RefCell::new(backend),
             table: Table::default(),
             ready: VecDeque::new(),
             returned: Returned::default(),
@@ -143,7 +144,8 @@ impl<B: Backend> Builder<B> {
             half_patience: self.half_patience,
             last_breakpoint: 0,
             inherit: self.inherit,
-            asks_calls: false,
+            asks_calls: Cell::new(false),
+            seen_parents: RefCell::default(),
             watches: false,
             software: Software::new(self.step_over),
         }

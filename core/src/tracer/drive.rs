@@ -86,7 +86,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn ask_everybody(&mut self, patience: Patience) -> Result<Waited> {
-        self.backend.wait(patience)
+        self.backend.get_mut().wait(patience)
     }
 
     /// What a thread that was just resumed has to say by now, or after it was left the CPU a few times.
@@ -126,7 +126,7 @@ impl<B: Backend> Tracer<B> {
         threads: impl IntoIterator<Item = Option<Thread>>,
     ) -> Result<Option<RawStop>> {
         for thread in threads.into_iter().flatten() {
-            if let Some(raw) = self.backend.look(thread)? {
+            if let Some(raw) = self.backend.get_mut().look(thread)? {
                 return Ok(Some(raw));
             }
         }

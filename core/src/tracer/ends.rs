@@ -19,7 +19,7 @@ impl<B: Backend> Tracer<B> {
         }
         let former = match former {
             Some(former) => former,
-            None => match self.backend.former_tid(thread, setup) {
+            None => match self.backend.get_mut().former_tid(thread, setup) {
                 Ok(former) => former,
                 Err(Error::Gone) => thread.tid, // killed since: its end follows
                 Err(error) => return Err(error),
@@ -41,7 +41,8 @@ impl<B: Backend> Tracer<B> {
         let interrupted =
             threads.clone().any(|&i| self.table.slot(i).interrupt == Interrupt::Asked);
         if let Some(caller) = caller.filter(|&caller| caller != index) {
-            self.table.slot_mut(index).call = self.table.slot_mut(caller).call.take();
+            let call = self.table.slot(caller).call.take();
+            self.table.slot(index).call.replace(call);
         }
         let threads = self.table.process(process).threads.clone();
         for &other in &threads {
@@ -56,7 +57,7 @@ impl<B: Backend> Tracer<B> {
         for other in threads.into_iter().rev().filter(|&other| other != index) {
             self.table.remove_thread(other); // the last one is quickly found
         }
-        self.backend.forget(thread.pid);
+        self.backend.get_mut().forget(thread.pid);
         self.forget_code(thread.pid);
         self.leave_image(process);
         self.table.revoke(index);
@@ -163,6 +164,7 @@ impl<B: Backend> Tracer<B> {
     /// A process has ended. What is held of it, tokens and events in the queue, comes before its
     /// `Exited`.
     pub(super) fn end_process(&mut self, process: u32, status: ExitStatus) {
+        self.note_seen_parents();
         let entry = self.table.process_mut(process);
         if entry.ended.is_some() {
             return;
@@ -173,14 +175,14 @@ impl<B: Backend> Tracer<B> {
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
-            if let Ok(parent) = self.backend.parent_at_end(pid, known) {
+            if let Ok(parent) = self.backend.get_mut().parent_at_end(pid, known) {
                 self.table.set_real_parent(process, parent);
                 if parent != Some(known) {
                     self.queue_reparented(flags, pid, known, parent);
                 }
             }
         }
-        self.backend.forget(pid);
+        self.backend.get_mut().forget(pid);
         self.ends_vfork(process);
         self.forks.gone(pid);
         self.leaves_children(process, false);
@@ -238,7 +240,7 @@ impl<B: Backend> Tracer<B> {
             .collect();
         for child in children {
             let pid = self.table.process(child).pid;
-            let to = match self.backend.real_parent(pid) {
+            let to = match self.backend.get_mut().real_parent(pid) {
                 Ok(to) => to,
                 Err(Error::Gone) => continue,
                 Err(_) => None, // nobody tells; it is not the dead one

@@ -36,7 +36,7 @@ impl<B: Backend> Tracer<B> {
         let setup = setup.unwrap_or(self.table.process_of(index).setup);
         let task = match task {
             Some(task) => task,
-            None => match self.backend.new_task(thread, setup) {
+            None => match self.backend.get_mut().new_task(thread, setup) {
                 Ok(task) => task,
                 Err(Error::Gone) => {
                     self.table.slot_mut(index).state = State::Running;
@@ -255,11 +255,11 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<Option<Announced>> {
         let Process { pid, killed, .. } = *self.table.process(parent);
         // Who was killed by others is asked about only in the end.
-        if !(killed || late) || unless_gone(self.backend.is_mute(pid))? != Some(true) {
+        if !(killed || late) || unless_gone(self.backend.get_mut().is_mute(pid))? != Some(true) {
             return Ok(None);
         }
-        let vforked = unless_gone(self.backend.was_vforked(child))?.flatten();
-        let threads = unless_gone(self.backend.threads(pid))?.unwrap_or_default();
+        let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
+        let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
         let (Some(true), [waiter]) = (vforked, &threads[..]) else { return Ok(None) };
         let Process { setup, ref image, .. } = *self.table.process(parent);
         Ok(Some(Announced {
@@ -281,7 +281,7 @@ impl<B: Backend> Tracer<B> {
         let missing: Vec<(Pid, Instant)> = self.forks.missing().collect();
         for (child, since) in missing {
             if since.elapsed() < self.half_patience
-                || unless_gone(self.backend.is_traced(child))? == Some(true)
+                || unless_gone(self.backend.get_mut().is_traced(child))? == Some(true)
             {
                 continue;
             }
@@ -403,7 +403,7 @@ impl<B: Backend> Tracer<B> {
                 // before that (`kernel_clone` in Linux's `kernel/fork.c`).
                 if runs
                     && !matches!(
-                        unless_gone(self.backend.activity(thread))?,
+                        unless_gone(self.backend.get_mut().activity(thread))?,
                         None | Some(Activity::Asleep)
                     )
                 {
@@ -434,7 +434,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Shows a child without its parent's half. Who the parent was is said if only one can be it.
     fn show_alone(&mut self, raw: RawStop, child: Thread, real_parent: Option<Pid>) -> Result<()> {
-        let vforked = unless_gone(self.backend.was_vforked(child))?.flatten();
+        let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
         let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
         let parent = real_parent.and_then(|parent| self.table.find_process(parent));
         let sole = parent.is_some_and(|parent| self.table.process(parent).sole_maker);
@@ -483,7 +483,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The process of a thread that nobody has announced, and its real parent if that can be named.
     fn who_is(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
-        let silent = match self.backend.process_of(tid) {
+        let silent = match self.backend.get_mut().process_of(tid) {
             Err(silent @ Error::Unsupported { .. }) => silent,
             answer => return answer,
         };
@@ -491,7 +491,7 @@ impl<B: Backend> Tracer<B> {
         let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
         let living: Vec<(Pid, Option<Pid>)> = living.map(|(_, p)| (p.pid, p.real_parent)).collect();
         for (pid, real_parent) in living {
-            let threads = unless_gone(self.backend.threads(pid))?.unwrap_or_default();
+            let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
             if threads.contains(&tid) {
                 return Ok((pid, real_parent));
             }
@@ -525,7 +525,7 @@ impl<B: Backend> Tracer<B> {
         }
         match self.may_be_unknown {
             true => {
-                self.may_be_unknown = self.backend.has_tracees()?;
+                self.may_be_unknown = self.backend.get_mut().has_tracees()?;
                 Ok(self.may_be_unknown)
             }
             false => Ok(false),

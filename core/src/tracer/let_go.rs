@@ -182,7 +182,7 @@ impl<B: Backend> Tracer<B> {
         let at_stop = |slot: &Slot| slot.is_stopped() && !slot.dead;
         let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
         let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
-        unless_gone(self.backend.kill(pid, stopped))?;
+        unless_gone(self.backend.get_mut().kill(pid, stopped))?;
         if B::STOP_SCOPE == StopScope::Process {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
             self.table.process_mut(process).killed = true;
@@ -375,7 +375,7 @@ impl<B: Backend> Tracer<B> {
                     let (mut free, mut gone) = (false, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;
-                        let answer = unless_gone(self.backend.is_held(thread))?;
+                        let answer = unless_gone(self.backend.get_mut().is_held(thread))?;
                         gone &= answer.is_none();
                         free |= answer == Some(false);
                     }
@@ -410,7 +410,7 @@ impl<B: Backend> Tracer<B> {
             RawReason::Forked { task, .. } => {
                 let task = match task {
                     Some(task) => Some(task),
-                    None => unless_gone(self.backend.new_task(thread, setup))?,
+                    None => unless_gone(self.backend.get_mut().new_task(thread, setup))?,
                 };
                 match task {
                     Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid),
@@ -447,7 +447,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.disarm_whole(process)?;
         let signal = self.with_owed(index, signal);
-        if unless_gone(self.backend.detach(thread, signal))?.is_some() {
+        if unless_gone(self.backend.get_mut().detach(thread, signal))?.is_some() {
             self.forget_process(process);
         }
         Ok(())
@@ -463,14 +463,14 @@ impl<B: Backend> Tracer<B> {
         let signal = self.with_owed(index, signal);
         if self.disarm(index)? {
             // A trap of ours would kill it: it comes to that first, before it runs anything.
-            unless_gone(self.backend.resume(thread, Run::Continue, signal))?;
+            unless_gone(self.backend.get_mut().resume(thread, Run::Continue, signal))?;
             self.took_signals(index);
             self.table.revoke(index);
             let slot = self.table.slot_mut(index);
             (slot.state, slot.interrupt) = (State::Running, Interrupt::Internal);
             return Ok(());
         }
-        if unless_gone(self.backend.detach(thread, signal))?.is_none() {
+        if unless_gone(self.backend.get_mut().detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Running;
@@ -561,13 +561,13 @@ impl<B: Backend> Tracer<B> {
         self.put_back(Thread { pid, tid });
         if self.watches {
             // Old kernels copy debug registers to it.
-            unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
+            unless_gone(self.backend.get_mut().set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
         self.clean_stray(Thread { pid, tid })?;
-        if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
+        if unless_gone(self.backend.get_mut().detach(Thread { pid, tid }, signal))?.is_none() {
             self.forks.detach(pid); // killed: its end comes
         }
-        self.backend.forget(pid);
+        self.backend.get_mut().forget(pid);
         Ok(())
     }
 
@@ -577,7 +577,7 @@ impl<B: Backend> Tracer<B> {
         let Some(entry) = self.table.remove_process(process) else { return };
         self.forks.gone(entry.pid);
         self.forks.was_detached(entry.pid);
-        self.backend.forget(entry.pid);
+        self.backend.get_mut().forget(entry.pid);
         self.detached.extend(entry.child);
     }
 

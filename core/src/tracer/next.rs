@@ -3,10 +3,36 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::Patience;
-use crate::{Backend, Event, Result};
+use crate::{Backend, Error, Event, Pid, Result, Tid};
 
 use super::Tracer;
 use super::drive::Turn;
+use super::table::{Slot, State};
+use super::{Ready, Side};
+
+/// Whose events a wait gives; see [`Tracer::wait_for`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Only {
+    /// Those of one thread: its stops, its end, and that of its process.
+    Thread(Pid, Tid),
+    /// Those of a process: its stops and ends, the forks that it makes, and its own making.
+    Process(Pid),
+}
+
+impl Only {
+    fn pid(self) -> Pid {
+        let (Only::Thread(pid, _) | Only::Process(pid)) = self;
+        pid
+    }
+
+    /// Whether an event of this process is one, and of a certain thread, if it is about one.
+    fn is_about(self, pid: Option<Pid>, tid: Option<Tid>) -> bool {
+        match self {
+            Only::Process(only) => pid == Some(only),
+            Only::Thread(only, thread) => pid == Some(only) && tid.is_none_or(|tid| tid == thread),
+        }
+    }
+}
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
@@ -75,15 +101,47 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    fn next(&mut self, until: Until) -> Result<Option<Event>> {
-        let event = self.find_next(until)?;
+    /// The next event of one thread or process. Those of others stay in the queue, in their order, for
+    /// later waits; their stops last until then. `None` if it is not traced, or is no more.
+    ///
+    /// ```no_run
+    /// use trapline::{Only, Resume};
+    ///
+    /// # fn f(tracer: &mut trapline::Tracer, stop: trapline::Stopped) -> trapline::Result<()> {
+    /// // A step, whatever other threads do meanwhile.
+    /// let only = Only::Thread(stop.pid(), stop.tid());
+    /// tracer.resume(stop, Resume::Step)?;
+    /// let event = tracer.wait_for(only)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Tracer::wait), and [`Error::AtRest`](crate::Error::AtRest) if nothing of it runs,
+    /// so that no wait would end: its tokens are with the caller.
+    ///
+    /// # Platform notes
+    ///
+    /// FreeBSD stops a process as a whole: while the stop of another thread waits in the queue, none
+    /// of its threads runs.
+    pub fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
+        let event = self.find_next(Until::Ever, Some(only))?;
         if event.is_none() {
             self.set_readiness()?;
         }
         Ok(event)
     }
 
-    fn find_next(&mut self, until: Until) -> Result<Option<Event>> {
+    fn next(&mut self, until: Until) -> Result<Option<Event>> {
+        let event = self.find_next(until, None)?;
+        if event.is_none() {
+            self.set_readiness()?;
+        }
+        Ok(event)
+    }
+
+    fn find_next(&mut self, until: Until, only: Option<Only>) -> Result<Option<Event>> {
         if let Some(process) = self.departed.take() {
             self.table.remove_process(process);
         }
@@ -105,8 +163,11 @@ impl<B: Backend> Tracer<B> {
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
             }
-            if let Some(event) = self.give_next()? {
+            if let Some(event) = self.give_next(only)? {
                 return Ok(Some(event));
+            }
+            if only.is_some_and(|only| !self.may_tell(only)) {
+                return Ok(None);
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;
             if over && self.settle_awaited() {
@@ -127,6 +188,9 @@ impl<B: Backend> Tracer<B> {
                 (Until::Then(deadline), false) => Patience::Until(deadline),
                 (Until::Ever, false) => Patience::Block,
             };
+            if let Some(only) = only {
+                self.can_tell(only)?;
+            }
             match self.drive(patience)? {
                 Turn::Report | Turn::Woken => {}
                 Turn::Nothing => {
@@ -160,5 +224,52 @@ impl<B: Backend> Tracer<B> {
             || self.failures.are_left()
             || !self.unanswered.is_empty()
             || (self.table.is_empty() && (self.forks.has_unknown() || self.may_be_unknown))
+    }
+
+    /// The place in the queue of the next event, or of the next one of a thread or process.
+    pub(super) fn next_in_queue(&self, only: Option<Only>) -> Option<usize> {
+        let Some(only) = only else { return (!self.ready.is_empty()).then_some(0) };
+        let thread = |side: &Side| match side {
+            Side::Stopped(place) => self.table.at(*place).map(|slot| slot.thread),
+            Side::LetGo | Side::Gone => None,
+        };
+        self.ready.iter().position(|ready| match ready {
+            Ready::Stop(place) => self
+                .table
+                .at(*place)
+                .is_none_or(|slot| only.is_about(Some(slot.thread.pid), Some(slot.thread.tid))),
+            Ready::Fork(pair) => {
+                let child = thread(&pair.child).map(|thread| thread.tid);
+                only.is_about(pair.parent_pid, pair.parent_tid)
+                    || only.is_about(Some(pair.child_pid), child)
+            }
+            Ready::ThreadExited { pid, tid } => only.is_about(Some(*pid), Some(*tid)),
+            Ready::Exited { process } => {
+                only.is_about(Some(self.table.process(*process).pid), None)
+            }
+            Ready::Reparented { pid, .. } | Ready::LetGo { pid } => only.is_about(Some(*pid), None),
+        })
+    }
+
+    /// Whether something of a thread or process may still be told.
+    fn may_tell(&self, only: Only) -> bool {
+        let traced = self.traced(only.pid()).is_ok();
+        match only {
+            Only::Process(_) => traced,
+            Only::Thread(pid, tid) => traced && self.table.find_thread_of(pid, tid).is_some(),
+        }
+    }
+
+    /// Whether anything runs that may do so: otherwise a wait for it would not end.
+    fn can_tell(&self, only: Only) -> Result<()> {
+        let Ok(process) = self.traced(only.pid()) else { return Ok(()) };
+        let threads = &self.table.process(process).threads;
+        let mut slots = threads.iter().map(|&index| self.table.slot(index));
+        let given = |slot: &Slot| matches!(slot.state, State::Given(_)) && !slot.dead;
+        let stuck = match only {
+            Only::Thread(_, tid) => slots.any(|slot| slot.thread.tid == tid && given(slot)),
+            Only::Process(_) => slots.all(given),
+        };
+        if stuck { Err(Error::AtRest { pid: only.pid().as_raw() }) } else { Ok(()) }
     }
 }

@@ -1,5 +1,6 @@
 //! The tables of threads and processes.
 
+use std::cell::RefCell;
 use std::process::Child;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +62,7 @@ pub(super) struct Slot {
     /// It leaves such a call, to make a step then.
     pub(super) steps_out: bool,
     /// The system call that it has entered last, if it was asked for.
-    pub(super) call: Option<Box<Syscall>>,
+    pub(super) call: RefCell<Option<Box<Syscall>>>,
     /// It runs to the exit of a system call, which is an event whatever its process reports.
     pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
@@ -418,7 +419,7 @@ impl Table {
             in_syscall: false,
             ends_call: false,
             steps_out: false,
-            call: None,
+            call: RefCell::default(),
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,

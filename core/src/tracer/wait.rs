@@ -9,6 +9,7 @@ use crate::{
 };
 
 use super::failures::Before;
+use super::next::Only;
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
@@ -72,9 +73,9 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The first event of the queue that still is one.
-    pub(super) fn give_next(&mut self) -> Result<Option<Event>> {
-        while let Some(ready) = self.ready.pop_front() {
+    /// The first event of the queue, or the first one of a thread or process, that still is one.
+    pub(super) fn give_next(&mut self, only: Option<Only>) -> Result<Option<Event>> {
+        while let Some(ready) = self.next_in_queue(only).and_then(|at| self.ready.remove(at)) {
             match ready {
                 Ready::Stop(place) => {
                     if !self.renew_causes(place)? {
@@ -243,7 +244,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if new_call {
-            slot.call = None;
+            slot.call.take();
         }
         slot.ends_call = B::STOP_SCOPE == StopScope::Thread
             && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);

@@ -66,7 +66,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let thread = slot.thread;
-        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             self.moved_from_hardware(index, <B::Arch as Arch>::pc(&registers));
         }
         Ok(())
@@ -95,7 +95,7 @@ impl<B: Backend> Tracer<B> {
         let place = slot.debug.as_ref().and_then(|debug| debug.standing.place());
         let Some(pc) = place else { return Ok(run) };
         if signal.is_some() {
-            let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+            let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
                 return Ok(run);
             };
             let sp = <B::Arch as Arch>::sp(&registers);
@@ -153,7 +153,7 @@ impl<B: Backend> Tracer<B> {
         if !slot.debug.as_ref().is_some_and(|debug| debug.may_trap()) {
             return Ok(Looked::Nothing);
         }
-        let Some(status) = unless_gone(self.backend.take_debug_status(thread))? else {
+        let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
             return Ok(Looked::Gone);
         };
         let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
@@ -163,7 +163,7 @@ impl<B: Backend> Tracer<B> {
             return self.look_at_step(index, status.single_step);
         };
         // First all that can fail.
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(Looked::Gone);
         };
         let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));

@@ -65,7 +65,7 @@ impl<B: Backend> Tracer<B> {
         let makers: Vec<Thread> = detached.map(|former| former.thread).collect();
         let lender = makers.into_iter().find(|&maker| {
             kind == ForkKind::Vfork
-                || self.backend.shares_memory(maker, child).is_ok_and(|s| s == Some(true))
+                || self.backend.get_mut().shares_memory(maker, child).is_ok_and(|s| s == Some(true))
         });
         lender.map(|maker| maker.pid)
     }

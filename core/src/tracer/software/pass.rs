@@ -125,7 +125,7 @@ impl<B: Backend> Tracer<B> {
         };
         let own = location.code.bytes().get(..Self::INT.len()).unwrap_or_default();
         self.write_back(index)?;
-        let written = self.backend.write_text(thread, addr, own);
+        let written = self.backend.get_mut().write_text(thread, addr, own);
         if unless_gone(written)?.is_none() {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());
@@ -172,7 +172,7 @@ impl<B: Backend> Tracer<B> {
             slot.run = run;
             self.table.revoke(index);
             self.alone(index);
-            let ran = match unless_gone(self.backend.resume(thread, run, signal)) {
+            let ran = match unless_gone(self.backend.get_mut().resume(thread, run, signal)) {
                 Ok(ran) => ran,
                 Err(error) => {
                     self.keep_at_rest(process, index, signal);
@@ -221,7 +221,7 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 self.alone(index);
-                let ran = match unless_gone(self.backend.resume(thread, run, None)) {
+                let ran = match unless_gone(self.backend.get_mut().resume(thread, run, None)) {
                     Ok(ran) => ran,
                     Err(error) => {
                         let process = self.table.slot(index).process;
@@ -250,11 +250,11 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread that runs has ended or was killed, and is not heard of for as long as another
     /// one takes: one that waits in vfork, or has yet to leave its last stop.
     fn is_silenced(&mut self, thread: Thread) -> Result<bool> {
-        if unless_gone(self.backend.is_held(thread))?.is_none() {
+        if unless_gone(self.backend.get_mut().is_held(thread))?.is_none() {
             return Ok(true);
         }
         Ok(B::STOP_SCOPE == StopScope::Process
-            && unless_gone(self.backend.is_mute(thread.pid))? == Some(true))
+            && unless_gone(self.backend.get_mut().is_mute(thread.pid))? == Some(true))
     }
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not
@@ -277,7 +277,7 @@ impl<B: Backend> Tracer<B> {
         };
         let stays = match at {
             Some(addr) if repeats(addr) == Some(true) => {
-                let registers = unless_gone(self.backend.registers(thread))?;
+                let registers = unless_gone(self.backend.get_mut().registers(thread))?;
                 registers.is_some_and(|registers| <B::Arch as Arch>::pc(&registers) == addr)
             }
             _ => false,
@@ -334,7 +334,7 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread that has not told is past its breakpoint.
     fn look_where(&mut self, index: u32, stepped: bool) -> Result<()> {
         let thread = self.table.slot(index).thread;
-        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             let pc = <B::Arch as Arch>::pc(&registers);
             let soft = &mut self.table.slot_mut(index).soft;
             if soft.at.is_some_and(|at| at != pc) {
@@ -361,7 +361,7 @@ impl<B: Backend> Tracer<B> {
         });
         let thread = self.table.slot(index).thread;
         match pushes {
-            true => match unless_gone(self.backend.registers(thread))? {
+            true => match unless_gone(self.backend.get_mut().registers(thread))? {
                 Some(registers) => self.hide_step(thread, &registers),
                 None => Ok(()),
             },

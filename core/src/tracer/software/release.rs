@@ -38,7 +38,7 @@ impl<B: Backend> Tracer<B> {
         if unless_gone(self.has_breakpoint(thread, addr))? != Some(true) {
             return Ok(());
         }
-        match self.backend.write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
+        match self.backend.get_mut().write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
             Err(Error::Gone | Error::BadAddress { .. }) => Ok(()),
             result => result,
         }
@@ -82,7 +82,7 @@ impl<B: Backend> Tracer<B> {
         self.settle_family(image, process)?;
         self.note_shared_loss(process, image)?;
         if B::STOP_SCOPE == StopScope::Process {
-            self.backend.clean_children(pid, image.borrow().code(Self::INT.len()));
+            self.backend.get_mut().clean_children(pid, image.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
@@ -146,13 +146,13 @@ impl<B: Backend> Tracer<B> {
             if slot.process != process || !stopped || !slot.soft.interrupted {
                 return Ok(());
             }
-            if unless_gone(self.backend.has_pending_trap(thread))? != Some(true) {
+            if unless_gone(self.backend.get_mut().has_pending_trap(thread))? != Some(true) {
                 return Ok(());
             }
             let slot = self.table.slot_mut(index);
             slot.state = State::Running;
             self.table.revoke(index);
-            unless_gone(self.backend.resume(thread, Run::Continue, None))?;
+            unless_gone(self.backend.get_mut().resume(thread, Run::Continue, None))?;
             self.await_stop(index, thread)?;
         }
         Ok(())
@@ -164,11 +164,11 @@ impl<B: Backend> Tracer<B> {
         if !image.borrow().has_slots() {
             return Ok(());
         }
-        let mut registers = self.backend.registers(thread)?;
+        let mut registers = self.backend.get_mut().registers(thread)?;
         let pc = <B::Arch as Arch>::pc(&registers);
         if let Some((code, from, to)) = image.borrow().slot_at(pc) {
             <B::Arch as Arch>::leave_slot(code, from, to, &mut registers);
-            self.backend.set_registers(thread, &registers)?;
+            self.backend.get_mut().set_registers(thread, &registers)?;
         }
         self.give_back_areas(image, thread);
         Ok(())
@@ -206,7 +206,9 @@ impl<B: Backend> Tracer<B> {
             }
             return Ok(());
         }
-        let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
+        let Some(maker) = unless_gone(self.backend.get_mut().process_of(thread.tid))? else {
+            return Ok(());
+        };
         let maker = maker.1;
         let known = maker.and_then(|maker| self.table.find_process(maker));
         // If its maker is dead, nobody knows who that was.
