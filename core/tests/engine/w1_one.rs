@@ -18,12 +18,8 @@ fn the_events_of_others_stay_in_their_order<R: Rules>() {
     for pid in pids {
         world.kernel.signal(pid, Signal::USR1);
     }
-    let stop = loop {
-        match world.tracer().wait_for(Only::Process(pids[2])).unwrap() {
-            Some(Event::Stopped(stop)) => break stop,
-            other => panic!("{other:?}"),
-        }
-    };
+    let event = world.tracer().wait_for(Only::Process(pids[2])).unwrap();
+    let Some(Event::Stopped(stop)) = event else { panic!("{event:?}") };
     assert_eq!((stop.pid(), stop.reason()), (pids[2], StopReason::Signal(Signal::USR1)));
     let others = [(); 2].map(|()| world.stop());
     let mut told = others.each_ref().map(|stop| stop.pid());

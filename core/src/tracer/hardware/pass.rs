@@ -125,7 +125,7 @@ impl<B: Backend> Tracer<B> {
     fn makes_call(&mut self, index: u32, pc: u64) -> Result<bool> {
         let code = self.code_at(index, pc)?;
         let thread = self.table.slot(index).thread;
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(false);
         };
         let mode = B::code_mode(&registers);

@@ -220,7 +220,7 @@ impl<B: Backend> Tracer<B> {
         if all.iter().all(|mode| modes.contains(mode)) {
             return Ok(());
         }
-        match modes.contains(&B::code_mode(&self.backend.registers(thread)?)) {
+        match modes.contains(&B::code_mode(&self.backend.get_mut().registers(thread)?)) {
             true => Ok(()),
             false => Err(Error::BadBreakpoint {
                 why: "32-bit code of this CPU can have those of its debug registers alone",
