@@ -105,15 +105,14 @@ impl<B: Backend> Tracer<B> {
     /// later waits; their stops last until then. `None` if it is not traced, or is no more.
     ///
     /// ```no_run
-    /// use trapline::{Only, Resume};
+    /// use trapline_core::{Backend, Event, Only, Result, Resume, Stopped, Tracer};
     ///
-    /// # fn f(tracer: &mut trapline::Tracer, stop: trapline::Stopped) -> trapline::Result<()> {
-    /// // A step, whatever other threads do meanwhile.
-    /// let only = Only::Thread(stop.pid(), stop.tid());
-    /// tracer.resume(stop, Resume::Step)?;
-    /// let event = tracer.wait_for(only)?;
-    /// # Ok(())
-    /// # }
+    /// /// Makes a step, whatever other threads do meanwhile.
+    /// fn step<B: Backend>(tracer: &mut Tracer<B>, stop: Stopped) -> Result<Option<Event>> {
+    ///     let only = Only::Thread(stop.pid(), stop.tid());
+    ///     tracer.resume(stop, Resume::Step)?;
+    ///     tracer.wait_for(only)
+    /// }
     /// ```
     ///
     /// # Errors

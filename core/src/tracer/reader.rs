@@ -15,7 +15,7 @@ const CHUNK: u64 = 256;
 /// takes. It can be copied, and changes nothing.
 ///
 /// ```no_run
-/// use trapline::{Backend, Reader, Result, Tracer};
+/// use trapline_core::{Backend, Reader, Result};
 ///
 /// /// What calls the function that a thread has just entered.
 /// fn caller<B: Backend>(thread: Reader<'_, B>, stack_pointer: u64) -> Result<u64> {
@@ -89,11 +89,13 @@ impl<B: Backend> Tracer<B> {
     /// The thread of a stop, to ask questions about while the tracer is shared.
     ///
     /// ```no_run
-    /// # fn f(tracer: &trapline::Tracer, stop: &trapline::Stopped) -> trapline::Result<()> {
-    /// let thread = tracer.at(stop);
-    /// let return_address: u64 = thread.read_value(thread.registers()?.rsp)?;
-    /// # Ok(())
-    /// # }
+    /// use trapline_core::{Arch, Backend, Result, Stopped, Tracer};
+    ///
+    /// /// What is on top of a thread's stack.
+    /// fn top<B: Backend>(tracer: &Tracer<B>, stop: &Stopped) -> Result<u64> {
+    ///     let thread = tracer.at(stop);
+    ///     thread.read_value(B::Arch::sp(&thread.registers()?))
+    /// }
     /// ```
     pub fn at(&self, stop: &Stopped) -> Reader<'_, B> {
         let Stopped { place, pid, tid, reason, .. } = *stop;
