@@ -248,6 +248,21 @@ impl<B: Backend> Tracer<B> {
         self.backend.borrow_mut().thread_name(thread)
     }
 
+    /// The threads of a process as the kernel lists them now, running or stopped: some whose start or
+    /// end is still to be told of by an event. [`ProcessInfo::threads`] is the list by the events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced, or was killed.
+    ///
+    /// # References
+    ///
+    /// `/proc/pid/task` in `proc(5)` (Linux); `PT_GETLWPLIST` in `ptrace(2)` (FreeBSD).
+    pub fn threads(&self, pid: Pid) -> Result<Vec<Tid>> {
+        self.traced(pid)?;
+        self.backend.borrow_mut().threads(pid)
+    }
+
     /// In which mode a thread executes code, which the program can change at any time: 64-bit
     /// programs can run 32-bit code, and the other way round.
     ///
