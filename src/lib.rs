@@ -49,9 +49,9 @@ pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode,
     ConditionalBreakpoint, CpuSet, EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus,
     FollowExec, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind,
-    Inherit, InheritDebug, Insertion, Next, Passing, Pid, Placement, ProcessInfo, Readiness,
+    Inherit, InheritDebug, Insertion, Next, Only, Passing, Pid, Placement, ProcessInfo, Readiness,
     Relocation, Result, Resume, Signal, SignalInfo, SlotCode, SoftwareBreakpoint, Spawned,
-    StepOver, StopReason, Stopped, Syscall, SyscallAbi, Tid, TrapCauses, Waker,
+    StepOver, StopReason, Stopped, Syscall, SyscallAbi, Tid, TrapCauses, Value, Waker,
 };
 
 cfg_if::cfg_if! {
@@ -70,6 +70,10 @@ cfg_if::cfg_if! {
 /// expression the compiler infers the back end, so [`Builder::new`] is the way to make a tracer
 /// where nothing else says its type.
 pub type Tracer<B = System> = trapline_core::Tracer<B>;
+
+/// A stopped thread to ask questions about, on this system unless another back end is named; see
+/// [`trapline_core::Reader`].
+pub type Reader<'a, B = System> = trapline_core::Reader<'a, B>;
 
 /// A thread that has arrived at a breakpoint; see [`trapline_core::Arrival`].
 pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;

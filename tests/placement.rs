@@ -23,8 +23,8 @@ fn sharing() -> Tracer {
 
 /// Where the calling thread may run, which has to be several CPUs.
 fn own_cpus() -> CpuSet {
-    let mut tracer = tracer(EventFlags::PROCESS);
-    let own = tracer.backend().cpus(None).unwrap();
+    let tracer = tracer(EventFlags::PROCESS);
+    let own = tracer.on_backend(|backend| backend.cpus(None)).unwrap();
     if own.iter().count() < 2 {
         skip("there is one CPU");
     }
@@ -32,7 +32,7 @@ fn own_cpus() -> CpuSet {
 }
 
 fn cpus_of(tracer: &mut Tracer, pid: Pid, tid: Tid) -> CpuSet {
-    tracer.backend().cpus(Some(backend::Thread { pid, tid })).unwrap()
+    tracer.on_backend(|backend| backend.cpus(Some(backend::Thread { pid, tid }))).unwrap()
 }
 
 fn cpus(tracer: &mut Tracer, stop: &Stopped) -> CpuSet {
@@ -42,10 +42,14 @@ fn cpus(tracer: &mut Tracer, stop: &Stopped) -> CpuSet {
 fn placement_what_is_spawned_shares_a_cpu_and_is_put_back() {
     let own = own_cpus();
     let mut tracer = sharing();
-    assert_eq!(tracer.backend().cpus(None).unwrap(), own, "before there is a tracee");
+    assert_eq!(
+        tracer.on_backend(|backend| backend.cpus(None)).unwrap(),
+        own,
+        "before there is a tracee"
+    );
     // A child that lives as long as its parent does.
     tracer.spawn(fixture("orphan", &[])).unwrap();
-    let shared = tracer.backend().cpus(None).unwrap();
+    let shared = tracer.on_backend(|backend| backend.cpus(None)).unwrap();
     assert_eq!(shared.iter().count(), 1);
     let mut let_go = None;
     let log = run_with(&mut tracer, |tracer, event| {
@@ -82,7 +86,7 @@ fn placement_what_is_attached_to_is_put_back() {
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
         let tid = stop.tid();
-        let shared = tracer.backend().cpus(None).unwrap();
+        let shared = tracer.on_backend(|backend| backend.cpus(None)).unwrap();
         assert_eq!((cpus(&mut tracer, &stop), shared.iter().count()), (shared, 1));
         if ends {
             tracer.resume(stop, Resume::Continue).unwrap();

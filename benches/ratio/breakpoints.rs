@@ -18,6 +18,8 @@ pub const ALL: &[(&str, Measure)] = &[
     #[cfg(target_os = "linux")]
     ("breakpoint_over_bare_out_of_line", over_bare),
     #[cfg(target_os = "linux")]
+    ("breakpoint_over_bare_out_of_line_one_cpu", over_bare_on_one_cpu),
+    #[cfg(target_os = "linux")]
     ("bare_in_place_over_out_of_line", bare_in_place),
     ("breakpoint_1024_threads_over_none", among_sleepers),
     ("breakpoint_4_busy_threads_over_none", among_busy),
@@ -84,25 +86,39 @@ fn over_hardware(name: &'static str, length: Length) -> Result<Row, String> {
 
 /// The loop by hand.
 #[cfg(target_os = "linux")]
-fn bare(way: crate::common::bare::hot::Way) -> Worker {
+fn bare(way: crate::common::bare::hot::Way, cpu: Option<u32>) -> Worker {
     use crate::common::bare::hot::Hot;
-    Worker::new(move || Hot::new(Others::NONE, way, Some(cpu::shared())), Hot::run)
+    Worker::new(move || Hot::new(Others::NONE, way, cpu), Hot::run)
+}
+
+#[cfg(target_os = "linux")]
+fn beside_bare(length: Length, cpu: Option<u32>) -> Vec<(f64, f64)> {
+    let n = length.of(5_000);
+    let make = move || Hot::new(Others::NONE, ONE, cpu).expect("to be had");
+    let bare = bare(crate::common::bare::hot::Way::OutOfLine, cpu);
+    let software = Worker::new(make, Hot::run);
+    pairs(length, || block(&bare, n), || block(&software, n))
 }
 
 #[cfg(target_os = "linux")]
 fn over_bare(name: &'static str, length: Length) -> Result<Row, String> {
-    let n = length.of(5_000);
-    let (bare, software) = (bare(crate::common::bare::hot::Way::OutOfLine), hot(Others::NONE, ONE));
-    let pairs = pairs(length, || block(&bare, n), || block(&software, n));
-    let what = "hit and on, trapline / by hand out of line, on one CPU";
-    Ok(Row::new(name, &pairs, Bound::AtMost(1.05), what))
+    let what = "hit and on, trapline / by hand out of line, wherever the scheduler likes";
+    Ok(Row::new(name, &beside_bare(length, None), Bound::AtMost(1.05), what))
+}
+
+/// The cheapest stop that there is, which shows every instruction of ours.
+#[cfg(target_os = "linux")]
+fn over_bare_on_one_cpu(name: &'static str, length: Length) -> Result<Row, String> {
+    let what = "the same on one CPU";
+    Ok(Row::new(name, &beside_bare(length, Some(cpu::shared())), Bound::None, what))
 }
 
 #[cfg(target_os = "linux")]
 fn bare_in_place(name: &'static str, length: Length) -> Result<Row, String> {
     use crate::common::bare::hot::Way;
     let n = length.of(5_000);
-    let (out, place) = (bare(Way::OutOfLine), bare(Way::InPlace));
+    let cpu = Some(cpu::shared());
+    let (out, place) = (bare(Way::OutOfLine, cpu), bare(Way::InPlace, cpu));
     let pairs = pairs(length, || block(&out, n), || block(&place, n));
     let what = "the loops by hand: in place / out of line";
     Ok(Row::new(name, &pairs, Bound::None, what))

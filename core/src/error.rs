@@ -22,6 +22,14 @@ pub enum Error {
     #[error("the thread is not stopped; halt the process first")]
     NotStopped,
 
+    /// A wait for this process, or for a thread of it, would not end: nothing of it runs, and the caller
+    /// has the tokens.
+    #[error("nothing of process {pid} runs that is waited for; resume it first")]
+    AtRest {
+        /// The process.
+        pid: i32,
+    },
+
     /// A signal can be chosen only at a stop for a signal.
     #[error("this stop is not for a signal, so none can be passed on at it")]
     NotSignalStop,
@@ -119,7 +127,18 @@ impl Error {
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Error::Tracee { pid, .. } => Some(*pid),
-            Error::NotPermitted { pid, .. } | Error::Taken { pid } => Some(Pid::from_raw(*pid)),
+            Error::NotPermitted { pid, .. } | Error::Taken { pid } | Error::AtRest { pid } => {
+                Some(Pid::from_raw(*pid))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the kernel said, as in `errno(3)`, where it is that.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Os { source, .. } | Error::Spawn(source) => source.raw_os_error(),
+            Error::Tracee { error, .. } => error.errno(),
             _ => None,
         }
     }

@@ -69,11 +69,10 @@ pub enum Event {
 pub struct Forked {
     /// How it was made.
     pub kind: ForkKind,
-    /// The process that forked; `None` only where it was killed before the kernel could say so,
-    /// and more than one dead tracee could have been it.
+    /// The process that forked. `None` where it was killed before the kernel could say so, unless only
+    /// one living process can have been it.
     pub parent_pid: Option<Pid>,
-    /// The thread that forked; `None` as above, or where several threads of the dead parent could
-    /// have been it.
+    /// The thread that forked; `None` where the kernel did not say so.
     pub parent_tid: Option<Tid>,
     /// The new process.
     pub child_pid: Pid,
@@ -95,7 +94,7 @@ pub enum Half {
     /// # Platform notes
     ///
     /// Linux does not tell of children that are made with both `CLONE_PTRACE` and `CLONE_UNTRACED`:
-    /// each is heard of by its own first stop, and shown once its parent has been silent for 10 s.
+    /// each is heard of by its own first stop, and shown as soon as its parent sleeps, or after 10 s.
     LetGo,
     /// It was killed before it could be reported; [`Event::Exited`] follows.
     Gone,

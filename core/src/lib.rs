@@ -37,6 +37,6 @@ pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::Signal;
 pub use stopped::Stopped;
 pub use tracer::{
-    Builder, FollowExec, FollowFork, Halted, Next, Placement, ProcessInfo, Readiness, Resume,
-    Spawned, StepOver, Tracer, Waker,
+    Builder, FollowExec, FollowFork, Halted, Next, Only, Placement, ProcessInfo, Reader, Readiness,
+    Resume, Spawned, StepOver, Tracer, Value, Waker,
 };

@@ -1,9 +1,9 @@
 //! A CPU with three registers.
 
-use trapline_core::backend::{DebugAlignment, DebugKind, DebugPool};
+use trapline_core::backend::{DebugAlignment, DebugHits, DebugKind, DebugPool, MemoryAccess};
 use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
 
-/// How many addresses it can watch.
+/// How many addresses each of its pools can watch.
 pub(crate) const SLOTS: usize = 4;
 /// Traps.
 pub(crate) const BREAKPOINT: u8 = 0xcc;
@@ -23,8 +23,12 @@ pub(crate) const BOUND: u8 = 0x0f;
 pub(crate) const HALT: u8 = 0xf4;
 
 /// A CPU with three registers, whose breakpoint instruction is one byte.
+///
+/// There are two of it. One has four debug registers for anything, and says which were hit when it has
+/// happened. The other one, with `BEFORE`, has four for instructions and four for data, and stops before
+/// what it watches, with an address and no flag to get past it.
 #[derive(Debug)]
-pub struct FakeArch;
+pub struct FakeArch<const BEFORE: bool = false>;
 
 /// The instruction of a [`FakeArch`] that can be carried out on the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +51,23 @@ pub struct FakeRegisters {
     pub interrupted: bool,
     /// The code segment is one of 32-bit code.
     pub narrow: bool,
+    /// What the next instruction will access: where, how many bytes, and whether it writes.
+    pub accesses: Option<(u64, u64, bool)>,
 }
 
-impl Arch for FakeArch {
+const EXECUTE: &[DebugKind] = &[DebugKind::Execute];
+const DATA: &[DebugKind] = &[DebugKind::Write, DebugKind::ReadWrite];
+const ANY: &[DebugKind] = &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite];
+
+const fn pool(first: usize, kinds: &'static [DebugKind]) -> DebugPool {
+    let (slots, alignment) = (((1 << SLOTS) - 1) << first, DebugAlignment::Own);
+    DebugPool { slots, kinds, lengths: &[1, 2, 4, 8], alignment }
+}
+
+static COMMON: [DebugPool; 1] = [pool(0, ANY)];
+static SEPARATE: [DebugPool; 2] = [pool(0, EXECUTE), pool(SLOTS, DATA)];
+
+impl<const BEFORE: bool> Arch for FakeArch<BEFORE> {
     type Registers = FakeRegisters;
     type FpRegisters = Vec<u8>;
     type ExtendedState = Vec<u8>;
@@ -72,19 +90,21 @@ impl Arch for FakeArch {
         registers.sp
     }
 
-    const DEBUG_POOLS: &'static [DebugPool] = &[DebugPool {
-        slots: (1 << SLOTS) - 1,
-        kinds: &[DebugKind::Execute, DebugKind::Write, DebugKind::ReadWrite],
-        lengths: &[1, 2, 4, 8],
-        alignment: DebugAlignment::Own,
-    }];
+    const DEBUG_POOLS: &'static [DebugPool] = if BEFORE { &SEPARATE } else { &COMMON };
+
+    const DEBUG_HITS: DebugHits = if BEFORE { DebugHits::Address } else { DebugHits::Status };
+
+    fn access(_: &[u8], registers: &FakeRegisters) -> Option<MemoryAccess> {
+        let (addr, len, writes) = registers.accesses?;
+        Some(MemoryAccess { addr, len, writes, reads: !writes })
+    }
 
     fn can_watch(addr: u64) -> bool {
         addr < 1 << 47
     }
 
     fn pass_breakpoint(registers: &mut FakeRegisters) {
-        registers.resumes = true;
+        registers.resumes = !BEFORE;
     }
 
     fn steps_itself(registers: &FakeRegisters) -> bool {

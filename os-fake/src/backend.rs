@@ -16,7 +16,7 @@ use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
 };
 
-use crate::arch::{FakeArch, FakeRegisters};
+use crate::arch::FakeRegisters;
 use crate::faults::Fault;
 use crate::kernel::Kernel;
 use crate::model::all_cpus;
@@ -24,7 +24,7 @@ use crate::rules::Rules;
 use crate::system::Fake;
 
 impl<R: Rules> Backend for Fake<R> {
-    type Arch = FakeArch;
+    type Arch = R::Cpu;
     const SYSTEM: &'static str = R::RULES.system;
     const STOP_SCOPE: StopScope = R::RULES.scope;
     const INHERITS_SETUP: bool = R::RULES.inherits_setup;
@@ -176,6 +176,7 @@ impl<R: Rules> Backend for Fake<R> {
             let lost = model.fault == Some(Fault::LosesRegisters);
             let task = model.inspected(thread)?;
             if !lost {
+                task.debug.is_moved(task.registers.pc != registers.pc);
                 task.registers = *registers;
             }
             Ok(())

@@ -5,6 +5,7 @@ use trapline_core::backend::{
 };
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
+use crate::arch::SLOTS;
 use crate::kernel::Kernel;
 use crate::model::{Model, State};
 use crate::rules::Rules;
@@ -33,6 +34,10 @@ pub(crate) struct DebugRegisters {
     pub(crate) pending: Option<TrapOrigin>,
     /// What the next instruction does, if the thread is stepped over it.
     next: Option<Access>,
+    /// What it writes.
+    value: Option<(u64, Vec<u8>)>,
+    /// What the CPU has stopped before, if it does that.
+    before: Option<u64>,
 }
 
 type Access = (DebugKind, u64, u64);
@@ -46,6 +51,8 @@ impl Default for DebugRegisters {
             single_step: false,
             pending: None,
             next: None,
+            value: None,
+            before: None,
         }
     }
 }
@@ -55,7 +62,14 @@ impl DebugRegisters {
     /// watched copies the rest.
     pub(crate) fn inherited(&self, copied: bool) -> Self {
         let slots = if copied { self.slots } else { NO_SLOTS };
-        DebugRegisters { slots, pending: None, next: None, ..self.clone() }
+        DebugRegisters {
+            slots,
+            pending: None,
+            next: None,
+            value: None,
+            before: None,
+            ..self.clone()
+        }
     }
 
     /// Notes an access; says whether an enabled register has it.
@@ -80,6 +94,13 @@ impl DebugRegisters {
         enabled != 0
     }
 
+    /// Its thread is somewhere else, and does not do what it was about to.
+    pub(crate) fn is_moved(&mut self, moved: bool) {
+        if moved && self.before.is_some() {
+            (self.next, self.value) = (None, None);
+        }
+    }
+
     /// Whether the trap of a debug register has yet to be looked at.
     pub(crate) fn has_hits(&self) -> bool {
         self.hits & used(&self.slots) != 0 || self.hits & used(&self.left) != 0
@@ -97,6 +118,10 @@ impl Model {
 
     /// A thread does something; says whether it trapped.
     pub(crate) fn access(&mut self, tid: Tid, access: Access, stepped: bool) -> bool {
+        if self.rules.hits_before {
+            return self.is_stopped_before(tid, access);
+        }
+        self.write_value(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return false };
         if access.0 == DebugKind::Execute {
             task.registers.pc = access.1;
@@ -118,6 +143,45 @@ impl Model {
             self.deliver(tid, Signal::TRAP);
         }
         true
+    }
+
+    /// The same on a CPU that stops before what it watches: then it has yet to be done.
+    fn is_stopped_before(&mut self, tid: Tid, access: Access) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        let (kind, addr, len) = access;
+        if kind == DebugKind::Execute {
+            task.registers.pc = addr;
+        }
+        if !task.debug.note(access) {
+            task.registers.accesses = None;
+            self.write_value(tid);
+            return false;
+        }
+        let is_data = kind != DebugKind::Execute;
+        task.registers.accesses = is_data.then_some((addr, len, kind == DebugKind::Write));
+        (task.debug.next, task.debug.before) = (Some(access), Some(addr));
+        match task.setup.is_some() {
+            true => self.stop_for(tid, Signal::TRAP, TrapOrigin::Hardware),
+            false => self.deliver(tid, Signal::TRAP),
+        }
+        true
+    }
+
+    /// What a thread was stopped before, it does when it runs on; says whether it trapped.
+    pub(crate) fn does_at_last(&mut self, tid: Tid) -> bool {
+        if !self.rules.hits_before || self.instruction(tid).is_some() {
+            return false;
+        }
+        let next = self.tasks.get_mut(&tid).and_then(|task| task.debug.next.take());
+        next.is_some_and(|access| self.access(tid, access, false))
+    }
+
+    fn write_value(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some((addr, value)) = task.debug.value.take() else { return };
+        if let Some(process) = self.processes.get(&task.pid) {
+            self.memory.map(process.memory, addr, &value);
+        }
     }
 
     /// A stepped thread runs its next instruction.
@@ -159,8 +223,10 @@ impl Model {
         let too_long = to.iter().flatten().any(|slot| slot.len > longest);
         let fails = self.unwatchable.contains(&thread.tid) || too_long;
         let task = self.stopped(thread, "watch")?;
-        let free = crate::arch::SLOTS.saturating_sub(reserved);
-        let needed = used(to).count_ones() as usize;
+        let free = SLOTS.saturating_sub(reserved);
+        // Of one pool, where there are several.
+        let pools = [used(to) & ((1 << SLOTS) - 1), used(to) >> SLOTS];
+        let needed = pools.map(u32::count_ones).into_iter().max().unwrap_or(0) as usize;
         if needed > free {
             return Err(Error::NoFreeSlot { needed, free });
         }
@@ -189,7 +255,18 @@ impl Model {
     }
 
     pub(crate) fn take_debug_status(&mut self, thread: Thread) -> Result<DebugStatus> {
-        let debug = &mut self.stopped(thread, "debug status")?.debug;
+        let before = self.rules.hits_before;
+        let task = self.stopped(thread, "debug status")?;
+        if before {
+            // It is all in what the stop is for.
+            let State::Stopped(stop) = &task.state else { return Ok(DebugStatus::default()) };
+            let traps = matches!(stop.reason, RawReason::Signal { signal: Signal::TRAP, .. });
+            let single_step = traps && stop.origin == TrapOrigin::Step;
+            let hit = traps && stop.origin == TrapOrigin::Hardware;
+            let address = task.debug.before.filter(|_| hit);
+            return Ok(DebugStatus { hits: 0, single_step, address });
+        }
+        let debug = &mut task.debug;
         let status =
             DebugStatus { hits: debug.hits, single_step: debug.single_step, address: None };
         (debug.hits, debug.single_step) = (0, false);
@@ -205,12 +282,8 @@ impl<R: Rules> Kernel<R> {
 
     /// A thread writes a value, which is then there.
     pub fn store_value(&self, tid: Tid, addr: u64, value: &[u8]) -> bool {
-        {
-            let mut model = self.acting(tid, "write");
-            let space = model.tasks.get(&tid).and_then(|task| model.processes.get(&task.pid));
-            if let Some(space) = space.map(|process| process.memory) {
-                model.memory.map(space, addr, value);
-            }
+        if let Some(task) = self.acting(tid, "write").tasks.get_mut(&tid) {
+            task.debug.value = Some((addr, value.to_vec()));
         }
         self.store(tid, addr, value.len() as u64)
     }

@@ -46,9 +46,9 @@ mod stops;
 mod system;
 mod wait;
 
-pub use arch::{FakeArch, FakeRegisters};
+pub use arch::{FakeArch, FakeRegisters, Skip};
 pub use faults::Fault;
 pub use kernel::{Delivery, Execution, Kernel, Report, Swallowed};
-pub use rules::{FreeBsdRules, LinuxRules, RuleSet, Rules};
+pub use rules::{FreeBsdRules, LinuxRules, OtherCpuRules, RuleSet, Rules};
 pub use script::Call;
 pub use system::Fake;

@@ -1,9 +1,20 @@
 //! In what the kernels differ, as far as an engine can see.
 
+use trapline_core::Arch;
 use trapline_core::backend::StopScope;
+
+use crate::arch::{FakeArch, FakeRegisters, Skip};
 
 /// Which kernel a model is one of.
 pub trait Rules: 'static {
+    /// Its CPU.
+    type Cpu: Arch<
+            Registers = FakeRegisters,
+            FpRegisters = Vec<u8>,
+            ExtendedState = Vec<u8>,
+            Emulated = Skip,
+        >;
+
     /// The differences.
     const RULES: RuleSet;
 }
@@ -39,6 +50,8 @@ pub struct RuleSet {
     pub threads_copy_debug: bool,
     /// Whether the kernel has a thread pass the execute breakpoint that it has stopped at.
     pub passes_breakpoints: bool,
+    /// Whether the CPU tells of what a debug register watches before it is done, by its address.
+    pub hits_before: bool,
     /// How many bytes one debug register can watch in a 32-bit program.
     pub longest_narrow_watch: u8,
     /// Whether an orphan goes to the nearest subreaper among its ancestors, or always to init.
@@ -50,6 +63,8 @@ pub struct RuleSet {
 pub struct LinuxRules;
 
 impl Rules for LinuxRules {
+    type Cpu = FakeArch;
+
     const RULES: RuleSet = RuleSet {
         system: "Linux (a model)",
         scope: StopScope::Thread,
@@ -63,6 +78,7 @@ impl Rules for LinuxRules {
         forks_copy_debug: false,
         threads_copy_debug: false,
         passes_breakpoints: true,
+        hits_before: false,
         longest_narrow_watch: 8,
         subreapers: true,
     };
@@ -73,6 +89,8 @@ impl Rules for LinuxRules {
 pub struct FreeBsdRules;
 
 impl Rules for FreeBsdRules {
+    type Cpu = FakeArch;
+
     const RULES: RuleSet = RuleSet {
         system: "FreeBSD (a model)",
         scope: StopScope::Process,
@@ -86,7 +104,24 @@ impl Rules for FreeBsdRules {
         forks_copy_debug: true,
         threads_copy_debug: true,
         passes_breakpoints: false,
+        hits_before: false,
         longest_narrow_watch: 4,
         subreapers: true,
+    };
+}
+
+/// Linux on another CPU, which is invented: one that tells of what a debug register watches before it is
+/// done.
+#[derive(Debug)]
+pub struct OtherCpuRules;
+
+impl Rules for OtherCpuRules {
+    type Cpu = FakeArch<true>;
+
+    const RULES: RuleSet = RuleSet {
+        system: "Linux on another CPU (a model)",
+        passes_breakpoints: false,
+        hits_before: true,
+        ..LinuxRules::RULES
     };
 }

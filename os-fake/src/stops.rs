@@ -78,6 +78,7 @@ impl Model {
             }
             if self.tasks.get(&tid).is_some_and(|task| task.state == State::Runs) {
                 self.land(tid);
+                self.does_at_last(tid);
                 self.resume_code(tid);
             }
         } else if let Some(signal) = group_stop {
@@ -92,7 +93,7 @@ impl Model {
             self.stop_for(tid, signal, TrapOrigin::Sent);
         } else if !task.in_call && self.is_stepped(tid) && self.instruction(tid).is_none() {
             self.step(tid);
-        } else {
+        } else if !self.does_at_last(tid) {
             self.resume_code(tid);
         }
     }

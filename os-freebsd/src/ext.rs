@@ -75,30 +75,30 @@ pub enum Space {
 /// method of [`FreeBsd`] that has its name.
 pub trait TracerExt: sealed::Sealed {
     /// All that the kernel says of a stopped thread: `PT_LWPINFO`.
-    fn lwp_info(&mut self, stop: &Stopped) -> Result<LwpInfo>;
+    fn lwp_info(&self, stop: &Stopped) -> Result<LwpInfo>;
 
     /// The threads of a stopped process: `PT_GETLWPLIST`.
-    fn lwps(&mut self, stop: &Stopped) -> Result<Vec<Tid>>;
+    fn lwps(&self, stop: &Stopped) -> Result<Vec<Tid>>;
 
     /// What a process reports, in the kernel's own words: `PT_GET_EVENT_MASK`.
-    fn event_mask(&mut self, stop: &Stopped) -> Result<EventMask>;
+    fn event_mask(&self, stop: &Stopped) -> Result<EventMask>;
 
     /// The arguments of the system call that a thread is in: `PT_GET_SC_ARGS`. How many of them
     /// it takes is in [`LwpInfo::syscall_args`].
-    fn syscall_args(&mut self, stop: &Stopped) -> Result<[u64; 8]>;
+    fn syscall_args(&self, stop: &Stopped) -> Result<[u64; 8]>;
 
     /// What a system call left, at its exit: `PT_GET_SC_RET`.
-    fn syscall_return(&mut self, stop: &Stopped) -> Result<SyscallReturn>;
+    fn syscall_return(&self, stop: &Stopped) -> Result<SyscallReturn>;
 
     /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
-    fn memory_map(&mut self, stop: &Stopped) -> Result<Vec<MapEntry>>;
+    fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
 
     /// Who traces a process, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
-    fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus>;
+    fn trace_status(&self, pid: Pid) -> Result<TraceStatus>;
 
     /// Who becomes the parent of a process's children when it ends: `procctl(2)`,
     /// `PROC_REAP_STATUS`.
-    fn reaper(&mut self, pid: Pid) -> Result<Pid>;
+    fn reaper(&self, pid: Pid) -> Result<Pid>;
 }
 
 mod sealed {
@@ -107,42 +107,42 @@ mod sealed {
 }
 
 impl TracerExt for Tracer<FreeBsd> {
-    fn lwp_info(&mut self, stop: &Stopped) -> Result<LwpInfo> {
+    fn lwp_info(&self, stop: &Stopped) -> Result<LwpInfo> {
         let thread = self.thread(stop)?;
-        self.backend().lwp_info(thread)
+        self.on_backend(|backend| backend.lwp_info(thread))
     }
 
-    fn lwps(&mut self, stop: &Stopped) -> Result<Vec<Tid>> {
+    fn lwps(&self, stop: &Stopped) -> Result<Vec<Tid>> {
         let thread = self.thread(stop)?;
-        self.backend().lwps(thread)
+        self.on_backend(|backend| backend.lwps(thread))
     }
 
-    fn event_mask(&mut self, stop: &Stopped) -> Result<EventMask> {
+    fn event_mask(&self, stop: &Stopped) -> Result<EventMask> {
         let thread = self.thread(stop)?;
-        self.backend().event_mask(thread)
+        self.on_backend(|backend| backend.event_mask(thread))
     }
 
-    fn syscall_args(&mut self, stop: &Stopped) -> Result<[u64; 8]> {
+    fn syscall_args(&self, stop: &Stopped) -> Result<[u64; 8]> {
         let thread = self.thread(stop)?;
-        self.backend().syscall_args(thread)
+        self.on_backend(|backend| backend.syscall_args(thread))
     }
 
-    fn syscall_return(&mut self, stop: &Stopped) -> Result<SyscallReturn> {
+    fn syscall_return(&self, stop: &Stopped) -> Result<SyscallReturn> {
         let thread = self.thread(stop)?;
-        self.backend().syscall_return(thread)
+        self.on_backend(|backend| backend.syscall_return(thread))
     }
 
-    fn memory_map(&mut self, stop: &Stopped) -> Result<Vec<MapEntry>> {
+    fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>> {
         let thread = self.thread(stop)?;
-        self.backend().memory_map(thread)
+        self.on_backend(|backend| backend.memory_map(thread))
     }
 
-    fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus> {
-        self.backend().trace_status(pid)
+    fn trace_status(&self, pid: Pid) -> Result<TraceStatus> {
+        self.on_backend(|backend| backend.trace_status(pid))
     }
 
-    fn reaper(&mut self, pid: Pid) -> Result<Pid> {
-        self.backend().reaper(pid)
+    fn reaper(&self, pid: Pid) -> Result<Pid> {
+        self.on_backend(|backend| backend.reaper(pid))
     }
 }
 

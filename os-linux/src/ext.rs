@@ -88,14 +88,14 @@ pub trait TracerExt: sealed::Sealed {
     /// # Errors
     ///
     /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed.
-    fn abi(&mut self, stop: &Stopped) -> Result<Abi>;
+    fn abi(&self, stop: &Stopped) -> Result<Abi>;
 
     /// The whole `siginfo_t` of a signal stop; see [`Linux::siginfo`].
     ///
     /// # Errors
     ///
     /// As [`Linux::siginfo`].
-    fn siginfo(&mut self, stop: &Stopped) -> Result<[u8; 128]>;
+    fn siginfo(&self, stop: &Stopped) -> Result<[u8; 128]>;
 
     /// Changes the `siginfo_t` that the program will see; see [`Linux::set_siginfo`].
     ///
@@ -113,33 +113,33 @@ mod sealed {
 impl TracerExt for Tracer<Linux> {
     fn spawn_filtered(&mut self, command: Command, filter: &[BpfInstruction]) -> Result<Spawned> {
         self.set_filter_stops(true);
-        self.backend().filter = Some(filter.to_vec());
+        self.on_backend(|backend| backend.filter = Some(filter.to_vec()));
         let spawned = self.spawn(command);
-        self.backend().filter = None;
+        self.on_backend(|backend| backend.filter = None);
         spawned
     }
 
     fn set_filter_stops(&mut self, on: bool) {
-        self.backend().kernel.set_filter_stops(on);
+        self.on_backend(|backend| backend.kernel.set_filter_stops(on));
     }
 
     fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
         self.run_to_syscall_exit(stop)
     }
 
-    fn abi(&mut self, stop: &Stopped) -> Result<Abi> {
+    fn abi(&self, stop: &Stopped) -> Result<Abi> {
         let thread = self.thread(stop)?;
-        self.backend().abi(thread)
+        self.on_backend(|backend| backend.abi(thread))
     }
 
-    fn siginfo(&mut self, stop: &Stopped) -> Result<[u8; 128]> {
+    fn siginfo(&self, stop: &Stopped) -> Result<[u8; 128]> {
         let thread = self.thread(stop)?;
-        self.backend().siginfo(thread)
+        self.on_backend(|backend| backend.siginfo(thread))
     }
 
     fn set_siginfo(&mut self, stop: &Stopped, info: &[u8; 128]) -> Result<()> {
         let thread = self.thread(stop)?;
-        self.backend().set_siginfo(thread, info)
+        self.on_backend(|backend| backend.set_siginfo(thread, info))
     }
 }
 

@@ -164,8 +164,8 @@ fn tell_trap(tracer: &mut Tracer, stop: &Stopped) {
     eprintln!("a trap of the program's: {:?}, at {rip:x?}", tracer.signal_info(stop));
     #[cfg(target_os = "freebsd")]
     if let Ok(thread) = tracer.thread(stop) {
-        let registers = tracer.backend().debug_registers(thread);
-        eprintln!("{:?}, {registers:x?}", tracer.backend().lwp_info(thread));
+        let registers = tracer.on_backend(|backend| backend.debug_registers(thread));
+        eprintln!("{:?}, {registers:x?}", tracer.on_backend(|backend| backend.lwp_info(thread)));
     }
 }
 

@@ -56,7 +56,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed.
-    pub fn registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
+    pub fn registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
         self.asked(stop)?;
         self.shown_registers(stop.place.index)
     }
@@ -75,7 +75,7 @@ impl<B: Backend> Tracer<B> {
         self.asked(stop)?;
         self.set_shown_registers(stop.place.index, registers)?;
         if stop.reason == StopReason::SyscallEntry {
-            self.table.slot_mut(stop.place.index).call = None; // it may be another one now
+            self.table.slot(stop.place.index).call.take(); // it may be another one now
         }
         self.moved_from_hardware(stop.place.index, <B::Arch as Arch>::pc(registers));
         Ok(())
@@ -86,9 +86,9 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers).
-    pub fn fp_registers(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::FpRegisters> {
+    pub fn fp_registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::FpRegisters> {
         let thread = self.asked(stop)?;
-        self.backend.fp_registers(thread)
+        self.backend.borrow_mut().fp_registers(thread)
     }
 
     /// Sets the floating-point registers.
@@ -102,7 +102,7 @@ impl<B: Backend> Tracer<B> {
         registers: &<B::Arch as Arch>::FpRegisters,
     ) -> Result<()> {
         let thread = self.asked(stop)?;
-        self.backend.set_fp_registers(thread, registers)
+        self.backend.get_mut().set_fp_registers(thread, registers)
     }
 
     /// The extended state: on x86-64 the XSAVE area, with AVX and what came after it.
@@ -110,9 +110,9 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers); [`Error::Unsupported`] on a CPU without it.
-    pub fn extended_state(&mut self, stop: &Stopped) -> Result<<B::Arch as Arch>::ExtendedState> {
+    pub fn extended_state(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::ExtendedState> {
         let thread = self.asked(stop)?;
-        self.backend.extended_state(thread)
+        self.backend.borrow_mut().extended_state(thread)
     }
 
     /// Sets the extended state.
@@ -126,7 +126,7 @@ impl<B: Backend> Tracer<B> {
         state: &<B::Arch as Arch>::ExtendedState,
     ) -> Result<()> {
         let thread = self.asked(stop)?;
-        self.backend.set_extended_state(thread, state)
+        self.backend.get_mut().set_extended_state(thread, state)
     }
 
     /// What the kernel knows about the signal of a signal stop: who sent it, or which address
@@ -140,12 +140,12 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `PTRACE_GETSIGINFO` in `ptrace(2)` (Linux); `pl_siginfo` of `PT_LWPINFO` in `ptrace(2)`
     /// (FreeBSD).
-    pub fn signal_info(&mut self, stop: &Stopped) -> Result<SignalInfo> {
+    pub fn signal_info(&self, stop: &Stopped) -> Result<SignalInfo> {
         let thread = self.asked(stop)?;
         if !matches!(stop.reason(), StopReason::Signal(_) | StopReason::Trap(_)) {
             return Err(Error::NotSignalStop);
         }
-        let mut info = self.backend.signal_info(thread)?;
+        let mut info = self.backend.borrow_mut().signal_info(thread)?;
         if let Some(addr) = &mut info.addr {
             *addr = self.shown_address(stop.place.index, *addr);
         }
@@ -165,29 +165,29 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed.
-    pub fn syscall(&mut self, stop: &Stopped) -> Result<Syscall> {
+    pub fn syscall(&self, stop: &Stopped) -> Result<Syscall> {
         let thread = self.asked(stop)?;
-        self.asks_calls = true;
+        self.asks_calls.set(true);
         let index = stop.place.index;
-        let known = self.table.slot(index).call.as_deref().copied();
+        let known = self.table.slot(index).call.borrow().as_deref().copied();
         match (stop.reason, known) {
             (StopReason::SyscallEntry, Some(call)) => Ok(call),
             (StopReason::SyscallEntry, None) => self.note_call(index),
             (StopReason::SyscallExit, known) => {
-                let left = self.backend.syscall(thread)?;
+                let left = self.backend.borrow_mut().syscall(thread)?;
                 // Of one that was killed in this stop there is no result any more.
                 let result = Some(left.result.ok_or(Error::Gone)?);
                 Ok(Syscall { result, ..known.unwrap_or(left) })
             }
-            _ => self.backend.syscall(thread),
+            _ => self.backend.borrow_mut().syscall(thread),
         }
     }
 
     /// Asks for the call that a thread is about to make.
-    fn note_call(&mut self, index: u32) -> Result<Syscall> {
-        let thread = self.table.slot(index).thread;
-        let call = self.backend.syscall(thread)?;
-        self.table.slot_mut(index).call = Some(Box::new(call));
+    fn note_call(&self, index: u32) -> Result<Syscall> {
+        let slot = self.table.slot(index);
+        let call = self.backend.borrow_mut().syscall(slot.thread)?;
+        slot.call.replace(Some(Box::new(call)));
         Ok(call)
     }
 
@@ -195,7 +195,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn keep_call(&mut self, index: u32) {
         let slot = self.table.slot(index);
         let at_entry = slot.state == State::Given(StopReason::SyscallEntry);
-        if self.asks_calls && at_entry && slot.call.is_none() {
+        if self.asks_calls.get() && at_entry && slot.call.borrow().is_none() {
             let pid = slot.thread.pid;
             if let Err(error) = self.note_call(index) {
                 self.failures.note(pid, error);
@@ -210,7 +210,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::BadAddress`] if not even the first byte could be read; [`Error::Gone`] if the
     /// process was killed.
-    pub fn read_memory(&mut self, stop: &Stopped, addr: u64, buf: &mut [u8]) -> Result<usize> {
+    pub fn read_memory(&self, stop: &Stopped, addr: u64, buf: &mut [u8]) -> Result<usize> {
         let thread = self.asked(stop)?;
         if buf.is_empty() {
             return Ok(0);
@@ -243,9 +243,24 @@ impl<B: Backend> Tracer<B> {
     ///
     /// At most 15 bytes on Linux (`PR_SET_NAME` in `prctl(2)`), 19 on FreeBSD
     /// (`thr_set_name(2)`).
-    pub fn thread_name(&mut self, stop: &Stopped) -> Result<OsString> {
+    pub fn thread_name(&self, stop: &Stopped) -> Result<OsString> {
         let thread = self.asked(stop)?;
-        self.backend.thread_name(thread)
+        self.backend.borrow_mut().thread_name(thread)
+    }
+
+    /// The threads of a process as the kernel lists them now, running or stopped: some whose start or
+    /// end is still to be told of by an event. [`ProcessInfo::threads`] is the list by the events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it is not traced, or was killed.
+    ///
+    /// # References
+    ///
+    /// `/proc/pid/task` in `proc(5)` (Linux); `PT_GETLWPLIST` in `ptrace(2)` (FreeBSD).
+    pub fn threads(&self, pid: Pid) -> Result<Vec<Tid>> {
+        self.traced(pid)?;
+        self.backend.borrow_mut().threads(pid)
     }
 
     /// In which mode a thread executes code, which the program can change at any time: 64-bit
@@ -254,7 +269,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers).
-    pub fn code_mode(&mut self, stop: &Stopped) -> Result<CodeMode> {
+    pub fn code_mode(&self, stop: &Stopped) -> Result<CodeMode> {
         Ok(B::code_mode(&self.registers(stop)?))
     }
 
@@ -271,9 +286,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `getauxval(3)`, `/proc/pid/auxv` in `proc(5)` (Linux); `elf_aux_info(3)`,
     /// `KERN_PROC_AUXV` in `sysctl(3)` (FreeBSD).
-    pub fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
+    pub fn auxiliary_vector(&self, pid: Pid) -> Result<Vec<u8>> {
         self.traced(pid)?;
-        self.backend.auxiliary_vector(pid)
+        self.backend.borrow_mut().auxiliary_vector(pid)
     }
 
     /// The types (`AT_ENTRY` and so on, in `elf.h`) and the values in the
@@ -282,7 +297,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// As [`auxiliary_vector`](Tracer::auxiliary_vector).
-    pub fn auxiliary_entries(&mut self, pid: Pid) -> Result<Vec<(u64, u64)>> {
+    pub fn auxiliary_entries(&self, pid: Pid) -> Result<Vec<(u64, u64)>> {
         Ok(auxiliary::entries(&self.auxiliary_vector(pid)?))
     }
 
@@ -324,7 +339,18 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`] if it is not traced.
     pub fn real_parent(&self, pid: Pid) -> Result<Option<Pid>> {
         let index = self.table.find_process(pid).ok_or(Error::Gone)?;
-        Ok(self.table.process(index).real_parent)
+        let seen = self.seen_parents.borrow();
+        let seen = seen.iter().rfind(|&&(asked, _)| asked == pid).map(|&(_, parent)| parent);
+        Ok(seen.unwrap_or(self.table.process(index).real_parent))
+    }
+
+    /// Notes the real parents that were told in answer to a question: they are no news any more.
+    pub(super) fn note_seen_parents(&mut self) {
+        for (pid, parent) in std::mem::take(self.seen_parents.get_mut()) {
+            if let Some(process) = self.table.find_process(pid) {
+                self.table.set_real_parent(process, parent);
+            }
+        }
     }
 
     /// What is known about a traced process, running or stopped, or about one whose end was the
@@ -333,7 +359,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if it is not traced.
-    pub fn process(&mut self, pid: Pid) -> Result<ProcessInfo> {
+    pub fn process(&self, pid: Pid) -> Result<ProcessInfo> {
         let departed = self.departed.filter(|&i| self.table.process(i).pid == pid);
         let index = self.table.find_process(pid).or(departed).ok_or(Error::Gone)?;
         let process = self.table.process(index);
@@ -342,11 +368,13 @@ impl<B: Backend> Tracer<B> {
             process.real_parent.is_some_and(|p| self.table.find_process(p).is_some());
         let threads = self.threads_told(index);
         let exit_status = process.ended;
+        let mut real_parent = process.real_parent;
         if alive && !parent_traced {
             // Nobody tells when a parent that is not traced ends.
-            if let Ok(parent) = self.backend.real_parent(pid) {
-                self.table.set_real_parent(index, parent);
-            }
+            real_parent = self.backend.borrow_mut().real_parent(pid).unwrap_or(real_parent);
+            let mut seen = self.seen_parents.borrow_mut();
+            seen.retain(|&(asked, _)| asked != pid);
+            seen.push((pid, real_parent));
         }
         let children = self
             .table
@@ -356,11 +384,11 @@ impl<B: Backend> Tracer<B> {
             .collect();
         Ok(ProcessInfo {
             pid,
-            real_parent: self.table.process(index).real_parent,
+            real_parent,
             children,
             threads,
-            executable: if alive { self.backend.executable(pid).ok() } else { None },
-            arguments: if alive { self.backend.arguments(pid).ok() } else { None },
+            executable: if alive { self.backend.borrow_mut().executable(pid).ok() } else { None },
+            arguments: if alive { self.backend.borrow_mut().arguments(pid).ok() } else { None },
             exit_status,
         })
     }

@@ -1,5 +1,6 @@
 //! What a tracer is made with.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use crate::{Backend, EventFlags, InheritDebug, Result};
 
 use super::eager::Eager;
 use super::failures::Failures;
+use super::forks::ForkTracker;
 use super::placement::Placing;
 use super::software::Software;
 use super::table::Table;
@@ -116,7 +118,7 @@ impl<B: Backend> Builder<B> {
     /// A tracer over a back end that is open already.
     pub fn build_on(self, backend: B) -> Tracer<B> {
         Tracer {
-            backend,
+            backend: RefCell::new(backend),
             table: Table::default(),
             ready: VecDeque::new(),
             returned: Returned::default(),
@@ -125,13 +127,9 @@ impl<B: Backend> Builder<B> {
             list: Vec::new(),
             readiness: None,
             eager: Eager::default(),
-            parked: Vec::new(),
-            parkings: 0,
-            unclaimed: VecDeque::new(),
-            awaited: Vec::new(),
-            lost: Vec::new(),
-            early: Vec::new(),
-            strays: Vec::new(),
+            forks: ForkTracker::default(),
+            may_be_unknown: false,
+            left_setup: None,
             unanswered: Vec::new(),
             halts: Vec::new(),
             held_exits: Vec::new(),
@@ -146,7 +144,8 @@ impl<B: Backend> Builder<B> {
             half_patience: self.half_patience,
             last_breakpoint: 0,
             inherit: self.inherit,
-            asks_calls: false,
+            asks_calls: Cell::new(false),
+            seen_parents: RefCell::default(),
             watches: false,
             software: Software::new(self.step_over),
         }

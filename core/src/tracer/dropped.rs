@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{Patience, Run, Waited};
+use crate::backend::Run;
 use crate::{Backend, Ending, Pid};
 
 use super::Tracer;
+use super::drive::Turn;
 
 /// How long a dropped tracer waits for what it has killed.
 const DYING_FOR: Duration = Duration::from_secs(5);
@@ -43,14 +44,10 @@ impl<B: Backend> Tracer<B> {
             if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
                 break;
             }
-            match self.backend.wait(Patience::Brief) {
-                Ok(Waited::Stop(raw)) => {
-                    let _ = self.take(raw);
-                }
-                Ok(Waited::NoTracees) | Err(_) => break,
-                Ok(Waited::Nothing | Waited::Woken) => {
-                    let _ = self.settle_parked();
-                }
+            match self.drive_briefly() {
+                Ok(Turn::NoTracees) => break,
+                // There is nobody left to tell of what fails.
+                Ok(Turn::Report | Turn::Woken | Turn::Nothing) | Err(_) => {}
             }
             self.end_stopped();
         }

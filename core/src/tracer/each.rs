@@ -25,7 +25,7 @@ impl<B: Backend> Tracer<B> {
             let thread = slot.thread;
             asked = true;
             if slot.interrupt == Interrupt::None && slot.state != State::Announced {
-                asked = unless_gone(self.backend.interrupt(thread))?.is_some();
+                asked = unless_gone(self.backend.get_mut().interrupt(thread))?.is_some();
                 self.table.slot_mut(index).interrupt = Interrupt::Internal;
             }
             // One stops them all; but where deaths are not told it may be gone.
@@ -35,8 +35,8 @@ impl<B: Backend> Tracer<B> {
         }
         if !asked && B::STOP_SCOPE == StopScope::Process {
             // Those that were born without a word.
-            for tid in unless_gone(self.backend.threads(pid))?.unwrap_or_default() {
-                if unless_gone(self.backend.interrupt(Thread { pid, tid }))?.is_some() {
+            for tid in unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default() {
+                if unless_gone(self.backend.get_mut().interrupt(Thread { pid, tid }))?.is_some() {
                     break;
                 }
             }
@@ -73,11 +73,11 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             let thread = slot.thread;
-            let mut raw = self.backend.look(thread)?;
+            let mut raw = self.backend.get_mut().look(thread)?;
             while raw.is_none() && yields > 0 {
                 yields -= 1;
                 std::thread::yield_now();
-                raw = self.backend.look(thread)?;
+                raw = self.backend.get_mut().look(thread)?;
             }
             if let Some(raw) = raw {
                 found += 1;
@@ -90,7 +90,7 @@ impl<B: Backend> Tracer<B> {
     /// Has the threads stop that were being made when their process was attached to; says whether
     /// there are any.
     pub(super) fn add_late_threads(&mut self, pid: Pid, process: u32) -> Result<bool> {
-        let late = unless_gone(self.backend.late_threads(pid))?.unwrap_or_default();
+        let late = unless_gone(self.backend.get_mut().late_threads(pid))?.unwrap_or_default();
         for &tid in &late {
             let index = self.table.add_thread(process, tid, State::Running);
             self.table.slot_mut(index).known = true;

@@ -19,7 +19,7 @@ impl<B: Backend> Tracer<B> {
         }
         let former = match former {
             Some(former) => former,
-            None => match self.backend.former_tid(thread, setup) {
+            None => match self.backend.get_mut().former_tid(thread, setup) {
                 Ok(former) => former,
                 Err(Error::Gone) => thread.tid, // killed since: its end follows
                 Err(error) => return Err(error),
@@ -41,7 +41,8 @@ impl<B: Backend> Tracer<B> {
         let interrupted =
             threads.clone().any(|&i| self.table.slot(i).interrupt == Interrupt::Asked);
         if let Some(caller) = caller.filter(|&caller| caller != index) {
-            self.table.slot_mut(index).call = self.table.slot_mut(caller).call.take();
+            let call = self.table.slot(caller).call.take();
+            self.table.slot(index).call.replace(call);
         }
         let threads = self.table.process(process).threads.clone();
         for &other in &threads {
@@ -51,14 +52,12 @@ impl<B: Backend> Tracer<B> {
                 let told = self.table.process(process).told();
                 self.queue_thread_exit(told, thread.pid, tid);
             }
-            if other != index {
-                self.lose(other, None);
-            }
         }
+        self.leaves_children(process, false);
         for other in threads.into_iter().rev().filter(|&other| other != index) {
             self.table.remove_thread(other); // the last one is quickly found
         }
-        self.backend.forget(thread.pid);
+        self.backend.get_mut().forget(thread.pid);
         self.forget_code(thread.pid);
         self.leave_image(process);
         self.table.revoke(index);
@@ -113,9 +112,9 @@ impl<B: Backend> Tracer<B> {
                 (self.table.process(process).pid, Some(process))
             }
             (Some(pid), None) => (pid, self.table.find_process(pid)),
-            (None, None) => return self.park(raw),
+            (None, None) => return self.child_seen(raw),
         };
-        let Some(process) = process else { return self.park(raw) };
+        let Some(process) = process else { return self.child_seen(raw) };
         match slot {
             Some(slot) => {
                 let thread = self.table.slot(slot).thread;
@@ -149,7 +148,7 @@ impl<B: Backend> Tracer<B> {
         let Process { setup, letting_go, .. } = self.table.process_of(index);
         let (flags, letting_go, told) = (setup.flags, *letting_go, slot.end_told);
         let last = !first && !letting_go && !told && self.leaves_a_standstill(index);
-        self.lose(index, None);
+        self.forks.spoke(thread);
         self.table.remove_thread(index);
         if last {
             self.queue_thread_exit(EventFlags::THREAD, thread.pid, thread.tid);
@@ -165,6 +164,7 @@ impl<B: Backend> Tracer<B> {
     /// A process has ended. What is held of it, tokens and events in the queue, comes before its
     /// `Exited`.
     pub(super) fn end_process(&mut self, process: u32, status: ExitStatus) {
+        self.note_seen_parents();
         let entry = self.table.process_mut(process);
         if entry.ended.is_some() {
             return;
@@ -175,26 +175,17 @@ impl<B: Backend> Tracer<B> {
         let us = Pid::from_raw(std::process::id() as i32);
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
-            if let Ok(parent) = self.backend.parent_at_end(pid, known) {
+            if let Ok(parent) = self.backend.get_mut().parent_at_end(pid, known) {
                 self.table.set_real_parent(process, parent);
                 if parent != Some(known) {
                     self.queue_reparented(flags, pid, known, parent);
                 }
             }
         }
-        self.backend.forget(pid);
+        self.backend.get_mut().forget(pid);
         self.ends_vfork(process);
-        for (_, makers) in &mut self.early {
-            makers.retain(|maker| maker.pid != pid);
-        }
-        self.early.retain(|(_, makers)| !makers.is_empty());
-        // Who was killed, or ended with others, may have been in a fork. Where a process stops as
-        // a whole, nobody tells of threads unless asked.
-        let crowd =
-            B::STOP_SCOPE == StopScope::Process || self.table.process(process).threads.len() > 1;
-        let killed = matches!(status, ExitStatus::Killed { .. });
-        let cut_short = crowd || killed || self.has_lost(pid);
-        self.table.process_mut(process).cut_short = cut_short.then_some(self.parkings);
+        self.forks.gone(pid);
+        self.leaves_children(process, false);
         let mut gone = Vec::new();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
@@ -202,9 +193,6 @@ impl<B: Backend> Tracer<B> {
                 (slot.thread.tid, slot.first, slot.known, slot.is_held());
             if known && !first {
                 self.queue_thread_exit(flags, pid, tid);
-            }
-            if cut_short {
-                self.lose(index, None);
             }
             self.table.release_tid(index);
             if held {
@@ -221,14 +209,29 @@ impl<B: Backend> Tracer<B> {
         self.leave_image(process);
         let orphans = self.table.process(process).children > 0;
         self.table.release_pid(process);
+        let moved = if orphans { self.reparent(pid) } else { Vec::new() };
+        if self.forks.is_watching() {
+            if let Err(error) = self.settle_at_end() {
+                self.failures.note(pid, error);
+            }
+        }
         self.queue_exit(process);
-        if orphans {
-            self.reparent(pid);
+        for (flags, child, to) in moved {
+            self.queue_reparented(flags, child, pid, to);
         }
     }
 
+    /// A process has ended, exec'ed or been detached, and may have made children just before of which
+    /// nobody will tell.
+    pub(super) fn leaves_children(&mut self, process: u32, detached: bool) {
+        self.keep_former_image(process, detached);
+        self.left_setup = Some(self.table.process(process).setup);
+        self.may_be_unknown = true;
+    }
+
     /// Asks who the parent of a dead process's children is now.
-    fn reparent(&mut self, dead: Pid) {
+    fn reparent(&mut self, dead: Pid) -> Vec<(EventFlags, Pid, Option<Pid>)> {
+        let mut moved = Vec::new();
         let children: Vec<u32> = self
             .table
             .processes()
@@ -237,16 +240,17 @@ impl<B: Backend> Tracer<B> {
             .collect();
         for child in children {
             let pid = self.table.process(child).pid;
-            let to = match self.backend.real_parent(pid) {
+            let to = match self.backend.get_mut().real_parent(pid) {
                 Ok(to) => to,
                 Err(Error::Gone) => continue,
                 Err(_) => None, // nobody tells; it is not the dead one
             };
             self.table.set_real_parent(child, to);
             if to != Some(dead) {
-                self.queue_reparented(self.table.process(child).told(), pid, dead, to);
+                moved.push((self.table.process(child).told(), pid, to));
             }
         }
+        moved
     }
 
     fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Option<Pid>) {
@@ -261,7 +265,8 @@ impl<B: Backend> Tracer<B> {
         if entry.ended.is_none() || entry.exit_queued {
             return;
         }
-        if !entry.threads.is_empty() || self.has_late_fork(process) {
+        // The event of a fork that it has told of comes first.
+        if !entry.threads.is_empty() || self.forks.awaits_child_of(entry.pid) {
             if !self.held_exits.contains(&process) {
                 self.held_exits.push(process);
             }
@@ -270,13 +275,6 @@ impl<B: Backend> Tracer<B> {
         self.held_exits.retain(|&held| held != process);
         self.table.process_mut(process).exit_queued = true;
         self.ready.push_back(Ready::Exited { process });
-    }
-
-    /// Whether the event of a fork may have to come before the end of a process. Its half may have
-    /// been taken in only after that end.
-    pub(super) fn has_late_fork(&self, process: u32) -> bool {
-        let entry = self.table.process(process);
-        self.may_have_forked(entry.pid, entry.cut_short)
     }
 
     /// Looks again after the ends that had to wait.
@@ -303,8 +301,7 @@ impl<B: Backend> Tracer<B> {
     /// No child that was announced will come any more: somebody else in this host has waited for
     /// it. What was held back for it is told. Says whether there was any.
     pub(super) fn settle_awaited(&mut self) -> bool {
-        let any = !self.awaited.is_empty();
-        self.awaited.clear();
+        let any = self.forks.clear();
         self.queue_held_exits();
         any
     }
@@ -313,9 +310,8 @@ impl<B: Backend> Tracer<B> {
     /// unseen: somebody else in this host has waited for it, which is an error, once. Says whether an
     /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
-        self.settle_dead_halves()?;
         self.settle_awaited();
-        self.lost.clear();
+        self.may_be_unknown = false;
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
         let mut taken = None;

@@ -1,36 +1,28 @@
-//! Pairing the two halves of a fork.
+//! What is done about a fork: by its parent's half, its child's, or both.
 //!
-//! A kernel reports a fork twice: at the parent, with the child's id, and at the child, which
-//! stops before its first instruction. Either can come first, and either can be killed before it
-//! is reported. They are paired by the id that the parent's event carries, never by the child's
-//! parent process, which may be another one (`CLONE_PARENT`), or already dead.
+//! Which halves belong together is the [`ForkTracker`]'s business; here are the requests that it
+//! needs, and the processes and events that come of it. Halves are paired by the id that the parent's
+//! carries, never by the child's parent process, which may be another one (`CLONE_PARENT`), or dead.
 
+use std::rc::Rc;
 use std::time::Instant;
 
-use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup, Thread};
+use crate::backend::{Activity, NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
 use crate::error::unless_gone;
-use crate::stopped::Place;
-use crate::{Backend, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
+use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
+use super::forks::{Announced, Seen};
 use super::software::image::Shared;
 use super::software::inherit::Heritage;
 use super::table::{Interrupt, Process, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
-/// A fork that the parent reported, and the child has not.
-pub(super) struct Awaited {
-    kind: ForkKind,
-    pub(super) child: Pid,
-    pub(super) parent_pid: Pid,
-    parent_tid: Tid,
-    /// The parent's stop, as long as it lives.
-    parent: Option<Place>,
-    real_parent: Option<Pid>,
-    setup: Setup,
-    /// The parent's breakpoints in memory.
-    pub(super) image: Option<Shared>,
-    since: Instant,
-}
+/// The living threads that may have made a child are first looked for after this share of the
+/// patience for a half: mostly it comes by then.
+const FIRST_LOOK: u32 = 100;
+/// How many times longer than that patience a half is waited for that a living thread may be about to
+/// report: it comes, however busy the machine is, unless the child was made so that nobody tells.
+const LIVING_PATIENCE: u32 = 100;
 
 impl<B: Backend> Tracer<B> {
     /// A thread has made a task.
@@ -45,12 +37,11 @@ impl<B: Backend> Tracer<B> {
         let setup = setup.unwrap_or(self.table.process_of(index).setup);
         let task = match task {
             Some(task) => task,
-            None => match self.backend.new_task(thread, setup) {
+            None => match self.backend.get_mut().new_task(thread, setup) {
                 Ok(task) => task,
                 Err(Error::Gone) => {
-                    self.lose(index, Some(kind));
                     self.table.slot_mut(index).state = State::Running;
-                    return Ok(());
+                    return Ok(()); // killed: its child is shown without it
                 }
                 Err(error) => return Err(error),
             },
@@ -63,40 +54,51 @@ impl<B: Backend> Tracer<B> {
                 self.announce_thread(self.table.slot(index).process, tid, Some(index))?;
                 self.run_silently(index)
             }
-            NewTask::Process { pid: child, .. } if self.take_early(child, index) => {
+            NewTask::Process { pid: child, sibling } => {
                 if kind == ForkKind::Vfork {
                     self.vfork_begins(index, Some(child));
                 }
-                self.run_silently(index)
-            }
-            NewTask::Process { pid: child, sibling } => {
+                let whole = B::STOP_SCOPE == StopScope::Process;
+                let shown = self.forks.was_shown(child, thread, whole);
+                if shown || self.table.find_process(child).is_some() {
+                    return self.run_silently(index); // its child was shown without it
+                }
                 let parent = self.table.process_of(index);
                 let real_parent = if sibling { parent.real_parent } else { Some(parent.pid) };
-                let parent_setup = parent.setup;
-                let image = parent.image.clone();
-                if kind == ForkKind::Vfork {
-                    self.vfork_begins(index, Some(child));
-                }
+                let (setup, image) = (parent.setup, parent.image.clone());
                 self.table.slot_mut(index).state = State::Forking;
-                let awaited = Awaited {
+                let said = self.forks.parent_said(Announced {
                     kind,
                     child,
-                    parent_pid: thread.pid,
-                    parent_tid: thread.tid,
-                    parent: Some(self.table.place(index)),
+                    first: B::first_thread(child),
+                    parent: thread,
+                    place: Some(self.table.place(index)),
                     real_parent,
-                    setup: parent_setup,
+                    setup,
                     image,
                     since: Instant::now(),
-                };
-                match self.unpark(Some(child), B::first_thread(child)) {
-                    Some(raw) => self.pair(awaited, raw),
-                    None => {
-                        self.awaited.push(awaited);
-                        Ok(())
-                    }
+                });
+                match said {
+                    Some((fork, raw)) => self.pair(fork, raw),
+                    None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// A task that is not in the table has stopped or ended.
+    pub(super) fn child_seen(&mut self, raw: RawStop) -> Result<()> {
+        if self.end_shell(raw) {
+            return Ok(());
+        }
+        let pid = raw.pid.or(raw.tid.and_then(B::process_led_by));
+        match (self.forks.child_seen(raw, pid), raw.kind, raw.tid) {
+            (Seen::Pair(fork), ..) => self.pair(*fork, raw),
+            (Seen::Detach(pid), RawKind::Stop(_), Some(tid)) => {
+                self.let_go_stray(pid, tid, raw.kind);
+                Ok(())
+            }
+            (Seen::Detach(_) | Seen::Waits, ..) => Ok(()),
         }
     }
 
@@ -110,8 +112,8 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_thread(tid).is_some() {
             return Ok(()); // found by an attach meanwhile
         }
-        let parked = self.unpark(None, Some(tid));
-        if matches!(parked, Some(RawStop { kind: RawKind::Ended(_), .. })) {
+        let seen = self.forks.take(None, Some(tid));
+        if matches!(seen, Some(RawStop { kind: RawKind::Ended(_), .. })) {
             return Ok(()); // born and dead unseen
         }
         let index = self.table.add_thread(process, tid, State::Announced);
@@ -120,15 +122,15 @@ impl<B: Backend> Tracer<B> {
         let home = maker.and_then(|maker| self.table.slot(maker).home.clone());
         let slot = self.table.slot_mut(index);
         (slot.applied, slot.home) = (applied, home);
-        match parked {
+        match seen {
             Some(RawStop { kind: RawKind::Stop(reason), .. }) => self.stopped(index, reason),
             _ => Ok(()),
         }
     }
 
     /// Both halves are known: the child becomes a process of ours, and the event one event.
-    pub(super) fn pair(&mut self, fork: Awaited, child: RawStop) -> Result<()> {
-        let parent = fork.parent.filter(|&place| self.table.at(place).is_some());
+    pub(super) fn pair(&mut self, fork: Announced, child: RawStop) -> Result<()> {
+        let parent = fork.place.filter(|&place| self.table.at(place).is_some());
         let setup = match parent {
             Some(place) => self.table.process_of(place.index).setup,
             None => fork.setup,
@@ -139,10 +141,10 @@ impl<B: Backend> Tracer<B> {
             Some(place) => Side::Stopped(place),
             None => Side::Gone,
         };
-        let process = self.table.add_process(Process::new(fork.child, fork.real_parent, setup));
-        self.inherit_hardware(process, Some(fork.parent_pid), fork.kind);
+        let process = self.add_process(Process::new(fork.child, fork.real_parent, setup));
+        self.inherit_hardware(process, Some(fork.parent.pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
-        let (kind, from) = (fork.kind, fork.parent_pid);
+        let (kind, from) = (fork.kind, fork.parent.pid);
         let heritage = match (fork.image, maker) {
             (Some(image), Some(maker)) => {
                 let maker = self.table.slot(maker.index).thread;
@@ -159,8 +161,8 @@ impl<B: Backend> Tracer<B> {
         }
         let pair = ForkPair {
             kind: fork.kind,
-            parent_pid: Some(fork.parent_pid),
-            parent_tid: Some(fork.parent_tid),
+            parent_pid: Some(fork.parent.pid),
+            parent_tid: Some(fork.parent.tid),
             child_pid: fork.child,
             parent,
             child: side,
@@ -258,22 +260,22 @@ impl<B: Backend> Tracer<B> {
         parent: u32,
         child: Thread,
         late: bool,
-    ) -> Result<Option<Awaited>> {
+    ) -> Result<Option<Announced>> {
         let Process { pid, killed, .. } = *self.table.process(parent);
         // Who was killed by others is asked about only in the end.
-        if !(killed || late) || unless_gone(self.backend.is_mute(pid))? != Some(true) {
+        if !(killed || late) || unless_gone(self.backend.get_mut().is_mute(pid))? != Some(true) {
             return Ok(None);
         }
-        let vforked = unless_gone(self.backend.was_vforked(child))?.flatten();
-        let threads = unless_gone(self.backend.threads(pid))?.unwrap_or_default();
+        let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
+        let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
         let (Some(true), [waiter]) = (vforked, &threads[..]) else { return Ok(None) };
         let Process { setup, ref image, .. } = *self.table.process(parent);
-        Ok(Some(Awaited {
+        Ok(Some(Announced {
             kind: ForkKind::Vfork,
             child: child.pid,
-            parent_pid: pid,
-            parent_tid: *waiter,
-            parent: None,
+            first: Some(child.tid),
+            parent: Thread { pid, tid: *waiter },
+            place: None,
             real_parent: Some(pid),
             setup,
             image: image.clone(),
@@ -284,38 +286,263 @@ impl<B: Backend> Tracer<B> {
     /// The queue has run dry: a child that was announced, that has not been heard of, and that is
     /// no tracee is one that the host has waited for. Its fork is told, and that it was taken.
     pub(super) fn settle_taken(&mut self) -> Result<bool> {
-        for at in 0..self.awaited.len() {
-            let Some(fork) = self.awaited.get(at) else { break };
-            let child = fork.child;
-            if fork.since.elapsed() < self.half_patience
-                || unless_gone(self.backend.is_traced(child))? == Some(true)
+        let missing: Vec<(Pid, Instant)> = self.forks.missing().collect();
+        for (child, since) in missing {
+            if since.elapsed() < self.half_patience
+                || unless_gone(self.backend.get_mut().is_traced(child))? == Some(true)
             {
                 continue;
             }
-            let Awaited { kind, parent_pid, parent_tid, parent, setup, .. } =
-                self.awaited.swap_remove(at);
-            let parent = parent.filter(|&place| self.table.at(place).is_some());
+            let Some(fork) = self.forks.take_announced(|fork| fork.child == child) else {
+                continue;
+            };
+            let parent = fork.place.filter(|&place| self.table.at(place).is_some());
             let pair = ForkPair {
-                kind,
-                parent_pid: Some(parent_pid),
-                parent_tid: Some(parent_tid),
+                kind: fork.kind,
+                parent_pid: Some(fork.parent.pid),
+                parent_tid: Some(fork.parent.tid),
                 child_pid: child,
                 parent: parent.map_or(Side::Gone, Side::Stopped),
                 child: Side::Gone,
             };
-            self.show_fork(pair, setup.flags)?;
+            self.show_fork(pair, fork.setup.flags)?;
             self.failures.note(child, Error::Taken { pid: child.as_raw() });
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// Takes back the announcements of the children that a process has made, and that have not
-    /// stopped yet.
-    pub(super) fn take_awaited(&mut self, parent: Pid) -> Vec<Pid> {
-        let children = self.awaited.iter().filter(|fork| fork.parent_pid == parent);
-        let children = children.map(|fork| fork.child).collect();
-        self.awaited.retain(|fork| fork.parent_pid != parent);
-        children
+    /// The queue has run dry: whoever waits for a parent's half that cannot come any more is shown
+    /// without. Says whether anything came of it.
+    pub(super) fn settle_unannounced(&mut self) -> Result<bool> {
+        self.settle_each_unannounced(false)
+    }
+
+    /// The same as a process ends, which decides it for its own children: they are shown before
+    /// its end.
+    pub(super) fn settle_at_end(&mut self) -> Result<bool> {
+        self.settle_each_unannounced(true)
+    }
+
+    fn settle_each_unannounced(&mut self, at_end: bool) -> Result<bool> {
+        let mut settled = false;
+        for raw in self.forks.waiting() {
+            match self.settle_one_unannounced(raw, at_end) {
+                Ok(done) => settled |= done,
+                Err(error) => {
+                    let led_by = raw.tid.and_then(B::process_led_by);
+                    let Some(pid) = raw.pid.or(led_by) else { continue };
+                    match self.forks.failed(&raw) {
+                        true => self.failures.note_again(pid, error),
+                        false => self.failures.note(pid, error),
+                    }
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    fn settle_one_unannounced(&mut self, raw: RawStop, at_end: bool) -> Result<bool> {
+        let (Some(tid), Some(known)) = (raw.tid, self.forks.get_mut(&raw)) else {
+            return Ok(false);
+        };
+        let (since, looked) = (known.since, known.candidates.is_some());
+        let Some((pid, real_parent)) = unless_gone(self.who_is(tid))? else {
+            self.forks.take(None, Some(tid)); // killed: its end comes, or was taken in
+            return Ok(false);
+        };
+        let late = since.elapsed() >= self.half_patience;
+        if let Some(process) = self.table.find_process(pid) {
+            // A thread, whose maker was killed alone, as an exec does.
+            if !late {
+                return Ok(false);
+            }
+            let maker = self.table.process(process).threads.first().copied();
+            self.announce_thread(process, tid, maker)?;
+            return Ok(true);
+        }
+        if B::first_thread(pid).is_some_and(|first| first != tid)
+            || self.is_left_by_detached(pid, real_parent)
+        {
+            self.forks.take(None, Some(tid));
+            self.let_go_stray(pid, tid, raw.kind);
+            return Ok(false);
+        }
+        let child = Thread { pid, tid };
+        let living = real_parent.and_then(|parent| self.table.find_process(parent));
+        let mute = living.map(|parent| self.mute_fork(parent, child, late)).transpose()?;
+        if let Some(fork) = mute.flatten() {
+            self.forks.take(None, Some(tid));
+            self.pair(fork, raw)?;
+            return Ok(true);
+        }
+        if !looked && !at_end && since.elapsed() < self.half_patience / FIRST_LOOK {
+            return Ok(false);
+        }
+        let silent = self.look_at_candidates(&raw, real_parent)?;
+        let overdue = since.elapsed() >= self.half_patience.saturating_mul(LIVING_PATIENCE);
+        if silent && (!overdue || at_end) {
+            return Ok(false);
+        }
+        if let (StopScope::Process, Some(parent)) = (B::STOP_SCOPE, living) {
+            if self.is_stopped_whole(parent) {
+                // It tells when it is run, however long its user looks at it.
+                if let Some(child) = self.forks.get_mut(&raw) {
+                    child.waits = true;
+                }
+                return Ok(false);
+            }
+        }
+        self.show_alone(raw, child, real_parent)?;
+        Ok(true)
+    }
+
+    /// Whether the half of a child's parent may still come from a living thread.
+    fn look_at_candidates(&mut self, raw: &RawStop, real_parent: Option<Pid>) -> Result<bool> {
+        let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
+        let mut candidates = known.unwrap_or_else(|| self.may_have_made(real_parent));
+        if B::STOP_SCOPE == StopScope::Thread {
+            let mut silent = Vec::new();
+            for thread in candidates {
+                let slot = self.table.find_thread_of(thread.pid, thread.tid);
+                let slot = slot.map(|index| self.table.slot(index));
+                let runs = slot.is_some_and(|s| !s.is_stopped() && s.state != State::Listening);
+                // The news of a fork is the next thing that a maker does, and it does not sleep
+                // before that (`kernel_clone` in Linux's `kernel/fork.c`).
+                if runs
+                    && !matches!(
+                        unless_gone(self.backend.get_mut().activity(thread))?,
+                        None | Some(Activity::Asleep)
+                    )
+                {
+                    silent.push(thread);
+                }
+            }
+            candidates = silent;
+        }
+        let any = !candidates.is_empty();
+        if let Some(child) = self.forks.get_mut(raw) {
+            child.candidates = Some(candidates);
+        }
+        Ok(any)
+    }
+
+    /// The living threads that may have made a child of this parent: those of the parent, and, where
+    /// a thread can make a sibling of its process, those of its other children. Of a parent that
+    /// cannot be named, any.
+    fn may_have_made(&self, parent: Option<Pid>) -> Vec<Thread> {
+        let siblings = B::STOP_SCOPE == StopScope::Thread;
+        let may = |p: &Process| {
+            parent.is_none_or(|parent| p.pid == parent) || siblings && p.real_parent == parent
+        };
+        let living = self.table.processes().filter(|(_, p)| p.ended.is_none() && may(p));
+        let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
+        slots.filter(|slot| !siblings || !slot.is_stopped()).map(|slot| slot.thread).collect()
+    }
+
+    /// Shows a child without its parent's half. Who the parent was is said if only one can be it.
+    fn show_alone(&mut self, raw: RawStop, child: Thread, real_parent: Option<Pid>) -> Result<()> {
+        let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
+        let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
+        let parent = real_parent.and_then(|parent| self.table.find_process(parent));
+        let sole = parent.is_some_and(|parent| self.table.process(parent).sole_maker);
+        let parent = parent.filter(|_| sole || B::STOP_SCOPE == StopScope::Process);
+        let setup = match parent {
+            Some(parent) => self.table.process(parent).setup,
+            // Most likely that of the process which has ended last.
+            None => self.left_setup.unwrap_or(Setup { flags: self.flags, ending: Ending::Detach }),
+        };
+        let mut images = self.former_images();
+        match parent.map(|parent| self.table.process(parent)) {
+            Some(parent) => {
+                images = parent.image.iter().map(|i| (parent.pid, Rc::clone(i))).collect();
+            }
+            None => images.extend(self.candidates_images(&raw)),
+        }
+        let lent_to = self.lent_by_detached(child, kind);
+        let parent_pid = parent.map(|parent| self.table.process(parent).pid);
+        self.forks.show(&raw, child.pid);
+        let process = self.add_process(Process::new(child.pid, real_parent, setup));
+        self.inherit_hardware(process, parent_pid, kind);
+        let side = self.first_stop(process, raw, None);
+        self.inherit(process, &side, Heritage::Unannounced { makers: images, lent_to });
+        let pair = ForkPair {
+            kind,
+            parent_pid,
+            parent_tid: None,
+            child_pid: child.pid,
+            // A living parent has not stopped for it, or not yet.
+            parent: if sole { Side::LetGo } else { Side::Gone },
+            child: side,
+        };
+        self.show_fork(pair, setup.flags)
+    }
+
+    /// The breakpoints of living processes that may have made a child.
+    fn candidates_images(&mut self, raw: &RawStop) -> Vec<(Pid, Shared)> {
+        let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
+        let mut pids: Vec<Pid> = known.unwrap_or_default().iter().map(|t| t.pid).collect();
+        pids.sort();
+        pids.dedup();
+        let process = |pid| self.table.find_process(pid).map(|index| self.table.process(index));
+        let images = pids.into_iter().filter_map(process);
+        images.filter_map(|p| Some((p.pid, p.image.clone()?))).collect()
+    }
+
+    /// The process of a thread that nobody has announced, and its real parent if that can be named.
+    fn who_is(&mut self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
+        let silent = match self.backend.get_mut().process_of(tid) {
+            Err(silent @ Error::Unsupported { .. }) => silent,
+            answer => return answer,
+        };
+        // Nobody tells; but it may be one of those that are known.
+        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        let living: Vec<(Pid, Option<Pid>)> = living.map(|(_, p)| (p.pid, p.real_parent)).collect();
+        for (pid, real_parent) in living {
+            let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
+            if threads.contains(&tid) {
+                return Ok((pid, real_parent));
+            }
+        }
+        Err(silent)
+    }
+
+    /// Whether what has stopped was made in the last moment by a process that was detached, or is left
+    /// over from it. Where a stop stops one thread it has told of all its children before.
+    fn is_left_by_detached(&self, pid: Pid, real_parent: Option<Pid>) -> bool {
+        let child = real_parent.is_some_and(|parent| self.forks.is_detached(parent));
+        self.forks.is_detached(pid) || child && B::STOP_SCOPE == StopScope::Process
+    }
+
+    /// Detaches children that have stopped, and whose parent was detached before its half came.
+    pub(super) fn detach_unannounced(&mut self) -> Result<()> {
+        for raw in self.forks.waiting() {
+            let Some(tid) = raw.tid else { continue };
+            let Some((child, by)) = unless_gone(self.who_is(tid))? else { continue };
+            if self.is_left_by_detached(child, by) && self.forks.take(None, Some(tid)).is_some() {
+                self.let_go_stray(child, tid, raw.kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// With no process left in the table: whether there may be one that nobody has announced.
+    pub(super) fn expects_an_unknown(&mut self) -> Result<bool> {
+        if self.forks.has_unknown() {
+            return Ok(true);
+        }
+        match self.may_be_unknown {
+            true => {
+                self.may_be_unknown = self.backend.get_mut().has_tracees()?;
+                Ok(self.may_be_unknown)
+            }
+            false => Ok(false),
+        }
+    }
+
+    /// Notes a process that is traced.
+    pub(super) fn add_process(&mut self, process: Process) -> u32 {
+        self.forks.is_traced(process.pid);
+        self.table.add_process(process)
     }
 }

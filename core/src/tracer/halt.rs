@@ -4,10 +4,11 @@ use std::rc::{Rc, Weak};
 
 use rustc_hash::FxHashSet;
 
-use crate::backend::{Patience, Run, StopScope, Waited};
+use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::drive::Turn;
 use super::table::{Process, Slot, State};
 use super::{Resume, Tracer};
 
@@ -29,6 +30,32 @@ pub struct Halted {
     /// As long as it lives, whatever stops without something to say rests. It does not outlive
     /// this: whoever drops the `Halted`, or takes it apart, ends the halt.
     pub(super) lease: Rc<()>,
+}
+
+impl Halted {
+    /// The token of a thread, if it is at rest.
+    pub fn get(&self, tid: Tid) -> Option<&Stopped> {
+        self.threads.iter().find(|stop| stop.tid() == tid)
+    }
+
+    /// The same, to change what it is resumed with.
+    pub fn get_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
+        self.threads.iter_mut().find(|stop| stop.tid() == tid)
+    }
+
+    /// The tokens, that of the thread that the process was halted at first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Stopped> {
+        self.threads.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Halted {
+    type Item = &'a Stopped;
+    type IntoIter = std::slice::Iter<'a, Stopped>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// What a thread of a halted process does next.
@@ -134,7 +161,8 @@ impl<B: Backend> Tracer<B> {
         // Where births are not told there can be threads that nobody has heard of.
         let known = B::STOP_SCOPE == StopScope::Thread
             || vforking > 0
-                && unless_gone(self.backend.threads(pid))?.is_some_and(|t| t.len() <= vforking);
+                && unless_gone(self.backend.get_mut().threads(pid))?
+                    .is_some_and(|t| t.len() <= vforking);
         self.interrupt_running(process)?;
         let (mut looks, mut silent) = (0, 0);
         loop {
@@ -157,19 +185,17 @@ impl<B: Backend> Tracer<B> {
                 }
                 continue;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => {
+            match self.drive_briefly()? {
+                Turn::Report => {
                     silent = 0;
-                    self.take(raw)?;
                     if !self.is_there(pid, process) {
                         return Ok(Vec::new());
                     }
                     // Threads that were born meanwhile rest at their first stop by themselves.
                 }
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(Vec::new()),
-                Waited::Nothing => {
-                    self.settle_parked()?;
+                Turn::Woken => {}
+                Turn::NoTracees => return Ok(Vec::new()),
+                Turn::Nothing => {
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(running
@@ -180,10 +206,10 @@ impl<B: Backend> Tracer<B> {
                     let (mut held, mut gone) = (Vec::new(), 0);
                     // Killed, but a thread of it waits in vfork: none of the others stops any more.
                     let mute = B::STOP_SCOPE == StopScope::Process
-                        && unless_gone(self.backend.is_mute(pid))? == Some(true);
+                        && unless_gone(self.backend.get_mut().is_mute(pid))? == Some(true);
                     for &index in &running {
                         let thread = self.table.slot(index).thread;
-                        match unless_gone(self.backend.is_held(thread))? {
+                        match unless_gone(self.backend.get_mut().is_held(thread))? {
                             Some(true) => held.push(thread.tid),
                             Some(false) if mute => held.push(thread.tid),
                             Some(false) => {}
@@ -208,7 +234,7 @@ impl<B: Backend> Tracer<B> {
     /// death of those that rest may have gone unreported.
     pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
-        let Some(tids) = unless_gone(self.backend.threads(pid))? else { return Ok(()) };
+        let Some(tids) = unless_gone(self.backend.get_mut().threads(pid))? else { return Ok(()) };
         let there: FxHashSet<Tid> = tids.iter().copied().collect();
         // Whoever stops the process has others of it at rest, which is no standstill.
         self.table.process_mut(process).quiet += 1;
@@ -291,7 +317,7 @@ impl<B: Backend> Tracer<B> {
         if B::STOP_SCOPE == StopScope::Process {
             // Not now, but when another one is resumed.
             let thread = self.table.slot(stop.place.index).thread;
-            unless_gone(self.backend.suspend(thread, true))?;
+            unless_gone(self.backend.get_mut().suspend(thread, true))?;
         }
         let (place, signal) = stop.consume();
         let signal = signal.or(self.take_deferred(place.index));
@@ -382,7 +408,7 @@ impl<B: Backend> Tracer<B> {
         for (stop, next) in &plan {
             let index = stop.place.index;
             let thread = self.table.slot(index).thread;
-            unless_gone(self.backend.suspend(thread, *next == Next::Stay))?;
+            unless_gone(self.backend.get_mut().suspend(thread, *next == Next::Stay))?;
             self.table.slot_mut(index).stays = *next == Next::Stay;
         }
         let mut chosen: Option<(u32, Run)> = None;

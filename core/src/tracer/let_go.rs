@@ -1,11 +1,10 @@
 //! Detaching and killing.
 
-use crate::backend::{
-    NO_SLOTS, NewTask, Patience, RawKind, RawReason, RawStop, Run, StopScope, Thread, Waited,
-};
+use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::drive::Turn;
 use super::halt::{HELD_FOR, SILENT_FOR};
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
@@ -183,7 +182,7 @@ impl<B: Backend> Tracer<B> {
         let at_stop = |slot: &Slot| slot.is_stopped() && !slot.dead;
         let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
         let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
-        unless_gone(self.backend.kill(pid, stopped))?;
+        unless_gone(self.backend.get_mut().kill(pid, stopped))?;
         if B::STOP_SCOPE == StopScope::Process {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
             self.table.process_mut(process).killed = true;
@@ -328,16 +327,14 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits for children that are to be let go: each is about to make its first stop.
     fn await_strays(&mut self) -> Result<()> {
-        self.let_go_parked()?;
+        self.detach_unannounced()?;
         for _ in 0..STRAY_WAITS {
-            if self.strays.is_empty() {
+            if !self.forks.is_detaching() {
                 break;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::Nothing => {}
-                Waited::NoTracees => self.strays.clear(),
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken | Turn::Nothing => {}
+                Turn::NoTracees => self.forks.end_detaching(),
             }
         }
         Ok(())
@@ -357,22 +354,20 @@ impl<B: Backend> Tracer<B> {
                 self.failures.told_of(pid)?;
                 continue;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => {
+            match self.drive_briefly()? {
+                Turn::Report => {
                     silent = 0;
-                    self.take(raw)?;
                     self.failures.told_of(pid)?;
                 }
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => {
+                Turn::Woken => {}
+                Turn::NoTracees => {
                     // By an exec, the thread that was let go was the last one.
                     if self.table.process(process).released {
                         self.forget_process(process);
                     }
                     return Ok(());
                 }
-                Waited::Nothing => {
-                    self.settle_parked()?;
+                Turn::Nothing => {
                     silent += 1;
                     if silent >= SILENT_FOR {
                         return Ok(());
@@ -380,7 +375,7 @@ impl<B: Backend> Tracer<B> {
                     let (mut free, mut gone) = (false, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;
-                        let answer = unless_gone(self.backend.is_held(thread))?;
+                        let answer = unless_gone(self.backend.get_mut().is_held(thread))?;
                         gone &= answer.is_none();
                         free |= answer == Some(false);
                     }
@@ -415,7 +410,7 @@ impl<B: Backend> Tracer<B> {
             RawReason::Forked { task, .. } => {
                 let task = match task {
                     Some(task) => Some(task),
-                    None => unless_gone(self.backend.new_task(thread, setup))?,
+                    None => unless_gone(self.backend.get_mut().new_task(thread, setup))?,
                 };
                 match task {
                     Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid),
@@ -452,7 +447,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.disarm_whole(process)?;
         let signal = self.with_owed(index, signal);
-        if unless_gone(self.backend.detach(thread, signal))?.is_some() {
+        if unless_gone(self.backend.get_mut().detach(thread, signal))?.is_some() {
             self.forget_process(process);
         }
         Ok(())
@@ -468,20 +463,20 @@ impl<B: Backend> Tracer<B> {
         let signal = self.with_owed(index, signal);
         if self.disarm(index)? {
             // A trap of ours would kill it: it comes to that first, before it runs anything.
-            unless_gone(self.backend.resume(thread, Run::Continue, signal))?;
+            unless_gone(self.backend.get_mut().resume(thread, Run::Continue, signal))?;
             self.took_signals(index);
             self.table.revoke(index);
             let slot = self.table.slot_mut(index);
             (slot.state, slot.interrupt) = (State::Running, Interrupt::Internal);
             return Ok(());
         }
-        if unless_gone(self.backend.detach(thread, signal))?.is_none() {
+        if unless_gone(self.backend.get_mut().detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Running;
             return Ok(());
         }
-        self.lose(index, None); // it may have been killed in the same moment
+        self.forks.was_detached(thread.pid);
         self.table.remove_thread(index);
         self.table.process_mut(process).released = true;
         if self.table.process(process).threads.is_empty() {
@@ -492,7 +487,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Lets the children of a process go of whose forks the user was not told.
     fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
-        for child in self.take_awaited(parent) {
+        for child in self.forks.retract(parent) {
             self.let_go_child(child, parent);
         }
         let mut seen = Vec::new();
@@ -538,13 +533,13 @@ impl<B: Backend> Tracer<B> {
     /// Lets a child go at its first stop, which may have come already.
     fn let_go_child(&mut self, child: Pid, parent: Pid) {
         self.keep_home(child, parent);
-        match self.unpark(Some(child), B::first_thread(child)) {
+        match self.forks.take(Some(child), B::first_thread(child)) {
             Some(raw) => {
                 if let Some(tid) = raw.tid {
                     self.let_go_stray(child, tid, raw.kind);
                 }
             }
-            None => self.strays.push(child),
+            None => self.forks.detach(child),
         }
     }
 
@@ -556,7 +551,7 @@ impl<B: Backend> Tracer<B> {
             RawKind::Ended(_) => return,
         };
         if let Err(error) = self.release_stray(pid, tid, signal) {
-            self.strays.push(pid);
+            self.forks.detach(pid);
             let raw = RawStop { pid: Some(pid), tid: Some(tid), kind };
             self.failures.retry_stop(pid, raw, error);
         }
@@ -566,23 +561,23 @@ impl<B: Backend> Tracer<B> {
         self.put_back(Thread { pid, tid });
         if self.watches {
             // Old kernels copy debug registers to it.
-            unless_gone(self.backend.set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
+            unless_gone(self.backend.get_mut().set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
         self.clean_stray(Thread { pid, tid })?;
-        if unless_gone(self.backend.detach(Thread { pid, tid }, signal))?.is_none() {
-            self.strays.push(pid); // killed: its end comes
+        if unless_gone(self.backend.get_mut().detach(Thread { pid, tid }, signal))?.is_none() {
+            self.forks.detach(pid); // killed: its end comes
         }
-        self.backend.forget(pid);
+        self.backend.get_mut().forget(pid);
         Ok(())
     }
 
     /// A process is not traced any more.
     pub(super) fn forget_process(&mut self, process: u32) {
-        for index in self.table.process(process).threads.clone() {
-            self.lose(index, None);
-        }
+        self.leaves_children(process, true);
         let Some(entry) = self.table.remove_process(process) else { return };
-        self.backend.forget(entry.pid);
+        self.forks.gone(entry.pid);
+        self.forks.was_detached(entry.pid);
+        self.backend.get_mut().forget(entry.pid);
         self.detached.extend(entry.child);
     }
 

@@ -10,20 +10,21 @@ mod births;
 mod breakpoints;
 mod builder;
 mod causes;
+mod drive;
 mod dropped;
 mod each;
 mod eager;
 mod ends;
 mod failures;
 mod fork;
+mod forks;
 mod halt;
 mod hardware;
 mod let_go;
-mod makers;
 mod next;
-mod parked;
 mod placement;
 mod quiet;
+mod reader;
 mod readiness;
 mod run;
 mod shell;
@@ -35,6 +36,7 @@ mod trap;
 mod tree;
 mod wait;
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::Arc;
@@ -49,15 +51,16 @@ use crate::{
 pub use ask::ProcessInfo;
 pub use builder::Builder;
 pub use halt::{Halted, Next};
+pub use next::Only;
 pub use placement::Placement;
+pub use reader::{Reader, Value};
 pub use readiness::Readiness;
 pub use run::Resume;
 
 use answers::Unanswered;
 use eager::Eager;
 use failures::Failures;
-use fork::Awaited;
-use parked::{Lost, Parked};
+use forks::ForkTracker;
 use placement::Placing;
 use software::Software;
 use table::{Process, State, Table};
@@ -120,7 +123,8 @@ pub enum StepOver {
 /// `SA_NOCLDWAIT`, gets zombies of those that are traced all the same (`proc_reap` in
 /// `sys/kern/kern_exit.c`).
 pub struct Tracer<B: Backend> {
-    backend: B,
+    /// Behind a cell, since questions change nothing that a user can see.
+    backend: RefCell<B>,
     table: Table,
     /// What is ready to be given, in order.
     ready: VecDeque<Ready>,
@@ -135,21 +139,12 @@ pub struct Tracer<B: Backend> {
     readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
     eager: Eager,
-    /// Stops and ends of tasks that nobody has announced yet.
-    parked: Vec<Parked>,
-    /// How many there have been.
-    parkings: u64,
-    /// Ends of tasks that nobody has announced for so long that they are not waited for any more.
-    unclaimed: VecDeque<RawStop>,
-    /// Forks whose child has not been seen yet.
-    awaited: Vec<Awaited>,
-    /// Threads that died, and may have taken the news of a fork with them.
-    lost: Vec<Lost>,
-    /// Children that were shown while their maker's half may still have been on the way, with
-    /// the threads that may have made them and have said nothing since.
-    early: Vec<(Pid, Vec<Thread>)>,
-    /// Children that are to be let go at their first stop.
-    strays: Vec<Pid>,
+    /// Forks of which a half is missing.
+    forks: ForkTracker,
+    /// A process has ended, or was detached, that may have made one of which nobody has told.
+    may_be_unknown: bool,
+    /// What such a process reported.
+    left_setup: Option<Setup>,
     /// Interrupts that may have met a thread that was about to end.
     unanswered: Vec<Unanswered>,
     /// Processes that were halted.
@@ -174,7 +169,9 @@ pub struct Tracer<B: Backend> {
     /// Who inherits hardware breakpoints of processes that will be spawned or attached to.
     inherit: InheritDebug,
     /// The user has asked about a system call once.
-    asks_calls: bool,
+    asks_calls: Cell<bool>,
+    /// Real parents that were asked for, and that the table is to be told before a process ends.
+    seen_parents: RefCell<Vec<(Pid, Option<Pid>)>>,
     /// There was a hardware breakpoint once.
     watches: bool,
     software: Software<<B::Arch as Arch>::Registers>,
@@ -271,7 +268,7 @@ impl<B: Backend> Tracer<B> {
     pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
         self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
-        let mut raw = self.backend.spawn(command, setup)?;
+        let mut raw = self.backend.get_mut().spawn(command, setup)?;
         let us = Pid::from_raw(std::process::id() as i32);
         let mut process = Process::new(raw.pid, Some(us), setup);
         let spawned = Spawned {
@@ -284,7 +281,7 @@ impl<B: Backend> Tracer<B> {
         process.spawning = true;
         process.tells_births = Some(births::are_told(setup));
         process.inherit = self.inherit;
-        let process = self.table.add_process(process);
+        let process = self.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
         if let Some(tid) = tid {
             let slot = self.table.add_thread(process, tid, State::Running);
@@ -330,7 +327,7 @@ impl<B: Backend> Tracer<B> {
     /// As [`attach`](Tracer::attach).
     pub fn attach_with(&mut self, pid: Pid, ending: Ending) -> Result<()> {
         // It may be the child of a fork that is not reported yet.
-        if self.table.find_process(pid).is_some() || self.backend.is_traced(pid)? {
+        if self.table.find_process(pid).is_some() || self.backend.get_mut().is_traced(pid)? {
             return Err(Error::NotPermitted {
                 pid: pid.as_raw(),
                 advice: "this tracer traces it already".into(),
@@ -338,13 +335,13 @@ impl<B: Backend> Tracer<B> {
         }
         self.place_tracer()?;
         let setup = Setup { flags: self.flags, ending };
-        let raw = self.backend.attach(pid, setup)?;
+        let raw = self.backend.get_mut().attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.starting = true;
         // What it is to report holds once it has stopped for the first time.
         process.tells_births = Some(false);
         process.inherit = self.inherit;
-        let process = self.table.add_process(process);
+        let process = self.add_process(process);
         for tid in raw.threads {
             let slot = self.table.add_thread(process, tid, State::Running);
             let first = B::first_thread(pid).map(|first| first == tid);
@@ -369,7 +366,7 @@ impl<B: Backend> Tracer<B> {
     /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
     /// one that no ordinary wait finds; on FreeBSD a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
-        let waker = self.backend.waker()?;
+        let waker = self.backend.get_mut().waker()?;
         self.eager.expects_wakes();
         Ok(Waker(waker))
     }
@@ -386,7 +383,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `ADDR_NO_RANDOMIZE` in `personality(2)` (Linux); `PROC_ASLR_CTL` in `procctl(2)` (FreeBSD).
     pub fn randomize_addresses(&mut self, random: bool) {
-        self.backend.randomize_addresses(random);
+        self.backend.get_mut().randomize_addresses(random);
     }
 
     /// Which side of a fork stays traced.
@@ -430,19 +427,21 @@ impl<B: Backend> Tracer<B> {
 
     /// How many requests were made of the kernel so far: for tests and benches.
     pub fn requests(&self) -> u64 {
-        self.backend.requests()
+        self.backend.borrow().requests()
     }
 
-    /// The back end, for what only one system has.
-    pub fn backend(&mut self) -> &mut B {
-        &mut self.backend
+    /// Makes a request of the back end: for what only one system has, in its extension trait.
+    #[doc(hidden)]
+    pub fn on_backend<T>(&self, request: impl FnOnce(&mut B) -> T) -> T {
+        request(&mut self.backend.borrow_mut())
     }
 
-    /// A stopped thread as requests of the [back end](Tracer::backend) name it.
+    /// A stopped thread as requests of the back end name it.
     ///
     /// # Errors
     ///
     /// [`Error::Gone`] if it was killed, [`Error::NotStopped`] if it runs again.
+    #[doc(hidden)]
     pub fn thread(&self, stop: &Stopped) -> Result<Thread> {
         self.asked(stop)
     }

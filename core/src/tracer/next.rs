@@ -2,11 +2,37 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{Patience, RawStop, Thread, Waited};
-use crate::{Backend, Event, Result};
+use crate::backend::Patience;
+use crate::{Backend, Error, Event, Pid, Result, Tid};
 
 use super::Tracer;
-use super::eager::Eager;
+use super::drive::Turn;
+use super::table::{Slot, State};
+use super::{Ready, Side};
+
+/// Whose events a wait gives; see [`Tracer::wait_for`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Only {
+    /// Those of one thread: its stops, its end, and that of its process.
+    Thread(Pid, Tid),
+    /// Those of a process: its stops and ends, the forks that it makes, and its own making.
+    Process(Pid),
+}
+
+impl Only {
+    fn pid(self) -> Pid {
+        let (Only::Thread(pid, _) | Only::Process(pid)) = self;
+        pid
+    }
+
+    /// Whether an event of this process is one, and of a certain thread, if it is about one.
+    fn is_about(self, pid: Option<Pid>, tid: Option<Tid>) -> bool {
+        match self {
+            Only::Process(only) => pid == Some(only),
+            Only::Thread(only, thread) => pid == Some(only) && tid.is_none_or(|tid| tid == thread),
+        }
+    }
+}
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
@@ -75,15 +101,46 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    fn next(&mut self, until: Until) -> Result<Option<Event>> {
-        let event = self.find_next(until)?;
+    /// The next event of one thread or process. Those of others stay in the queue, in their order, for
+    /// later waits; their stops last until then. `None` if it is not traced, or is no more.
+    ///
+    /// ```no_run
+    /// use trapline_core::{Backend, Event, Only, Result, Resume, Stopped, Tracer};
+    ///
+    /// /// Makes a step, whatever other threads do meanwhile.
+    /// fn step<B: Backend>(tracer: &mut Tracer<B>, stop: Stopped) -> Result<Option<Event>> {
+    ///     let only = Only::Thread(stop.pid(), stop.tid());
+    ///     tracer.resume(stop, Resume::Step)?;
+    ///     tracer.wait_for(only)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Tracer::wait), and [`Error::AtRest`](crate::Error::AtRest) if nothing of it runs,
+    /// so that no wait would end: its tokens are with the caller.
+    ///
+    /// # Platform notes
+    ///
+    /// FreeBSD stops a process as a whole: while the stop of another thread waits in the queue, none
+    /// of its threads runs.
+    pub fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
+        let event = self.find_next(Until::Ever, Some(only))?;
         if event.is_none() {
             self.set_readiness()?;
         }
         Ok(event)
     }
 
-    fn find_next(&mut self, until: Until) -> Result<Option<Event>> {
+    fn next(&mut self, until: Until) -> Result<Option<Event>> {
+        let event = self.find_next(until, None)?;
+        if event.is_none() {
+            self.set_readiness()?;
+        }
+        Ok(event)
+    }
+
+    fn find_next(&mut self, until: Until, only: Option<Only>) -> Result<Option<Event>> {
         if let Some(process) = self.departed.take() {
             self.table.remove_process(process);
         }
@@ -105,8 +162,11 @@ impl<B: Backend> Tracer<B> {
             if std::mem::take(&mut self.woken) {
                 return Ok(Some(Event::Woken));
             }
-            if let Some(event) = self.give_next()? {
+            if let Some(event) = self.give_next(only)? {
                 return Ok(Some(event));
+            }
+            if only.is_some_and(|only| !self.may_tell(only)) {
+                return Ok(None);
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;
             if over && self.settle_awaited() {
@@ -127,19 +187,17 @@ impl<B: Backend> Tracer<B> {
                 (Until::Then(deadline), false) => Patience::Until(deadline),
                 (Until::Ever, false) => Patience::Block,
             };
-            match self.ask(patience)? {
-                Waited::Stop(raw) => {
-                    self.eager.stopped();
-                    let overdue = self.pass_parked();
-                    self.take(raw)?;
-                    if overdue {
-                        self.settle_parked()?;
-                    }
-                }
-                Waited::Woken => return Ok(Some(Event::Woken)),
-                Waited::Nothing => {
+            if let Some(only) = only {
+                self.can_tell(only)?;
+            }
+            match self.drive(patience)? {
+                Turn::Report | Turn::Woken => {}
+                Turn::Nothing => {
                     self.look_for_answers();
-                    if self.settle_taken()? || self.settle_parked()? || !self.failures.is_silent() {
+                    if self.settle_taken()?
+                        || self.settle_unannounced()?
+                        || !self.failures.is_silent()
+                    {
                         continue;
                     }
                     if over || until.is_over() {
@@ -150,7 +208,7 @@ impl<B: Backend> Tracer<B> {
                         return Err(error);
                     }
                 }
-                Waited::NoTracees => {
+                Turn::NoTracees => {
                     if !self.settle_vanished()? {
                         return Ok(None);
                     }
@@ -161,72 +219,56 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether something is on its way that nothing announces, so that the time has to be watched.
     pub(super) fn expects_something(&self) -> bool {
-        self.expects_a_half()
+        self.forks.is_watching()
             || self.failures.are_left()
             || !self.unanswered.is_empty()
-            || (self.table.is_empty() && self.may_have_unknown())
+            || (self.table.is_empty() && (self.forks.has_unknown() || self.may_be_unknown))
     }
 
-    /// Waits: first for the threads that were just resumed, then for everybody.
-    pub(super) fn ask(&mut self, patience: Patience) -> Result<Waited> {
-        let resumed = self.eager.take();
-        if resumed[0].is_none() {
-            return self.backend.wait(patience);
-        }
-        if let Some(raw) = self.look(resumed)? {
-            self.eager.found(None);
-            return Ok(Waited::Stop(raw));
-        }
-        if patience == Patience::Poll || !self.eager.yields() {
-            self.eager.missed(None);
-            return self.backend.wait(patience);
-        }
-        let start = Instant::now();
-        let mut took = Duration::ZERO;
-        for _ in 0..B::YIELDS {
-            std::thread::yield_now();
-            took = start.elapsed();
-            if let Some(raw) = self.look(resumed)? {
-                self.eager.found(Some(took));
-                return Ok(Waited::Stop(raw));
+    /// The place in the queue of the next event, or of the next one of a thread or process.
+    pub(super) fn next_in_queue(&self, only: Option<Only>) -> Option<usize> {
+        let Some(only) = only else { return (!self.ready.is_empty()).then_some(0) };
+        let thread = |side: &Side| match side {
+            Side::Stopped(place) => self.table.at(*place).map(|slot| slot.thread),
+            Side::LetGo | Side::Gone => None,
+        };
+        self.ready.iter().position(|ready| match ready {
+            Ready::Stop(place) => self
+                .table
+                .at(*place)
+                .is_none_or(|slot| only.is_about(Some(slot.thread.pid), Some(slot.thread.tid))),
+            Ready::Fork(pair) => {
+                let child = thread(&pair.child).map(|thread| thread.tid);
+                only.is_about(pair.parent_pid, pair.parent_tid)
+                    || only.is_about(Some(pair.child_pid), child)
             }
-            if Eager::is_long(took) {
-                break;
+            Ready::ThreadExited { pid, tid } => only.is_about(Some(*pid), Some(*tid)),
+            Ready::Exited { process } => {
+                only.is_about(Some(self.table.process(*process).pid), None)
             }
-        }
-        self.eager.missed(Some(took));
-        self.backend.wait(patience)
+            Ready::Reparented { pid, .. } | Ready::LetGo { pid } => only.is_about(Some(*pid), None),
+        })
     }
 
-    /// A stop or an end of one of these.
-    fn look(
-        &mut self,
-        threads: impl IntoIterator<Item = Option<Thread>>,
-    ) -> Result<Option<RawStop>> {
-        for thread in threads.into_iter().flatten() {
-            if let Some(raw) = self.backend.look(thread)? {
-                return Ok(Some(raw));
-            }
+    /// Whether something of a thread or process may still be told.
+    fn may_tell(&self, only: Only) -> bool {
+        let traced = self.traced(only.pid()).is_ok();
+        match only {
+            Only::Process(_) => traced,
+            Only::Thread(pid, tid) => traced && self.table.find_thread_of(pid, tid).is_some(),
         }
-        Ok(None)
     }
 
-    /// Takes in all that have stopped by now, before any of them is resumed; says whether there
-    /// was anybody. So who stops once waits for no more than one stop of each other thread, though
-    /// the kernel would find others first.
-    fn take_in_all(&mut self) -> Result<bool> {
-        loop {
-            match self.backend.wait(Patience::Poll)? {
-                Waited::Stop(raw) => {
-                    self.pass_parked();
-                    self.backlog.push_back(raw);
-                }
-                Waited::Woken => self.woken = true,
-                Waited::Nothing | Waited::NoTracees => {
-                    self.eager.took_all(self.backlog.len());
-                    return Ok(self.woken || !self.backlog.is_empty());
-                }
-            }
-        }
+    /// Whether anything runs that may do so: otherwise a wait for it would not end.
+    fn can_tell(&self, only: Only) -> Result<()> {
+        let Ok(process) = self.traced(only.pid()) else { return Ok(()) };
+        let threads = &self.table.process(process).threads;
+        let mut slots = threads.iter().map(|&index| self.table.slot(index));
+        let given = |slot: &Slot| matches!(slot.state, State::Given(_)) && !slot.dead;
+        let stuck = match only {
+            Only::Thread(_, tid) => slots.any(|slot| slot.thread.tid == tid && given(slot)),
+            Only::Process(_) => slots.all(given),
+        };
+        if stuck { Err(Error::AtRest { pid: only.pid().as_raw() }) } else { Ok(()) }
     }
 }

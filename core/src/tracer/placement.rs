@@ -78,17 +78,17 @@ impl<B: Backend> Tracer<B> {
         if self.placing.placement == Placement::LeaveAlone || self.placing.placed.is_some() {
             return Ok(());
         }
-        let own = self.backend.cpus(None)?;
+        let own = self.backend.get_mut().cpus(None)?;
         let cpu = match self.placing.placement {
             Placement::ShareCpuOf(cpu) if cpu < CPUS => cpu,
             Placement::ShareCpuOf(_) => {
                 let what = "a CPU of so high a number";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
             }
-            _ => self.backend.current_cpu()?,
+            _ => self.backend.get_mut().current_cpu()?,
         };
         let shared = CpuSet::one(cpu);
-        self.backend.set_cpus(None, &shared)?;
+        self.backend.get_mut().set_cpus(None, &shared)?;
         self.placing.placed = Some(Placed { shared, own: Rc::new(own), strays: Vec::new() });
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<B: Backend> Tracer<B> {
         let mut done: FxHashSet<Tid> = FxHashSet::default();
         // A thread that another one makes meanwhile starts where that one was. (One that is being
         // made at the very moment can still be missed; it runs elsewhere, and is not harmed.)
-        while let Ok(threads) = self.backend.threads(pid) {
+        while let Ok(threads) = self.backend.get_mut().threads(pid) {
             let new: Vec<Tid> = threads.into_iter().filter(|tid| !done.contains(tid)).collect();
             if new.is_empty() {
                 break;
@@ -110,8 +110,9 @@ impl<B: Backend> Tracer<B> {
             for tid in new {
                 done.insert(tid);
                 let thread = Thread { pid, tid };
-                let Ok(home) = self.backend.cpus(Some(thread)) else { continue };
-                if home == shared || self.backend.set_cpus(Some(thread), &shared).is_err() {
+                let Ok(home) = self.backend.get_mut().cpus(Some(thread)) else { continue };
+                if home == shared || self.backend.get_mut().set_cpus(Some(thread), &shared).is_err()
+                {
                     continue;
                 }
                 if home != *last {
@@ -156,7 +157,7 @@ impl<B: Backend> Tracer<B> {
         let mut default = None; // it takes a look at all threads, and mostly is not needed
         let threads = match B::STOP_SCOPE {
             StopScope::Thread => vec![thread.tid],
-            StopScope::Process => self.backend.threads(thread.pid).unwrap_or_default(),
+            StopScope::Process => self.backend.get_mut().threads(thread.pid).unwrap_or_default(),
         };
         for tid in threads {
             let thread = Thread { pid: thread.pid, tid };
@@ -167,9 +168,9 @@ impl<B: Backend> Tracer<B> {
                 let default = default.get_or_insert_with(|| others().unwrap_or(Rc::clone(&own)));
                 Rc::clone(default)
             });
-            if self.backend.cpus(Some(thread)).is_ok_and(|cpus| cpus == shared) {
+            if self.backend.get_mut().cpus(Some(thread)).is_ok_and(|cpus| cpus == shared) {
                 // Gone, or not to be moved any more: nothing that the user could do about it.
-                let _ = unless_gone(self.backend.set_cpus(Some(thread), &home));
+                let _ = unless_gone(self.backend.get_mut().set_cpus(Some(thread), &home));
             }
         }
     }
@@ -177,8 +178,8 @@ impl<B: Backend> Tracer<B> {
     /// Puts the tracer's thread back, unless the host has moved it meanwhile.
     pub(super) fn put_back_tracer(&mut self) {
         let Some(placed) = self.placing.placed.take() else { return };
-        if self.backend.cpus(None).is_ok_and(|cpus| cpus == placed.shared) {
-            let _ = self.backend.set_cpus(None, &placed.own);
+        if self.backend.get_mut().cpus(None).is_ok_and(|cpus| cpus == placed.shared) {
+            let _ = self.backend.get_mut().set_cpus(None, &placed.own);
         }
     }
 }

@@ -61,7 +61,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(readiness) = &self.readiness {
             return Ok(readiness.clone());
         }
-        let fd = self.backend.readiness()?;
+        let fd = self.backend.get_mut().readiness()?;
         Ok(self.readiness.insert(Readiness(Arc::new(fd))).clone())
     }
 
@@ -71,6 +71,6 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let soon = self.expects_something();
-        self.backend.watch(soon.then_some(SOON))
+        self.backend.get_mut().watch(soon.then_some(SOON))
     }
 }

@@ -179,7 +179,7 @@ impl<B: Backend> Tracer<B> {
         let signal = self.with_owed(index, signal);
         if self.table.slot(index).group_stopped {
             // To continue it would end the group-stop.
-            unless_gone(self.backend.listen(thread))?;
+            unless_gone(self.backend.get_mut().listen(thread))?;
             self.took_signals(index);
             self.ran(index, State::Listening);
             return Ok(());
@@ -191,7 +191,7 @@ impl<B: Backend> Tracer<B> {
         let run = self.pass_hardware(index, run, signal)?;
         let run = self.or_to_handlers_end(index, run);
         self.begin_step(index, run)?;
-        unless_gone(self.backend.resume(thread, run, signal))?;
+        unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
         self.took_signals(index);
         self.eager.resumed(thread);
         self.table.slot_mut(index).run = run;
@@ -252,7 +252,7 @@ impl<B: Backend> Tracer<B> {
             let (thread, deferred) = (slot.thread, slot.deferred);
             let runs = !slot.stays || i == index || deferred.is_some();
             if runs && (slot.stays || slot.suspended) {
-                unless_gone(self.backend.suspend(thread, false))?;
+                unless_gone(self.backend.get_mut().suspend(thread, false))?;
                 let slot = self.table.slot_mut(i);
                 (slot.stays, slot.suspended) = (false, false);
             }
@@ -271,7 +271,7 @@ impl<B: Backend> Tracer<B> {
             self.keep_watch(i)?;
             signal = self.with_owed(i, signal);
         }
-        let mut ran = unless_gone(self.backend.resume(thread, run, signal))?;
+        let mut ran = unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
         // Unless it has ended without a word: then any other one will do.
         let first = target;
         for &i in threads {
@@ -280,7 +280,7 @@ impl<B: Backend> Tracer<B> {
             }
             let other = self.table.slot(i).thread;
             let how = if i == index { own } else { Run::Continue };
-            ran = unless_gone(self.backend.resume(other, how, signal))?;
+            ran = unless_gone(self.backend.get_mut().resume(other, how, signal))?;
             if ran.is_some() {
                 (target, run) = (i, how);
             }
@@ -332,7 +332,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         self.note_older_threads(index, wanted)?;
-        unless_gone(self.backend.set_up(self.table.slot(index).thread, wanted))?;
+        unless_gone(self.backend.get_mut().set_up(self.table.slot(index).thread, wanted))?;
         let process = self.table.slot(index).process;
         self.table.process_mut(process).tells_births = Some(births::are_told(wanted));
         self.table.slot_mut(index).applied = Some(wanted);
@@ -415,8 +415,11 @@ impl<B: Backend> Tracer<B> {
         let mut held = Vec::new();
         for index in running {
             let thread = self.table.slot(index).thread;
-            let is_held =
-                if alone { Some(false) } else { unless_gone(self.backend.is_held(thread))? };
+            let is_held = if alone {
+                Some(false)
+            } else {
+                unless_gone(self.backend.get_mut().is_held(thread))?
+            };
             match is_held {
                 Some(true) => held.push(index),
                 Some(false) if self.ask_to_stop(index)? => return Ok(()),
@@ -445,7 +448,7 @@ impl<B: Backend> Tracer<B> {
     /// Interrupts a thread for the user, unless it is gone.
     fn ask_to_stop(&mut self, index: u32) -> Result<bool> {
         let thread = self.table.slot(index).thread;
-        if unless_gone(self.backend.interrupt(thread))?.is_none() {
+        if unless_gone(self.backend.get_mut().interrupt(thread))?.is_none() {
             return Ok(false);
         }
         self.table.slot_mut(index).interrupt = Interrupt::Asked;

@@ -26,7 +26,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn send(&mut self, index: u32, thread: crate::backend::Thread, signal: Signal) -> Result<()> {
-        self.backend.send_signal(thread, signal)?;
+        self.backend.get_mut().send_signal(thread, signal)?;
         let slot = self.table.slot_mut(index);
         if signal != Signal::KILL && !slot.injected.contains(&signal) {
             slot.injected.push(signal);

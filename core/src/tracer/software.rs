@@ -9,6 +9,7 @@
 
 mod alone;
 mod family;
+mod former;
 mod handlers;
 mod hit;
 pub(super) mod image;
@@ -112,6 +113,8 @@ pub(super) struct Software<R> {
     rules: FxHashMap<BreakpointId, Box<Rules<R>>>,
     /// For steps.
     pieces: Pieces,
+    /// Breakpoints that were in memory of processes that are gone.
+    former: Vec<former::Former>,
     /// Steps were made since something else was.
     stepping: bool,
 }
@@ -126,6 +129,7 @@ impl<R> Software<R> {
             looked: None,
             rules: FxHashMap::default(),
             pieces: Pieces::default(),
+            former: Vec::new(),
             stepping: false,
         }
     }
@@ -295,7 +299,7 @@ impl<B: Backend> Tracer<B> {
             self.table.process_mut(sharer).image = Some(Rc::clone(&image));
             // A child whose fork is reported half has it as well.
             let pid = self.table.process(sharer).pid;
-            for fork in self.awaited.iter_mut().filter(|fork| fork.parent_pid == pid) {
+            for fork in self.forks.announced_by(pid) {
                 fork.image = Some(Rc::clone(&image));
             }
         }

@@ -43,7 +43,7 @@ impl<B: Backend> Tracer<B> {
                 if !(slot.first && runs && process.threads.len() > 2) {
                     return false;
                 }
-                match self.backend.is_held(thread) {
+                match self.backend.get_mut().is_held(thread) {
                     Err(crate::Error::Gone) => true,
                     Ok(_) => false,
                     Err(error) => {
@@ -65,7 +65,7 @@ impl<B: Backend> Tracer<B> {
         let others = &self.table.process_of(index).threads;
         let stopped = |&&i: &&u32| i != index && self.table.slot(i).is_stopped();
         let other = others.iter().find(stopped).map(|&i| self.table.slot(i).thread);
-        match other.map(|other| (other.pid, self.backend.registers(other))) {
+        match other.map(|other| (other.pid, self.backend.get_mut().registers(other))) {
             Some((_, Ok(_))) => true,
             None | Some((_, Err(crate::Error::Gone))) => false,
             Some((pid, Err(error))) => {

@@ -1,5 +1,6 @@
 //! The tables of threads and processes.
 
+use std::cell::RefCell;
 use std::process::Child;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,7 +63,7 @@ pub(super) struct Slot {
     /// It leaves such a call, to make a step then.
     pub(super) steps_out: bool,
     /// The system call that it has entered last, if it was asked for.
-    pub(super) call: Option<Box<Syscall>>,
+    pub(super) call: RefCell<Option<Box<Syscall>>>,
     /// It runs to the exit of a system call, which is an event whatever its process reports.
     pub(super) to_exit: bool,
     /// The process's first thread, whose birth and death are the process's.
@@ -73,9 +74,6 @@ pub(super) struct Slot {
     pub(super) home: Option<Rc<CpuSet>>,
     /// Its debug registers, if they were ever used.
     pub(super) debug: Option<Box<ThreadDebug>>,
-    /// How many tasks had been parked when it last told of something: if it has made one of
-    /// these, it has said so.
-    pub(super) spoken: u64,
     /// What it has to do with breakpoints in memory.
     pub(super) soft: Soft,
 }
@@ -142,6 +140,9 @@ pub(super) struct Process {
     pub(super) real_parent: Option<Pid>,
     /// How many traced processes have it as their real parent.
     pub(super) children: u32,
+    /// No other task than its threads of now can have made a child of it: it has had no other child,
+    /// which may have made a sibling, and has lost no thread.
+    pub(super) sole_maker: bool,
     pub(super) setup: Setup,
     /// Attached to, and its first stop has not been shown.
     pub(super) starting: bool,
@@ -159,9 +160,6 @@ pub(super) struct Process {
     pub(super) killed: bool,
     /// Its end, once the kernel told it.
     pub(super) ended: Option<ExitStatus>,
-    /// A thread of it may have been in a fork when it ended: how many tasks had been parked by
-    /// then.
-    pub(super) cut_short: Option<u64>,
     /// Its `Exited` is in the queue or was given.
     pub(super) exit_queued: bool,
     /// For a spawned one, what std knows of it.
@@ -191,6 +189,7 @@ impl Process {
             peopled: false,
             real_parent,
             children: 0,
+            sole_maker: true,
             setup,
             starting: false,
             spawning: false,
@@ -200,7 +199,6 @@ impl Process {
             released: false,
             killed: false,
             ended: None,
-            cut_short: None,
             exit_queued: false,
             child: None,
             debug: None,
@@ -344,7 +342,8 @@ impl Table {
     pub(super) fn add_process(&mut self, process: Process) -> u32 {
         let pid = process.pid;
         if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
-            self.process_mut(parent).children += 1;
+            let parent = self.process_mut(parent);
+            (parent.children, parent.sole_maker) = (parent.children + 1, false);
         }
         let index = match self.free_processes.pop() {
             Some(index) => {
@@ -371,7 +370,8 @@ impl Table {
             *children = children.saturating_sub(1);
         }
         if let Some(new) = to.and_then(|p| self.find_process(p)) {
-            self.process_mut(new).children += 1;
+            let new = self.process_mut(new);
+            (new.children, new.sole_maker) = (new.children + 1, false);
         }
         self.process_mut(process).real_parent = to;
     }
@@ -427,13 +427,12 @@ impl Table {
             in_syscall: false,
             ends_call: false,
             steps_out: false,
-            call: None,
+            call: RefCell::default(),
             to_exit: false,
             first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
             known: false,
             home: None,
             debug: None,
-            spoken: 0,
             soft: Soft::starting(in_slot),
         };
         let index = match self.free_slots.pop() {
@@ -469,6 +468,7 @@ impl Table {
         if let Some(at) = threads.iter().rposition(|&i| i == index) {
             threads.remove(at);
         }
+        self.process_mut(process).sole_maker = false;
         self.retire(index);
     }
 

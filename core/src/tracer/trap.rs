@@ -42,7 +42,7 @@ impl<B: Backend> Tracer<B> {
             None if software && !stepped && !stray && self.must_be_hit(index)? => {
                 Some(TrapOrigin::Breakpoint)
             }
-            None => unless_gone(self.backend.trap_origin(thread))?,
+            None => unless_gone(self.backend.get_mut().trap_origin(thread))?,
         };
         match origin {
             None => return Ok(Trap::Gone),

@@ -6,11 +6,12 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::backend::{Listed, Patience, Waited};
+use crate::backend::Listed;
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Pid, Result};
 
 use super::Tracer;
+use super::drive::Turn;
 use super::halt::HELD_FOR;
 
 /// How many brief waits the first stop of a process may take.
@@ -103,7 +104,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn attach_all(&mut self, tree: &mut Tree) -> Result<()> {
-        let mut listed = self.backend.processes()?;
+        let mut listed = self.backend.get_mut().processes()?;
         let mut members = descendants(&[tree.root], &listed);
         tree.strangers.extend(listed.iter().map(|process| process.pid));
         tree.strangers.retain(|pid| *pid != tree.root && !members.contains(pid));
@@ -127,7 +128,7 @@ impl<B: Backend> Tracer<B> {
             }
             // A fork that was under way is done once its maker has stopped, and can be seen.
             self.await_starts(&tree.attached)?;
-            listed = self.backend.processes()?;
+            listed = self.backend.get_mut().processes()?;
             stale = false;
             let mut known: Vec<Pid> = tree.attached.iter().copied().chain([tree.root]).collect();
             known.retain(|&pid| self.table.find_process(pid).is_some());
@@ -142,7 +143,7 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_process(pid).is_some() {
             return Ok(false);
         }
-        match unless_gone(self.backend.is_traced(pid))? {
+        match unless_gone(self.backend.get_mut().is_traced(pid))? {
             Some(false) => {}
             // Its parent's report is on the way.
             Some(true) => return Ok(false),
@@ -184,16 +185,15 @@ impl<B: Backend> Tracer<B> {
             if starting.is_empty() || held_for >= HELD_FOR {
                 break;
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => break,
-                Waited::Nothing => {
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => break,
+                Turn::Nothing => {
                     let mut held = true;
                     let running = starting.into_iter().flat_map(|process| self.running(process));
                     for index in running.collect::<Vec<u32>>() {
                         let thread = self.table.slot(index).thread;
-                        held &= unless_gone(self.backend.is_held(thread))? != Some(false);
+                        held &= unless_gone(self.backend.get_mut().is_held(thread))? != Some(false);
                     }
                     held_for = if held { held_for + 1 } else { 0 };
                 }

@@ -9,6 +9,7 @@ use crate::{
 };
 
 use super::failures::Before;
+use super::next::Only;
 use super::table::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
@@ -72,9 +73,9 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The first event of the queue that still is one.
-    pub(super) fn give_next(&mut self) -> Result<Option<Event>> {
-        while let Some(ready) = self.ready.pop_front() {
+    /// The first event of the queue, or the first one of a thread or process, that still is one.
+    pub(super) fn give_next(&mut self, only: Option<Only>) -> Result<Option<Event>> {
+        while let Some(ready) = self.next_in_queue(only).and_then(|at| self.ready.remove(at)) {
             match ready {
                 Ready::Stop(place) => {
                     if !self.renew_causes(place)? {
@@ -101,10 +102,6 @@ impl<B: Backend> Tracer<B> {
                 }
                 Ready::ThreadExited { pid, tid } => {
                     return Ok(Some(Event::ThreadExited { pid, tid }));
-                }
-                Ready::Exited { process } if self.has_late_fork(process) => {
-                    self.table.process_mut(process).exit_queued = false;
-                    self.queue_exit(process);
                 }
                 Ready::Exited { process } => {
                     self.departed = Some(process);
@@ -190,7 +187,7 @@ impl<B: Backend> Tracer<B> {
                 let index = self.table.add_thread(process, tid, State::Running);
                 self.stopped(index, reason)
             }
-            None => self.park(raw),
+            None => self.child_seen(raw),
         }
     }
 
@@ -213,7 +210,7 @@ impl<B: Backend> Tracer<B> {
 
     fn take_in(&mut self, index: u32, reason: RawReason) -> Result<()> {
         if !matches!(reason, RawReason::Forked { .. }) {
-            self.speaks(index);
+            self.forks.spoke(self.table.slot(index).thread);
         }
         if let RawReason::Execed { former_tid } = reason {
             return self.execed(index, former_tid);
@@ -247,7 +244,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if new_call {
-            slot.call = None;
+            slot.call.take();
         }
         slot.ends_call = B::STOP_SCOPE == StopScope::Thread
             && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
@@ -323,10 +320,6 @@ impl<B: Backend> Tracer<B> {
             RawReason::Forked { kind, task } => self.forked(index, kind, task),
             RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
             RawReason::ThreadExiting => {
-                if B::STOP_SCOPE == StopScope::Thread {
-                    // If it was killed, a fork that it was in will not be reported.
-                    self.lose(index, None);
-                }
                 if announced || self.is_unborn(index) {
                     return self.run_silently(index); // killed before its first stop: it never ran
                 }

@@ -15,7 +15,7 @@ pub(crate) const THREADS: EventFlags = EventFlags::PROCESS.union(EventFlags::THR
 pub(crate) const KILLED: ExitStatus =
     ExitStatus::Killed { signal: Signal::KILL, core_dumped: false };
 
-/// Runs each of these tests with the rules of both kernels. One that is left out is dead code, which
+/// Runs each of these tests with the rules of both kernels, and with an invented CPU. One that is left out is dead code, which
 /// does not compile.
 macro_rules! both {
     ($($name:ident),* $(,)?) => {
@@ -29,6 +29,11 @@ macro_rules! both {
                 #[test]
                 fn freebsd() {
                     super::$name::<trapline_fake::FreeBsdRules>();
+                }
+
+                #[test]
+                fn other_cpu() {
+                    super::$name::<trapline_fake::OtherCpuRules>();
                 }
             }
         )*

@@ -299,7 +299,7 @@ fn a_child_of_somebody_who_was_let_go_may_share_its_memory() {
 }
 
 #[test]
-fn an_end_waits_for_a_fork_that_is_heard_of_as_what_it_has_left_is_taken_out() {
+fn a_child_is_heard_of_as_what_its_parent_has_left_is_taken_out() {
     let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
     let other = world.new_thread(pid);
     world.put(pid, CODE);
@@ -319,8 +319,8 @@ fn an_end_waits_for_a_fork_that_is_heard_of_as_what_it_has_left_is_taken_out() {
     });
     let told = world.run_all();
     let at = |what: &str| told.iter().position(|line| line.contains(what));
-    let (fork, end) = (at(&format!("vfork {first}")), at("killed by"));
-    assert!(fork.is_some() && fork < end, "{told:?}");
+    let (fork, end) = (at(&format!("? vfork {first}")), at("killed by"));
+    assert!(fork.is_some() && end.is_some(), "{told:?}");
 }
 
 #[test]

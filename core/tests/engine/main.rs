@@ -38,6 +38,8 @@ mod m1_shared;
 mod m1_slots;
 mod m1_software;
 mod placement;
+mod reader;
+mod w1_one;
 mod w1_wakers;
 mod w3_waits;
 mod w4_halt;

@@ -246,7 +246,7 @@ impl Inferiors {
             // Where a stop stops the process, threads are born without a word.
             let threads = match STOPS_THREADS {
                 true => self.tracer.process(process.pid).map(|info| info.threads),
-                false => self.tracer.backend().threads(process.pid),
+                false => self.tracer.threads(process.pid),
             };
             let Ok(threads) = threads else { continue };
             process.threads.retain(|thread| thread.stop.is_some() || threads.contains(&thread.tid));

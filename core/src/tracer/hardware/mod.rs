@@ -147,7 +147,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let Some(index) = self.any_stopped(process) else { return Ok(()) };
-        let room = self.backend.debug_room(self.table.slot(index).thread)?;
+        let room = self.backend.get_mut().debug_room(self.table.slot(index).thread)?;
         self.table.process_mut(process).debug.get_or_insert_default().room = Some(room);
         Ok(())
     }
@@ -157,7 +157,7 @@ impl<B: Backend> Tracer<B> {
         let index = self.any_stopped(process).ok_or(Error::NotStopped)?;
         let mut value = vec![0; usize::try_from(breakpoint.len).unwrap_or(0)];
         let thread = self.table.slot(index).thread;
-        let read = self.backend.read_memory(thread, breakpoint.addr, &mut value)?;
+        let read = self.backend.get_mut().read_memory(thread, breakpoint.addr, &mut value)?;
         match breakpoint.addr.checked_add(read as u64) {
             Some(addr) if read < value.len() => Err(Error::BadAddress { addr }),
             _ => Ok(value),

@@ -25,6 +25,9 @@ pub(in super::super) struct Standing {
     at: Option<u64>,
     /// A watched access that is about to be made: where, and what watches it.
     access: Option<(u64, Vec<DebugSlot>)>,
+    /// It has trapped for an access that nothing armed explains, and makes it again: program counter
+    /// and address.
+    unexplained: Option<(u64, u64)>,
     /// It has run since, so that it may be elsewhere.
     doubtful: bool,
     /// It is being stepped: how it is to run then.
@@ -64,7 +67,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let thread = slot.thread;
-        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             self.moved_from_hardware(index, <B::Arch as Arch>::pc(&registers));
         }
         Ok(())
@@ -93,7 +96,7 @@ impl<B: Backend> Tracer<B> {
         let place = slot.debug.as_ref().and_then(|debug| debug.standing.place());
         let Some(pc) = place else { return Ok(run) };
         if signal.is_some() {
-            let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+            let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
                 return Ok(run);
             };
             let sp = <B::Arch as Arch>::sp(&registers);
@@ -123,7 +126,7 @@ impl<B: Backend> Tracer<B> {
     fn makes_call(&mut self, index: u32, pc: u64) -> Result<bool> {
         let code = self.code_at(index, pc)?;
         let thread = self.table.slot(index).thread;
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(false);
         };
         let mode = B::code_mode(&registers);
@@ -151,7 +154,7 @@ impl<B: Backend> Tracer<B> {
         if !slot.debug.as_ref().is_some_and(|debug| debug.may_trap()) {
             return Ok(Looked::Nothing);
         }
-        let Some(status) = unless_gone(self.backend.take_debug_status(thread))? else {
+        let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
             return Ok(Looked::Gone);
         };
         let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
@@ -161,24 +164,36 @@ impl<B: Backend> Tracer<B> {
             return self.look_at_step(index, status.single_step);
         };
         // First all that can fail.
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else {
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(Looked::Gone);
         };
         let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
+        let again = self
+            .table
+            .slot(index)
+            .debug
+            .as_ref()
+            .is_some_and(|debug| debug.standing.unexplained == Some((pc, addr)));
         let executed = |slot: &&DebugSlot| slot.kind == DebugKind::Execute && slot.addr == pc;
         let executes: Vec<DebugSlot> = armed.iter().flatten().filter(executed).copied().collect();
         let (at, access) = if addr == pc && !executes.is_empty() {
             (Some(self.find_hit(index, &now(&executes))?.0), None)
         } else {
             let code = self.code_at(index, pc)?;
-            let hit = accessed(&armed, addr, <B::Arch as Arch>::access(&code, &registers));
-            // Of what was removed meanwhile nobody wants to hear; the access is made again.
+            let mut hit = touched(&armed, <B::Arch as Arch>::access(&code, &registers));
+            // Of what was removed meanwhile nobody wants to hear: the access is made again. What is
+            // armed still is hit again then, and what the instruction does is not known.
+            if hit.is_empty() && again {
+                hit = nearest(&armed, addr);
+            }
             (None, (!hit.is_empty()).then_some((pc, hit)))
         };
         self.stepped_past_hardware(index);
         let Some(debug) = &mut self.table.slot_mut(index).debug else { return Ok(Looked::Nothing) };
         debug.changes.clear();
         let standing = &mut debug.standing;
+        let explained = again || at.is_some() || access.is_some();
+        standing.unexplained = (!explained).then_some((pc, addr));
         (standing.access, standing.doubtful) = (access, false);
         let Some(found) = at else { return Ok(Looked::Unseen) };
         standing.at = Some(pc);
@@ -207,6 +222,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.changes.clear();
             (debug.standing.at, debug.standing.access) = (None, None);
+            debug.standing.unexplained = None;
         }
         let single_step = self.table.slot(index).run == Run::Step;
         let hardware = self.take_hit(index, found);
@@ -227,11 +243,13 @@ fn now(hit: &[DebugSlot]) -> Vec<Hit> {
     hit.iter().map(|&slot| Hit { slot, before: false }).collect()
 }
 
-/// The registers that watch an access: those that it touches, or, where it is not known what the
-/// instruction does, the nearest one to the address that the CPU gave, which is somewhere in the
-/// access.
-fn accessed(armed: &DebugSlots, addr: u64, access: Option<MemoryAccess>) -> Vec<DebugSlot> {
-    let data = || armed.iter().flatten().filter(|slot| slot.kind != DebugKind::Execute).copied();
+/// The registers in use that watch data.
+fn data(armed: &DebugSlots) -> impl Iterator<Item = DebugSlot> {
+    armed.iter().flatten().filter(|slot| slot.kind != DebugKind::Execute).copied()
+}
+
+/// Those that watch a byte of an access.
+fn touched(armed: &DebugSlots, access: Option<MemoryAccess>) -> Vec<DebugSlot> {
     let touches = |slot: &DebugSlot| {
         let Some(access) = access else { return false };
         let kind = match slot.kind {
@@ -242,15 +260,16 @@ fn accessed(armed: &DebugSlots, addr: u64, access: Option<MemoryAccess>) -> Vec<
         kind && (slot.addr.wrapping_sub(access.addr) < access.len
             || access.addr.wrapping_sub(slot.addr) < u64::from(slot.len))
     };
-    let touched: Vec<DebugSlot> = data().filter(touches).collect();
-    if !touched.is_empty() {
-        return touched;
-    }
+    data(armed).filter(touches).collect()
+}
+
+/// The one nearest to the address that the CPU gave, which is somewhere in the access.
+fn nearest(armed: &DebugSlots, addr: u64) -> Vec<DebugSlot> {
     let distance = |slot: &DebugSlot| {
         let last = slot.addr.saturating_add(u64::from(slot.len.saturating_sub(1)));
         slot.addr.saturating_sub(addr).max(addr.saturating_sub(last))
     };
-    data().min_by_key(distance).into_iter().collect()
+    data(armed).min_by_key(distance).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -270,7 +289,7 @@ mod tests {
     fn an_access_is_seen_by_all_that_watch_a_byte_of_it() {
         let hits = |addr, len, writes| {
             let access = MemoryAccess { addr, len, writes, reads: !writes };
-            let hit = accessed(&armed(), addr, Some(access));
+            let hit = touched(&armed(), Some(access));
             hit.iter().map(|slot| slot.addr).collect::<Vec<_>>()
         };
         assert_eq!(hits(0x1004, 8, true), [0x1000, 0x1008]);
@@ -281,10 +300,11 @@ mod tests {
 
     #[test]
     fn of_an_unknown_one_the_nearest_is_taken() {
-        let hits = |addr| accessed(&armed(), addr, None).iter().map(|s| s.addr).collect::<Vec<_>>();
+        assert_eq!(touched(&armed(), None), []);
+        let hits = |addr| nearest(&armed(), addr).iter().map(|s| s.addr).collect::<Vec<_>>();
         assert_eq!(hits(0x1003), [0x1000]);
         assert_eq!(hits(0x0ff0), [0x1000]);
         assert_eq!(hits(0x1010), [0x1008]);
-        assert_eq!(accessed(&NO_SLOTS, 0x1000, None), []);
+        assert_eq!(nearest(&NO_SLOTS, 0x1000), []);
     }
 }

@@ -146,7 +146,7 @@ impl<B: Backend> Tracer<B> {
         if !debug.breakpoints.is_empty() {
             // The new program may be allowed less than the old one. Where its registers do not
             // suffice the kernel says so.
-            let room = match self.backend.debug_room(thread) {
+            let room = match self.backend.get_mut().debug_room(thread) {
                 Ok(room) => room,
                 Err(error) => {
                     self.failures.note(thread.pid, error);

@@ -115,12 +115,12 @@ impl<B: Backend> Tracer<B> {
         // A stop that is for an address says all by itself, and a hit that is not told happens again.
         let reads = old & used(to) != 0 && !Self::passes_by_step();
         if reads {
-            let status = unless_gone(self.backend.take_debug_status(thread))?;
+            let status = unless_gone(self.backend.get_mut().take_debug_status(thread))?;
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status.unwrap_or_default());
             }
         }
-        unless_gone(self.backend.set_watched(thread, from.as_ref(), to))?;
+        unless_gone(self.backend.get_mut().set_watched(thread, from.as_ref(), to))?;
         let debug = self
             .table
             .slot_mut(index)
@@ -196,11 +196,12 @@ impl<B: Backend> Tracer<B> {
         let may_trap = slot.debug.as_ref().is_some_and(|debug| debug.may_trap());
         let mut pending = false;
         if may_trap && B::STOP_SCOPE == StopScope::Thread {
-            pending = unless_gone(self.backend.has_pending_trap(thread))? == Some(true);
+            pending = unless_gone(self.backend.get_mut().has_pending_trap(thread))? == Some(true);
         }
         if may_trap && B::STOP_SCOPE == StopScope::Thread && !Self::passes_by_step() {
             // This clears it, too.
-            let status = unless_gone(self.backend.take_debug_status(thread))?.unwrap_or_default();
+            let status =
+                unless_gone(self.backend.get_mut().take_debug_status(thread))?.unwrap_or_default();
             if let Some(debug) = &mut self.table.slot_mut(index).debug {
                 debug.carry(status);
                 pending &= !debug.carried.hits.is_empty() || debug.carried.gone;

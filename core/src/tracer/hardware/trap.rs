@@ -60,7 +60,7 @@ impl<B: Backend> Tracer<B> {
         if !may_trap {
             return Ok(Looked::Nothing);
         }
-        let Some(status) = unless_gone(self.backend.take_debug_status(thread))? else {
+        let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
             return Ok(Looked::Gone);
         };
         let debug = self
@@ -173,7 +173,7 @@ impl<B: Backend> Tracer<B> {
     /// As much of these bytes as can be read.
     pub(super) fn bytes(&mut self, thread: Thread, addr: u64, len: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        let read = match self.backend.read_memory(thread, addr, &mut bytes) {
+        let read = match self.backend.get_mut().read_memory(thread, addr, &mut bytes) {
             Ok(read) => read,
             Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => 0,
             Err(error) => return Err(error),
@@ -207,16 +207,16 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether the program itself asked for the step of a trap, which is its own then.
     fn steps_itself(&mut self, thread: Thread) -> Result<bool> {
-        let registers = unless_gone(self.backend.registers(thread))?;
+        let registers = unless_gone(self.backend.get_mut().registers(thread))?;
         Ok(registers.is_some_and(|registers| B::Arch::steps_itself(&registers)))
     }
 
     /// Has a thread pass the execute breakpoint that it stands at, where the kernel does not. As
     /// elsewhere, whoever moves the program counter makes that undone.
     fn pass_breakpoint(&mut self, thread: Thread) -> Result<()> {
-        if let Some(mut registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             B::Arch::pass_breakpoint(&mut registers);
-            unless_gone(self.backend.set_registers(thread, &registers))?;
+            unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
         }
         Ok(())
     }

@@ -19,11 +19,11 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(i);
             let thread = slot.thread;
             if i == index && (slot.stays || slot.suspended) {
-                unless_gone(self.backend.suspend(thread, false))?;
+                unless_gone(self.backend.get_mut().suspend(thread, false))?;
                 let slot = self.table.slot_mut(i);
                 (slot.stays, slot.suspended) = (false, false);
             } else if i != index && !slot.stays && !slot.dead {
-                unless_gone(self.backend.suspend(thread, true))?;
+                unless_gone(self.backend.get_mut().suspend(thread, true))?;
                 self.table.slot_mut(i).suspended = true;
             }
         }
@@ -89,7 +89,7 @@ impl<B: Backend> Tracer<B> {
         for i in self.table.process(process).threads.clone() {
             let slot = self.table.slot(i);
             if i != index && !slot.stays && !slot.dead {
-                unless_gone(self.backend.suspend(slot.thread, false))?;
+                unless_gone(self.backend.get_mut().suspend(slot.thread, false))?;
                 self.table.slot_mut(i).suspended = false;
             }
         }

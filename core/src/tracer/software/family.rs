@@ -70,7 +70,7 @@ impl<B: Backend> Tracer<B> {
             threads.first().map(|&i| self.table.slot(i).thread)
         };
         let (Some(one), Some(other)) = (any(one), any(other)) else { return Ok(false) };
-        let told = unless_gone(self.backend.shares_memory(one, other))?;
+        let told = unless_gone(self.backend.get_mut().shares_memory(one, other))?;
         Ok(told.is_some_and(|shared| shared.unwrap_or(true)))
     }
 
@@ -84,7 +84,8 @@ impl<B: Backend> Tracer<B> {
             others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
         for (process, first) in others {
             let other = self.table.slot(first).thread;
-            if unless_gone(self.backend.shares_memory(other, thread))? == Some(Some(true)) {
+            if unless_gone(self.backend.get_mut().shares_memory(other, thread))? == Some(Some(true))
+            {
                 return Ok(Some(process));
             }
         }

@@ -35,7 +35,7 @@ impl<B: Backend> Tracer<B> {
         sp: u64,
     ) -> Result<bool> {
         let thread = self.table.slot(index).thread;
-        match unless_gone(self.backend.disposition(thread, signal))? {
+        match unless_gone(self.backend.get_mut().disposition(thread, signal))? {
             Some(Disposition::Caught) => {
                 let handlers = &mut self.table.slot_mut(index).soft.handlers;
                 if handlers.len() >= HANDLERS_MOST {
@@ -70,9 +70,12 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let thread = self.table.slot(index).thread;
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else { return Ok(()) };
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+            return Ok(());
+        };
         let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
-        let returned = unless_gone(self.backend.ends_handler(thread, &registers))?.unwrap_or(false);
+        let returned =
+            unless_gone(self.backend.get_mut().ends_handler(thread, &registers))?.unwrap_or(false);
         let soft = &mut self.table.slot_mut(index).soft;
         if returned {
             soft.mode = B::code_mode(&registers);

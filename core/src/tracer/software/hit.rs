@@ -35,7 +35,7 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         self.software.looked = None;
         let Some(image) = self.table.process_of(index).image.clone() else { return Ok(false) };
-        let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
+        let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(false);
         };
         let pc = <B::Arch as Arch>::pc(&registers);
@@ -69,7 +69,7 @@ impl<B: Backend> Tracer<B> {
             let looked = self.software.looked.take().filter(|&(of, _)| of == index);
             let mut registers = match looked {
                 Some((_, registers)) => registers,
-                None => match unless_gone(self.backend.registers(thread))? {
+                None => match unless_gone(self.backend.get_mut().registers(thread))? {
                     Some(registers) => registers,
                     None => return Ok(Trap::Gone),
                 },

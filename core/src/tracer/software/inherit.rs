@@ -80,7 +80,7 @@ impl<B: Backend> Tracer<B> {
                 if let Some(at) = self.table.find_thread_of(maker.pid, maker.tid) {
                     let seen = self.table.slot(at).soft.seen;
                     exact = first && seen == image.borrow().version();
-                    let told = match self.backend.shares_memory(*maker, thread) {
+                    let told = match self.backend.get_mut().shares_memory(*maker, thread) {
                         Err(Error::Gone) => None,
                         told => Some(told?),
                     };

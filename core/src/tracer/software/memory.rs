@@ -8,12 +8,12 @@ use super::image::Shared;
 
 impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn read_as_program(
-        &mut self,
+        &self,
         thread: Thread,
         addr: u64,
         buf: &mut [u8],
     ) -> Result<usize> {
-        let read = self.backend.read_memory(thread, addr, buf)?;
+        let read = self.backend.borrow_mut().read_memory(thread, addr, buf)?;
         if let Some(image) = self.image_behind(thread) {
             let read = buf.get_mut(..read).unwrap_or_default();
             image.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
@@ -30,20 +30,20 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<usize> {
         self.forget_code(thread.pid);
         let Some(image) = self.image_behind(thread) else {
-            return self.backend.write_memory(thread, addr, data);
+            return self.backend.get_mut().write_memory(thread, addr, data);
         };
         let breakpoint = <B::Arch as Arch>::BREAKPOINT;
         if image.borrow().has_within(addr, data.len(), breakpoint.len()) {
             // The program may have put something else there.
             let mut now = vec![0; data.len()];
-            if let Ok(read) = self.backend.read_memory(thread, addr, &mut now) {
+            if let Ok(read) = self.backend.get_mut().read_memory(thread, addr, &mut now) {
                 now.truncate(read);
                 image.borrow_mut().hide(addr, &mut now, breakpoint);
             }
         }
         let mut bytes = data.to_vec();
         image.borrow().keep(addr, &mut bytes, breakpoint);
-        let written = self.backend.write_memory(thread, addr, &bytes)?;
+        let written = self.backend.get_mut().write_memory(thread, addr, &bytes)?;
         image.borrow_mut().wrote(addr, data.get(..written).unwrap_or(data));
         // Another instruction may begin there now.
         let longest = <B::Arch as Arch>::LONGEST_INSTRUCTION;

@@ -9,11 +9,12 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Patience, RawReason, Run, StopScope, Thread, Waited};
+use crate::backend::{RawReason, Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Passing, Pid, Result, TrapCauses};
 
 use super::super::Tracer;
+use super::super::drive::Turn;
 use super::super::table::{Slot, State};
 use super::image::Shared;
 use super::places::InMemory;
@@ -135,7 +136,7 @@ impl<B: Backend> Tracer<B> {
         };
         let own = location.code.bytes().get(..Self::INT.len()).unwrap_or_default();
         self.write_back(index)?;
-        let written = self.backend.write_text(thread, addr, own);
+        let written = self.backend.get_mut().write_text(thread, addr, own);
         if unless_gone(written)?.is_none() {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());
@@ -182,7 +183,7 @@ impl<B: Backend> Tracer<B> {
             slot.run = run;
             self.table.revoke(index);
             self.alone(index);
-            let ran = match unless_gone(self.backend.resume(thread, run, signal)) {
+            let ran = match unless_gone(self.backend.get_mut().resume(thread, run, signal)) {
                 Ok(ran) => ran,
                 Err(error) => {
                     self.keep_at_rest(process, index, signal);
@@ -231,7 +232,7 @@ impl<B: Backend> Tracer<B> {
                     return Ok(());
                 }
                 self.alone(index);
-                let ran = match unless_gone(self.backend.resume(thread, run, None)) {
+                let ran = match unless_gone(self.backend.get_mut().resume(thread, run, None)) {
                     Ok(ran) => ran,
                     Err(error) => {
                         let process = self.table.slot(index).process;
@@ -244,12 +245,10 @@ impl<B: Backend> Tracer<B> {
                     return self.give_up_pass(process, index, None);
                 }
             }
-            match self.ask(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(()),
-                Waited::Nothing => {
-                    self.settle_parked()?;
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => return Ok(()),
+                Turn::Nothing => {
                     if self.is_silenced(thread)? {
                         self.table.slot_mut(index).soft.passing = None;
                         return Ok(());
@@ -262,11 +261,11 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread that runs has ended or was killed, and is not heard of for as long as another
     /// one takes: one that waits in vfork, or has yet to leave its last stop.
     fn is_silenced(&mut self, thread: Thread) -> Result<bool> {
-        if unless_gone(self.backend.is_held(thread))?.is_none() {
+        if unless_gone(self.backend.get_mut().is_held(thread))?.is_none() {
             return Ok(true);
         }
         Ok(B::STOP_SCOPE == StopScope::Process
-            && unless_gone(self.backend.is_mute(thread.pid))? == Some(true))
+            && unless_gone(self.backend.get_mut().is_mute(thread.pid))? == Some(true))
     }
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not
@@ -289,7 +288,7 @@ impl<B: Backend> Tracer<B> {
         };
         let stays = match at {
             Some(addr) if repeats(addr) == Some(true) => {
-                let registers = unless_gone(self.backend.registers(thread))?;
+                let registers = unless_gone(self.backend.get_mut().registers(thread))?;
                 registers.is_some_and(|registers| <B::Arch as Arch>::pc(&registers) == addr)
             }
             _ => false,
@@ -346,7 +345,7 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread that has not told is past its breakpoint.
     fn look_where(&mut self, index: u32, stepped: bool) -> Result<()> {
         let thread = self.table.slot(index).thread;
-        if let Some(registers) = unless_gone(self.backend.registers(thread))? {
+        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             let pc = <B::Arch as Arch>::pc(&registers);
             let soft = &mut self.table.slot_mut(index).soft;
             if soft.at.is_some_and(|at| at != pc) {
@@ -373,7 +372,7 @@ impl<B: Backend> Tracer<B> {
         });
         let thread = self.table.slot(index).thread;
         match pushes {
-            true => match unless_gone(self.backend.registers(thread))? {
+            true => match unless_gone(self.backend.get_mut().registers(thread))? {
                 Some(registers) => self.hide_step(thread, &registers),
                 None => Ok(()),
             },

@@ -22,17 +22,28 @@ pub(super) enum Owed {
     Nonsense,
 }
 
+/// Where the program is, other than its program counter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// Nowhere else.
+    Same,
+    /// At the instruction whose copy it executes.
+    Slot,
+    /// At a breakpoint whose trap is still to come.
+    Trapped(u64),
+}
+
 impl<B: Backend> Tracer<B> {
     /// The general registers of a stopped thread as the program has them.
     pub(in crate::tracer) fn shown_registers(
-        &mut self,
+        &self,
         index: u32,
     ) -> Result<<B::Arch as Arch>::Registers> {
         if let Some(registers) = self.kept_registers(index) {
             return Ok(registers);
         }
-        let mut registers = self.backend.registers(self.table.slot(index).thread)?;
-        self.show_position(index, &mut registers)?;
+        let mut registers = self.backend.borrow_mut().registers(self.table.slot(index).thread)?;
+        self.position(index, &mut registers)?;
         Ok(registers)
     }
 
@@ -56,31 +67,49 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Has registers that the kernel gave show where the program is.
+    /// Has registers that the kernel gave show where the program is, and says why that is elsewhere.
+    fn position(
+        &self,
+        index: u32,
+        registers: &mut <B::Arch as Arch>::Registers,
+    ) -> Result<Position> {
+        let slot = self.table.slot(index);
+        let (thread, soft) = (slot.thread, &slot.soft);
+        if !soft.in_slot && !soft.interrupted && soft.owed == Owed::Nothing {
+            return Ok(Position::Same);
+        }
+        let Some(image) = self.table.process_of(index).image.as_ref().map(|i| i.borrow()) else {
+            return Ok(Position::Same);
+        };
+        let pc = <B::Arch as Arch>::pc(registers);
+        if let Some((code, from, to)) = image.slot_at(pc).filter(|_| soft.in_slot) {
+            <B::Arch as Arch>::leave_slot(code, from, to, registers);
+            return Ok(Position::Slot);
+        }
+        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
+        let asks = (soft.interrupted || slot.state == State::Resting) && soft.owed == Owed::Nothing;
+        let owed = soft.owed == Owed::Trap(addr)
+            || asks
+                && image.get(addr).is_some()
+                && unless_gone(self.backend.borrow_mut().has_pending_trap(thread))? == Some(true);
+        if owed {
+            <B::Arch as Arch>::set_pc(registers, addr);
+            return Ok(Position::Trapped(addr));
+        }
+        Ok(Position::Same)
+    }
+
+    /// The same, and notes it.
     fn show_position(
         &mut self,
         index: u32,
         registers: &mut <B::Arch as Arch>::Registers,
     ) -> Result<()> {
-        let slot = self.table.slot(index);
-        let (thread, soft) = (slot.thread, &slot.soft);
-        if !soft.in_slot && !soft.interrupted && soft.owed == Owed::Nothing {
-            return Ok(());
-        }
-        let owed = soft.owed;
-        let asks = soft.interrupted || slot.state == State::Resting;
-        if self.show_slot(index, registers) {
-            return Ok(());
-        }
-        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
-        let pc = <B::Arch as Arch>::pc(registers);
-        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
-        let asks = asks && owed == Owed::Nothing && image.borrow().get(addr).is_some();
-        if asks && unless_gone(self.backend.has_pending_trap(thread))? == Some(true) {
-            self.table.slot_mut(index).soft.owed = Owed::Trap(addr);
-        }
-        if self.table.slot(index).soft.owed == Owed::Trap(addr) {
-            <B::Arch as Arch>::set_pc(registers, addr);
+        let position = self.position(index, registers)?;
+        let soft = &mut self.table.slot_mut(index).soft;
+        soft.in_slot &= position == Position::Slot;
+        if let Position::Trapped(addr) = position {
+            soft.owed = Owed::Trap(addr);
         }
         Ok(())
     }
@@ -121,16 +150,16 @@ impl<B: Backend> Tracer<B> {
         let pc = <B::Arch as Arch>::pc(registers);
         let mut real = *registers;
         if hidden && !trapped && self.table.process_of(index).image.is_some() {
-            let now = self.backend.registers(thread)?;
+            let now = self.backend.get_mut().registers(thread)?;
             let mut shown = now;
             self.show_position(index, &mut shown)?;
             let (from, to) = (<B::Arch as Arch>::pc(&shown), <B::Arch as Arch>::pc(&now));
             if from == pc && from != to {
                 <B::Arch as Arch>::enter_slot(to, &mut real);
-                return self.backend.set_registers(thread, &real);
+                return self.backend.get_mut().set_registers(thread, &real);
             }
         }
-        self.backend.set_registers(thread, &real)?;
+        self.backend.get_mut().set_registers(thread, &real)?;
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.trapped, soft.in_slot) = (false, false);
         if let Owed::Trap(_) = soft.owed {
@@ -151,7 +180,7 @@ impl<B: Backend> Tracer<B> {
         let registers = if let Some(registers) = self.kept_registers(index) {
             registers
         } else if slot.soft.in_slot {
-            let Some(mut registers) = unless_gone(self.backend.registers(thread))? else {
+            let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
                 return Ok(None);
             };
             // A trap that is still to come needs the program counter as it is.
@@ -162,7 +191,7 @@ impl<B: Backend> Tracer<B> {
         } else {
             return Ok(Some(()));
         };
-        let written = unless_gone(self.backend.set_registers(thread, &registers))?;
+        let written = unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.trapped, soft.in_slot) = (false, false);
         Ok(written)
@@ -187,11 +216,13 @@ impl<B: Backend> Tracer<B> {
         if !slot.soft.in_slot || !faults.contains(&signal) {
             return Ok(());
         }
-        let Some(info) = unless_gone(self.backend.signal_info(thread))? else { return Ok(()) };
+        let Some(info) = unless_gone(self.backend.get_mut().signal_info(thread))? else {
+            return Ok(());
+        };
         let Some(addr) = info.addr.filter(|_| info.signal == signal) else { return Ok(()) };
         let shown = self.shown_address(index, addr);
         if shown != addr {
-            unless_gone(self.backend.set_signal_addr(thread, shown))?;
+            unless_gone(self.backend.get_mut().set_signal_addr(thread, shown))?;
         }
         Ok(())
     }
@@ -201,7 +232,9 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn leave_done_slot(&mut self, index: u32) -> Result<()> {
         let thread = self.table.slot(index).thread;
         let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
-        let Some(registers) = unless_gone(self.backend.registers(thread))? else { return Ok(()) };
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+            return Ok(());
+        };
         let pc = <B::Arch as Arch>::pc(&registers);
         let done = match image.borrow().slot_at(pc) {
             Some((code, _, to)) => pc.wrapping_sub(to) >= u64::from(code.done()),

@@ -73,7 +73,7 @@ impl<B: Backend> Tracer<B> {
         self.software.stepping = true;
         let known = match slot.soft.in_slot {
             true => None,
-            false => self.backend.stepped_to(thread),
+            false => self.backend.get_mut().stepped_to(thread),
         };
         let pc = match known {
             Some(pc) => pc,
@@ -146,8 +146,8 @@ impl<B: Backend> Tracer<B> {
         }
         let (addr, bit) = <B::Arch as Arch>::pushed_step(registers);
         let mut byte = [0];
-        if unless_gone(self.backend.read_memory(thread, addr, &mut byte))? == Some(1) {
-            unless_gone(self.backend.write_memory(thread, addr, &[byte[0] & !bit]))?;
+        if unless_gone(self.backend.get_mut().read_memory(thread, addr, &mut byte))? == Some(1) {
+            unless_gone(self.backend.get_mut().write_memory(thread, addr, &[byte[0] & !bit]))?;
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Patience, Run, StopScope, Thread, Waited};
+use crate::backend::{Run, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
+use super::super::drive::Turn;
 use super::super::table::State;
 use super::image::{Before, Shared};
 
@@ -48,7 +49,7 @@ impl<B: Backend> Tracer<B> {
         if unless_gone(self.has_breakpoint(thread, addr))? != Some(true) {
             return Ok(());
         }
-        match self.backend.write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
+        match self.backend.get_mut().write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
             Err(Error::Gone | Error::BadAddress { .. }) => Ok(()),
             result => result,
         }
@@ -108,7 +109,7 @@ impl<B: Backend> Tracer<B> {
         self.settle_family(image, process)?;
         self.note_shared_loss(process, image)?;
         if B::STOP_SCOPE == StopScope::Process {
-            self.backend.clean_children(pid, image.borrow().code(Self::INT.len()));
+            self.backend.get_mut().clean_children(pid, image.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
@@ -149,7 +150,7 @@ impl<B: Backend> Tracer<B> {
             let at = match stands {
                 Stands::At(at) => Some(at),
                 Stands::InSlot if !self.table.slot(index).soft.in_slot => {
-                    let registers = self.backend.registers(thread).ok();
+                    let registers = self.backend.get_mut().registers(thread).ok();
                     let pc = registers.map(|registers| <B::Arch as Arch>::pc(&registers));
                     pc.filter(|&pc| image.borrow().get(pc).is_some())
                 }
@@ -203,10 +204,10 @@ impl<B: Backend> Tracer<B> {
             if slot.process != process || !stopped || !slot.soft.interrupted {
                 return Ok(());
             }
-            if unless_gone(self.backend.has_pending_trap(thread))? != Some(true) {
+            if unless_gone(self.backend.get_mut().has_pending_trap(thread))? != Some(true) {
                 return Ok(());
             }
-            unless_gone(self.backend.resume(thread, Run::Continue, None))?;
+            unless_gone(self.backend.get_mut().resume(thread, Run::Continue, None))?;
             self.table.slot_mut(index).state = State::Running;
             self.table.revoke(index);
             self.await_stop(index, thread)?;
@@ -220,11 +221,11 @@ impl<B: Backend> Tracer<B> {
         if !image.borrow().has_slots() {
             return Ok(());
         }
-        let mut registers = self.backend.registers(thread)?;
+        let mut registers = self.backend.get_mut().registers(thread)?;
         let pc = <B::Arch as Arch>::pc(&registers);
         if let Some((code, from, to)) = image.borrow().slot_at(pc) {
             <B::Arch as Arch>::leave_slot(code, from, to, &mut registers);
-            self.backend.set_registers(thread, &registers)?;
+            self.backend.get_mut().set_registers(thread, &registers)?;
         }
         self.give_back_areas(image, thread);
         Ok(())
@@ -236,13 +237,10 @@ impl<B: Backend> Tracer<B> {
             if slot.thread != thread || slot.is_stopped() || slot.dead {
                 return Ok(());
             }
-            match self.backend.wait(Patience::Brief)? {
-                Waited::Stop(raw) => self.take(raw)?,
-                Waited::Woken => self.woken = true,
-                Waited::NoTracees => return Ok(()),
-                Waited::Nothing => {
-                    self.settle_parked()?;
-                }
+            match self.drive_briefly()? {
+                Turn::Report | Turn::Woken => {}
+                Turn::NoTracees => return Ok(()),
+                Turn::Nothing => {}
             }
         }
     }
@@ -252,7 +250,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn clean_stray(&mut self, thread: Thread) -> Result<()> {
         let breakpoints =
             |image: &Option<Shared>| image.as_ref().is_some_and(|image| !image.borrow().is_empty());
-        let lost = self.lost_images();
+        let lost = self.former_images();
         let living = self.table.processes().any(|(_, p)| breakpoints(&p.image));
         if !living && lost.is_empty() {
             return Ok(());
@@ -265,7 +263,9 @@ impl<B: Backend> Tracer<B> {
             }
             return Ok(());
         }
-        let Some(maker) = unless_gone(self.backend.process_of(thread.tid))? else { return Ok(()) };
+        let Some(maker) = unless_gone(self.backend.get_mut().process_of(thread.tid))? else {
+            return Ok(());
+        };
         let maker = maker.1;
         let known = maker.and_then(|maker| self.table.find_process(maker));
         // If its maker is dead, nobody knows who that was.

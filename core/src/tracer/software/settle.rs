@@ -70,7 +70,7 @@ impl<B: Backend> Tracer<B> {
         let (Some(&(start, _)), Some(&(last, _))) = (run.first(), run.last()) else { return true };
         let len = last - start + Self::INT.len() as u64;
         let mut memory = vec![0; usize::try_from(len).unwrap_or(0)];
-        if !matches!(self.backend.read_memory(thread, start, &mut memory), Ok(n) if n == memory.len())
+        if !matches!(self.backend.get_mut().read_memory(thread, start, &mut memory), Ok(n) if n == memory.len())
         {
             return false;
         }
@@ -88,7 +88,7 @@ impl<B: Backend> Tracer<B> {
                 (Change::Lift, _) => {} // the program has something else there by now
             }
         }
-        if self.backend.write_text(thread, start, &memory).is_err() {
+        if self.backend.get_mut().write_text(thread, start, &memory).is_err() {
             return false;
         }
         let mut image = image.borrow_mut();
@@ -105,10 +105,10 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<()> {
         let own = image.borrow().get(addr).map(|location| location.code);
         match (change, own) {
-            (Change::Insert, _) => self.backend.write_text(thread, addr, Self::INT)?,
+            (Change::Insert, _) => self.backend.get_mut().write_text(thread, addr, Self::INT)?,
             (Change::Lift, Some(own)) if self.has_breakpoint(thread, addr)? => {
                 let own = own.bytes().get(..Self::INT.len()).unwrap_or_default();
-                match self.backend.write_text(thread, addr, own) {
+                match self.backend.get_mut().write_text(thread, addr, own) {
                     Err(Error::BadAddress { .. }) => {}
                     result => result?,
                 }
@@ -122,7 +122,7 @@ impl<B: Backend> Tracer<B> {
     /// Whether a breakpoint instruction is in memory, whoever's.
     pub(super) fn has_breakpoint(&mut self, thread: Thread, addr: u64) -> Result<bool> {
         let mut code = vec![0; Self::INT.len()];
-        match self.backend.read_memory(thread, addr, &mut code) {
+        match self.backend.get_mut().read_memory(thread, addr, &mut code) {
             Ok(read) => Ok(read == code.len() && code == Self::INT),
             Err(Error::BadAddress { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -187,7 +187,7 @@ impl<B: Backend> Tracer<B> {
     fn read_run(&mut self, thread: Thread, run: &[u64], each: usize) -> Result<Vec<Vec<u8>>> {
         let (Some(&start), Some(&last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
         let mut memory = vec![0; usize::try_from(last - start).unwrap_or(0) + each];
-        let mut read = match self.backend.read_memory(thread, start, &mut memory) {
+        let mut read = match self.backend.get_mut().read_memory(thread, start, &mut memory) {
             Ok(read) => read,
             Err(Error::BadAddress { .. }) => 0,
             Err(error) => return Err(error),
@@ -198,7 +198,7 @@ impl<B: Backend> Tracer<B> {
             if at >= read && run.len() > 1 {
                 // Behind something that cannot be read.
                 if let Some(rest) = memory.get_mut(at..) {
-                    match self.backend.read_memory(thread, addr, rest) {
+                    match self.backend.get_mut().read_memory(thread, addr, rest) {
                         Ok(more) => read = at + more,
                         Err(Error::BadAddress { .. }) => {}
                         Err(error) => return Err(error),
@@ -243,7 +243,7 @@ impl<B: Backend> Tracer<B> {
         if all.iter().all(|mode| modes.contains(mode)) {
             return Ok(());
         }
-        match modes.contains(&B::code_mode(&self.backend.registers(thread)?)) {
+        match modes.contains(&B::code_mode(&self.backend.get_mut().registers(thread)?)) {
             true => Ok(()),
             false => Err(Error::BadBreakpoint {
                 why: "32-bit code of this CPU can have those of its debug registers alone",

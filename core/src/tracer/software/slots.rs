@@ -122,7 +122,7 @@ impl<B: Backend> Tracer<B> {
         // it is put behind the one in the slot.
         <B::Arch as Arch>::enter_slot(to.wrapping_add(behind), &mut registers);
         let thread = self.table.slot(index).thread;
-        unless_gone(self.backend.set_registers(thread, &registers))?;
+        unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.at, soft.trapped, soft.in_slot) = (None, false, true);
         Ok(Some(Onward::Runs))
@@ -145,11 +145,12 @@ impl<B: Backend> Tracer<B> {
         let uses_stack = <B::Arch as Arch>::uses_return_stack(instruction);
         if watches
             || <B::Arch as Arch>::pc(&registers) != addr
-            || uses_stack && unless_gone(self.backend.has_shadow_stack(thread))? != Some(false)
+            || uses_stack
+                && unless_gone(self.backend.get_mut().has_shadow_stack(thread))? != Some(false)
         {
             return Ok(None);
         }
-        let mut memory = Accesses { backend: &mut self.backend, thread, error: None };
+        let mut memory = Accesses { backend: self.backend.get_mut(), thread, error: None };
         let done = <B::Arch as Arch>::emulate(instruction, &mut registers, &mut memory);
         match memory.error {
             Some(Error::Gone) => return Ok(Some(Onward::Runs)),
@@ -157,7 +158,7 @@ impl<B: Backend> Tracer<B> {
             None if !done => return Ok(None),
             None => {}
         }
-        unless_gone(self.backend.set_registers(thread, &registers))?;
+        unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
         (soft.at, soft.trapped, soft.in_slot) = (None, false, false);
         if run != Run::Step {
@@ -180,7 +181,7 @@ impl<B: Backend> Tracer<B> {
         let free = image.borrow().free_slots(from, reach);
         let mut found = free.iter().find_map(|&to| Some((to, place(to)?)));
         if found.is_none() && !image.borrow().is_slotless() {
-            match self.backend.map_code(thread, from, B::CODE_AREA) {
+            match self.backend.get_mut().map_code(thread, from, B::CODE_AREA) {
                 Ok(start) => {
                     let stride = <B::Arch as Arch>::SLOT_LENGTH as u64;
                     image.borrow_mut().add_area(start, B::CODE_AREA, stride);
@@ -191,7 +192,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         let Some((to, code)) = found else { return Ok(None) };
-        match self.backend.write_text(thread, to, code.bytes()) {
+        match self.backend.get_mut().write_text(thread, to, code.bytes()) {
             Ok(()) => {}
             Err(Error::Gone) => return Ok(None),
             Err(_) => {
@@ -221,7 +222,7 @@ impl<B: Backend> Tracer<B> {
 
     pub(super) fn give_back_areas(&mut self, image: &Shared, thread: Thread) {
         for (start, len) in image.borrow().areas() {
-            if self.backend.unmap_code(thread, start, len).is_err() {
+            if self.backend.get_mut().unmap_code(thread, start, len).is_err() {
                 break; // what cannot be given back does no harm
             }
         }

@@ -1,0 +1,268 @@
+//! Questions about one stop, for who has only a shared tracer.
+
+use std::ffi::{CString, OsString};
+
+use crate::stopped::Place;
+use crate::{Arch, Backend, Error, Pid, Result, SignalInfo, StopReason, Stopped, Syscall, Tid};
+
+use super::Tracer;
+
+/// How much of a string is read at once, so that it ends at the end of a page: what is behind it may
+/// not be mapped.
+const CHUNK: u64 = 256;
+
+/// A stopped thread, to ask questions about: what an unwinder, a value printer or a disassembler
+/// takes. It can be copied, and changes nothing.
+///
+/// ```no_run
+/// use trapline_core::{Backend, Reader, Result};
+///
+/// /// What calls the function that a thread has just entered.
+/// fn caller<B: Backend>(thread: Reader<'_, B>, stack_pointer: u64) -> Result<u64> {
+///     thread.read_value(stack_pointer)
+/// }
+/// ```
+pub struct Reader<'a, B: Backend> {
+    tracer: &'a Tracer<B>,
+    place: Place,
+    pid: Pid,
+    tid: Tid,
+    reason: StopReason,
+}
+
+impl<B: Backend> Clone for Reader<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Reader<'_, B> {}
+
+impl<B: Backend> std::fmt::Debug for Reader<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Reader { pid, tid, reason, .. } = self;
+        f.debug_struct("Reader")
+            .field("pid", pid)
+            .field("tid", tid)
+            .field("reason", reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be read from a program's memory as it is: numbers, in the byte order of the machine, and
+/// arrays of bytes.
+pub trait Value: sealed::Sealed + Sized {
+    /// The value in these bytes, of which there are enough.
+    #[doc(hidden)]
+    fn read(read: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Self>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! values {
+    ($($number:ty)*) => {$(
+        impl sealed::Sealed for $number {}
+        impl Value for $number {
+            fn read(read: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Self> {
+                let mut bytes = [0; size_of::<$number>()];
+                read(&mut bytes)?;
+                Ok(<$number>::from_ne_bytes(bytes))
+            }
+        }
+    )*};
+}
+
+values!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 f32 f64);
+
+impl<const N: usize> sealed::Sealed for [u8; N] {}
+impl<const N: usize> Value for [u8; N] {
+    fn read(read: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Self> {
+        let mut bytes = [0; N];
+        read(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<B: Backend> Tracer<B> {
+    /// The thread of a stop, to ask questions about while the tracer is shared.
+    ///
+    /// ```no_run
+    /// use trapline_core::{Arch, Backend, Result, Stopped, Tracer};
+    ///
+    /// /// What is on top of a thread's stack.
+    /// fn top<B: Backend>(tracer: &Tracer<B>, stop: &Stopped) -> Result<u64> {
+    ///     let thread = tracer.at(stop);
+    ///     thread.read_value(B::Arch::sp(&thread.registers()?))
+    /// }
+    /// ```
+    pub fn at(&self, stop: &Stopped) -> Reader<'_, B> {
+        let Stopped { place, pid, tid, reason, .. } = *stop;
+        Reader { tracer: self, place, pid, tid, reason }
+    }
+
+    /// Any thread of a process that is stopped, to read its memory by: whose token somebody has, or
+    /// whose event is in the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if the process is not traced, [`Error::NotStopped`] if no thread of it is
+    /// stopped.
+    pub fn at_any(&self, pid: Pid) -> Result<Reader<'_, B>> {
+        let process = self.table.process(self.traced(pid)?);
+        for &index in &process.threads {
+            let slot = self.table.slot(index);
+            let place = self.table.place(index);
+            if slot.is_held() && !slot.dead {
+                let (tid, reason) = (slot.thread.tid, StopReason::AtRest);
+                return Ok(Reader { tracer: self, place, pid, tid, reason });
+            }
+        }
+        Err(Error::NotStopped)
+    }
+}
+
+impl<B: Backend> Reader<'_, B> {
+    /// The process.
+    pub fn pid(self) -> Pid {
+        self.pid
+    }
+
+    /// The thread.
+    pub fn tid(self) -> Tid {
+        self.tid
+    }
+
+    /// The questions of [`Tracer`] take a token; this is one that nothing can be done with.
+    fn asks<T>(self, question: impl FnOnce(&Tracer<B>, &Stopped) -> Result<T>) -> Result<T> {
+        let stop = Stopped {
+            place: self.place,
+            pid: self.pid,
+            tid: self.tid,
+            reason: self.reason,
+            signal: None,
+            returned: None,
+        };
+        question(self.tracer, &stop)
+    }
+
+    /// As [`Tracer::registers`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn registers(self) -> Result<<B::Arch as Arch>::Registers> {
+        self.asks(|tracer, stop| tracer.registers(stop))
+    }
+
+    /// As [`Tracer::fp_registers`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn fp_registers(self) -> Result<<B::Arch as Arch>::FpRegisters> {
+        self.asks(|tracer, stop| tracer.fp_registers(stop))
+    }
+
+    /// As [`Tracer::extended_state`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn extended_state(self) -> Result<<B::Arch as Arch>::ExtendedState> {
+        self.asks(|tracer, stop| tracer.extended_state(stop))
+    }
+
+    /// As [`Tracer::signal_info`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn signal_info(self) -> Result<SignalInfo> {
+        self.asks(|tracer, stop| tracer.signal_info(stop))
+    }
+
+    /// As [`Tracer::syscall`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn syscall(self) -> Result<Syscall> {
+        self.asks(|tracer, stop| tracer.syscall(stop))
+    }
+
+    /// As [`Tracer::thread_name`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn thread_name(self) -> Result<OsString> {
+        self.asks(|tracer, stop| tracer.thread_name(stop))
+    }
+
+    /// As [`Tracer::read_memory`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_memory(self, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        self.asks(|tracer, stop| tracer.read_memory(stop, addr, buf))
+    }
+
+    /// Fills a buffer from memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAddress`] with the first address that cannot be read; otherwise as
+    /// [`Tracer::read_memory`].
+    pub fn read_exactly(self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        let wanted = buf.len();
+        match self.read_memory(addr, buf)? {
+            read if read == wanted => Ok(()),
+            read => Err(Error::BadAddress { addr: addr.wrapping_add(read as u64) }),
+        }
+    }
+
+    /// A number, or an array of bytes, in the program's memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_exactly`](Reader::read_exactly).
+    pub fn read_value<T: Value>(self, addr: u64) -> Result<T> {
+        T::read(|bytes| self.read_exactly(addr, bytes))
+    }
+
+    /// A string in the program's memory, up to its end or to so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAddress`] with the first address that cannot be read, if the string is not over
+    /// before that; otherwise as [`Tracer::read_memory`].
+    pub fn read_c_string(self, addr: u64, most: usize) -> Result<CString> {
+        let mut string = Vec::new();
+        while string.len() < most {
+            let at = addr.wrapping_add(string.len() as u64);
+            let chunk = (CHUNK - at % CHUNK).min((most - string.len()) as u64);
+            let mut bytes = vec![0; chunk as usize];
+            let read = self.read_memory(at, &mut bytes)?;
+            bytes.truncate(read);
+            let end = bytes.iter().position(|&byte| byte == 0);
+            string.extend(bytes.into_iter().take(end.unwrap_or(usize::MAX)));
+            match end {
+                Some(_) => break,
+                None if (read as u64) < chunk => {
+                    return Err(Error::BadAddress { addr: at.wrapping_add(read as u64) });
+                }
+                None => {}
+            }
+        }
+        Ok(CString::new(string).unwrap_or_default()) // the bytes before the first zero
+    }
+
+    /// Reads several places, each as [`read_memory`](Reader::read_memory) does, with a result for
+    /// each.
+    pub fn read_each(self, places: &mut [(u64, &mut [u8])]) -> Vec<Result<usize>> {
+        places.iter_mut().map(|(addr, buf)| self.read_memory(*addr, buf)).collect()
+    }
+}

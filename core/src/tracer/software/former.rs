@@ -1,0 +1,72 @@
+//! Breakpoints that were in the memory of processes which have ended, exec'ed or been detached: a
+//! child that one of them made just before may still have them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::backend::Thread;
+use crate::{Backend, ForkKind, Pid};
+
+use super::super::Tracer;
+use super::image::Shared;
+
+/// How long a child can take from its making to its first stop, on a busy machine: it is at most one
+/// turn of the scheduler behind the end of its maker.
+const KEPT_FOR: Duration = Duration::from_secs(2);
+const KEPT_MOST: usize = 64;
+
+/// The memory of a process that does not have it any more, or is not traced.
+pub(super) struct Former {
+    pid: Pid,
+    /// A thread that it had.
+    thread: Thread,
+    /// If it had any breakpoints.
+    image: Option<Shared>,
+    detached: bool,
+    since: Instant,
+}
+
+impl<B: Backend> Tracer<B> {
+    /// A process is about to lose its memory, or to be detached.
+    pub(in crate::tracer) fn keep_former_image(&mut self, process: u32, detached: bool) {
+        let entry = self.table.process(process);
+        let first = entry.threads.first().map(|&index| self.table.slot(index).thread);
+        let leader = || B::first_thread(entry.pid).map(|tid| Thread { pid: entry.pid, tid });
+        let Some(thread) = first.or_else(leader) else { return };
+        let image = entry.image.as_ref().filter(|image| !image.borrow().is_empty());
+        // As it is now, for it is given up soon.
+        let image = image.map(|image| Rc::new(RefCell::new(image.borrow().clone())));
+        if image.is_none() && !detached {
+            return;
+        }
+        let former = &mut self.software.former;
+        former.retain(|former| former.since.elapsed() < KEPT_FOR);
+        if former.len() == KEPT_MOST {
+            former.remove(0);
+        }
+        former.push(Former { pid: entry.pid, thread, image, detached, since: Instant::now() });
+    }
+
+    /// The breakpoints of those processes.
+    pub(in crate::tracer) fn former_images(&mut self) -> Vec<(Pid, Shared)> {
+        let former = &mut self.software.former;
+        former.retain(|former| former.since.elapsed() < KEPT_FOR);
+        former.iter().filter_map(|former| Some((former.pid, former.image.clone()?))).collect()
+    }
+
+    /// A detached process whose memory a child has that its maker did not tell of.
+    pub(in crate::tracer) fn lent_by_detached(
+        &mut self,
+        child: Thread,
+        kind: ForkKind,
+    ) -> Option<Pid> {
+        let detached = self.software.former.iter().filter(|former| former.detached);
+        let makers: Vec<Thread> = detached.map(|former| former.thread).collect();
+        let lender = makers.into_iter().find(|&maker| {
+            kind == ForkKind::Vfork
+                || self.backend.get_mut().shares_memory(maker, child).is_ok_and(|s| s == Some(true))
+        });
+        lender.map(|maker| maker.pid)
+    }
+}
