@@ -92,9 +92,14 @@ fn d4_a_hit_in_the_kernel_is_not_one_of_another_kind<R: Rules>() {
     world.watch(pid, AT + 64, 8);
     let id = world.insert(pid, AT, 8, HardwareKind::ReadWrite);
     let stop = world.removed_in_flight((pid, two), id, [1; 8]);
-    world.insert(pid, AT, 8, HardwareKind::Write);
-    world.insert(pid, AT, 4, HardwareKind::Write);
+    let others = [8, 4].map(|len| world.insert(pid, AT, len, HardwareKind::Write));
     world.go(stop);
+    if R::RULES.hits_before {
+        // The access is yet to be made, and is one of theirs.
+        let (stop, causes) = world.trap(two);
+        assert_eq!(causes.hardware.iter().collect::<Vec<_>>(), others);
+        world.go(stop);
+    }
     world.idle();
     assert_eq!(world.kernel.delivered(pid, Signal::TRAP), 0);
 }
