@@ -8,7 +8,7 @@
 //! - `breakpoint_busy/<who>_4`: the same with 4 threads that are busy, wherever the scheduler puts
 //!   them.
 //! - `breakpoints_<what>/<n>`: with n breakpoints inserted, a hit and on, 8 bytes read, a fork;
-//!   inserting them; letting go with them.
+//!   inserting them; detaching with them.
 //!
 //! Attaching to many threads is in the bench `attach`.
 

@@ -1,4 +1,4 @@
-//! Attaching to running processes, and letting go of them.
+//! Attaching to running processes, and detaching from them.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};

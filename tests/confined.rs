@@ -104,7 +104,7 @@ fn m1_a_program_that_makes_itself_undumpable() {
     for gives_up in tracers {
         let told = passes(confined(&[gives_up, "hits", "dumpable"]));
         assert!(told.ends_with("4 hits, 2 ends\n"), "{gives_up}: {told}");
-        // Its child is let go at its first stop, with nothing of ours in it.
+        // Its child is detached at its first stop, with nothing of ours in it.
         let told = passes(confined(&[gives_up, "hits-of-parent", "dumpable"]));
         assert!(told.ends_with("3 hits, 1 ends\n"), "{gives_up}: {told}");
         passes(confined(&[gives_up, "let-go", "dumpable"]));

@@ -168,7 +168,7 @@ fn f3_a_half_that_is_detached_has_no_traps() {
 }
 
 fn f3_detached_in_the_middle_of_hits() {
-    // Threads write all the time; whatever is on its way when they are let go must not show.
+    // Threads write all the time; whatever is on its way when they are detached must not show.
     for round in 0..10 {
         let (mut program, stop) =
             Watched::new("threads:6 repeat:2000 write:8@0 } } write:8@0 exit:7");

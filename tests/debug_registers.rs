@@ -213,7 +213,7 @@ fn d5_the_first_instruction_of_a_thread() {
         }
         program.go(event);
     }
-    // The maker comes to the same place out of the same call.
+    // The creator comes to the same place out of the same call.
     let threads = order.join(" ").replace("first first", "first");
     let threads: Vec<_> = threads.split(' ').map(String::from).collect();
     let writes = order.iter().filter(|what| **what == "wrote").count();

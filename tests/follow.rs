@@ -94,8 +94,8 @@ fn f1_a_process_is_let_go_at_its_exec() {
     let log = run(&mut tracer);
     let map = log.by_process();
     assert_eq!(map["P1"].first(), Some(&"exec"));
-    assert_eq!(map["P1"].last(), Some(&"let go"));
-    assert_eq!(map["P2"], ["let go"]);
+    assert_eq!(map["P1"].last(), Some(&"detached"));
+    assert_eq!(map["P2"], ["detached"]);
     assert_eq!(log.count("exit"), 0);
     let mut child = tracer.take_child(pid).expect("an ordinary child again");
     assert_eq!(child.wait().unwrap().code(), Some(7));
@@ -108,7 +108,7 @@ fn f1_an_exec_by_another_thread_lets_go_of_them_all() {
     let pid = tracer.spawn(fixture("exec-from-thread", &["3", "awaited"])).unwrap().pid;
     let log = run(&mut tracer);
     assert_eq!(log.count("thread T"), log.count("thread exit"));
-    assert_eq!(log.lines.last().unwrap().1, "let go");
+    assert_eq!(log.lines.last().unwrap().1, "detached");
     let mut child = tracer.take_child(pid).expect("an ordinary child again");
     assert_eq!(child.wait().unwrap().code(), Some(11));
 }
@@ -124,7 +124,7 @@ fn f1_whether_to_stay_can_change_at_each_stop() {
         }
         Some(event)
     });
-    assert_eq!(log.by_process()["P1"], ["exec", "exec", "exec", "let go"]);
+    assert_eq!(log.by_process()["P1"], ["exec", "exec", "exec", "detached"]);
     assert!(tracer.take_child(pid).expect("the child").wait().unwrap().success());
 }
 

@@ -113,7 +113,7 @@ fn f1_follow_the_parent_alone() {
     let log = run(&mut tracer);
     assert_eq!(log.by_process().len(), 1);
     for i in 2..7 {
-        assert_eq!(log.count(&format!("fork P{i}, child let go")), 1);
+        assert_eq!(log.count(&format!("fork P{i}, child detached")), 1);
     }
     assert_eq!(log.count("exit 0 of us"), 1);
 }
@@ -123,7 +123,7 @@ fn f1_follow_the_child_alone() {
     let pid = tracer.spawn(fixture("fork", &["1"])).unwrap().pid;
     let log = run(&mut tracer);
     let map = log.by_process();
-    assert_eq!(map["P1"], ["exec", "fork P2, parent let go"]);
+    assert_eq!(map["P1"], ["exec", "fork P2, parent detached"]);
     assert_eq!(map["P2"], ["exit 0 of P1"]);
     // W2: the parent is an ordinary child again, and saw its own child's end.
     let mut child = tracer.take_child(pid).expect("the child");

@@ -80,7 +80,7 @@ fn e5_killed_in_a_stop() {
             _ => drop(stop),
         }
         if how == "detach" && tracer.is_empty() {
-            // It was let go on its way out: an ordinary child.
+            // It was detached on its way out: an ordinary child.
             let mut child = tracer.take_child(pid).unwrap();
             assert!(!child.wait().unwrap().success());
             continue;

@@ -28,9 +28,9 @@ enum How {
     Whole,
     /// With all its children, and no event but the ends.
     Quietly,
-    /// Its children are let go at their forks.
+    /// Its children are detached at their forks.
     Alone,
-    /// It is let go at its first fork, and its child is traced: the tracer is no ancestor's tracer.
+    /// It is detached at its first fork, and its child is traced: the tracer is no ancestor's tracer.
     Children,
     /// As [`Whole`](How::Whole), and each parent runs before its child.
     ParentsFirst,
@@ -83,7 +83,7 @@ fn traced(name: &str, how: How) -> String {
     match ended {
         Some(status) => assert_eq!(status, trapline::ExitStatus::Code(0), "{name}: {said}"),
         None => {
-            let mut child = tracer.take_child(spawned.pid).expect("let go");
+            let mut child = tracer.take_child(spawned.pid).expect("detached");
             assert!(child.wait().unwrap().success(), "{name}: {said}");
         }
     }

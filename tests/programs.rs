@@ -92,7 +92,7 @@ fn run(mut command: Command, prepare: &impl Fn(&Path)) -> Output {
     let directory = Directory::new("run");
     prepare(&directory.0);
     let output = command.current_dir(&directory.0).stdin(Stdio::null()).output().unwrap();
-    // Who has closed the pipe may still be on the way out.
+    // A program that has closed the pipe may still be on the way out.
     // SAFETY: a null status is allowed; this process has no other children.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
     output

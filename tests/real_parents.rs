@@ -71,7 +71,7 @@ fn f4_the_real_parent_waits_as_ever() {
     assert_eq!(guardian.wait().unwrap().code(), Some(9));
 }
 
-// One that is let go, stopped or running, is its parent's as before.
+// One that is detached, stopped or running, is its parent's as before.
 fn f4_the_real_parent_of_one_let_go() {
     for stopped in [true, false] {
         let (mut guardian, pids) = family("guardian", &[]);

@@ -76,7 +76,7 @@ fn e4_threads_born_and_ended_around_an_attach() {
             tracer.resume(event, Resume::Continue).unwrap();
         }
         tracer.detach_process(pid).unwrap();
-        // One that the kernel held is let go now; there are no events of it.
+        // One that the kernel held is detached now; there are no events of it.
         assert!(tracer.wait().unwrap().is_none());
     }
     assert!(child.try_wait().unwrap().is_none());
@@ -107,7 +107,7 @@ fn f3_let_go_in_the_middle_of_events() {
             tracer.detach(event).unwrap();
             tracer.detach_process(pid).unwrap(); // if that event had no token
         }
-        // One that the kernel held is let go now; there are no events of it.
+        // One that the kernel held is detached now; there are no events of it.
         assert!(tracer.wait().unwrap().is_none(), "round {round}");
         drop(tracer);
         assert!(stays(|| child.try_wait().unwrap().is_none()), "round {round}");
@@ -130,7 +130,7 @@ fn f3_let_go_in_the_middle_of_forks() {
         for pid in tracer.processes().collect::<Vec<_>>() {
             tracer.detach_process(pid).unwrap();
         }
-        run(&mut tracer); // one that the kernel held is let go now
+        run(&mut tracer); // one that the kernel held is detached now
         drop(tracer);
         // Each thread that forks has got its child back, and goes on.
         let mut dots = [0; 16];

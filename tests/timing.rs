@@ -271,7 +271,7 @@ fn w3_none_of_many_busy_tracees_starves() {
     println!("worst wait: {worst} stops of others; {long} long ones; {least} to {most} stops");
     kill_all(&mut tracer);
     assert_eq!(counts.len(), BUSY);
-    // Who has not run since has not stopped either, so that on a loaded machine the scheduler
+    // A tracee that has not run since has not stopped either, so that on a loaded machine the scheduler
     // decides most of it; the bound itself is shown on the model and measured by a bench.
     assert!(least >= rounds / 20, "{least} to {most}");
 }

@@ -53,7 +53,7 @@ fn d2_a_thread_that_is_made_untraced_is_not_armed() {
     assert_eq!((Watched::count(&hits, id), hits.len()), (1, 1));
 }
 
-// Its maker lives, and never stops for it.
+// Its creator lives, and never stops for it.
 fn e2_a_child_that_is_traced_and_never_announced() {
     linux_only();
     let mut tracer = impatient();

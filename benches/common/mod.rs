@@ -35,7 +35,7 @@ pub enum Kind {
     Hardware,
     /// A watched write, with its cause asked for.
     Watch,
-    /// A fork with both halves held and let go together, the child's end, and SIGCHLD.
+    /// A fork with both halves held and detached together, the child's end, and SIGCHLD.
     Fork,
     /// The same with vfork.
     Vfork,

@@ -45,7 +45,7 @@ impl Drop for Sleeper {
     }
 }
 
-/// Between two attaches: the threads that were let go get back to sleep.
+/// Between two attaches: the threads that were detached get back to sleep.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// Times and requests of attaches, each to its first event, and of the detaches that follow them.
@@ -77,7 +77,7 @@ pub fn attaches(pid: i32, n: u64) -> Attaches {
 }
 
 /// What is done with all threads of a process: attaching, to the first event; a halt; a breakpoint
-/// that is inserted while they run; letting go with that.
+/// that is inserted while they run; detaching with that.
 pub fn steps(pid: i32) -> [Duration; 4] {
     fn timed<T>(tracer: &mut Tracer, step: impl FnOnce(&mut Tracer) -> T) -> (T, Duration) {
         std::thread::sleep(PAUSE);

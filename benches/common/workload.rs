@@ -14,7 +14,7 @@ pub struct Workload {
     dir: PathBuf,
 }
 
-/// Who traces the build.
+/// What traces the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     Untraced,

@@ -58,7 +58,7 @@ pub trait Arch {
     /// The debug registers, which are numbered through all pools.
     const DEBUG_POOLS: &'static [DebugPool];
 
-    /// How it is told that one of them was hit.
+    /// How the CPU reports that one of them was hit.
     const DEBUG_HITS: DebugHits = DebugHits::Status;
 
     /// What the instruction that `code` begins with is about to read or write, as far as these

@@ -32,7 +32,7 @@ pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope
 /// # The contract
 ///
 /// 1. *Raw.* A stop is reported as the kernel tells it, at once and once, and nothing is asked
-///    for that the stop does not need. What the kernel told for free is `Some`; for `None` the
+///    for that the stop does not need. What the kernel gives without a request is `Some`; for `None` the
 ///    engine asks, and only if it needs it.
 /// 2. *Nothing swallowed.* Every wait status and every kernel flag becomes a [`RawStop`]; the
 ///    unknown is [`RawReason::Unknown`].
@@ -54,7 +54,7 @@ pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope
 /// 10. *Memory is text, too.* It is read and written past its protection; a change of text is seen
 ///     by all threads and processes that share the memory, and by nobody else.
 /// 11. *Traps on the way.* With [`StopScope::Process`] a [detach](Backend::detach) takes out the
-///     traps of threads that are still to be reported, and lets the children of forks go that are,
+///     traps of threads that are still to be reported, and detaches the children of forks that are,
 ///     [clean](Backend::clean_children); with [`StopScope::Thread`] the engine does, by
 ///     [`has_pending_trap`](Backend::has_pending_trap).
 pub trait Backend: Sized {
@@ -163,7 +163,7 @@ pub trait Backend: Sized {
 
     /// What the program has at some addresses, where breakpoint instructions are in its memory or
     /// were: the [detach](Backend::detach) of this process that comes next puts it into the copies
-    /// that children have whose forks were not reported, and that it lets go as well. For
+    /// that children have whose forks were not reported, and that it detaches as well. For
     /// [`StopScope::Process`] alone; with the other one every fork is reported before.
     fn clean_children(&mut self, _pid: Pid, _code: Vec<(u64, Vec<u8>)>) {}
 
@@ -309,7 +309,7 @@ pub trait Backend: Sized {
     /// sets its resume flag); if not, the engine does.
     const PASSES_BREAKPOINTS: bool;
 
-    /// Has the debug registers of a thread watch `to`. `from` is what they were told last; `None`
+    /// Has the debug registers of a thread watch `to`. `from` is what they were set to last; `None`
     /// is whatever a kernel or somebody else has left there, and then the status is cleared as
     /// well. If it is known, what has happened before is kept in the status.
     ///
@@ -413,7 +413,7 @@ pub trait Backend: Sized {
     /// What a thread is called: the program gave it the name, or it is the program's.
     fn thread_name(&mut self, thread: Thread) -> Result<OsString>;
 
-    /// A process has ended, has been let go or has exec'ed: what is kept about it is stale.
+    /// A process has ended, has been detached or has exec'ed: what is kept about it is stale.
     fn forget(&mut self, pid: Pid);
 
     /// How many requests were made of the kernel so far: every `ptrace` and wait call, and every

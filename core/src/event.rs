@@ -54,7 +54,7 @@ pub enum Event {
     /// A process has exec'ed, and is traced no more, by
     /// [`FollowExec::LetGo`](crate::FollowExec::LetGo) (under
     /// [`EventFlags::EXEC`](crate::EventFlags::EXEC)). It is the last event of the process, unless
-    /// that was killed before it could be let go.
+    /// that was killed before it could be detached.
     LetGo {
         /// The process.
         pid: Pid,

@@ -68,7 +68,7 @@ fn follow(options: &Options) -> Result<i32, Error> {
     while let Some(event) = tracer.wait()? {
         for signal in caught.signals.try_iter() {
             match session.program {
-                // The end of the tracer lets them go.
+                // The end of the tracer detaches them.
                 None => return Ok(session.leave()),
                 // The terminal has sent these to both.
                 Some(_) if [Signal::INT, Signal::QUIT].contains(&signal) => {}
@@ -114,7 +114,7 @@ impl Session {
             }
             Event::LetGo { pid } => {
                 self.leaves(*pid);
-                eprintln!("follow: {pid} runs another program; it is let go");
+                eprintln!("follow: {pid} runs another program; it is detached");
             }
             Event::Exited { pid, status, .. } => {
                 self.traced.remove(pid);
@@ -136,7 +136,7 @@ impl Session {
         let child = fork.child_pid;
         let fate = |half: &Half| match half {
             Half::Stopped(_) => "traced",
-            Half::LetGo => "let go",
+            Half::LetGo => "detached",
             Half::Gone => "gone",
         };
         eprintln!(
@@ -155,13 +155,13 @@ impl Session {
     }
 
     fn leave(&self) -> i32 {
-        say_all("the rest is let go", &self.traced);
+        say_all("the rest is detached", &self.traced);
         0
     }
 
-    /// The exit status of the program, which may have been let go, and live on.
+    /// The exit status of the program, which may have been detached, and live on.
     fn status(&self, tracer: &mut Tracer) -> Result<i32, Error> {
-        say_all("let go", &self.let_go);
+        say_all("detached", &self.let_go);
         let Some(program) = self.program else { return Ok(0) };
         if let Some(status) = self.ended {
             return Ok(match status {

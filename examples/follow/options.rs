@@ -7,7 +7,7 @@ use trapline::{FollowExec, FollowFork};
 
 const AFTER: &str = "\
 Examples:
-  follow -- make                                 the program; what it forks is let go
+  follow -- make                                 the program; what it forks is detached
   follow --follow-fork-mode child -- sh daemon   always the newest process
   follow --detach-on-fork off -- make -j4        everybody
   follow --detach-on-fork off --detach-on-exec on -- make
@@ -23,7 +23,7 @@ Exit status:
   such program, 126 if it cannot be executed, 2 for wrong use, 125 if tracing failed.";
 
 /// Follow one side of each fork, or both, as gdb's follow-fork-mode and detach-on-fork do, and say
-/// what is traced and what was let go.
+/// what is traced and what was detached.
 #[derive(Debug, Parser)]
 #[command(name = "follow", version, after_help = AFTER)]
 pub(crate) struct Options {

@@ -1,5 +1,5 @@
 //! `soak`: programs fork, vfork, make threads and daemons, exec from threads and signal themselves
-//! at random; the tracer kills and lets go at random; and a model says what must come.
+//! at random; the tracer kills and detaches at random; and a model says what must come.
 //!
 //! `cargo run --release --example soak -- --minutes 10 --seed 1`: prints each deviation and at the
 //! end the events per second; the exit status is 1 if there was any deviation.
@@ -77,7 +77,7 @@ fn main() {
     let Soak { model, events, .. } = soak;
     println!(
         "{events} events in {spent:.1} s: {:.0} per second; {} processes, {} forks, {} execs, \
-         {} threads, {} killed, {} let go, {} deviations{}",
+         {} threads, {} killed, {} detached, {} deviations{}",
         events as f64 / spent,
         model.counts.processes,
         model.counts.forks,
@@ -125,7 +125,7 @@ struct Soak {
     model: Model,
     /// The programs that this has started, and that are traced.
     roots: BTreeSet<Pid>,
-    /// Those that were let go, and whose children are still to be taken.
+    /// Those that were detached, and whose children are still to be taken.
     leaving: Vec<Pid>,
     /// The same, as ordinary children.
     detached: Vec<Child>,
@@ -253,7 +253,7 @@ impl Soak {
         }
     }
 
-    /// What the kernel holds is let go by a later wait, and its child is there then.
+    /// What the kernel holds is detached by a later wait, and its child is there then.
     fn takes_children(&mut self, tracer: &mut Tracer) {
         let detached = &mut self.detached;
         self.leaving.retain(|&pid| match tracer.take_child(pid) {
@@ -265,7 +265,7 @@ impl Soak {
         });
     }
 
-    /// All that was let go ends by itself; nobody is left stopped, and no zombie of ours.
+    /// All that was detached ends by itself; nobody is left stopped, and no zombie of ours.
     fn clean_up(&mut self) {
         self.model.is_over();
         let us = std::process::id() as i32;
@@ -275,7 +275,7 @@ impl Soak {
                 Ok(Some(status)) => self.model.ends_untraced(child.id(), status),
                 Ok(None) => {
                     let left = group::described(&BTreeSet::from([child.id() as i32]));
-                    self.model.deviates(format!("let go, and does not end: {left:?}"));
+                    self.model.deviates(format!("detached, and does not end: {left:?}"));
                     let _ = child.kill();
                     let _ = child.wait();
                 }

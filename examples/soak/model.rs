@@ -51,7 +51,7 @@ struct Owed {
     events: u32,
 }
 
-/// All that are traced, or were let go.
+/// All that are traced, or were detached.
 #[derive(Default)]
 pub(crate) struct Model {
     processes: BTreeMap<Pid, Process>,
@@ -106,7 +106,7 @@ impl Model {
     fn of(&mut self, pid: Pid, event: &Event) -> Option<&mut Process> {
         let wrong = match self.processes.get(&pid) {
             None => "an unknown process",
-            Some(process) if process.let_go => "a process that was let go",
+            Some(process) if process.let_go => "a process that was detached",
             Some(_) => return self.processes.get_mut(&pid),
         };
         self.deviates(format!("{event:?} of {wrong}"));
@@ -145,7 +145,7 @@ impl Model {
                     Some(pid) if !self.processes.contains_key(&pid) => {
                         self.deviates(format!("{event:?} by an unknown process"));
                     }
-                    // A thread of a killed process may have been the maker.
+                    // A thread of a killed process may have been the creator.
                     None if !excused(self) => self.deviates(format!("{event:?} by nobody")),
                     _ => {}
                 }
@@ -160,7 +160,7 @@ impl Model {
                 }
                 let maker = fork.parent_pid;
                 let starting = fork.kind == ForkKind::Vfork;
-                // A maker that was killed may not have said how, nor one whose own stop is late, as it
+                // A creator that was killed may not have said how, nor one whose own stop is late, as it
                 // is on FreeBSD, where the child of a vfork comes first.
                 let perhaps_vforked = !matches!(fork.parent, Half::Stopped(_));
                 // The tracer knew of it before this was told.
@@ -235,7 +235,7 @@ impl Model {
             self.since_killed = 2000;
         }
         if process.let_go {
-            return; // it has ended before it could be let go
+            return; // it has ended before it could be detached
         }
         if !process.threads.is_empty() {
             self.deviates(format!("{pid} ends before its threads {:?}", process.threads));
@@ -282,11 +282,11 @@ impl Model {
         }
         let us = Pid::from_raw(std::process::id() as i32);
         let Some(maker) = process.maker else { return };
-        // Who has ended, or was let go, may have ended before its child.
+        // A process that has ended, or was detached, may have ended before its child.
         let maker_lives =
             maker == us || self.processes.get(&maker).is_some_and(|p| !p.let_go && !p.killed);
         if maker_lives && real_parent != Some(maker) {
-            // That maker has ended too, then, and the news of that is on the way.
+            // That creator has ended too, then, and the news of that is on the way.
             let why = format!("{pid}: parent {real_parent:?}, and not {maker}");
             self.owed.push(Owed { maker, why, events: 2000 });
         }
@@ -296,10 +296,10 @@ impl Model {
         self.processes.get(&pid).is_some_and(|process| !process.let_go)
     }
 
-    /// A process that was let go has ended.
+    /// A process that was detached has ended.
     pub(crate) fn ends_untraced(&mut self, pid: u32, status: std::process::ExitStatus) {
         if right(status) != 0 {
-            self.deviates(format!("{pid}, which was let go, ends with {status}"));
+            self.deviates(format!("{pid}, which was detached, ends with {status}"));
         }
     }
 

@@ -16,7 +16,7 @@ const COMMAND: usize = 300;
 pub(crate) struct Record<'a> {
     /// Since the start.
     pub(crate) t: Duration,
-    /// The process; `None` for a fork whose maker was killed and is not known.
+    /// The process; `None` for a fork whose creator was killed and is not known.
     pub(crate) pid: Option<Pid>,
     pub(crate) tid: Option<Tid>,
     /// The process's place in [`Processes`].
@@ -72,7 +72,7 @@ pub(crate) struct Process {
     pub(crate) origin: Origin,
     /// Its real parent now.
     pub(crate) parent: Option<Pid>,
-    /// Who got it when its first parent ended.
+    /// The parent that it got when its first one ended.
     pub(crate) adopted_by: Option<Pid>,
     /// The place of the process that made it.
     pub(crate) maker: Option<usize>,

@@ -29,7 +29,7 @@ pub(crate) struct Session {
     attached: Vec<Pid>,
     /// The program that was started.
     program: Option<Pid>,
-    /// The same as an ordinary child, once it was let go.
+    /// The same as an ordinary child, once it was detached.
     child: Option<Child>,
     /// Its exit status, as a shell sees it.
     status: Option<i32>,
@@ -39,7 +39,7 @@ pub(crate) struct Session {
     timeline: Option<Timeline>,
 }
 
-/// Who is to be let go at the next event.
+/// The processes that are to be detached at their next events.
 #[derive(Clone, Copy, PartialEq)]
 enum Leaving {
     Nobody,
@@ -114,7 +114,7 @@ impl Session {
             if let Event::Woken = event {
                 for signal in caught.signals.try_iter() {
                     if self.leaving == Leaving::All {
-                        return Ok(()); // asked twice: the tracer's end lets all go
+                        return Ok(()); // asked twice: the tracer's end detaches all
                     }
                     self.told(tracer, signal)?;
                 }
@@ -142,7 +142,7 @@ impl Session {
         }
         let leaving: Vec<Pid> = tracer.processes().filter(|&pid| self.leaves(pid)).collect();
         for pid in leaving {
-            // An event of it follows, at which it is let go. One that ends first is fine too.
+            // An event of it follows, at which it is detached. One that ends first is fine too.
             match tracer.interrupt(pid) {
                 Err(error) if !error.is_gone() => return Err(failed(error)),
                 _ => {}
@@ -174,7 +174,7 @@ impl Session {
         Ok(())
     }
 
-    /// Looks whether the program has ended that was let go: at its first fork, to follow the child.
+    /// Looks whether the program has ended that was detached: at its first fork, to follow the child.
     fn look_after(&mut self, tracer: &mut Tracer) -> Result<(), Failure> {
         if let (None, Some(program)) = (&self.child, self.program) {
             self.child = tracer.take_child(program);
@@ -304,7 +304,7 @@ impl Session {
     fn forked(&mut self, tracer: &Tracer, t: Duration, fork: &Forked) {
         let maker = fork.parent_pid.and_then(|pid| self.processes.find(pid));
         let child = fork.child_pid;
-        // Not the maker, for a child made with CLONE_PARENT.
+        // Not the creator, for a child made with CLONE_PARENT.
         let parent = tracer.real_parent(child).ok().flatten().or(fork.parent_pid);
         let at = self.processes.add(child, Origin::Made(fork.kind), maker, parent, t);
         self.processes.get_mut(at).tid = fork.child.stopped().map(Stopped::tid);

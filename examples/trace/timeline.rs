@@ -78,7 +78,7 @@ impl Timeline {
                 self.instant(ts, pid, &format!("reparented to {to}"));
             }
             What::VforkDone => self.instant(ts, pid, "vfork done"),
-            What::Detach => self.death(ts, process, "let go", processes.name(at)),
+            What::Detach => self.death(ts, process, "detached", processes.name(at)),
             What::Exit { status, .. } => {
                 self.death(ts, process, &status.to_string(), processes.name(at));
             }

@@ -76,7 +76,7 @@ fn label(process: &Process, paint: Paint) -> String {
         let time = paint.paint(Colour::Grey, &format!("{time:.3} s"));
         let end = match end {
             End::Exited(status) => paint.status(status),
-            End::LetGo => paint.paint(Colour::Grey, "let go"),
+            End::LetGo => paint.paint(Colour::Grey, "detached"),
         };
         let _ = write!(text, "  {time}, {end}");
     }

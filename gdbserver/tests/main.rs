@@ -15,6 +15,7 @@ mod machine;
 
 mod events;
 mod faults;
+mod lldb;
 mod normal;
 mod processes;
 mod program;
@@ -28,6 +29,7 @@ fn main() {
     let all = [
         ("events", events::TESTS),
         ("faults", faults::TESTS),
+        ("lldb", lldb::TESTS),
         ("processes", processes::TESTS),
         ("protocol", protocol::TESTS),
         ("transcripts", transcripts::TESTS),

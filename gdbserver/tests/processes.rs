@@ -13,6 +13,7 @@ crate::tests![
     both_sides_of_a_fork,
     a_child_that_is_let_go_has_no_breakpoints,
     a_client_that_does_not_know_forks,
+    a_client_that_does_not_know_vforks,
     threads_that_begin_and_end_are_told,
     non_stop,
     non_stop_interrupt_of_one_thread,
@@ -59,12 +60,18 @@ fn comes_true(what: impl Fn() -> bool) -> bool {
     false
 }
 
+/// Has a fixture go on that waits for it.
+fn release(client: &mut Client, variable: u64) {
+    assert_eq!(client.ask(&format!("M{variable:x},8:0100000000000000")), "OK");
+}
+
 /// Runs to the fork; the thread that forked, the child's, and the function that both call.
 fn to_fork(
     client: &mut Client,
     written: &std::sync::mpsc::Receiver<String>,
 ) -> (String, String, u64) {
-    let (function, _) = to_where(client, written);
+    let (function, variable) = to_where(client, written);
+    release(client, variable);
     assert_eq!(client.ask(&format!("Z0,{function:x},1")), "OK");
     let reply = client.ask("vCont;c");
     let child = field(&reply, "fork").unwrap_or_else(|| panic!("{reply}")).to_string();
@@ -111,11 +118,21 @@ fn a_child_that_is_let_go_has_no_breakpoints() {
 fn a_client_that_does_not_know_forks() {
     let (listening, mut client, written) = debug_with(&["--once"], "forks", "swbreak+");
     assert_eq!(client.ask("QPassSignals:14"), "OK");
-    let (function, _) = to_where(&mut client, &written);
+    let (function, variable) = to_where(&mut client, &written);
+    release(&mut client, variable);
     assert_eq!(client.ask(&format!("Z0,{function:x},1")), "OK");
     let reply = client.ask("vCont;c");
     assert!(field(&reply, "swbreak").is_some(), "{reply}");
     assert!(client.ask("vCont;c").starts_with("W03"));
+    done(listening, client);
+}
+
+/// While the child has the memory the other threads stay; then they run on.
+fn a_client_that_does_not_know_vforks() {
+    let (listening, mut client, _written) = debug_with(&["--once"], "spawns", "swbreak+");
+    assert_eq!(client.ask("QPassSignals:14"), "OK");
+    let reply = client.ask("vCont;c");
+    assert!(reply.starts_with("W08"), "{reply}");
     done(listening, client);
 }
 
@@ -314,7 +331,8 @@ fn by_standard_input_and_output() {
 /// takes the breakpoint away for another one's step.
 fn a_hit_that_waits_while_another_thread_steps() {
     let (listening, mut client, written) = debug_with(&["--once"], "rendezvous", FORKS);
-    let (function, _) = to_where(&mut client, &written);
+    let (function, variable) = to_where(&mut client, &written);
+    release(&mut client, variable);
     let point = format!("0,{function:x},1");
     assert_eq!(client.ask(&format!("Z{point}")), "OK");
     let mut hits = std::collections::BTreeSet::new();
@@ -329,6 +347,6 @@ fn a_hit_that_waits_while_another_thread_steps() {
         assert!(hits.insert(thread), "each comes there once");
     }
     let reply = client.ask("vCont;c");
-    assert!(reply.starts_with("W04"), "{reply}");
+    assert!(reply.starts_with("W05"), "{reply}");
     done(listening, client);
 }

@@ -35,7 +35,7 @@ impl Server {
 }
 
 /// Ends the test if a tool is not here.
-fn needs(tools: &[&str]) {
+pub fn needs(tools: &[&str]) {
     for tool in tools {
         if !Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()) {
             skip(&format!("there is no {tool} here"));
@@ -97,6 +97,13 @@ extern "C" fn called() {
     COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Waits until the test has written something else than 0 to [`COUNT`].
+fn wait_to_be_released() {
+    while COUNT.load(Ordering::Relaxed) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Becomes one of the programs to debug, if the environment says so.
 fn be_debuggee() {
     let Ok(name) = std::env::var(DEBUGGEE) else { return };
@@ -125,10 +132,10 @@ fn be_debuggee() {
             println!("running");
             spin();
         }
-        // Four threads that call at the same time, and once each; how many have is the status.
+        // Four threads that call at the same time, and once each; how many have, and one, is the status.
         "rendezvous" => {
             println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
-            std::thread::sleep(Duration::from_millis(50));
+            wait_to_be_released();
             let together = std::sync::Arc::new(std::sync::Barrier::new(4));
             let threads: Vec<_> = (0..4)
                 .map(|_| {
@@ -142,10 +149,26 @@ fn be_debuggee() {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             std::process::exit(COUNT.load(Ordering::Relaxed) as i32);
         }
+        // Starts programs, with another thread that calls all the time.
+        "spawns" => {
+            std::thread::spawn(|| {
+                loop {
+                    called();
+                }
+            });
+            for _ in 0..5 {
+                assert!(Command::new("/bin/sh").args(["-c", "exit 0"]).status().unwrap().success());
+            }
+            let before = COUNT.load(Ordering::Relaxed);
+            while COUNT.load(Ordering::Relaxed) == before {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::process::exit(8);
+        }
         // One process more, which calls as well; its end is what this one waits for.
         "forks" => {
             println!("{:x} {:x}", called as *const () as usize, &raw const COUNT as usize);
-            std::thread::sleep(Duration::from_millis(50));
+            wait_to_be_released();
             // SAFETY: this is the only thread.
             let child = unsafe { libc::fork() };
             called();

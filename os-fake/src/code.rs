@@ -101,7 +101,7 @@ impl<R: Rules> Kernel<R> {
         self.model().tasks.get(&tid).is_some_and(|task| task.trapped)
     }
 
-    /// Which exec's program a process runs: that of its maker, until its own exec.
+    /// Which exec's program a process runs: that of its creator, until its own exec.
     pub fn image(&self, pid: Pid) -> Option<u32> {
         self.model().processes.get(&pid).map(|process| process.image)
     }

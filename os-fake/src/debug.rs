@@ -58,7 +58,7 @@ impl Default for DebugRegisters {
 }
 
 impl DebugRegisters {
-    /// What a new task starts with whose maker has these: a kernel that does not copy what is
+    /// What a new task starts with whose creator has these: a kernel that does not copy what is
     /// watched copies the rest.
     pub(crate) fn inherited(&self, copied: bool) -> Self {
         let slots = if copied { self.slots } else { NO_SLOTS };

@@ -14,7 +14,7 @@ const EIO: i32 = 5;
 pub enum Fault {
     /// Loses the first stop of a new process.
     LosesChildren,
-    /// Forgets a new process that stops before its maker has told of it.
+    /// Forgets a new process that stops before its creator has reported it.
     ForgetsEarlyChildren,
     /// Loses what a parent says of its forks, and runs it on.
     LosesForks,
@@ -119,7 +119,7 @@ impl Model {
         }
     }
 
-    /// Whether the maker of a new process is still to tell of it.
+    /// Whether the creator of a new process has still to report it.
     fn is_untold(&self, child: Pid) -> bool {
         let tells = |stop: &Stop| match stop.made {
             Some(NewTask::Process { pid, .. }) => pid == child && !stop.reported,

@@ -146,7 +146,7 @@ impl<R: Rules> Kernel<R> {
         self.act(tid, "fork").fork(tid, kind, false).expect("the thread acts")
     }
 
-    /// A `clone` with `CLONE_PARENT`: the new process is a sibling of its maker, where the kernel
+    /// A `clone` with `CLONE_PARENT`: the new process is a sibling of its creator, where the kernel
     /// has that.
     pub fn fork_sibling(&self, tid: Tid) -> Pid {
         self.act(tid, "clone").fork(tid, ForkKind::Clone, true).expect("the thread acts")

@@ -24,7 +24,7 @@ pub(crate) struct Model {
     pub(crate) memory: Memory,
     /// What every program that is started or exec'ed has mapped.
     pub(crate) code: Option<(u64, Vec<u8>)>,
-    /// What is to be put into the memory of children that a detach lets go.
+    /// What is to be put into the memory of children that a detach detaches as well.
     pub(crate) clean: BTreeMap<Pid, Vec<(u64, Vec<u8>)>>,
     /// The next numbers of processes and, where they are counted apart, of threads.
     pub(crate) next: (i32, i32),
@@ -34,7 +34,7 @@ pub(crate) struct Model {
     pub(crate) clock: u64,
     /// Whose reports a wait does not see.
     pub(crate) held_back: BTreeSet<Tid>,
-    /// Who computes, for how long already, and how much longer when it is asked about again.
+    /// The threads that compute, for how long already, and how much longer when it is asked about again.
     pub(crate) busy: BTreeMap<Tid, (Duration, Duration)>,
     /// Whether breakpoint instructions trap later than they are executed.
     pub(crate) slow_traps: bool,

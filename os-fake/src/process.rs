@@ -173,7 +173,7 @@ impl Model {
         }
     }
 
-    /// Who runs here has done all that it was told to, and waits for the next, unless it computes.
+    /// A running thread has done all that the test had it do, and waits for the next, unless it computes.
     pub(crate) fn activity(&mut self, thread: Thread) -> Result<Activity> {
         let cpu = self.busy.get_mut(&thread.tid).map(|(cpu, more)| {
             *cpu += *more;

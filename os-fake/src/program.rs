@@ -11,19 +11,19 @@ impl Model {
     /// A thread makes a process.
     pub(crate) fn fork(&mut self, tid: Tid, kind: ForkKind, sibling: bool) -> Option<Pid> {
         let task = self.tasks.get(&tid)?.clone();
-        let maker = self.processes.get(&task.pid)?.clone();
+        let creator = self.processes.get(&task.pid)?.clone();
         let sibling = sibling && self.rules.siblings;
-        let parent = if sibling { maker.parent } else { task.pid };
-        let child = self.add_process(parent, &maker.program);
+        let parent = if sibling { creator.parent } else { task.pid };
+        let child = self.add_process(parent, &creator.program);
         let memory = match kind {
-            ForkKind::Vfork => maker.memory,
-            ForkKind::Fork | ForkKind::Clone => self.memory.copy(maker.memory),
+            ForkKind::Vfork => creator.memory,
+            ForkKind::Fork | ForkKind::Clone => self.memory.copy(creator.memory),
         };
         let process = self.processes.get_mut(&child)?;
         process.memory = memory;
-        process.image = maker.image;
-        process.fatal.clone_from(&maker.fatal);
-        process.handlers.clone_from(&maker.handlers);
+        process.image = creator.image;
+        process.fatal.clone_from(&creator.fatal);
+        process.handlers.clone_from(&creator.handlers);
         process.vfork_parent = (kind == ForkKind::Vfork).then_some(tid);
         let first = process.leader;
         let born = self.tasks.get_mut(&first)?;
@@ -62,18 +62,18 @@ impl Model {
 
     /// A thread makes another one.
     pub(crate) fn new_thread(&mut self, tid: Tid) -> Option<Tid> {
-        let maker = self.tasks.get(&tid)?.clone();
-        let new = self.add_task(maker.pid);
+        let creator = self.tasks.get(&tid)?.clone();
+        let new = self.add_task(creator.pid);
         let task = self.tasks.get_mut(&new)?;
-        task.registers = maker.registers;
-        task.cpus = maker.cpus;
-        task.debug = maker.debug.inherited(self.rules.threads_copy_debug);
-        task.bare = maker.bare;
-        task.setup = maker.setup;
-        let Some(setup) = maker.setup else { return Some(new) };
+        task.registers = creator.registers;
+        task.cpus = creator.cpus;
+        task.debug = creator.debug.inherited(self.rules.threads_copy_debug);
+        task.bare = creator.bare;
+        task.setup = creator.setup;
+        let Some(setup) = creator.setup else { return Some(new) };
         if self.by_process() {
             let told = setup.flags.intersects(EventFlags::THREAD | EventFlags::EXIT);
-            if told && !maker.bare {
+            if told && !creator.bare {
                 self.stop(new, RawReason::ThreadStarted);
             }
         } else {

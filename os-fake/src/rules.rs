@@ -43,7 +43,7 @@ pub struct RuleSet {
     pub job_control: bool,
     /// Whether a process can make a sibling (`CLONE_PARENT`); if not, it makes a child.
     pub siblings: bool,
-    /// Whether the child of a fork starts with its maker's debug registers armed; old kernels did
+    /// Whether the child of a fork starts with its creator's debug registers armed; old kernels did
     /// that.
     pub forks_copy_debug: bool,
     /// Whether a new thread does.

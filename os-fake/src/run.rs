@@ -1,4 +1,4 @@
-//! Requests that run, stop and let go.
+//! Requests that run, stop and detach.
 
 use trapline_core::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin};
 use trapline_core::{Error, EventFlags, Pid, Result, Signal, Tid};
@@ -131,7 +131,7 @@ impl Model {
                 }
                 // It stays on its way out (`ptracestop` in `kern_sig.c`), unless they all leave.
                 (State::Runs, Some(status)) if self.leave_all(pid) => self.leave(other, status),
-                // Who is suspended leaves with the others (`thread_suspend_check` in
+                // A suspended thread leaves with the others (`thread_suspend_check` in
                 // `kern_thread.c`).
                 (State::Runs, None)
                     if task.held.is_none() && (!task.suspended || self.leave_all(pid)) =>
@@ -268,11 +268,11 @@ impl Model {
     }
 
     /// What a thread has yet to report will not be: a signal reaches it later, and a new process
-    /// is let go, unless the tracer has heard of it and can do so itself.
+    /// is detached, unless its stop was reported and the tracer can do so itself.
     fn take_out(&mut self, tid: Tid) {
         self.take_out_trap(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let maker = task.pid;
+        let creator = task.pid;
         let State::Stopped(stop) = &task.state else { return };
         match (stop.reason, stop.made) {
             // The trap of a debug register, which is clear by now, or of a step that was asked for.
@@ -289,7 +289,7 @@ impl Model {
                     let unseen =
                         |task: &Task| matches!(&task.state, State::Stopped(s) if !s.reported);
                     if self.tasks.get(&child).is_some_and(unseen) {
-                        self.clean_child(maker, pid);
+                        self.clean_child(creator, pid);
                         self.let_go(child);
                         self.go_on(child);
                     }
@@ -299,10 +299,10 @@ impl Model {
         }
     }
 
-    /// A child has none of the breakpoints that its maker had.
-    fn clean_child(&mut self, maker: Pid, child: Pid) {
+    /// A child has none of the breakpoints that its creator had.
+    fn clean_child(&mut self, creator: Pid, child: Pid) {
         let Some(space) = self.processes.get(&child).map(|process| process.memory) else { return };
-        for (addr, own) in self.clean.get(&maker).cloned().unwrap_or_default() {
+        for (addr, own) in self.clean.get(&creator).cloned().unwrap_or_default() {
             let mut there = [0];
             if self.memory.read(space, addr, &mut there).is_ok() && there == [BREAKPOINT] {
                 let _ = self.memory.write(space, addr, &own);

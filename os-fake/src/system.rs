@@ -17,7 +17,7 @@ use crate::rules::Rules;
 use crate::script::Call;
 
 /// A [`Backend`](trapline_core::Backend) over a [`Kernel`]. Dropping it is the end of the tracer: what is still traced is
-/// killed or let go, as its setup says.
+/// killed or detached, as its setup says.
 #[derive(Debug)]
 pub struct Fake<R: Rules> {
     pub(crate) kernel: Kernel<R>,

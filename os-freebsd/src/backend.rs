@@ -101,7 +101,7 @@ impl Backend for FreeBsd {
     }
 
     fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
-        self.let_go(thread, signal)
+        self.detach_process(thread, signal)
     }
 
     fn clean_children(&mut self, pid: Pid, code: Vec<(u64, Vec<u8>)>) {

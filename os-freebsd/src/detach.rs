@@ -1,4 +1,4 @@
-//! Letting go.
+//! Detaching.
 //!
 //! PT_DETACH alone harms (`kern_ptrace` and `ptracestop`): an LWP that waits for its turn to
 //! report takes its event's SIGTRAP for a signal, and dies of it; a signal given to PT_DETACH is
@@ -8,7 +8,7 @@
 //! 1. No more events: an empty event mask, and no steps.
 //! 2. Every LWP that waits to report does so: the others are suspended, and the process runs until
 //!    they have. Signals are kept, traps of ours and events dropped. The new process of a fork that
-//!    was not reported is let go too.
+//!    was not reported is detached too.
 //! 3. Our SIGSTOP is taken out, if one is left.
 //! 4. What was kept is sent again, and PT_DETACH has no signal.
 
@@ -64,8 +64,8 @@ fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
 }
 
 impl FreeBsd {
-    /// Lets a stopped process go, with a signal for the thread that reported.
-    pub(crate) fn let_go(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
+    /// Detaches a stopped process, with a signal for the thread that reported.
+    pub(crate) fn detach_process(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         let pid = thread.pid.as_raw();
         let Some(tracee) = self.tracees.get(&pid) else {
             return Err(Error::Gone);
@@ -82,7 +82,7 @@ impl FreeBsd {
         let mut found = Found { thread, stepping, reporter, kept };
         let taken_out = self.take_out_all(&mut found);
         for &kept in &found.kept {
-            self.send_again(pid, kept); // also if it is not let go: then they come again
+            self.send_again(pid, kept); // also if the detach fails: then they come again
         }
         taken_out?;
         let result = self.kernel.go(Go::Detach, pid, 0);
@@ -212,7 +212,7 @@ impl FreeBsd {
                 let parent = self.tracees.get(&parent);
                 let watched = parent.is_some_and(|tracee| tracee.debug == DebugRegisters::Set);
                 let code = parent.map(|tracee| tracee.original_code.clone()).unwrap_or_default();
-                self.let_child_go(pid, watched, &code)?;
+                self.detach_child(pid, watched, &code)?;
             }
             _ => {}
         }
@@ -236,9 +236,9 @@ impl FreeBsd {
         }
     }
 
-    /// The child of a fork that nobody will hear of. One that has stopped already is known, and
-    /// not ours to let go.
-    fn let_child_go(&mut self, child: Pid, watched: bool, code: &[(u64, Vec<u8>)]) -> Result<()> {
+    /// The child of a fork that is not reported. One that has stopped already is known, and
+    /// not ours to detach.
+    fn detach_child(&mut self, child: Pid, watched: bool, code: &[(u64, Vec<u8>)]) -> Result<()> {
         let pid = child.as_raw();
         if self.pairs.parent(pid) || self.adopt(pid)?.is_none() {
             return Ok(());

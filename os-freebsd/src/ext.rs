@@ -93,10 +93,10 @@ pub trait TracerExt: sealed::Sealed {
     /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
     fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
 
-    /// Who traces a process, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
+    /// Which process traces this one, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
     fn trace_status(&self, pid: Pid) -> Result<TraceStatus>;
 
-    /// Who becomes the parent of a process's children when it ends: `procctl(2)`,
+    /// Which process becomes the parent of this one's children when it ends: `procctl(2)`,
     /// `PROC_REAP_STATUS`.
     fn reaper(&self, pid: Pid) -> Result<Pid>;
 }
@@ -248,7 +248,7 @@ impl FreeBsd {
         })
     }
 
-    /// Who traces a process, stopped or not: `procctl(2)`, PROC_TRACE_STATUS.
+    /// Which process traces this one, stopped or not: `procctl(2)`, PROC_TRACE_STATUS.
     pub fn trace_status(&mut self, pid: Pid) -> Result<TraceStatus> {
         let result = self.kernel.trace_status(pid.as_raw());
         Ok(match self.answered("PROC_TRACE_STATUS", pid, pid.as_raw(), result)? {
@@ -258,7 +258,7 @@ impl FreeBsd {
         })
     }
 
-    /// Who becomes the parent of a process's children when it ends: `procctl(2)`,
+    /// Which process becomes the parent of this one's children when it ends: `procctl(2)`,
     /// PROC_REAP_STATUS.
     pub fn reaper(&mut self, pid: Pid) -> Result<Pid> {
         let result = self.kernel.reaper(pid.as_raw());

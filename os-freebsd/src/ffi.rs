@@ -3,7 +3,7 @@
 
 use libc::{c_int, c_uint, c_void, id_t, idtype_t, pid_t, siginfo_t, sigval};
 
-/// `sys/wait.h`: also children whose end is told by another signal than SIGCHLD (`rfork(2)` with
+/// `sys/wait.h`: also children whose end is reported by another signal than SIGCHLD (`rfork(2)` with
 /// RFTSIGZMB); no others.
 pub(crate) const WLINUXCLONE: c_int = 0x8000_0000_u32 as c_int;
 

@@ -9,8 +9,8 @@
 //!
 //! * The *process* is traced, not the thread, and the tracer is a process too: a stop stops all
 //!   LWPs, and any thread of the tracer may ask. So there can be one tracer in a process.
-//! * A stop is told by `wait6`, what it is by `PT_LWPINFO`: two requests, and one to resume.
-//! * An end is told by the kqueue, and only then waited for, by its pid: a wait for everybody
+//! * A stop is reported by `wait6`, its reason by `PT_LWPINFO`: two requests, and one to resume.
+//! * An end is reported by the kqueue, and only then waited for, by its pid: a wait for everybody
 //!   would take the exit status of the host's own children (see `wait.rs`).
 //! * Tracing makes the tracer the parent, for the kernel; `ki_ppid` and `getppid` go on saying
 //!   the real one.

@@ -9,7 +9,7 @@
 //! that is not the first of a fork is the new child's, and no other's, as one is started at a
 //! time.
 //!
-//! A child that has asked to be traced by somebody who may not stands still for ever: no request is
+//! A child that has asked to be traced by a process that may not do so stands still for ever: no request is
 //! allowed, and SIGKILL does nothing to it. So before it asks, it has the tracer find out (the
 //! [`Line`]).
 
@@ -23,7 +23,7 @@ use trapline_core::backend::{RawKind, RawReason, RawSpawn, RawStop, Setup};
 use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status};
-use crate::sys::{self, Errno, Go, Line, Mask, Queue, Told};
+use crate::sys::{self, EndSignal, Errno, Go, Line, Mask, Queue};
 use crate::system::FreeBsd;
 use crate::tracee::{Origin, Phase};
 use crate::wait::stopped;
@@ -73,7 +73,7 @@ struct Newborn {
     passed: Option<Signal>,
     /// Its pid, once it has asked whether it may be traced.
     asks: Option<i32>,
-    /// It was told that it may not be traced, or the kernel has said so.
+    /// It has reported that it may not be traced, or the kernel has said so.
     refused: Option<Error>,
 }
 
@@ -277,11 +277,11 @@ impl FreeBsd {
                 let _ = self.kernel.kill(pid, SIGKILL);
             }
             for _ in 0..1000 {
-                match self.kernel.wait_end_of(pid, Told::BySigchld) {
+                match self.kernel.wait_end_of(pid, EndSignal::Sigchld) {
                     Ok(None) => std::thread::sleep(Duration::from_millis(1)),
                     _ => break,
                 }
-                if let Ok(Some(_)) = self.kernel.wait_stop_of(pid, Told::BySigchld) {
+                if let Ok(Some(_)) = self.kernel.wait_stop_of(pid, EndSignal::Sigchld) {
                     let _ = self.kernel.kill_stopped(pid);
                 }
             }

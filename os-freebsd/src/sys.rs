@@ -14,7 +14,7 @@ use std::io;
 pub(crate) use line::Line;
 pub(crate) use ptrace::{Go, Io, MapRequest, fix_addresses, trace_me_on_exec};
 pub(crate) use queue::{Event, Queue};
-pub(crate) use signal::{Mask, Pipe, child_stops_untold, wake};
+pub(crate) use signal::{Mask, Pipe, child_stops_are_silent, wake};
 pub(crate) use sysctl::Process;
 
 /// An error number.
@@ -62,37 +62,37 @@ pub(crate) struct Kernel {
     xstate: Option<(usize, u64)>,
 }
 
-/// Which children a wait is for, of those that are told by SIGCHLD, or the others.
+/// Which children a wait is for, of those whose end is reported by SIGCHLD, or the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    BySigchld,
-    Otherwise,
+pub(crate) enum EndSignal {
+    Sigchld,
+    Other,
 }
 
-impl Told {
+impl EndSignal {
     fn flag(self) -> i32 {
         match self {
-            Told::BySigchld => 0,
-            Told::Otherwise => crate::ffi::WLINUXCLONE,
+            EndSignal::Sigchld => 0,
+            EndSignal::Other => crate::ffi::WLINUXCLONE,
         }
     }
 }
 
 impl Kernel {
     /// A stop of any traced child, as its pid and wait status. Ends are not looked at.
-    pub(crate) fn wait_stop(&mut self, told: Told) -> Result<Option<(i32, i32)>> {
-        self.wait6(libc::P_ALL, 0, libc::WTRAPPED | libc::WNOHANG | told.flag())
+    pub(crate) fn wait_stop(&mut self, signal: EndSignal) -> Result<Option<(i32, i32)>> {
+        self.wait6(libc::P_ALL, 0, libc::WTRAPPED | libc::WNOHANG | signal.flag())
     }
 
     /// A stop of this traced child.
-    pub(crate) fn wait_stop_of(&mut self, pid: i32, told: Told) -> Result<Option<i32>> {
-        let options = libc::WTRAPPED | libc::WNOHANG | told.flag();
+    pub(crate) fn wait_stop_of(&mut self, pid: i32, signal: EndSignal) -> Result<Option<i32>> {
+        let options = libc::WTRAPPED | libc::WNOHANG | signal.flag();
         Ok(self.wait6(libc::P_PID, pid, options)?.map(|(_, status)| status))
     }
 
     /// The end of this child, which is then reaped, or given back to its real parent.
-    pub(crate) fn wait_end_of(&mut self, pid: i32, told: Told) -> Result<Option<i32>> {
-        let options = libc::WEXITED | libc::WNOHANG | told.flag();
+    pub(crate) fn wait_end_of(&mut self, pid: i32, signal: EndSignal) -> Result<Option<i32>> {
+        let options = libc::WEXITED | libc::WNOHANG | signal.flag();
         Ok(self.wait6(libc::P_PID, pid, options)?.map(|(_, status)| status))
     }
 

@@ -22,15 +22,15 @@ use crate::waker::WakePipe;
 /// # Platform notes
 ///
 /// * FreeBSD traces for a process, not for a thread, so there is one in a process.
-/// * The host may block SIGCHLD, or ask not to be told of stops; none of that matters. One that
+/// * The host may block SIGCHLD, or ask for none when a child stops; none of that matters. One that
 ///   ignores it, or wants no zombies, gets all events too, but the kernel then gives the zombies of
 ///   its tracees to their reaper, so that their real parents wait in vain, and may do so for ever.
 /// * The host must not wait for a tracee itself, nor for everybody: that takes our stops.
 /// * A process that was stopped by a signal runs on when it is attached to.
-/// * The real parent of a process that is let go may be told that it goes on; one that wants no
+/// * The real parent of a detached process may hear that it continues; one that wants no
 ///   zombies gets those of its traced children all the same; and a reaper that has got a traced
 ///   process waits for it in vain (ECHILD) until its tracer has seen its end.
-/// * A process whose end is told by another signal than SIGCHLD (`rfork(2)`, RFTSIGZMB) sends that
+/// * A process whose end is reported by another signal than SIGCHLD (`rfork(2)`, RFTSIGZMB) sends that
 ///   to its tracer, which the host then has to ignore or to handle.
 /// * An exec under [`EventFlags::EXIT`](trapline_core::EventFlags::EXIT) or the end of a
 ///   process has no stop of its own; LWPs that end before the last one have.
@@ -48,15 +48,16 @@ pub struct FreeBsd {
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
-    /// How many of them are told by another signal than SIGCHLD, and so take other waits.
-    pub(crate) told_otherwise: usize,
+    /// How many of them have ends that are reported by another signal than SIGCHLD, and so take other
+    /// waits.
+    pub(crate) with_other_signal: usize,
     /// What was found on the way to something else, or is owed.
     pub(crate) ready: VecDeque<RawStop>,
     /// Stops that the kernel has not let us ask about, as pids and wait statuses.
     pub(crate) unread: Vec<(i32, i32)>,
     /// New processes of which only one of the two reports has come.
     pub(crate) pairs: Pairs,
-    /// The real parents that processes had when they ended, until they are forgotten.
+    /// The real parents that processes had when they ended, until the engine forgets them.
     pub(crate) parents_at_end: BTreeMap<i32, i32>,
     pub(crate) turn: Turn,
     /// Those that were killed, and have not ended.
@@ -91,7 +92,7 @@ impl FreeBsd {
             known_registers: None,
             last_step: None,
             tracees: BTreeMap::new(),
-            told_otherwise: 0,
+            with_other_signal: 0,
             ready: VecDeque::new(),
             unread: Vec::new(),
             pairs: Pairs::default(),
@@ -107,7 +108,7 @@ impl FreeBsd {
             owner: std::process::id(),
             _only: only,
         };
-        if sys::child_stops_untold() {
+        if sys::child_stops_are_silent() {
             freebsd.start_waiter();
         }
         Ok(freebsd)

@@ -1,4 +1,4 @@
-//! What is remembered of a tracee: what the kernel was told, and what it must not be asked twice. No
+//! What is remembered of a tracee: what was set in the kernel, and what that must not be asked twice. No
 //! policy depends on it.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use trapline_core::{SyscallAbi, Tid};
 use crate::decode::{EventMask, Expected};
 use crate::duplicates::Signals;
 use crate::stuck::Wakeup;
-use crate::sys::Told;
+use crate::sys::EndSignal;
 
 /// How far the tracing of a process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub(crate) enum DebugRegisters {
 pub(crate) struct Tracee {
     pub(crate) phase: Phase,
     pub(crate) origin: Origin,
-    /// How its end is told, and so which waits find it.
-    pub(crate) told: Told,
+    /// The signal that reports its end, and so which waits find it.
+    pub(crate) end_signal: EndSignal,
     /// The event mask that the kernel has.
     pub(crate) mask: EventMask,
     /// The mask that [`Backend::set_up`](trapline_core::Backend::set_up) asked for.
@@ -71,7 +71,7 @@ impl Tracee {
         Tracee {
             phase: Phase::New,
             origin: Origin::Elsewhere,
-            told: Told::BySigchld,
+            end_signal: EndSignal::Sigchld,
             mask: EventMask::FIRST,
             wanted: EventMask::FIRST,
             expected: Expected::default(),
@@ -121,7 +121,7 @@ impl Steps {
         self.0.get(&tid) == Some(&Step::Started)
     }
 
-    /// The kernel was told that an LWP is not to step.
+    /// An LWP is not to step any more.
     pub(crate) fn cancel(&mut self, tid: i32) {
         if self.is_started(tid) {
             self.0.remove(&tid);

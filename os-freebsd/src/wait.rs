@@ -41,7 +41,7 @@ use trapline_core::backend::{
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::decode::{self, EventMask, LwpFlags, SIGKILL, Status, hides_syscall_exit};
-use crate::sys::{self, Errno, Event, Go, Told};
+use crate::sys::{self, EndSignal, Errno, Event, Go};
 use crate::system::FreeBsd;
 use crate::tracee::{Origin, Tracee};
 
@@ -70,13 +70,13 @@ impl FreeBsd {
             if !full {
                 if let Some(stop) = self.stop()? {
                     self.turn.streak += 1;
-                    if self.turn.netted && sys::child_stops_untold() {
+                    if self.turn.netted && sys::child_stops_are_silent() {
                         self.start_waiter();
                     }
                     return Ok(Waited::Stop(stop));
                 }
                 if self.tracees.is_empty() && !self.adopt_unreported()? {
-                    // Who watches the queue is not to be told of the same again.
+                    // An event loop that watches the queue must not find the same again.
                     while self.sleep(Duration::ZERO)? {}
                     let woken = std::mem::take(&mut self.woken);
                     return Ok(if woken { Waited::Woken } else { Waited::NoTracees });
@@ -91,7 +91,7 @@ impl FreeBsd {
                 _ => NET,
             };
             if let Some(error) = unread.take_if(|_| !timeout.is_zero()) {
-                return Err(error); // it was told before, and a wait would sleep for ever
+                return Err(error); // it was returned before, and a wait would sleep for ever
             }
             let woken = self.sleep(timeout)?;
             self.turn.netted = !woken && timeout == NET;
@@ -119,7 +119,7 @@ impl FreeBsd {
             return Ok(Some(stop));
         }
         let Some(tracee) = self.tracees.get(&pid) else { return Ok(None) };
-        let how = tracee.told;
+        let how = tracee.end_signal;
         let requests = self.kernel.requests;
         match self.kernel.wait_stop_of(pid, how) {
             Ok(Some(status)) => {
@@ -197,28 +197,29 @@ impl FreeBsd {
         if self.turn.orderly >= ORDERLY && self.tracees.len() > 1 {
             self.turn.orderly = 0;
             if let Some(pid) = self.turn.next(&self.tracees) {
-                let how = self.tracees.get(&pid).map_or(Told::BySigchld, |tracee| tracee.told);
+                let how =
+                    self.tracees.get(&pid).map_or(EndSignal::Sigchld, |tracee| tracee.end_signal);
                 if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, how) {
                     return Ok(Some((pid, status)));
                 }
             }
         }
-        let mut found = self.wait_stop(Told::BySigchld)?;
+        let mut found = self.wait_stop(EndSignal::Sigchld)?;
         // rfork(2) makes processes that a plain wait does not find. Nothing says so before the
         // first stop, so until then both ways are tried.
-        let either = !self.pairs.awaited.is_empty() || self.told_otherwise > 0;
+        let either = !self.pairs.awaited.is_empty() || self.with_other_signal > 0;
         if found.is_none() && (either || self.tracees.values().any(|t| !t.was_seen())) {
-            found = self.wait_stop(Told::Otherwise)?;
+            found = self.wait_stop(EndSignal::Other)?;
             if let Some((pid, _)) = found {
-                self.is_told_otherwise(pid)?;
+                self.has_other_signal(pid)?;
             }
         }
         self.turn.orderly += 1;
         Ok(found)
     }
 
-    fn wait_stop(&mut self, told: Told) -> Result<Option<(i32, i32)>> {
-        match self.kernel.wait_stop(told) {
+    fn wait_stop(&mut self, signal: EndSignal) -> Result<Option<(i32, i32)>> {
+        match self.kernel.wait_stop(signal) {
             Ok(found) => Ok(found),
             Err(Errno::CHILD) => Ok(None),
             Err(errno) => Err(Error::Os { request: "wait6", id: -1, source: errno.into() }),
@@ -317,10 +318,10 @@ impl FreeBsd {
     }
 
     /// A plain wait does not find this one.
-    fn is_told_otherwise(&mut self, pid: i32) -> Result<()> {
+    fn has_other_signal(&mut self, pid: i32) -> Result<()> {
         if let Some(tracee) = self.adopt(pid)? {
-            if std::mem::replace(&mut tracee.told, Told::Otherwise) == Told::BySigchld {
-                self.told_otherwise += 1;
+            if std::mem::replace(&mut tracee.end_signal, EndSignal::Other) == EndSignal::Sigchld {
+                self.with_other_signal += 1;
             }
         }
         Ok(())
@@ -329,7 +330,7 @@ impl FreeBsd {
     /// Remembers no longer a process that is not traced any more.
     pub(crate) fn disown(&mut self, pid: i32) {
         if let Some(tracee) = self.tracees.remove(&pid) {
-            self.told_otherwise -= usize::from(tracee.told == Told::Otherwise);
+            self.with_other_signal -= usize::from(tracee.end_signal == EndSignal::Other);
             let _ = self.kernel.ignore_end(&self.queue, pid);
         }
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
@@ -350,12 +351,12 @@ impl FreeBsd {
     /// A watched process has ended.
     pub(crate) fn ended(&mut self, pid: i32, told: i32) -> Result<()> {
         let Some(tracee) = self.tracees.remove(&pid) else {
-            return Ok(()); // let go meanwhile
+            return Ok(()); // detached meanwhile
         };
-        self.told_otherwise -= usize::from(tracee.told == Told::Otherwise);
+        self.with_other_signal -= usize::from(tracee.end_signal == EndSignal::Other);
         self.unread.retain(|&(other, _)| other != pid);
         self.ready.retain(|stop| stop.pid != Some(Pid::from_raw(pid)));
-        let how = tracee.told;
+        let how = tracee.end_signal;
         // The wait may be what buries it.
         let parent = match tracee.origin {
             Origin::Spawned => None,
@@ -369,9 +370,9 @@ impl FreeBsd {
         }
         let status = match found {
             Ok(Some(status)) => status,
-            // A fork that never stopped, so that it is not known how it is told.
+            // A fork that never stopped, so that the signal of its end is not known.
             Err(Errno::CHILD) if !tracee.was_seen() => {
-                match self.kernel.wait_end_of(pid, Told::Otherwise) {
+                match self.kernel.wait_end_of(pid, EndSignal::Other) {
                     Ok(Some(status)) => status,
                     _ => told,
                 }
@@ -393,13 +394,13 @@ impl FreeBsd {
                 return Err(Error::Gone);
             };
             let seen = tracee.was_seen();
-            let how = tracee.told;
+            let how = tracee.end_signal;
             match self.kernel.wait_stop_of(pid, how) {
                 Ok(None) => {}
                 Err(Errno::CHILD) if !seen => {
-                    // Either it is told otherwise, or it has ended.
-                    if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, Told::Otherwise) {
-                        self.is_told_otherwise(pid)?;
+                    // Either its end has another signal, or it has ended.
+                    if let Ok(Some(status)) = self.kernel.wait_stop_of(pid, EndSignal::Other) {
+                        self.has_other_signal(pid)?;
                         return Ok(Some(status));
                     }
                 }

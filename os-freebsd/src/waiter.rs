@@ -43,7 +43,7 @@ impl FreeBsd {
 /// A thread that sleeps in wait6 while a wait sleeps on the kqueue, and notifies that when a child stops.
 ///
 /// For hosts that get no SIGCHLD for that (SA_NOCLDSTOP). It leaves the stop to be waited for
-/// (WNOWAIT), and looks again only when told to, as it would find the same stop at once. It ends
+/// (WNOWAIT), and looks again only when ordered to, because it would find the same stop at once. It ends
 /// with its tracer; if it then sleeps, at the next stop of a child, or when there is none left.
 #[derive(Debug)]
 pub(crate) struct Waiter {

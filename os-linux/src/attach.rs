@@ -283,7 +283,7 @@ fn lock(seized: &Seized) -> MutexGuard<'_, Watched> {
 }
 
 /// Sets the options of stopped threads, that for exit stops among them now, and runs all that have
-/// nothing to say but that they were stopped. One of these is left for the caller, who gets what
+/// nothing to report but that they were stopped. One of these is left for the caller, who gets what
 /// the others say as well; with an error, those that are stopped are still.
 fn run_all_but_one(
     kernel: &Kernel,

@@ -113,7 +113,7 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
     let code = int(info, 8);
     // Above are SI_KERNEL, which has nothing more, and the events of ptrace.
     let made_by_kernel = code > SI_USER && code < SI_KERNEL;
-    // A child's parent is told by the child.
+    // The child's own report says what its parent is.
     let has_sender = match code {
         libc::SI_TIMER | libc::SI_SIGIO => false,
         _ => code <= SI_USER || (made_by_kernel && signal == Signal::CHLD),

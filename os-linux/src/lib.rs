@@ -7,7 +7,7 @@
 //! # What the host sees of it
 //!
 //! - A tracee belongs to the *thread* that traces it, so there is one [`Linux`] per thread, and it
-//!   stays there. When that thread ends, the kernel lets its tracees go or kills them.
+//!   stays there. When that thread ends, the kernel detaches its tracees or kills them.
 //! - Waits find tracees, and of the host's children only those that are tracees or were made by
 //!   `clone` with an exit signal other than SIGCHLD. The host must not wait for a tracee itself,
 //!   nor for everybody (`waitpid(-1)`), on any thread: `wait` of one thread takes what another

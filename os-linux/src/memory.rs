@@ -1,8 +1,8 @@
 //! The memory of tracees, in pieces of any length.
 //!
 //! There are three ways, and each is closed somewhere: `process_vm_readv(2)` and its like by seccomp
-//! filters, by kernels without them, and for who has changed its user; `/proc/<pid>/mem` by the lack
-//! of a fitting `/proc`, and it can be read-only; `PTRACE_PEEKDATA` for who may not be dumped. So
+//! filters, by kernels without them, and for a process that has changed its user; `/proc/<pid>/mem` by the lack
+//! of a fitting `/proc`, and it can be read-only; `PTRACE_PEEKDATA` for a process that may not be dumped. So
 //! they are tried in this order, which is that of their speed, and what is closed for a process is
 //! remembered until its exec.
 //!

@@ -131,7 +131,7 @@ impl Linux {
         }
     }
 
-    /// A process has ended, has exec'ed or was let go.
+    /// A process has ended, has exec'ed or was detached.
     pub(crate) fn forget_unsettled(&mut self, pid: Pid) {
         self.unsettled.retain(|unsettled| unsettled.pid != pid);
         self.late.retain(|&(_, of)| of != pid);

@@ -38,7 +38,7 @@ pub struct Linux {
     pub(crate) early: VecDeque<RawStop>,
     pub(crate) wake_helper: Option<WakeHelper>,
     pub(crate) waiter: Option<Waiter>,
-    /// The last fork that a wait has told of, for [`Backend::new_task`] to ask the right question
+    /// The last fork that a wait has reported, for [`Backend::new_task`] to ask the right question
     /// first.
     pub(crate) last_fork: Option<(Tid, ForkKind)>,
     /// The thread that was asked about last, if it had made a step, and where that has ended.

@@ -7,12 +7,12 @@ use trapline_core::{Error, EventFlags, ForkKind, Pid, Result, Tid};
 use crate::regs::{CloneCall, clone_call};
 use crate::{Linux, decode, process};
 
-/// `clone(2)`: the new task is a child of its maker's parent.
+/// `clone(2)`: the new task is a child of its creator's parent.
 const CLONE_PARENT: u64 = libc::CLONE_PARENT as u64;
-/// `clone(2)`: the new task is a thread of its maker's process.
+/// `clone(2)`: the new task is a thread of its creator's process.
 const CLONE_THREAD: u64 = libc::CLONE_THREAD as u64;
 
-/// Whether `clone3` can have made a process with these flags, if it was told as such a one. It was
+/// Whether `clone3` can have made a process with these flags, if it was reported as such a one. It was
 /// not if the address that the registers give is not that of the arguments.
 fn could_be_clone3(flags: u64, kind: Option<ForkKind>) -> bool {
     const CSIGNAL: u64 = 0xff;

@@ -118,7 +118,7 @@ impl Linux {
     }
 
     /// A stop or an end of one thread, if the kernel has it ready. One that is dying may not be;
-    /// one whose id an exec has taken away is not found at all. Neither is told here.
+    /// one whose id an exec has taken away is not found at all. Neither is reported here.
     pub(crate) fn look_at(&mut self, tid: Tid) -> Result<Option<RawStop>> {
         match self.kernel.look(tid) {
             Ok(Some(status)) => Ok(Some(self.heard(tid, status))),

@@ -5,8 +5,8 @@
 //! WNOWAIT leaves what it finds, and without `__WNOTHREAD` it finds what belongs to the other
 //! threads of the process. So a thread sleeps in it, and writes to an eventfd.
 //!
-//! It looks once for each time that it is told to, as it would find the same stop again at once. It
-//! is told after a wait that found nothing, and finds whatever has stopped since, so nothing is
+//! It looks once for each order, because it would find the same stop again at once. It gets an order
+//! after a wait that found nothing, and finds whatever has stopped since, so nothing is
 //! missed in between. The wake helper is a tracee as well, and so wakes, time-outs and the end of the
 //! thread itself need nothing more.
 

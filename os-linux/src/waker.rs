@@ -6,7 +6,7 @@
 //! for one request that sets the timer, and another thread ends it by setting the timer to expire at
 //! once, which any thread and any signal handler may do and no change of privileges forbids.
 //!
-//! To a thread that was seized SIGCONT is news about job control, told by a `PTRACE_EVENT_STOP`
+//! To a thread that was seized SIGCONT is news about job control, reported by a `PTRACE_EVENT_STOP`
 //! whether the signal is blocked or not (`prepare_signal` and `ptrace_trap_notify` in
 //! `kernel/signal.c`). To one that is not traced, as the wake helper is for a moment after it was made,
 //! it is nothing, and so a timer that expires then does no harm.

@@ -31,7 +31,7 @@ fn running(role: &str) -> Guard {
     Guard(child)
 }
 
-/// Stops each thread and lets it go. Gives what was seen.
+/// Stops each thread and detaches it. Returns what was seen.
 fn detach_all(linux: &mut Linux, pid: Pid, meanwhile: Vec<RawStop>) -> Vec<RawKind> {
     let mut seen = Vec::new();
     for tid in linux.threads(pid).unwrap() {
@@ -392,7 +392,7 @@ fn role() {
             assert_eq!(unsafe { libc::setuid(65534) }, 0);
             let mut linux = Linux::open().unwrap();
             refused(&mut linux, Pid::from_raw(target), "it belongs to user 0");
-            // Who has changed users may not be traced.
+            // A process that has changed users may not be traced.
             let advice = "run the tracer as root or with CAP_SYS_PTRACE";
             for error in [linux.spawn(Command::new("true"), KILL).err(), linux.waker().err()] {
                 let message = error.map(|e| e.to_string()).unwrap_or_default();

@@ -22,7 +22,7 @@ fn made_by(role: &str) -> Vec<(ForkKind, &'static str, u64)> {
     let spawned = start(&mut linux, playing(role), KILL);
     go(&mut linux, thread_of(spawned.pid));
     let mut made = Vec::new();
-    // New tasks whose maker has not said so yet, and those that have not stopped yet.
+    // New tasks whose creator has not reported them yet, and those that have not stopped yet.
     let (mut early, mut announced) = (Vec::new(), vec![spawned.pid.as_raw()]);
     let mut queue = VecDeque::new();
     loop {
@@ -155,7 +155,7 @@ fn e3_the_thread_that_execs_has_had_another_id() {
         loop {
             let stop = next(&mut linux);
             match stop.kind {
-                // Its maker's stop may be lost to the exec; its own first one is not.
+                // Its creator's stop may be lost to the exec; its own first one is not.
                 RawKind::Stop(RawReason::Paused) => last_thread = stop.tid,
                 RawKind::Stop(RawReason::Execed { former_tid: None }) => {
                     assert_eq!(stop.tid, Some(main.tid));

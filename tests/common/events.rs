@@ -78,7 +78,7 @@ impl Log {
                 };
                 (name, format!("reparented {from} to {to}"))
             }
-            Event::LetGo { pid } => (self.names.pid(*pid), "let go".into()),
+            Event::LetGo { pid } => (self.names.pid(*pid), "detached".into()),
             Event::Woken => (String::new(), "woken".into()),
             _ => (String::new(), "?".into()),
         };
@@ -125,8 +125,8 @@ impl Log {
 fn halves(fork: &Forked) -> &'static str {
     match (&fork.parent, &fork.child) {
         (Half::Stopped(_), Half::Stopped(_)) => "",
-        (Half::Stopped(_), Half::LetGo) => ", child let go",
-        (Half::LetGo, Half::Stopped(_)) => ", parent let go",
+        (Half::Stopped(_), Half::LetGo) => ", child detached",
+        (Half::LetGo, Half::Stopped(_)) => ", parent detached",
         (Half::Stopped(_), Half::Gone) => ", child gone",
         (Half::Gone, Half::Stopped(_)) => ", parent gone",
         _ => ", both gone",

@@ -7,7 +7,7 @@ use super::relocate;
 use crate::Registers;
 use crate::instruction::{decode, decoder};
 
-/// A line of the cache: that a slot is written does not disturb who runs in the next one.
+/// A line of the cache: that a slot is written does not disturb a thread that runs in the next one.
 pub(crate) const LENGTH: usize = 64;
 
 /// What a displacement of 32 bits reaches, less the longest slot.

@@ -94,7 +94,7 @@ pub enum NewTask {
     Process {
         /// Its id.
         pid: Pid,
-        /// Whether it is a sibling of its maker (`CLONE_PARENT`), not a child.
+        /// Whether it is a sibling of its creator (`CLONE_PARENT`), not a child.
         sibling: bool,
     },
 }
@@ -121,7 +121,7 @@ pub struct SignalInfo {
     pub code: i32,
     /// `si_errno`.
     pub errno: i32,
-    /// Who sent it, for signals that a process sent.
+    /// The sender, for signals that a process sent.
     pub sender: Option<Pid>,
     /// The sender's real user id.
     pub sender_uid: Option<u32>,

@@ -22,7 +22,7 @@ pub struct Thread {
     pub tid: Tid,
 }
 
-/// What the kernel is told about a tracee.
+/// What is set in the kernel for a tracee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Setup {
     /// What to report. A back end may report more, where the kernel can change it only at a stop.
@@ -36,7 +36,7 @@ pub struct Setup {
 pub enum Ending {
     /// It is killed: the default for what was spawned.
     Kill,
-    /// It is let go and lives on: the default for what was attached to.
+    /// It is detached and lives on: the default for what was attached to.
     ///
     /// # Platform notes
     ///

@@ -27,7 +27,7 @@ pub enum Breakpoint {
 ///
 /// The child of a fork has its parent's as long as it is traced, under the same ids. A child of
 /// `vfork`, which shares its parent's memory, passes its parent's without a stop, and can have its
-/// own. An exec forgets them all. Whoever is let go has none in its memory.
+/// own. An exec removes them all. A detached process has none in its memory.
 ///
 /// # Platform notes
 ///
@@ -47,7 +47,7 @@ pub struct SoftwareBreakpoint {
 ///
 /// # Platform notes
 ///
-/// A process that is let go is left clear. But if the tracer is *killed*, Linux lets its tracees go
+/// A detached process is left clear. But if the tracer is *killed*, Linux detaches its tracees
 /// with their debug registers armed, and the next hit kills them with `SIGTRAP`.
 ///
 /// Threads that a Linux program makes with `CLONE_UNTRACED` are not traced, and have no

@@ -12,7 +12,7 @@ pub enum Inherit {
     Copy,
 }
 
-/// Who inherits a process's hardware breakpoints; the same on every system, whatever its kernel
+/// Which tasks inherit a process's hardware breakpoints; the same on every system, whatever its kernel
 /// copies. Threads always share those of their process.
 ///
 /// # Platform notes

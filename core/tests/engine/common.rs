@@ -227,7 +227,7 @@ impl<R: Rules> Drop for World<R> {
 pub(crate) fn told(event: &Event) -> String {
     let half = |half: &Half| match half {
         Half::Stopped(_) => "stopped",
-        Half::LetGo => "let go",
+        Half::LetGo => "detached",
         Half::Gone => "gone",
     };
     match event {

@@ -243,7 +243,7 @@ fn d1_two_changes_of_one_value<R: Rules>() {
     assert!(world.kernel.acts(main) && world.kernel.acts(two));
 }
 
-/// The trap is pending behind an interrupt when its thread is let go.
+/// The trap is pending behind an interrupt when its thread is detached.
 #[test]
 fn f3_a_trap_behind_an_interrupt_is_waited_for() {
     let (mut world, pid) = World::<trapline_fake::LinuxRules>::with_process(EventFlags::PROCESS);

@@ -107,7 +107,7 @@ fn e4_killed_before_its_first_stop<R: Rules>() {
         let tid = world.kernel.thread(main);
         world.kernel.hold(tid);
         if born {
-            world.run_all(); // its maker has told of it
+            world.run_all(); // its creator has told of it
         }
         world.kernel.kill(pid);
         world.kernel.release(tid);

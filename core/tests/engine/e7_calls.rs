@@ -44,7 +44,7 @@ fn e7_a_call_that_replaces_the_registers<R: Rules>() {
     at_entry(&mut world, pid, true);
     world.kernel.syscall_exit_elsewhere(main);
     at_exit(&mut world);
-    // Who has asked once need not ask at the entry.
+    // A tracer that has asked once need not ask at the entry.
     at_entry(&mut world, pid, false);
     world.kernel.syscall_exit_elsewhere(main);
     at_exit(&mut world);

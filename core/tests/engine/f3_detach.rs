@@ -1,4 +1,4 @@
-//! F3: who is let go runs on as if it had never been traced.
+//! F3: a detached process runs on as if it had never been traced.
 
 use trapline_core::{Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason};
 use trapline_fake::{LinuxRules, Rules};
@@ -219,7 +219,7 @@ fn a_child_whose_fork_is_in_the_queue<R: Rules>() {
     world.idle();
 }
 
-/// An exec by another thread takes away the one that is let go, and the stop that is let go is
+/// An exec by another thread takes away the one that is detached, and the stop that is detached is
 /// that of the exec.
 #[test]
 fn of_whom_another_thread_of_it_has_execed() {
@@ -238,7 +238,7 @@ fn of_whom_another_thread_of_it_has_execed() {
 
 #[test]
 fn a_sibling_of_one_that_was_killed_is_not_let_go_with_their_parent() {
-    // The parent was let go, and has made nothing since. Its child makes a sibling, and is killed
+    // The parent was detached, and has made nothing since. Its child makes a sibling, and is killed
     // before it says so: who made that is left open, and it stays traced.
     let mut world = World::<LinuxRules>::new(EventFlags::PROCESS);
     let pid = world.attach();

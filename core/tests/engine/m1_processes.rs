@@ -1,4 +1,4 @@
-//! M1, F2 and F3: breakpoints in memory, and who comes, goes and is let go.
+//! M1, F2 and F3: breakpoints in memory, and processes that come, go and are detached.
 
 use trapline_core::{EventFlags, FollowFork, ForkKind, Half, Pid, Resume, Signal, StopReason};
 use trapline_fake::Rules;
@@ -24,7 +24,7 @@ both![
     a_step_that_an_interrupt_comes_before,
 ];
 
-/// The same, with one side of forks let go.
+/// The same, with one side of forks detached.
 fn following<R: Rules>(follow: FollowFork) -> (World<R>, Pid) {
     let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
     world.tracer().set_follow_fork(follow);

@@ -257,7 +257,7 @@ fn a_fork_asks_for_no_more_with_breakpoints_than_without<R: Rules>() {
         if with {
             let all = (0x8000..0x9000).map(trapline_core::SoftwareBreakpoint::at);
             world.tracer().insert_all(pid, all).unwrap();
-            world.forks(main, ForkKind::Fork); // the maker was run since
+            world.forks(main, ForkKind::Fork); // the creator was run since
         }
         let before = world.tracer().requests();
         world.forks(main, ForkKind::Fork);
@@ -292,7 +292,7 @@ fn a_trap_that_waits_behind_a_halt_is_shown_where_it_is() {
 }
 
 /// A thread that has come by in a slot has run into the next breakpoint, and an interrupt comes
-/// before that trap: it is let go where the program has it.
+/// before that trap: it is detached where the program has it.
 #[test]
 fn a_trap_behind_an_interrupt_is_waited_for_after_a_slot() {
     let (mut world, pid) = with_code::<trapline_fake::LinuxRules>(EventFlags::PROCESS);

@@ -68,7 +68,7 @@ fn what_is_attached_to_is_put_back_to_where_each_thread_was<R: Rules>() {
     let shared = set(&[3]);
     assert_eq!((world.cpus(main), world.cpus(other)), (shared.clone(), shared.clone()));
     world.run_all();
-    // What they make is put back to where its maker was.
+    // What they make is put back to where its creator was.
     let third = world.kernel.thread(other);
     world.run_all();
     let child = world.kernel.fork(main, ForkKind::Fork);

@@ -84,7 +84,7 @@ fn many_threads_take_few_requests_each() {
             world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
         }
         let done = count(&mut world);
-        assert!(done <= THREADS, "to run or to let go: {done}");
+        assert!(done <= THREADS, "to run or to detach: {done}");
     }
     assert!(world.kernel.left_traced().is_empty() && world.tracer().is_empty());
 }

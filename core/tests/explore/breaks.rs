@@ -29,7 +29,7 @@ struct Owner {
     /// All that it ever had.
     ever: BTreeMap<BreakpointId, u64>,
     made: Option<(Pid, ForkKind)>,
-    /// Its maker's breakpoints are those that there were when it was made.
+    /// Its creator's breakpoints are those that there were when it was made.
     sure: bool,
     /// The tracer has it, and has said which breakpoints.
     known: bool,
@@ -41,7 +41,7 @@ struct Owner {
     for_good: bool,
     /// The thread that waits for it in vfork, unless it has exec'ed.
     waiter: Option<Tid>,
-    /// Another process has the number of its maker by now.
+    /// Another process has the number of its creator by now.
     orphan: bool,
 }
 
@@ -233,7 +233,7 @@ impl Breaks {
         own.into_iter().flatten().map(|(&addr, &(id, _))| (addr, id)).collect()
     }
 
-    /// A process is about to be let go.
+    /// A process is about to be detached.
     pub(crate) fn leaves(&mut self, pid: Pid) {
         self.changed(pid);
         let maker = |owner: &Owner| owner.made.filter(|_| owner.waiter.is_some()).map(|m| m.0);

@@ -14,15 +14,15 @@ pub(crate) struct Life {
     /// Who made it, and how.
     pub(crate) made: Option<(Pid, Tid, ForkKind)>,
     announced: u32,
-    /// Its own first half came before the end of its maker.
+    /// Its own first half came before the end of its creator.
     early: bool,
-    /// It and its maker were killed before it was announced.
+    /// It and its creator were killed before it was announced.
     excused: bool,
     /// An event named it.
     told: bool,
     /// Threads whose start was dropped, and is given again unless the process is killed.
     again: BTreeSet<Tid>,
-    /// It may have been let go with its maker, or for its maker's sake.
+    /// It may have been detached with its creator, or for its creator's sake.
     lost_sight: bool,
     /// Nobody wants to hear of its fork.
     unasked: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Life {
     /// Some of its threads were let go, and others were killed before they could be: nobody tells its
     /// tracer of its end.
     in_part: bool,
-    /// It was to be let go, and something has failed.
+    /// It was to be detached, and something has failed.
     refused: bool,
     /// What the kernel reported of it.
     execs: u32,
@@ -106,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// A process was to be let go, and something has failed: it is let go later, or the user is
+    /// A process was to be detached, and something has failed: it is detached later, or the user is
     /// given the stop again.
     pub(crate) fn not_let_go(&mut self, pid: Pid) {
         if let Some(life) = self.lives.get_mut(&pid).filter(|life| life.let_go) {
@@ -221,7 +221,7 @@ impl Ledger {
                 let known = fork.parent_pid.is_some();
                 let left = self.lives.get(&pid).is_some_and(|maker| maker.let_go);
                 if lives && !gone && known && left {
-                    return Err(format!("F3: {event:?}, whose maker was let go before"));
+                    return Err(format!("F3: {event:?}, whose creator was detached before"));
                 }
                 let early = self.lives.get(&fork.child_pid).is_some_and(|life| life.early);
                 let gone = |pid| early && self.lives.get(pid).is_some_and(|life| life.exited);
@@ -317,7 +317,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a process was made unheard of, by one that was let go.
+    /// Whether a process was made unheard of, by one that was detached.
     fn left_unsaid(&self, life: &Life) -> bool {
         let maker = life.made.and_then(|(maker, _, _)| self.lives.get(&maker));
         !life.told && maker.is_some_and(|maker| maker.let_go)
@@ -334,11 +334,11 @@ impl Ledger {
             let life = &self.lives[&pid];
             let lives = kernel.fate(pid).is_none() && !kernel.threads(pid).is_empty();
             if self.left_unsaid(life) {
-                // If the maker was killed before it could be let go, the child may be traced.
+                // If the creator was killed before it could be detached, the child may be traced.
                 let maker = life.made.map(|(maker, _, _)| &self.lives[&maker]);
                 let excused = life.unasked || maker.is_some_and(|maker| maker.exited);
                 if lives && !excused && kernel.is_traced(pid) {
-                    return Err(format!("F3: {pid} is traced, after its maker was let go"));
+                    return Err(format!("F3: {pid} is traced, after its creator was detached"));
                 }
                 continue;
             }
@@ -346,9 +346,9 @@ impl Ledger {
                 return Err(format!("E2: {pid} lives, and was never announced"));
             }
             if lives && life.let_go && kernel.is_traced(pid) {
-                return Err(format!("F3: {pid} was let go, and is traced"));
+                return Err(format!("F3: {pid} was detached, and is traced"));
             }
-            // With `CLONE_PARENT` it may have been taken for a child of one that was let go.
+            // With `CLONE_PARENT` it may have been taken for a child of one that was detached.
             let parent = kernel.real_parent(pid).and_then(|parent| self.lives.get(&parent));
             let with_parent = !life.told && parent.is_some_and(|parent| parent.let_go);
             if lives && (with_parent || life.lost_sight) && !kernel.is_traced(pid) {
@@ -356,7 +356,7 @@ impl Ledger {
                 continue;
             }
             if lives && !life.let_go && !kernel.is_traced(pid) {
-                return Err(format!("F3: {pid} is not traced, and was not let go"));
+                return Err(format!("F3: {pid} is not traced, and was not detached"));
             }
             let asked = self.flags.contains(EventFlags::EXEC) && !life.let_go;
             let told = life.execs..=life.execs + life.execs_again;
@@ -371,7 +371,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// All is over. `unheard_of` says of a process that its maker never reported it.
+    /// All is over. `unheard_of` says of a process that its creator never reported it.
     pub(crate) fn over(&self, unheard_of: impl Fn(Pid) -> bool) -> Verdict {
         for (&pid, life) in &self.lives {
             if self.left_unsaid(life) {

@@ -50,7 +50,7 @@ pub(crate) struct World<'a, R: Rules> {
     kept: Vec<Kept>,
     /// Reports that waits have taken and nobody has looked at.
     taken: Rc<RefCell<Vec<Report>>>,
-    /// Children whose makers have reported them.
+    /// Children whose creators have reported them.
     heard: BTreeSet<Pid>,
     /// The last fork of each thread, as long as it was not reported.
     forks: BTreeMap<Tid, Pid>,
@@ -377,7 +377,7 @@ impl<'a, R: Rules> World<'a, R> {
         *self.dashes.borrow_mut() = 0;
         self.failures.borrow_mut().left = 0;
         self.drain()?;
-        // A thread in `vfork` is let go when its child has ended.
+        // A thread in `vfork` is detached when its child has ended.
         while let Some(tid) = self.holding_up() {
             self.tell(|| format!("{tid} ends"));
             self.kernel.exit(tid, 3);
@@ -407,7 +407,7 @@ impl<'a, R: Rules> World<'a, R> {
         if !self.tracer.as_ref().is_some_and(Tracer::is_empty) {
             return Err("the tracer is not empty".to_string());
         }
-        // Of a process that was let go, a first thread that had ended before stays a zombie until
+        // Of a process that was detached, a first thread that had ended before stays a zombie until
         // the tracer waits for something else, or ends.
         let excused = |pid| self.ledger.lives.get(pid).is_some_and(|life| life.let_go);
         if self.kernel.reports().iter().any(|report| !excused(&report.pid)) {
@@ -435,7 +435,7 @@ impl<'a, R: Rules> World<'a, R> {
         breaks.borrow().all_removed(&self.kernel)
     }
 
-    /// A vfork child that can act, and holds up one that was let go, or is not traced itself.
+    /// A vfork child that can act, and holds up one that was detached, or is not traced itself.
     fn holding_up(&self) -> Option<Tid> {
         let lives = &self.ledger.lives;
         let leaves = |pid: Pid| lives.get(&pid).is_some_and(|life| life.let_go);
@@ -471,7 +471,7 @@ impl<R: Rules> Drop for World<'_, R> {
     }
 }
 
-/// Who can run its code.
+/// The threads that can run its code.
 fn runners<R: Rules>(kernel: &Kernel<R>) -> Vec<Tid> {
     let pids = kernel.processes().into_iter().filter(|&pid| kernel.is_traced(pid));
     let mut tids: Vec<Tid> = pids.flat_map(|pid| kernel.threads(pid)).collect();

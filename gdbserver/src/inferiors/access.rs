@@ -9,7 +9,8 @@ impl Inferiors {
     /// Sees that a thread has a token, or that what is known of it is kept.
     fn need(&mut self, pid: Pid, tid: Tid) -> Result<()> {
         let thread = self.thread(pid, tid)?;
-        let rests = thread.stop.is_some() || thread.in_vfork && thread.known.general.is_some();
+        let rests =
+            thread.stop.is_some() || thread.in_vfork.is_some() && thread.known.general.is_some();
         // Where the process runs as a whole, the registers of a thread that stays are kept.
         let kept = thread.wants == super::Wants::Nothing && thread.known.general.is_some();
         if rests || kept { Ok(()) } else { self.borrow(pid) }

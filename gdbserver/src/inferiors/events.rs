@@ -18,6 +18,8 @@ enum Verdict {
     Tell(Stop),
     /// The thread goes on as it was going.
     Silent,
+    /// It goes on, and with it the others, which have stayed.
+    Together,
 }
 
 /// A result without the error that only says that somebody was killed: that comes as an event.
@@ -41,6 +43,7 @@ impl Inferiors {
                 Ok(())
             }
             Event::Exited { pid, status, .. } => {
+                self.gave_memory_back(pid);
                 if let Some(at) = self.at(pid) {
                     let process = self.all.remove(at);
                     if process.is_known {
@@ -54,6 +57,15 @@ impl Inferiors {
                 Ok(())
             }
             other => self.tracer.resume(other, Resume::Continue),
+        }
+    }
+
+    /// A process has ended, or has other memory now: who waited for that in vfork runs on.
+    fn gave_memory_back(&mut self, child: Pid) {
+        for thread in self.all.iter_mut().flat_map(|process| &mut process.threads) {
+            if thread.in_vfork == Some(child) {
+                thread.in_vfork = None;
+            }
         }
     }
 
@@ -79,10 +91,14 @@ impl Inferiors {
                 self.count += 1;
                 let order = self.count;
                 let thread = self.all[at].add_thread(tid);
-                thread.in_vfork &= !matches!(why, Stop::VforkDone | Stop::Execed(_));
+                thread.known = Default::default();
                 thread.pending = Some(why);
                 thread.order = order;
                 self.hold(stop)
+            }
+            Verdict::Together => {
+                self.hold(stop)?;
+                if self.stopping { Ok(()) } else { self.run_process(pid) }
             }
             Verdict::Silent => {
                 let process = &mut self.all[at];
@@ -165,14 +181,15 @@ impl Inferiors {
             }
             StopReason::VforkDone => {
                 let process = &mut self.all[at];
-                process.waits_for_vfork = None;
+                let others_stay = process.waits_for_vfork.take().is_some();
                 if let Some(thread) = process.thread_mut(tid) {
-                    thread.in_vfork = false;
+                    thread.in_vfork = None;
                 }
-                if self.wishes.vforks {
-                    return Ok(Verdict::Tell(Stop::VforkDone));
+                match (self.wishes.vforks, others_stay) {
+                    (true, _) => Verdict::Tell(Stop::VforkDone),
+                    (false, true) => Verdict::Together,
+                    (false, false) => Verdict::Silent,
                 }
-                Verdict::Silent
             }
             StopReason::ThreadStarted if self.wishes.threads => Verdict::Tell(Stop::ThreadStarted),
             StopReason::SyscallEntry | StopReason::SyscallExit => {
@@ -245,11 +262,12 @@ impl Inferiors {
         process.threads.retain(|thread| thread.tid == tid);
         let thread = process.add_thread(tid);
         thread.stop = None;
-        thread.in_vfork = false;
+        thread.in_vfork = None;
         thread.pending = None;
         thread.known = Default::default();
         thread.wants = wants.unwrap_or(Wants::Continue);
         let pid = process.pid;
+        self.gave_memory_back(pid);
         self.look(pid, None);
         self.get(pid).map(|process| process.program.executable.clone()).unwrap_or_default()
     }
@@ -289,7 +307,7 @@ impl Inferiors {
         let order = self.count;
         let Ok(process) = self.get_mut(pid) else { return Ok(()) };
         let thread = process.add_thread(tid);
-        thread.in_vfork = kind == ForkKind::Vfork;
+        thread.in_vfork = (kind == ForkKind::Vfork).then_some(child_pid);
         thread.pending = Some(Stop::Forked { kind, child: child_pid, child_tid });
         thread.order = order;
         self.hold(parent)
@@ -320,6 +338,7 @@ impl Inferiors {
         parent: Option<Stopped>,
         child: Stopped,
     ) -> Result<()> {
+        let child_pid = child.pid();
         self.tracer.detach(child)?;
         let Some(parent) = parent else { return Ok(()) };
         if kind != ForkKind::Vfork {
@@ -329,7 +348,7 @@ impl Inferiors {
         let pid = parent.pid();
         let process = &mut self.all[at];
         process.waits_for_vfork = Some(parent.tid());
-        process.add_thread(parent.tid()).in_vfork = true;
+        process.add_thread(parent.tid()).in_vfork = Some(child_pid);
         let was_halted = process.halted.is_some();
         self.hold(parent)?;
         if self.stopping || was_halted { Ok(()) } else { self.run_process(pid) }

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::process::Child;
 
 use trapline::{
-    Backend, Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
+    Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
 };
 
 use crate::system::STOPS_THREADS;

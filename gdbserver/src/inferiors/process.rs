@@ -78,8 +78,8 @@ pub(crate) struct Thread {
     /// The signal that the client wants it to get.
     pub(crate) signal: Option<Signal>,
     pub(crate) known: Known,
-    /// It waits for its vfork child, and cannot stop before that is over.
-    pub(crate) in_vfork: bool,
+    /// It waits for this child of its vfork, and cannot stop before that is over.
+    pub(crate) in_vfork: Option<Pid>,
 }
 
 impl Thread {
@@ -94,7 +94,7 @@ impl Thread {
             decides: false,
             signal: None,
             known: Known::default(),
-            in_vfork: false,
+            in_vfork: None,
         }
     }
 
@@ -122,7 +122,9 @@ impl Thread {
     /// It is going to run, or to stay without a token.
     pub(crate) fn leave(&mut self) {
         if self.next() != Next::Stay {
-            self.known = Known::default();
+            if self.in_vfork.is_none() {
+                self.known = Known::default(); // else it stays where it is, without a token
+            }
             self.told = None;
             self.decides = false;
         }
@@ -209,7 +211,7 @@ impl Process {
 
     /// Whether it can be brought to rest: not while all its threads wait for vfork children.
     pub(crate) fn can_stop(&self) -> bool {
-        self.threads.iter().any(|thread| thread.stop.is_none() && !thread.in_vfork)
+        self.threads.iter().any(|thread| thread.stop.is_none() && thread.in_vfork.is_none())
     }
 
     /// The client considers it stopped.

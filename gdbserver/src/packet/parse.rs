@@ -7,8 +7,7 @@ use super::{LldbRequest, Malformed, Packet, Point, PointKind, ThreadId, files, q
 /// How many words a command line can have.
 const MOST_ARGUMENTS: usize = 0x1_0000;
 
-/// What a packet asks for. `suffix` says that packets about registers name their thread at the end,
-/// as lldb has it if it was agreed upon.
+/// What a packet asks for.
 ///
 /// # Errors
 ///

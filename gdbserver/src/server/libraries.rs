@@ -30,7 +30,17 @@ struct Link {
 
 impl Session<'_> {
     /// Where the dynamic linker keeps its list, `struct r_debug`; 0 if there is none yet.
-    pub(super) fn debug_of(&mut self, pid: Pid) -> Result<u64> {
+    fn debug_of(&mut self, pid: Pid) -> Result<u64> {
+        let word = self.server.inferiors.layout(pid).word();
+        match self.place_of_debug(pid)? {
+            0 => Ok(0),
+            place => self.server.inferiors.read_number(pid, place, word),
+        }
+    }
+
+    /// Where the address of that is, which the dynamic linker writes into the program; 0 if there is
+    /// no such place.
+    pub(super) fn place_of_debug(&mut self, pid: Pid) -> Result<u64> {
         let inferiors = &mut self.server.inferiors;
         let entries = &inferiors.get(pid)?.program.entries;
         let entry = |kind| entries.iter().find(|entry| entry.0 == kind).map(|entry| entry.1);
@@ -62,7 +72,7 @@ impl Session<'_> {
                 break;
             }
             if tag == DT_DEBUG {
-                return inferiors.read_number(pid, at.wrapping_add(word as u64), word);
+                return Ok(at.wrapping_add(word as u64));
             }
             at = at.wrapping_add(2 * word as u64);
         }

@@ -45,10 +45,9 @@ impl Session<'_> {
             LldbRequest::LibraryList => self.library_list(),
             LldbRequest::Echo(text) => Answer::Bytes(crate::wire::escape(&text)),
             LldbRequest::ThreadsInfo => self.threads_info(),
-            LldbRequest::ThreadSuffix => {
-                self.suffix = true;
-                Answer::ok()
-            }
+            // Who has it is taken for lldb's own server, whose signals have the numbers of its system
+            // and not the protocol's.
+            LldbRequest::ThreadSuffix => Answer::unknown(),
             LldbRequest::ListThreads => {
                 self.lists_threads = true;
                 Answer::ok()
@@ -157,7 +156,7 @@ impl Session<'_> {
 
     fn library_list(&mut self) -> Answer {
         let Some(pid) = self.current_process() else { return Answer::error() };
-        match self.debug_of(pid) {
+        match self.place_of_debug(pid) {
             Ok(0) => Answer::error(),
             Ok(at) => format!("{at:x}").into(),
             Err(error) => error.into(),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use trapline::{Pid, Tid};
 
 use crate::inferiors::{News, Stop};
-use crate::packet::{Id, Packet, ThreadId, parse};
+use crate::packet::{Id, ThreadId, parse};
 use crate::wire::{Connection, Input};
 
 use super::Server;
@@ -58,8 +58,6 @@ pub(super) struct Session<'a> {
     pub(super) listing: VecDeque<String>,
     /// Whose view of the file system names are looked up in.
     pub(super) file_system: i32,
-    /// lldb: packets about registers name their thread.
-    pub(super) suffix: bool,
     /// lldb: a stop lists all threads.
     pub(super) lists_threads: bool,
     pub(super) close: Option<Close>,
@@ -84,7 +82,6 @@ impl<'a> Session<'a> {
             object: None,
             listing: VecDeque::new(),
             file_system: 0,
-            suffix: false,
             lists_threads: false,
             close: None,
         }
@@ -143,14 +140,10 @@ impl<'a> Session<'a> {
     }
 
     fn packet(&mut self, body: &[u8]) -> Result<(), Failure> {
-        let (body, before) = self.with_thread_of_suffix(body);
         let answer = match parse(body) {
             Ok(packet) => self.handle(packet),
             Err(_) => Answer::Text("E01".to_string()),
         };
-        if let Some(before) = before {
-            self.general = before;
-        }
         match answer {
             Answer::Nothing => {}
             Answer::Text(text) => self.line.answer(text.as_bytes())?,
@@ -161,28 +154,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// lldb names the thread of a packet at its end, as in `p10;thread:1f;`: that is the current one
-    /// for this packet. The one before comes back with it.
-    fn with_thread_of_suffix<'p>(&mut self, body: &'p [u8]) -> (&'p [u8], Option<Chosen>) {
-        const MARK: &[u8] = b";thread:";
-        let at = body.windows(MARK.len()).position(|window| window == MARK);
-        let (true, Some(at)) =
-            (self.suffix && b"gGpP".contains(&body.first().copied().unwrap_or(0)), at)
-        else {
-            return (body, None);
-        };
-        let (packet, suffix) = body.split_at_checked(at).unwrap_or((body, &[]));
-        let name = suffix.get(MARK.len()..).unwrap_or_default();
-        let name = name.strip_suffix(b";").unwrap_or(name);
-        let thread = parse(&[b"T", name].concat());
-        let found = match thread {
-            Ok(Packet::IsAlive(thread)) => self.find_thread(thread),
-            _ => None,
-        };
-        let before = std::mem::replace(&mut self.general, found);
-        (packet, Some(before))
     }
 
     /// Ctrl-C between two packets.

@@ -82,9 +82,9 @@ fn signals() {
 fn attach() {
     use LwpFlags as F;
     for flags in [F::empty(), F::SCE, F::VFORK_DONE, F::SCX | F::FORKED, F::SCE | F::EXITED] {
-        let quiet = LwpInfo { reports: false, ..lwp(flags) };
+        let silent = LwpInfo { reports: false, ..lwp(flags) };
         let mut expected = Expected::attach();
-        assert_eq!(expected.reason(SIGSTOP, &quiet), Some(RawReason::Paused), "{flags:?}");
+        assert_eq!(expected.reason(SIGSTOP, &silent), Some(RawReason::Paused), "{flags:?}");
         assert_eq!(expected, Expected::default());
     }
     let mut expected = Expected::attach();

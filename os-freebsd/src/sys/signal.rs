@@ -30,8 +30,8 @@ impl Kernel {
     }
 }
 
-/// Whether this process has asked not to be told by SIGCHLD when a child stops.
-pub(crate) fn child_stops_untold() -> bool {
+/// Whether this process has asked for no SIGCHLD when a child stops.
+pub(crate) fn child_stops_are_silent() -> bool {
     // SAFETY: a `sigaction` is integers, and pointers that are not followed.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: nothing is set; `action` is valid for a write.

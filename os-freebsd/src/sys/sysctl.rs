@@ -189,7 +189,7 @@ impl Kernel {
         Ok(status)
     }
 
-    /// `PROC_REAP_STATUS`: who gets a process's orphans.
+    /// `PROC_REAP_STATUS`: which process gets a process's orphans.
     pub(crate) fn reaper(&mut self, pid: i32) -> Result<i32> {
         let mut status = ffi::ReaperStatus::default();
         self.requests += 1;

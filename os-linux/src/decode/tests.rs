@@ -103,10 +103,10 @@ fn no_status_panics() {
 #[test]
 fn options_follow_the_setup() {
     let setup = |flags, ending| options(Setup { flags, ending });
-    let quiet = setup(EventFlags::empty(), Ending::Detach);
-    assert_eq!(quiet, 0x3f);
-    assert_eq!(setup(EventFlags::EXIT, Ending::Detach), quiet | 0x40);
-    assert_eq!(setup(EventFlags::PROCESS, Ending::Kill), quiet | 0x10_0000);
+    let plain = setup(EventFlags::empty(), Ending::Detach);
+    assert_eq!(plain, 0x3f);
+    assert_eq!(setup(EventFlags::EXIT, Ending::Detach), plain | 0x40);
+    assert_eq!(setup(EventFlags::PROCESS, Ending::Kill), plain | 0x10_0000);
 }
 
 #[test]

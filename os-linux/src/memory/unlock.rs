@@ -4,7 +4,7 @@
 //! privileges, hands that down to its children, and with it copies of our breakpoints; and of a
 //! child there is no file that was opened before. All ways to its memory are closed to a tracer
 //! without CAP_SYS_PTRACE. But its registers are not, and at its first stop it stands behind the very
-//! instruction by which its maker called the kernel. So it is led to make that call three times more:
+//! instruction by which its creator called the kernel. So it is led to make that call three times more:
 //! to ask what it is, to become dumpable, and, once its memory file is open, to become what it was.
 //! It runs no other instruction meanwhile, is stopped between, and nothing of it is left.
 //!

@@ -50,7 +50,7 @@ impl Kernel {
     }
 }
 
-/// Whether a thread that is new stands behind the `svc` by which its maker made it. Its registers alone
+/// Whether a thread that is new stands behind the `svc` by which its creator made it. Its registers alone
 /// do not say so, for it keeps them when it runs on; but at its first stop it has not run yet.
 pub(crate) fn is_behind_its_birth(registers: &Raw, is_first_stop: bool) -> bool {
     let made = !matches!(clone_call(registers), CloneCall::Other);

@@ -28,7 +28,7 @@ pub(crate) struct Line(OwnedFd);
 pub(crate) struct Message {
     /// What it says.
     pub(crate) what: u8,
-    /// Who says it, in the receiver's numbering, whatever namespace the sender lives in.
+    /// The sender, in the receiver's numbering, whatever namespace the sender lives in.
     pub(crate) sender: i32,
 }
 
@@ -150,7 +150,7 @@ fn install(filter: &[BpfInstruction]) -> io::Result<()> {
     let set =
         || check(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) });
     match set() {
-        // Allowed to those who cannot gain privileges by it.
+        // Allowed to processes that cannot gain privileges by it.
         Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
             // SAFETY: takes numbers.
             check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;

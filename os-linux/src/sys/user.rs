@@ -1,4 +1,4 @@
-//! Who a thread of ours is to the file system, and whether this process may be dumped.
+//! Which user a thread of ours is to the file system, and whether this process may be dumped.
 
 use super::check;
 

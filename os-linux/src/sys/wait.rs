@@ -168,7 +168,7 @@ impl Kernel {
     pub(crate) fn has_ended(&self, tid: Tid) -> Result<Option<bool>> {
         let options = TRACEES | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         match self.waitid(libc::P_PID, tid.as_raw() as libc::id_t, options) {
-            // Stops of a tracee are told of even if not asked for.
+            // Stops of a tracee are reported even if not asked for.
             Ok(change) => Ok(Some(change == Some(Change::Ended))),
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
             Err(e) => Err(error("waitid", tid.as_raw(), e)),

@@ -1,4 +1,4 @@
-//! `clone(2)` of the wake helper, its timer, and what it shares with its maker.
+//! `clone(2)` of the wake helper, its timer, and what it shares with its creator.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -67,7 +67,7 @@ impl Timer {
     }
 }
 
-/// What a wake helper and its maker share: the macro `clone_sleeper` of `regs/` knows the offsets.
+/// What a wake helper and its creator share: the macro `clone_sleeper` of `regs/` knows the offsets.
 #[repr(C)]
 struct Block {
     /// Where it reads to; nobody looks at it.
@@ -96,7 +96,7 @@ impl Sleeper {
     /// all, so that it cannot die of it and leave a core file with the host's memory.
     ///
     /// It runs a few instructions that were written for it, uses no stack and no thread-local
-    /// storage, and can take no signal handler, so that it may share the memory of its maker.
+    /// storage, and can take no signal handler, so that it may share the memory of its creator.
     pub(crate) fn new(kernel: &Kernel, timer: &Timer) -> io::Result<Self> {
         let [theirs, line] = pipe()?;
         let polled = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

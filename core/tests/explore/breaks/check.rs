@@ -70,7 +70,7 @@ impl Breaks {
             if same && sure && told != makers {
                 return Err(format!("M1: {pid} has {told:?}, its maker {maker} {makers:?}"));
             }
-            // Of several that are dead the tracer may take another one for its maker.
+            // Of several that are dead the tracer may take another one for its creator.
             let all: Vec<_> = match lives {
                 true => from.into_iter().map(|owner| &owner.ever).collect(),
                 false => {
@@ -86,7 +86,7 @@ impl Breaks {
             if let Some(owner) = self.owners.get_mut(&pid) {
                 owner.known = true;
                 owner.ever = told.iter().map(|&(addr, id)| (id, addr)).collect();
-                // Each as often as its maker had asked for it.
+                // Each as often as its creator had asked for it.
                 owner.own = told.into_iter().map(|(addr, id)| (addr, (id, None))).collect();
             }
         }
@@ -175,8 +175,8 @@ impl Breaks {
         let lent = |other: &Pid| self.owners.get(other).is_some_and(|owner| owner.for_good);
         let for_good = !outside.iter().all(returns) || kernel.sharers(pid).iter().any(lent);
         let Some(owner) = self.owners.get(&pid) else { return };
-        // If its maker was let go, nobody knows whether that lives; if it is dead, nobody knows
-        // whether it was one that was let go.
+        // If its creator was detached, nobody knows whether that lives; if it is dead, nobody knows
+        // whether it was one that was detached.
         let gone = |maker: Pid| kernel.fate(maker).is_some() || kernel.threads(maker).is_empty();
         let gone = owner.made.is_some_and(|(maker, _)| leaves(&maker) || gone(maker));
         let left = owner.waiter.is_some()

@@ -80,7 +80,7 @@ impl FreeBsd {
         self.debug_registers(thread).is_ok_and(|registers| registers[DR6] & HITS != 0)
     }
 
-    /// The same, of an LWP that is being let go: nothing is left in its registers then.
+    /// The same, of an LWP that is being detached: nothing is left in its registers then.
     pub(crate) fn take_debug_hit(&mut self, thread: Thread) -> bool {
         let hit = self.hit_debug_register(thread);
         if hit {

@@ -54,10 +54,10 @@ fn a_child_stands_behind_the_call_of_its_maker_at_its_first_stop() {
     child.regs[8] = libc::SYS_clone as u64;
     assert!(is_behind_its_birth(&child, true));
     assert!(!is_behind_its_birth(&child, false));
-    let [mut maker, mut other] = [child; 2];
-    maker.regs[0] = 7;
+    let [mut creator, mut other] = [child; 2];
+    creator.regs[0] = 7;
     other.regs[8] = libc::SYS_getpid as u64;
-    for raw in [maker, other, Raw { pstate: 0x10, ..child }] {
+    for raw in [creator, other, Raw { pstate: 0x10, ..child }] {
         assert!(!is_behind_its_birth(&raw, true));
     }
     let made = calling(&child, libc::SYS_prctl, [3, 4]);

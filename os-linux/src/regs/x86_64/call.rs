@@ -89,7 +89,7 @@ pub(crate) fn restarted(registers: &Registers) -> Option<Registers> {
     Some(Registers { rax, rip: registers.rip.wrapping_sub(CALL), ..*registers })
 }
 
-/// The system call that a thread is in, of which the kernel has not told all.
+/// The system call that a thread is in, of which the kernel has not given all.
 pub(crate) fn syscall(
     kernel: &Kernel,
     thread: Thread,

@@ -60,7 +60,7 @@ pub(crate) fn watch(
     Err(explained(kernel, tid, why, to))
 }
 
-/// The same where it is not known what is there. A new task reads back its maker's DR6 and DR7,
+/// The same where it is not known what is there. A new task reads back its creator's DR6 and DR7,
 /// though it is not armed, and a tracer before us may have left both.
 fn watch_anew(kernel: &Kernel, tid: Tid, to: &DebugSlots, after: Dr7) -> Result<()> {
     let step = || {

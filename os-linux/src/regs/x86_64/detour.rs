@@ -12,7 +12,7 @@ pub(crate) type Raw = libc::user_regs_struct;
 /// The length of `syscall`.
 const SYSCALL: u64 = 2;
 
-/// Whether a thread that is new stands behind the `syscall` by which its maker made it, which leaves
+/// Whether a thread that is new stands behind the `syscall` by which its creator made it, which leaves
 /// its own address in rcx: that says more than whether this is its first stop.
 pub(crate) fn is_behind_its_birth(registers: &Raw, _is_first_stop: bool) -> bool {
     let made = !matches!(clone_call(registers), CloneCall::Other);
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_child_stands_behind_the_call_of_its_maker() {
         assert!(is_behind_its_birth(&child(), true));
-        // The maker; in a handler; by `int 0x80`; a 32-bit program; another call.
+        // The creator; in a handler; by `int 0x80`; a 32-bit program; another call.
         assert!(!is_behind_its_birth(&Raw { rax: 7, ..child() }, true));
         assert!(!is_behind_its_birth(&Raw { rip: 0x2000, ..child() }, true));
         assert!(!is_behind_its_birth(&Raw { rcx: 0, ..child() }, true));

@@ -46,7 +46,7 @@ pub(super) fn signals_counted() {
     }
 }
 
-/// Several threads have hit an int3 when one of them is let go: the others run on where it was.
+/// Several threads have hit an int3 when the process is detached: the others run on where it was.
 pub(super) fn breakpoints_of_threads() {
     let mut b = FreeBsd::open().unwrap();
     let mut crowds = 0;
@@ -93,7 +93,7 @@ pub(super) fn breakpoints_of_threads() {
     assert!(crowds > 0);
 }
 
-/// Threads that were to step are let go at the stop of one of them; others have trapped too, or
+/// Threads that were to step are detached at the stop of one of them; others have trapped too, or
 /// are yet to.
 pub(super) fn step_outstanding() {
     let mut b = FreeBsd::open().unwrap();
@@ -135,7 +135,7 @@ pub(super) fn step_into_a_call() {
     assert_eq!(libc::WTERMSIG(status), libc::SIGKILL, "it has lived until then");
 }
 
-/// Threads fork all the time, and one raises signals; a process is let go at a stop of one, until
+/// Threads fork all the time, and one raises signals; a process is detached at a stop of one, until
 /// another had a fork to report twice. Nothing stays stopped, and the child of that fork does not
 /// stay traced.
 pub(super) fn pending_fork() {
@@ -172,7 +172,10 @@ pub(super) fn pending_fork() {
         loop {
             match b.wait(Patience::Block).unwrap() {
                 Waited::Stop(stop) => {
-                    assert!(children.contains(&stop.pid.unwrap()), "{stop:?} of one to be let go");
+                    assert!(
+                        children.contains(&stop.pid.unwrap()),
+                        "{stop:?} of one to be detached"
+                    );
                     if matches!(stop.kind, RawKind::Stop(_)) {
                         go(&mut b, &stop);
                     }

@@ -116,9 +116,9 @@ fn kills_vforker() -> bool {
     let pid = tracer.spawn(fixture(&["vfork-end"])).unwrap().pid;
     // Both are brought to the entries of their calls, and then run at the same time.
     let stop = until_call(&mut tracer, VFORK);
-    let maker = stop.tid();
+    let forker = stop.tid();
     let halted = tracer.halt(stop).unwrap();
-    let others = |stop: &Stopped| if stop.tid() == maker { Next::Stay } else { Next::Continue };
+    let others = |stop: &Stopped| if stop.tid() == forker { Next::Stay } else { Next::Continue };
     tracer.resume_halted(halted, others).unwrap();
     let stop = until_call(&mut tracer, THR_EXIT);
     let halted = tracer.halt(stop).unwrap();
@@ -136,7 +136,7 @@ fn kills_vforker() -> bool {
                 // Not after the ten seconds for which one that may live is waited for.
                 assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
                 assert_eq!((fork.kind, fork.parent_pid), (ForkKind::Vfork, Some(pid)));
-                assert_eq!(fork.parent_tid, Some(maker));
+                assert_eq!(fork.parent_tid, Some(forker));
                 assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
                 assert!(ended.is_empty(), "{ended:?}");
                 told = true;

@@ -189,7 +189,7 @@ pub(super) fn attach_refused() {
 
 /// A process that a signal had stopped before is run by the attach, as the kernel has it. (The
 /// signal finds it asleep. One that met it on its way there may have stopped with the signal still
-/// pending, and then stops for it again once it is let go.)
+/// pending, and then stops for it again once it is detached.)
 pub(super) fn attach_stopped() {
     let mut b = FreeBsd::open().unwrap();
     for round in 0..4 {

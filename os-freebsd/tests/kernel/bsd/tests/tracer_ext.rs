@@ -208,7 +208,7 @@ pub(super) fn trace_status() {
 
 /// The nearest ancestor that had asked for it before; init, if there is none.
 pub(super) fn reaper() {
-    let mut tracer = tracer(EventFlags::PROCESS);
+    let tracer = tracer(EventFlags::PROCESS);
     let (early, _) = Talk::new(&["sleep"]);
     become_reaper();
     let us = Pid::from_raw(std::process::id() as i32);

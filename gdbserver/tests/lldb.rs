@@ -1,0 +1,74 @@
+//! lldb as the client.
+
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+
+use crate::program::{Server, compile, needs};
+use crate::session::{Guard, end_of, listen};
+
+crate::tests![break_step_watch_and_continue, threads_of_lldb];
+
+/// What lldb writes for these commands.
+fn lldb(program: &str, commands: &[&str]) -> String {
+    needs(&["lldb"]);
+    let program = compile(program);
+    let mut command = Server::Ours.command();
+    command.args(["--once", "127.0.0.1:0"]).arg(&program);
+    let listening = listen(command, channel().0);
+    let mut lldb = Command::new("lldb");
+    lldb.args(["--no-lldbinit", "--no-use-colors", "--batch"]);
+    lldb.args(["-o", &format!("target create {}", program.display())]);
+    lldb.args(["-o", &format!("gdb-remote {}", listening.at)]);
+    for command in commands {
+        lldb.args(["-o", command]);
+    }
+    let folder = program.parent().unwrap();
+    let (out, text) = (std::fs::File::create(folder.join("out")).unwrap(), folder.join("out"));
+    lldb.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    let mut lldb = Guard(lldb.spawn().unwrap());
+    end_of(&mut lldb.0);
+    listening.finish();
+    std::fs::read_to_string(text).unwrap()
+}
+
+fn has(text: &str, all: &[&str]) {
+    for expected in all {
+        assert!(text.contains(expected), "no {expected:?} in:\n{text}");
+    }
+}
+
+fn break_step_watch_and_continue() {
+    let commands = [
+        "breakpoint set --name add",
+        "continue",
+        "thread backtrace",
+        "frame variable",
+        "thread step-over",
+        "thread step-out",
+        "watchpoint set variable counter",
+        "breakpoint disable 1",
+        "continue",
+        "watchpoint delete 1",
+        "image list --basename",
+        "memory region $pc",
+        "continue",
+    ];
+    let text = lldb("basic", &commands);
+    let expected = [
+        "stop reason = breakpoint 1.1",
+        "(int) a = 0",
+        "stop reason = step over",
+        "stop reason = step out",
+        "stop reason = watchpoint 1",
+        "libc.so",
+        " r-x ",
+        "exited with status = 9",
+    ];
+    has(&text, &expected);
+}
+
+fn threads_of_lldb() {
+    let commands =
+        ["breakpoint set --name work", "continue", "thread list", "thread select 1", "continue"];
+    has(&lldb("threads", &commands), &["stop reason = breakpoint 1.1", "thread #2", "thread #1"]);
+}
