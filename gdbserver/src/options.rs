@@ -17,6 +17,26 @@ pub(crate) enum OnDisconnect {
     Wait,
 }
 
+/// Packets that clients can be tried without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Disabled {
+    #[value(name = "vCont")]
+    Resume,
+    /// Stops do not say whose they are.
+    #[value(name = "Tthread")]
+    StopThread,
+    #[value(name = "qC")]
+    CurrentThread,
+    #[value(name = "qfThreadInfo")]
+    ThreadList,
+    /// All that is about threads.
+    #[value(name = "threads")]
+    Threads,
+    /// Stops are but signals.
+    #[value(name = "T")]
+    StopReasons,
+}
+
 const USES: &str = "\
 Usage: trapline-gdbserver [OPTIONS] ADDRESS PROGRAM [ARGS]...
        trapline-gdbserver [OPTIONS] --attach ADDRESS PID
@@ -48,8 +68,12 @@ struct Line {
     #[arg(long)]
     once: bool,
     /// Print what goes over the line
-    #[arg(long)]
+    #[arg(long, visible_alias = "remote-debug")]
     debug: bool,
+    /// Do as if these packets were not known: vCont, Tthread, qC, qfThreadInfo, threads (all of them),
+    /// T
+    #[arg(long, value_delimiter = ',', require_equals = true, value_name = "NAMES")]
+    disable_packet: Vec<Disabled>,
     /// Start programs by a shell
     #[arg(long)]
     startup_with_shell: bool,
@@ -96,6 +120,16 @@ pub(crate) struct Options {
     pub(crate) random: bool,
     pub(crate) wrapper: Vec<OsString>,
     pub(crate) on_disconnect: Option<OnDisconnect>,
+    disabled: Vec<Disabled>,
+}
+
+impl Options {
+    /// Whether a packet is to be treated as unknown.
+    pub(crate) fn disables(&self, packet: Disabled) -> bool {
+        let with_threads = packet != Disabled::StopReasons;
+        self.disabled.contains(&packet)
+            || with_threads && self.disabled.contains(&Disabled::Threads)
+    }
 }
 
 /// Why there are no options.
@@ -146,6 +180,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
         random: line.no_disable_randomization && !line.disable_randomization,
         wrapper: line.wrapper,
         on_disconnect: line.on_disconnect,
+        disabled: line.disable_packet,
     })
 }
 
@@ -179,6 +214,9 @@ mod tests {
         let kill = read("--multi --on-disconnect kill :0").unwrap();
         assert_eq!(kill.on_disconnect, Some(OnDisconnect::Kill));
         assert_eq!(read("--multi -").unwrap().address, Address::Stdio);
+        let without = read("--multi --disable-packet=qC,vCont :0").unwrap();
+        assert!(without.disables(Disabled::Resume) && !without.disables(Disabled::ThreadList));
+        assert!(read("--disable-packet=threads :0 ls").unwrap().disables(Disabled::ThreadList));
     }
 
     #[test]

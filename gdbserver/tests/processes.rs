@@ -22,6 +22,7 @@ crate::tests![
     a_program_that_is_run_and_run_again,
     a_wrapper_and_a_shell,
     at_each_kind_of_address,
+    without_packets_about_threads,
     by_standard_input_and_output,
     a_hit_that_waits_while_another_thread_steps,
 ];
@@ -348,5 +349,18 @@ fn a_hit_that_waits_while_another_thread_steps() {
     }
     let reply = client.ask("vCont;c");
     assert!(reply.starts_with("W05"), "{reply}");
+    done(listening, client);
+}
+
+/// What older clients use, and what this server can be told to do without.
+fn without_packets_about_threads() {
+    let options = ["--once", "--disable-packet=threads,T"];
+    let (listening, mut client, _written) = debug_with(&options, "exit", FORKS);
+    for packet in ["qC", "vCont?", "qfThreadInfo"] {
+        assert_eq!(client.ask(packet), "", "{packet}");
+    }
+    assert_eq!(client.ask("?"), "S05");
+    assert_eq!(client.ask("s"), "S05");
+    assert!(client.ask("c").starts_with("W07"));
     done(listening, client);
 }

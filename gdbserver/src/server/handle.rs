@@ -3,6 +3,7 @@
 use trapline::{Error, Pid, Tid};
 
 use crate::inferiors::Stop;
+use crate::options::Disabled;
 use crate::packet::{Action, Id, Packet, Query, ThreadAction, ThreadId};
 
 use super::answers::Answer;
@@ -39,6 +40,9 @@ impl Session<'_> {
                 None => Answer::error(),
             },
             Packet::Resume { action, addr } => self.resume_current(action, addr),
+            Packet::WhatResumes | Packet::ResumeThreads(_) if self.disables(Disabled::Resume) => {
+                Answer::unknown()
+            }
             Packet::WhatResumes => Answer::Text("vCont;c;C;s;S;t;r".to_string()),
             Packet::ResumeThreads(actions) => self.resume(&actions),
             Packet::Interrupt => self.interrupt_by_packet(),
@@ -59,9 +63,15 @@ impl Session<'_> {
         }
     }
 
+    pub(super) fn disables(&self, packet: Disabled) -> bool {
+        self.server.options.disables(packet)
+    }
+
     fn query(&mut self, query: Query) -> Answer {
         match query {
             Query::Supported(features) => self.supported(&features),
+            Query::CurrentThread if self.disables(Disabled::CurrentThread) => Answer::unknown(),
+            Query::FirstThreads if self.disables(Disabled::ThreadList) => Answer::unknown(),
             Query::CurrentThread => match self.current() {
                 Some((pid, tid)) => format!("QC{}", self.name(pid, tid)).into(),
                 None => Answer::unknown(),

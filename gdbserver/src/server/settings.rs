@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use crate::options::Disabled;
 use crate::packet::Setting;
 use crate::wire::LONGEST;
 
@@ -60,6 +61,14 @@ impl Session<'_> {
         let mut answer = format!("PacketSize={LONGEST:x}");
         let siginfo: &[&str] = if cfg!(target_os = "linux") { SIGINFO } else { &[] };
         for feature in FEATURES.iter().chain(siginfo) {
+            let of = match *feature {
+                "vContSupported+" => Disabled::Resume,
+                "qXfer:threads:read+" => Disabled::ThreadList,
+                _ => Disabled::Threads,
+            };
+            if of != Disabled::Threads && self.disables(of) {
+                continue;
+            }
             answer.push(';');
             answer += feature;
         }

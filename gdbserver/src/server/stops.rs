@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use trapline::{ExitStatus, ForkKind, Pid, Signal, Tid};
 
 use crate::inferiors::Stop;
+use crate::options::Disabled;
 use crate::packet::{PointKind, hex};
 use crate::system::{self, signals};
 
@@ -21,11 +22,16 @@ impl Session<'_> {
             Stop::Quiet => signals::NONE,
             _ => signals::to_client(Signal::TRAP),
         };
+        if self.disables(Disabled::StopReasons) {
+            return format!("S{signal:02x}");
+        }
         let mut reply = format!("T{signal:02x}");
         // Writing to a string cannot fail.
         let _ = self.write_reason(&mut reply, stop);
         self.write_registers(&mut reply, pid, tid);
-        let _ = write!(reply, "thread:{};", self.name(pid, tid));
+        if !self.disables(Disabled::StopThread) {
+            let _ = write!(reply, "thread:{};", self.name(pid, tid));
+        }
         if let Some(core) = system::core(pid, tid) {
             let _ = write!(reply, "core:{core:x};");
         }

@@ -342,23 +342,25 @@ impl Image {
     /// Puts the program's own bytes into what was read from memory, where the breakpoint
     /// instructions still are.
     pub(super) fn hide(&mut self, addr: u64, read: &mut [u8], breakpoint: &[u8]) {
-        let near: Vec<(u64, Code)> = self
-            .places
-            .within(addr, read.len(), breakpoint.len())
-            .filter(|(_, location)| location.memory == InMemory::Yes)
-            .map(|(at, location)| (at, location.code))
-            .collect();
-        for (at, code) in near {
+        let mut lost = Vec::new();
+        for (at, location) in self.places.within(addr, read.len(), breakpoint.len()) {
+            if location.memory != InMemory::Yes {
+                continue;
+            }
             let mut shared = shared(at, addr, read.len(), breakpoint.len());
             if shared.clone().all(|(own, there)| read.get(there) == breakpoint.get(own)) {
+                let code = location.code.bytes();
                 shared.for_each(|(own, there)| {
-                    if let (Some(byte), Some(&own)) = (read.get_mut(there), code.bytes().get(own)) {
+                    if let (Some(byte), Some(&own)) = (read.get_mut(there), code.get(own)) {
                         *byte = own;
                     }
                 });
             } else if shared.next().is_some() {
-                self.found(at, InMemory::Lost);
+                lost.push(at);
             }
+        }
+        for at in lost {
+            self.found(at, InMemory::Lost);
         }
     }
 

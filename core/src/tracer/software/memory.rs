@@ -14,7 +14,8 @@ impl<B: Backend> Tracer<B> {
         buf: &mut [u8],
     ) -> Result<usize> {
         let read = self.backend.borrow_mut().read_memory(thread, addr, buf)?;
-        if let Some(image) = self.image_behind(thread) {
+        let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
+        if let Some(image) = process.and_then(|process| process.image.as_ref()) {
             let read = buf.get_mut(..read).unwrap_or_default();
             image.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
         }
