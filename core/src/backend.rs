@@ -359,7 +359,7 @@ pub trait Backend: Sized {
 
     /// Whether a process that has not ended stops no more, not even for what it has done already:
     /// it was killed, but waits for something that no signal ends, as for a child in `vfork`.
-    fn is_mute(&mut self, pid: Pid) -> Result<bool>;
+    fn is_unkillable(&mut self, pid: Pid) -> Result<bool>;
 
     /// The real parent of a process, whoever traces it; `None` for one that the tracer cannot name.
     ///
@@ -386,7 +386,7 @@ pub trait Backend: Sized {
     /// Whether the kernel holds a running thread where it cannot stop: in `vfork`, in an exec
     /// that waits for the other threads, in an uninterruptible sleep. A first thread that has ended
     /// before the others is gone.
-    fn is_held(&mut self, thread: Thread) -> Result<bool>;
+    fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool>;
 
     /// What a thread that was resumed is at; if it has stopped since, it is busy.
     fn activity(&mut self, thread: Thread) -> Result<Activity>;

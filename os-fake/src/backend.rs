@@ -314,8 +314,8 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("was_vforked", child.tid.as_raw(), |model| model.was_vforked(child.pid))
     }
 
-    fn is_mute(&mut self, pid: Pid) -> Result<bool> {
-        self.call("is_mute", pid.as_raw(), |model| model.is_mute(pid))
+    fn is_unkillable(&mut self, pid: Pid) -> Result<bool> {
+        self.call("is_unkillable", pid.as_raw(), |model| model.is_unkillable(pid))
     }
 
     fn real_parent(&mut self, pid: Pid) -> Result<Option<Pid>> {
@@ -342,8 +342,10 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("threads", pid.as_raw(), |model| model.threads_of(pid))
     }
 
-    fn is_held(&mut self, thread: Thread) -> Result<bool> {
-        self.call("is_held", thread.tid.as_raw(), |model| model.is_held(thread))
+    fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool> {
+        self.call("is_uninterruptible", thread.tid.as_raw(), |model| {
+            model.is_uninterruptible(thread)
+        })
     }
 
     fn activity(&mut self, thread: Thread) -> Result<Activity> {

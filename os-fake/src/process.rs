@@ -117,7 +117,7 @@ impl Model {
     }
 
     /// A killed process whose reports are given by then; its threads are all held.
-    pub(crate) fn is_mute(&self, pid: Pid) -> Result<bool> {
+    pub(crate) fn is_unkillable(&self, pid: Pid) -> Result<bool> {
         let process = self.processes.get(&pid).ok_or(Error::Gone)?;
         let stopped = |tid: &Tid| {
             self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
@@ -163,7 +163,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn is_held(&self, thread: Thread) -> Result<bool> {
+    pub(crate) fn is_uninterruptible(&self, thread: Thread) -> Result<bool> {
         let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
         match task.state {
             State::Dead(..) => Err(Error::Gone),

@@ -54,7 +54,7 @@ impl<R: Rules> Fake<R> {
             let mut model = self.kernel.model();
             model.records.requests += 1;
             // A tracer that does nothing but look may be spinning.
-            if !matches!(name, "wait" | "is_held" | "is_mute") {
+            if !matches!(name, "wait" | "is_uninterruptible" | "is_unkillable") {
                 model.records.quiet = 0;
             }
             model.records.requests

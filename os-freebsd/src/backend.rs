@@ -262,7 +262,7 @@ impl Backend for FreeBsd {
         Ok(Some(self.known(child.pid.as_raw())?.in_vfork))
     }
 
-    fn is_mute(&mut self, pid: Pid) -> Result<bool> {
+    fn is_unkillable(&mut self, pid: Pid) -> Result<bool> {
         // `ptracestop` in `kern_sig.c` does not stop such a one; `ast_vfork` in `kern_fork.c`, which
         // comes before the signals, heeds none.
         Ok(self.known(pid.as_raw())?.killed)
@@ -289,7 +289,7 @@ impl Backend for FreeBsd {
         Ok(self.threads_of(pid)?.iter().map(|thread| Tid::from_raw(thread.tid)).collect())
     }
 
-    fn is_held(&mut self, thread: Thread) -> Result<bool> {
+    fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool> {
         let threads = self.threads_of(thread.pid)?;
         let held = |t: &Process| t.in_vfork || t.uninterruptible;
         Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))

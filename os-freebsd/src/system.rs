@@ -38,7 +38,7 @@ use crate::waker::WakePipe;
 ///   `kern_exit.c` gives way to `post_execve` in `kern_exec.c`, traced or not). The kernel takes
 ///   it for killed, so that it heeds no signal and stops no more: nothing is reported of it but
 ///   its end, and what it makes is not traced.
-/// * `is_held` is asked of `kern.proc`, which says only what is so at that moment.
+/// * `is_uninterruptible` is asked of `kern.proc`, which says only what is so at that moment.
 #[derive(Debug)]
 pub struct FreeBsd {
     /// The registers that were read or written last, until a process runs.

@@ -296,7 +296,7 @@ impl Backend for Linux {
         Ok(None)
     }
 
-    fn is_mute(&mut self, _pid: Pid) -> Result<bool> {
+    fn is_unkillable(&mut self, _pid: Pid) -> Result<bool> {
         Ok(false) // a killed parent does not wait in `vfork` (`wait_for_vfork_done` in `fork.c`)
     }
 
@@ -324,7 +324,7 @@ impl Backend for Linux {
         process::threads(&self.kernel, pid)
     }
 
-    fn is_held(&mut self, thread: Thread) -> Result<bool> {
+    fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool> {
         match process::state(&self.kernel, thread.tid)? {
             // A first thread that has ended before the others.
             Some(b'Z' | b'X') => Err(Error::Gone),

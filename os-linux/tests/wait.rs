@@ -266,19 +266,19 @@ fn e5_everything_about_a_killed_tracee_is_gone() {
         is_gone(linux.resume(thread, Run::Continue, None).err());
         // The zombie is still there, and is asked about.
         assert_eq!(linux.real_parent(spawned.pid).unwrap(), Some(pid(std::process::id())));
-        is_gone(linux.is_held(thread).err());
+        is_gone(linux.is_uninterruptible(thread).err());
         assert_eq!(next(&mut linux).kind, RawKind::Ended(killed(Signal::KILL)));
         is_gone(linux.real_parent(spawned.pid).err());
         is_gone(linux.process_of(thread.tid).err());
         is_gone(linux.threads(spawned.pid).err());
-        is_gone(linux.is_held(thread).err());
+        is_gone(linux.is_uninterruptible(thread).err());
         is_gone(linux.kill(spawned.pid, None).err());
     });
 }
 
 /// A parent in vfork cannot stop.
 #[test]
-fn w4_a_parent_in_vfork_is_held() {
+fn w4_a_parent_in_vfork_is_uninterruptible() {
     within(20, || {
         let mut linux = Linux::open().unwrap();
         let spawned = start(&mut linux, playing("vfork"), KILL);
@@ -297,9 +297,9 @@ fn w4_a_parent_in_vfork_is_held() {
         };
         // The child is at its first stop and is left there.
         until(|| state(parent.tid.as_raw()) == Some(b'D'));
-        assert!(linux.is_held(parent).unwrap());
+        assert!(linux.is_uninterruptible(parent).unwrap());
         linux.interrupt(parent).unwrap();
-        assert!(linux.is_held(parent).unwrap());
+        assert!(linux.is_uninterruptible(parent).unwrap());
         linux.kill(spawned.pid, None).unwrap();
     });
 }

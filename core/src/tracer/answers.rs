@@ -42,7 +42,7 @@ impl<B: Backend> Tracer<B> {
             });
             let Some(index) = waiting else { continue };
             let thread = self.table.slot(index).thread;
-            match unless_gone(self.backend.get_mut().is_held(thread)) {
+            match unless_gone(self.backend.get_mut().is_uninterruptible(thread)) {
                 Ok(Some(false)) => asked.held = 0,
                 Ok(Some(true)) if asked.held < HELD_FOR => asked.held += 1,
                 Ok(_) => {

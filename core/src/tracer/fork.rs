@@ -263,7 +263,9 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<Option<Announced>> {
         let Process { pid, killed, .. } = *self.table.process(parent);
         // Who was killed by others is asked about only in the end.
-        if !(killed || late) || unless_gone(self.backend.get_mut().is_mute(pid))? != Some(true) {
+        if !(killed || late)
+            || unless_gone(self.backend.get_mut().is_unkillable(pid))? != Some(true)
+        {
             return Ok(None);
         }
         let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();

@@ -206,10 +206,10 @@ impl<B: Backend> Tracer<B> {
                     let (mut held, mut gone) = (Vec::new(), 0);
                     // Killed, but a thread of it waits in vfork: none of the others stops any more.
                     let mute = B::STOP_SCOPE == StopScope::Process
-                        && unless_gone(self.backend.get_mut().is_mute(pid))? == Some(true);
+                        && unless_gone(self.backend.get_mut().is_unkillable(pid))? == Some(true);
                     for &index in &running {
                         let thread = self.table.slot(index).thread;
-                        match unless_gone(self.backend.get_mut().is_held(thread))? {
+                        match unless_gone(self.backend.get_mut().is_uninterruptible(thread))? {
                             Some(true) => held.push(thread.tid),
                             Some(false) if mute => held.push(thread.tid),
                             Some(false) => {}

@@ -375,7 +375,8 @@ impl<B: Backend> Tracer<B> {
                     let (mut free, mut gone) = (false, true);
                     for index in self.running(process) {
                         let thread = self.table.slot(index).thread;
-                        let answer = unless_gone(self.backend.get_mut().is_held(thread))?;
+                        let answer =
+                            unless_gone(self.backend.get_mut().is_uninterruptible(thread))?;
                         gone &= answer.is_none();
                         free |= answer == Some(false);
                     }

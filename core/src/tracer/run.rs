@@ -418,7 +418,7 @@ impl<B: Backend> Tracer<B> {
             let is_held = if alone {
                 Some(false)
             } else {
-                unless_gone(self.backend.get_mut().is_held(thread))?
+                unless_gone(self.backend.get_mut().is_uninterruptible(thread))?
             };
             match is_held {
                 Some(true) => held.push(index),

@@ -43,7 +43,7 @@ impl<B: Backend> Tracer<B> {
                 if !(slot.first && runs && process.threads.len() > 2) {
                     return false;
                 }
-                match self.backend.get_mut().is_held(thread) {
+                match self.backend.get_mut().is_uninterruptible(thread) {
                     Err(crate::Error::Gone) => true,
                     Ok(_) => false,
                     Err(error) => {

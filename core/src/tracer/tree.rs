@@ -193,7 +193,8 @@ impl<B: Backend> Tracer<B> {
                     let running = starting.into_iter().flat_map(|process| self.running(process));
                     for index in running.collect::<Vec<u32>>() {
                         let thread = self.table.slot(index).thread;
-                        held &= unless_gone(self.backend.get_mut().is_held(thread))? != Some(false);
+                        held &= unless_gone(self.backend.get_mut().is_uninterruptible(thread))?
+                            != Some(false);
                     }
                     held_for = if held { held_for + 1 } else { 0 };
                 }

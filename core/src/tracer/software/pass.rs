@@ -261,11 +261,11 @@ impl<B: Backend> Tracer<B> {
     /// Whether a thread that runs has ended or was killed, and is not heard of for as long as another
     /// one takes: one that waits in vfork, or has yet to leave its last stop.
     fn is_silenced(&mut self, thread: Thread) -> Result<bool> {
-        if unless_gone(self.backend.get_mut().is_held(thread))?.is_none() {
+        if unless_gone(self.backend.get_mut().is_uninterruptible(thread))?.is_none() {
             return Ok(true);
         }
         Ok(B::STOP_SCOPE == StopScope::Process
-            && unless_gone(self.backend.get_mut().is_mute(thread.pid))? == Some(true))
+            && unless_gone(self.backend.get_mut().is_unkillable(thread.pid))? == Some(true))
     }
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not

@@ -31,7 +31,7 @@ pub(super) fn questions() {
     assert_eq!(b.process_of(tid).unwrap(), (pid, Some(us)));
     assert_eq!(b.real_parent(pid).unwrap(), Some(us));
     assert_eq!(b.threads(pid).unwrap(), [tid]);
-    assert!(!b.is_held(thread(&first)).unwrap());
+    assert!(!b.is_uninterruptible(thread(&first)).unwrap());
     let this = std::env::current_exe().unwrap();
     assert_eq!(b.executable(pid).unwrap(), this);
     let words = b.arguments(pid).unwrap();
