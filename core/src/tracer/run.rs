@@ -84,6 +84,7 @@ impl<B: Backend> Tracer<B> {
     pub fn resume(&mut self, event: impl Into<Event>, how: Resume) -> Result<()> {
         // On an error the tokens that are left are dropped, and so given again.
         for stop in event.into().into_stops() {
+            self.finish_passes(stop.pid)?;
             self.resume_stop(stop, how)?;
         }
         self.pass_queued()

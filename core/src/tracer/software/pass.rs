@@ -56,6 +56,16 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
+    /// Before a thread of a process is run: what has failed to lead others of it past a breakpoint is
+    /// done again, which may be out of memory still.
+    pub(in crate::tracer) fn finish_passes(&mut self, pid: Pid) -> Result<()> {
+        match self.pass_queued() {
+            Err(error) if error.pid() != Some(pid) => self.failures.passes(error),
+            passed => passed?,
+        }
+        Ok(())
+    }
+
     /// Whether a process is still there, and is the one that had this index.
     pub(super) fn lives(&self, process: u32, pid: Pid) -> bool {
         self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
