@@ -64,12 +64,15 @@ cfg_if::cfg_if! {
     }
 }
 
-/// A tracer, on this system unless another back end is named; see [`trapline_core::Tracer`].
+/// A tracer on this system; see [`trapline_core::Tracer`]. Code that runs on any back end, such as
+/// the model of a kernel (feature `fake`), takes a [`TracerOn`].
+pub type Tracer = trapline_core::Tracer<System>;
+
+/// A tracer on any back end.
 ///
-/// `Tracer` as the type of a variable, a field or an argument is a tracer on this system. In an
-/// expression the compiler infers the back end, so [`Builder::new`] is the way to make a tracer
-/// where nothing else says its type.
-pub type Tracer<B = System> = trapline_core::Tracer<B>;
+/// It is no default of [`Tracer`]'s, for the compiler would not use that where `Tracer::builder()`
+/// is an expression.
+pub use trapline_core::Tracer as TracerOn;
 
 /// A stopped thread to ask questions about, on this system unless another back end is named; see
 /// [`trapline_core::Reader`].
@@ -113,10 +116,10 @@ pub mod debug_registers {
 ///
 /// ```
 /// use trapline::fake::{FreeBsdRules, Kernel, LinuxRules, Rules};
-/// use trapline::{Backend, Event, ForkKind, Resume, Tracer};
+/// use trapline::{Backend, Event, ForkKind, Resume, TracerOn};
 ///
 /// /// What is to be tested: counts the processes that tracees make.
-/// fn count_forks<B: Backend>(tracer: &mut Tracer<B>) -> trapline::Result<usize> {
+/// fn count_forks<B: Backend>(tracer: &mut TracerOn<B>) -> trapline::Result<usize> {
 ///     let mut forks = 0;
 ///     while let Some(event) = tracer.wait()? {
 ///         forks += usize::from(matches!(event, Event::Forked(_)));
@@ -127,7 +130,7 @@ pub mod debug_registers {
 ///
 /// fn two_forks<R: Rules>() -> trapline::Result<usize> {
 ///     let kernel = Kernel::<R>::new();
-///     let mut tracer = Tracer::builder().build_on(kernel.backend());
+///     let mut tracer = TracerOn::builder().build_on(kernel.backend());
 ///     let shell = kernel.start();
 ///     tracer.attach(shell)?;
 ///     // A step of the programs for each wait that would find nothing.
