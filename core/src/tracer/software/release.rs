@@ -147,6 +147,9 @@ impl<B: Backend> Tracer<B> {
     fn stand_again(&mut self, places: &[(Thread, Stands)], image: &Shared) {
         for &(thread, stands) in places {
             let Some(index) = self.table.find_thread_of(thread.pid, thread.tid) else { continue };
+            if !self.table.slot(index).is_stopped() {
+                continue; // it has a trap to report
+            }
             let at = match stands {
                 Stands::At(at) => Some(at),
                 Stands::InSlot if !self.table.slot(index).soft.in_slot => {
