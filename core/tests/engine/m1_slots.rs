@@ -17,6 +17,7 @@ both![
     who_is_let_go_has_no_slots,
     a_child_that_is_let_go_has_none_and_its_maker_still_has,
     a_handler_that_returns_is_no_new_arrival,
+    a_signal_just_before_an_arrival_takes_nothing_away,
     a_handler_that_does_not_return_leaves_nothing_behind,
     code_that_is_another_by_now_is_shown_and_gets_a_breakpoint_when_asked,
     a_fork_asks_for_no_more_with_breakpoints_than_without,
@@ -202,6 +203,34 @@ fn a_handler_that_returns_is_no_new_arrival<R: Rules>() {
     }
     assert_eq!(world.kernel.executed(pid, HANDLER), 2);
     assert_eq!(world.kernel.executed(pid, CODE), 2);
+}
+
+/// A thread that has come by in a slot is about to execute the next breakpoint instruction, and gets a
+/// signal there: it has not arrived yet, so it does when the handler is over.
+fn a_signal_just_before_an_arrival_takes_nothing_away<R: Rules>() {
+    /// Does something, and waits.
+    const AT: u64 = 0x3000;
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    world.kernel.map(pid, SPECIAL, &SPECIAL_TEXT);
+    world.kernel.map(pid, AT, &[0x90, 0xf4, 0xf4]);
+    world.kernel.handle(pid, Signal::USR1, HANDLER);
+    let main = world.main(pid);
+    let first = world.put(pid, AT);
+    world.kernel.jump(main, AT);
+    let hit = world.hits(first, AT);
+    world.go(hit);
+    world.tracer().interrupt(pid).unwrap();
+    let stop = world.stop_for(StopReason::Interrupted);
+    let second = world.put(pid, AT + 1);
+    world.kernel.signal_thread(main, Signal::USR1);
+    world.go(stop);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    assert_eq!(pc(&mut world, &stop), AT + 1);
+    world.go(stop);
+    let hit = world.hits(second, AT + 1);
+    world.go(hit);
+    assert_eq!(world.run_all(), [] as [&str; 0]);
+    assert_eq!(world.kernel.executed(pid, HANDLER), 1);
 }
 
 fn a_handler_that_does_not_return_leaves_nothing_behind<R: Rules>() {

@@ -63,10 +63,18 @@ impl<B: Backend> Tracer<B> {
     ) -> Option<Pid> {
         let detached = self.software.former.iter().filter(|former| former.detached);
         let makers: Vec<Thread> = detached.map(|former| former.thread).collect();
-        let lender = makers.into_iter().find(|&maker| {
-            kind == ForkKind::Vfork
-                || self.backend.get_mut().shares_memory(maker, child).is_ok_and(|s| s == Some(true))
-        });
-        lender.map(|maker| maker.pid)
+        for maker in makers {
+            let shares = match self.backend.get_mut().shares_memory(maker, child) {
+                Err(error) => {
+                    self.failures.note(child.pid, error);
+                    None
+                }
+                Ok(shares) => shares,
+            };
+            if kind == ForkKind::Vfork || shares == Some(true) {
+                return Some(maker.pid);
+            }
+        }
+        None
     }
 }

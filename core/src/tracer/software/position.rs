@@ -47,6 +47,17 @@ impl<B: Backend> Tracer<B> {
         Ok(registers)
     }
 
+    /// The same, noting what they say of where the thread is.
+    pub(super) fn noted_registers(&mut self, index: u32) -> Result<<B::Arch as Arch>::Registers> {
+        if let Some(registers) = self.kept_registers(index) {
+            return Ok(registers);
+        }
+        let thread = self.table.slot(index).thread;
+        let mut registers = self.backend.get_mut().registers(thread)?;
+        self.show_position(index, &mut registers)?;
+        Ok(registers)
+    }
+
     /// The registers at a breakpoint whose instruction has trapped: they were read then.
     pub(super) fn kept_registers(&self, index: u32) -> Option<<B::Arch as Arch>::Registers> {
         let trapped = self.table.slot(index).soft.trapped;

@@ -153,10 +153,12 @@ impl<B: Backend> Tracer<B> {
             (Some(at), None) => (at, 0),
             (None, _) if !in_slot && !image.borrow().has_calls() => return Ok(Stand::Nowhere),
             _ => {
-                let Some(registers) = unless_gone(self.shown_registers(index))? else {
+                let Some(registers) = unless_gone(self.noted_registers(index))? else {
                     return Ok(Stand::Nowhere);
                 };
                 let pc = <B::Arch as Arch>::pc(&registers);
+                // Only now: it may have left the slot since, and be about to arrive.
+                let in_slot = self.table.slot(index).soft.in_slot;
                 self.table.slot_mut(index).soft.mode = B::code_mode(&registers);
                 let back = entered == Some(pc) || in_slot;
                 let addr = match B::restarted(&registers) {
