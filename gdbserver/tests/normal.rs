@@ -42,7 +42,12 @@ fn named(line: &str, names: &mut Names) -> String {
         if let Some(hex) = rest.strip_prefix("0x") {
             let hex = digits(hex, 16);
             if hex.len() >= 6 {
-                out += &names.name('A', hex.trim_start_matches('0'));
+                let hex_digits = hex.trim_start_matches('0');
+                // Where the stack is also depends on how long the environment is that a server gives.
+                match hex_digits.starts_with("7ff") && hex_digits.len() == 12 {
+                    true => out += "STACK",
+                    false => out += &names.name('A', hex_digits),
+                }
                 rest = &rest[2 + hex.len()..];
                 continue;
             }
