@@ -1,6 +1,6 @@
 //! The engine between a back end and the user.
 //!
-//! Data flows one way: the back end's raw stops come in at [`wait`], change the [`table`], and
+//! Data flows one way: the back end's raw stops come in at [`drive`], change the [`table`], and
 //! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
 //! [`let_go`].
 
