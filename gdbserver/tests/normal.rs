@@ -1,5 +1,5 @@
-//! What two runs of the same session have in common: ids and addresses are named by the order in
-//! which they appear.
+//! What two runs of the same session have in common: ids are named by the order in which they appear,
+//! and addresses are all the same.
 
 use std::collections::HashMap;
 
@@ -42,12 +42,8 @@ fn named(line: &str, names: &mut Names) -> String {
         if let Some(hex) = rest.strip_prefix("0x") {
             let hex = digits(hex, 16);
             if hex.len() >= 6 {
-                let hex_digits = hex.trim_start_matches('0');
-                // Where the stack is also depends on how long the environment is that a server gives.
-                match hex_digits.starts_with("7ff") && hex_digits.len() == 12 {
-                    true => out += "STACK",
-                    false => out += &names.name('A', hex_digits),
-                }
+                // Which are the same is no help: that depends on chance, and on the environment.
+                out += "ADDRESS";
                 rest = &rest[2 + hex.len()..];
                 continue;
             }
