@@ -413,7 +413,7 @@ fn a_32_bit_program() {
         "break add",
         "continue",
         "bt",
-        "info registers eax eip eflags cs",
+        "info registers eax eip cs",
         "watch counter",
         "delete 1",
         "continue",
