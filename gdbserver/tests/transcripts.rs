@@ -337,7 +337,7 @@ fn memory_and_registers() {
             "x/2i $pc",
             "set variable a = 100",
             "p $rsp",
-            "p/x $eflags",
+            "p/x $eflags & 0x202",
             "set variable $rax = 7",
             "p $rax",
             "p $fs_base != 0",
