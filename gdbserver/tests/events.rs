@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 use crate::program::{Server, compile, needs_gdb};
-use crate::session::{Guard, Session, end_of, listen, same};
+use crate::session::{Guard, Session, end_of, listen};
 
 crate::tests![
     attach_look_and_detach,
@@ -44,25 +44,20 @@ fn attached(commands: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn attached_alike(commands: &[&str]) -> Vec<String> {
-    same(|| attached(commands), |both| both[0] == both[1])
-}
-
 fn attach_look_and_detach() {
-    let both = attached_alike(&["bt", "set variable go = 2", "detach"]);
+    let both = attached(&["bt", "set variable go = 2", "detach"]);
     assert_eq!(both[0], both[1]);
     assert!(both[1].contains("main () at") && both[1].contains("exit status: 2"), "{}", both[1]);
 }
 
 fn attach_and_kill() {
-    let both = attached_alike(&["bt", "kill"]);
+    let both = attached(&["bt", "kill"]);
     assert_eq!(both[0], both[1]);
     assert!(both[1].contains("signal: 9"), "{}", both[1]);
 }
 
 fn attach_break_and_continue() {
-    let both =
-        attached_alike(&["break 13", "continue", "set variable go = 4", "delete", "continue"]);
+    let both = attached(&["break 13", "continue", "set variable go = 4", "delete", "continue"]);
     assert_eq!(both[0], both[1]);
     assert!(both[1].contains("exit status: 4"), "{}", both[1]);
 }
@@ -71,8 +66,7 @@ fn children_do_not_feel_the_breakpoints_of_their_parent() {
     let program = compile("forks");
     let commands = ["break called", "continue", "bt", "continue"];
     let session = Session::new(&program, &commands);
-    let both = || [Server::Ours, Server::Gdbs].map(|server| session.run(server));
-    let [ours, theirs] = same(both, |[ours, theirs]| ours == theirs);
+    let [ours, theirs] = [Server::Ours, Server::Gdbs].map(|server| session.run(server));
     assert!(ours.transcript.contains("Breakpoint 1, called ()"), "{}", ours.transcript);
     assert!(ours.transcript.contains("exited with code 02]"), "{}", ours.transcript);
     assert!(ours == theirs);

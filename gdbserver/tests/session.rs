@@ -111,19 +111,6 @@ impl Listening {
     }
 }
 
-/// Two sessions that come to the same thing. What threads and signals do between two commands of
-/// gdb is up to the scheduler, so sessions that differ are made again: a difference of the servers is
-/// there each time.
-pub fn same<T>(both: impl Fn() -> T, are_same: impl Fn(&T) -> bool) -> T {
-    for _ in 0..2 {
-        let outcome = both();
-        if are_same(&outcome) {
-            return outcome;
-        }
-    }
-    both()
-}
-
 /// Waits for the end of a process.
 pub fn end_of(child: &mut Child) -> std::process::ExitStatus {
     let until = std::time::Instant::now() + SOON;
@@ -164,8 +151,7 @@ impl<'a> Session<'a> {
 
     /// The same session with both servers: what came of it must be the same. The transcript.
     pub fn compare(&self) -> String {
-        let both = || [Server::Gdbs, Server::Ours].map(|server| self.run(server));
-        let [theirs, ours] = same(both, |[theirs, ours]| theirs == ours);
+        let [theirs, ours] = [Server::Gdbs, Server::Ours].map(|server| self.run(server));
         assert!(
             theirs == ours,
             "gdbserver:\n{}{}\nours:\n{}{}",
