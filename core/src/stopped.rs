@@ -41,21 +41,25 @@ pub struct Stopped {
 
 impl Stopped {
     /// The process.
+    #[inline]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
     /// The thread.
+    #[inline]
     pub fn tid(&self) -> Tid {
         self.tid
     }
 
     /// Why it stopped.
+    #[inline]
     pub fn reason(&self) -> StopReason {
         self.reason
     }
 
     /// The signal that resuming will deliver.
+    #[inline]
     pub fn signal(&self) -> Option<Signal> {
         self.signal
     }
@@ -75,6 +79,7 @@ impl Stopped {
     }
 
     /// Takes the token apart, so that dropping it gives nothing back.
+    #[inline]
     pub(crate) fn consume(mut self) -> (Place, Option<Signal>) {
         self.returned = None;
         (self.place, self.signal)
@@ -82,6 +87,7 @@ impl Stopped {
 }
 
 impl Drop for Stopped {
+    #[inline]
     fn drop(&mut self) {
         if let Some(returned) = self.returned.take() {
             returned.borrow_mut().push(self.place);

@@ -4,6 +4,7 @@ mod conditional;
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 
 pub use conditional::{Arrival, ConditionalBreakpoint, Insertion};
 pub(crate) use conditional::{Memory, Rules};
@@ -116,8 +117,36 @@ impl fmt::Display for BreakpointId {
 
 /// The breakpoints of one trap: a small set, by value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct BreakpointSet {
-    ids: [Option<BreakpointId>; BreakpointSet::MOST],
+pub struct BreakpointSet(Ids);
+
+/// Every stop carries a set, so it has to be small. Nearly all have at most one member; a large one is
+/// kept once for the life of the program, whoever has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Ids {
+    Few([Option<BreakpointId>; FEW]),
+    Many(&'static Vec<BreakpointId>),
+}
+
+const FEW: usize = 3;
+
+impl Default for Ids {
+    fn default() -> Self {
+        Ids::Few([None; FEW])
+    }
+}
+
+impl Ids {
+    /// The set of these, of which there are more than a few.
+    fn many(ids: Vec<BreakpointId>) -> Self {
+        static SETS: Mutex<Vec<&'static Vec<BreakpointId>>> = Mutex::new(Vec::new());
+        let mut sets = SETS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sets.iter().find(|known| ***known == ids) {
+            return Ids::Many(known);
+        }
+        let kept: &'static Vec<BreakpointId> = Box::leak(Box::new(ids));
+        sets.push(kept);
+        Ids::Many(kept)
+    }
 }
 
 impl BreakpointSet {
@@ -126,25 +155,40 @@ impl BreakpointSet {
     pub const MOST: usize = 20;
 
     /// Whether there is none.
+    #[inline]
     pub fn is_empty(self) -> bool {
-        self.ids[0].is_none()
+        matches!(self.0, Ids::Few([None, ..]))
     }
 
     /// Whether this one is among them.
     pub fn contains(self, id: BreakpointId) -> bool {
-        self.ids.contains(&Some(id))
+        self.iter().any(|is| is == id)
     }
 
     /// Adds one, as long as there is room.
     pub(crate) fn insert(&mut self, id: BreakpointId) {
-        if let Some(free) = self.ids.iter_mut().find(|place| place.is_none_or(|is| is == id)) {
-            *free = Some(id);
+        if self.contains(id) {
+            return;
+        }
+        if let Ids::Few(ids) = &mut self.0 {
+            if let Some(free) = ids.iter_mut().find(|place| place.is_none()) {
+                *free = Some(id);
+                return;
+            }
+        }
+        let ids: Vec<BreakpointId> = self.iter().chain([id]).collect();
+        if ids.len() <= BreakpointSet::MOST {
+            self.0 = Ids::many(ids);
         }
     }
 
     /// All of them, in the order in which they were inserted.
     pub fn iter(self) -> impl Iterator<Item = BreakpointId> {
-        self.ids.into_iter().flatten()
+        let (few, many): (_, &[BreakpointId]) = match self.0 {
+            Ids::Few(ids) => (ids, &[]),
+            Ids::Many(ids) => ([None; FEW], ids),
+        };
+        few.into_iter().flatten().chain(many.iter().copied())
     }
 }
 
@@ -162,5 +206,36 @@ impl FromIterator<BreakpointId> for BreakpointSet {
 impl fmt::Debug for BreakpointSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(numbers: impl IntoIterator<Item = u32>) -> Vec<BreakpointId> {
+        numbers.into_iter().map(BreakpointId::from_number).collect()
+    }
+
+    #[test]
+    fn d4_a_set_of_any_size_keeps_its_members_and_their_order() {
+        for many in 0..=BreakpointSet::MOST as u32 {
+            let set: BreakpointSet = ids((1..=many).chain(1..=many)).into_iter().collect();
+            assert_eq!(set.iter().collect::<Vec<_>>(), ids(1..=many));
+            assert_eq!(set.is_empty(), many == 0);
+            assert_eq!(set, ids(1..=many).into_iter().collect(), "{many}");
+            assert!(!set.contains(BreakpointId::from_number(many + 1)));
+        }
+    }
+
+    #[test]
+    fn d4_a_set_takes_no_more_than_the_most() {
+        let set: BreakpointSet = ids(1..=100).into_iter().collect();
+        assert_eq!(set.iter().count(), BreakpointSet::MOST);
+    }
+
+    #[test]
+    fn a_set_is_small_since_every_stop_carries_one() {
+        assert!(size_of::<BreakpointSet>() <= 16);
     }
 }

@@ -42,6 +42,7 @@ struct Habit {
 
 impl Habit {
     /// Whether to do it this time.
+    #[inline]
     fn again(&mut self) -> bool {
         match self.pause.checked_sub(1) {
             Some(left) => {
@@ -52,10 +53,12 @@ impl Habit {
         }
     }
 
+    #[inline]
     fn succeeded(&mut self) {
         self.failures = 0;
     }
 
+    #[inline]
     fn failed(&mut self) {
         self.failures = self.failures.saturating_add(1);
         let doublings = self.failures.saturating_sub(PATIENT).min(16);
@@ -88,22 +91,26 @@ pub(super) struct Eager {
 
 impl Eager {
     /// A thread was resumed.
+    #[inline]
     pub(super) fn resumed(&mut self, thread: Thread) {
         self.resumed = [Some(thread), self.resumed[0]];
     }
 
     /// Those to look at in this wait; they are not looked at in later ones.
+    #[inline]
     pub(super) fn take(&mut self) -> [Option<Thread>; MOST] {
         let resumed = std::mem::take(&mut self.resumed);
         if resumed[0].is_some() && self.looks.again() { resumed } else { [None; MOST] }
     }
 
     /// Whether to yield and look again, after a look that found nothing.
+    #[inline]
     pub(super) fn yields(&mut self) -> bool {
         self.yields.again()
     }
 
     /// A look found something; for one after yields, how long those took.
+    #[inline]
     pub(super) fn found(&mut self, after: Option<Duration>) {
         self.looks.succeeded();
         match after {
@@ -114,6 +121,7 @@ impl Eager {
     }
 
     /// No look found anything; how long the yields took, if there were any.
+    #[inline]
     pub(super) fn missed(&mut self, after: Option<Duration>) {
         self.looks.failed();
         match after {
@@ -124,12 +132,14 @@ impl Eager {
     }
 
     /// Whether yields have lasted so long that more would make things worse.
+    #[inline]
     pub(super) fn is_long(took: Duration) -> bool {
         took > LONG
     }
 
     /// Whether all that have stopped are to be taken in before the next stop: so many threads are
     /// traced.
+    #[inline]
     pub(super) fn is_due(&self, threads: usize) -> bool {
         if self.crowd >= 2.max(threads / CROWD) {
             return true;
@@ -149,6 +159,7 @@ impl Eager {
     }
 
     /// A stop was taken.
+    #[inline]
     pub(super) fn stopped(&mut self) {
         self.stops = self.stops.saturating_add(1);
     }

@@ -44,6 +44,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Error> {
         self.errors.pop_front()
     }
@@ -67,16 +68,19 @@ impl Failures {
         self.repeated.take()
     }
 
+    #[inline]
     pub(super) fn has_repeated(&self) -> bool {
         self.repeated.is_some()
     }
 
     /// Whether an error is left to be told.
+    #[inline]
     pub(super) fn is_silent(&self) -> bool {
         self.errors.is_empty()
     }
 
     /// Whether something is to be done again.
+    #[inline]
     pub(super) fn are_left(&self) -> bool {
         !self.processes.is_empty() || !self.stops.is_empty()
     }

@@ -153,6 +153,7 @@ impl ForkTracker {
 
     /// A thread has reported something else than a fork: it has made none of the children that were
     /// seen before, for it would have said so first.
+    #[inline]
     pub(super) fn spoke(&mut self, thread: Thread) {
         self.drop_candidates(|&candidate| candidate == thread);
     }
@@ -174,6 +175,7 @@ impl ForkTracker {
     }
 
     /// A report was taken. Whether some child has let so many pass that it is to be looked after now.
+    #[inline]
     pub(super) fn report_taken(&mut self) -> bool {
         let mut overdue = false;
         for one in &mut self.unannounced {
@@ -277,11 +279,13 @@ impl ForkTracker {
     }
 
     /// Whether the time has to be watched: nothing announces that a parent's half will not come.
+    #[inline]
     pub(super) fn is_watching(&self) -> bool {
         self.unannounced.iter().any(|one| one.stops() && !one.waits)
     }
 
     /// Whether a process is stopped, or about to, that is not in the table.
+    #[inline]
     pub(super) fn has_unknown(&self) -> bool {
         self.is_detaching() || self.unannounced.iter().any(Unannounced::stops)
     }

@@ -108,6 +108,7 @@ pub(super) enum Interrupt {
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn is_stopped(&self) -> bool {
         match self.state {
             State::Forking
@@ -120,11 +121,13 @@ impl Slot {
     }
 
     /// Whether an event or a token still names it.
+    #[inline]
     pub(super) fn is_held(&self) -> bool {
         matches!(self.state, State::Queued(_) | State::Given(_))
     }
 
     /// Whether an event of it is out or to come, so that its stop must not be ended yet.
+    #[inline]
     pub(super) fn is_shown(&self) -> bool {
         self.is_held() || matches!(self.state, State::Forking | State::Retrying(_))
     }
@@ -212,25 +215,30 @@ impl Process {
     }
 
     /// The events that the user is told: of one that is being let go its end alone.
+    #[inline]
     pub(super) fn told(&self) -> EventFlags {
         if self.letting_go { EventFlags::empty() } else { self.setup.flags }
     }
 
+    #[inline]
     pub(super) fn is_halted(&self) -> bool {
         self.quiet > 0 || self.is_kept()
     }
 
     /// Whether whatever stops is let go; not while what has to happen before is on the way.
+    #[inline]
     pub(super) fn is_let_go(&self) -> bool {
         self.letting_go && self.quiet == 0 && (self.stripped || self.image.is_none())
     }
 
     /// Whether it is on its way to being let go.
+    #[inline]
     pub(super) fn is_leaving(&self) -> bool {
         self.letting_go && self.quiet > 0
     }
 
     /// Whether a `Halted` is out.
+    #[inline]
     pub(super) fn is_kept(&self) -> bool {
         self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
     }
@@ -274,53 +282,64 @@ fn make_room<T>(list: &mut Vec<T>) {
 }
 
 impl Table {
+    #[inline]
     pub(super) fn find_thread(&self, tid: Tid) -> Option<u32> {
         self.by_tid.get(&tid).copied()
     }
 
     /// The same, if it is a thread of this process. An id can be another thread's already, while
     /// the end of the process that had it before is still to be reported (FreeBSD).
+    #[inline]
     pub(super) fn find_thread_of(&self, pid: Pid, tid: Tid) -> Option<u32> {
         self.find_thread(tid).filter(|&index| self.slot(index).thread.pid == pid)
     }
 
+    #[inline]
     pub(super) fn find_process(&self, pid: Pid) -> Option<u32> {
         self.by_pid.get(&pid).copied()
     }
 
     /// The slot of a thread; the index is one that a table look-up gave.
+    #[inline]
     pub(super) fn slot(&self, index: u32) -> &Slot {
         &self.slots[index as usize]
     }
 
+    #[inline]
     pub(super) fn slot_mut(&mut self, index: u32) -> &mut Slot {
         &mut self.slots[index as usize]
     }
 
     /// The slot at a place, if its thread is still the same and at the same stop.
+    #[inline]
     pub(super) fn at(&self, place: Place) -> Option<&Slot> {
         let slot = self.slots.get(place.index as usize).filter(|_| self.owns(place));
         slot.filter(|slot| slot.generation == place.generation)
     }
 
     /// Whether a place is one of this table at all.
+    #[inline]
     pub(super) fn owns(&self, place: Place) -> bool {
         place.tracer == self.number
     }
 
+    #[inline]
     pub(super) fn place(&self, index: u32) -> Place {
         Place { tracer: self.number, index, generation: self.slot(index).generation }
     }
 
     /// The process with an index that a slot or a look-up gave.
+    #[inline]
     pub(super) fn process(&self, index: u32) -> &Process {
         self.processes[index as usize].as_ref().expect("a process lives as long as its threads")
     }
 
+    #[inline]
     pub(super) fn process_mut(&mut self, index: u32) -> &mut Process {
         self.processes[index as usize].as_mut().expect("a process lives as long as its threads")
     }
 
+    #[inline]
     pub(super) fn process_of(&self, slot: u32) -> &Process {
         self.process(self.slot(slot).process)
     }
@@ -330,10 +349,12 @@ impl Table {
     }
 
     /// How many threads there are.
+    #[inline]
     pub(super) fn threads(&self) -> usize {
         self.by_tid.len()
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.by_pid.is_empty()
     }
@@ -483,6 +504,7 @@ impl Table {
     }
 
     /// Makes the tokens that are out for a thread stale.
+    #[inline]
     pub(super) fn revoke(&mut self, index: u32) {
         let slot = self.slot_mut(index);
         slot.generation = slot.generation.wrapping_add(1);

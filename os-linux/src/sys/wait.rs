@@ -194,11 +194,14 @@ impl Kernel {
         loop {
             self.count();
             let mut status = 0;
+            let raw: *mut i32 = &mut status;
+            // Not the C library's, at which a thread of the host can be cancelled in the middle of the
+            // engine's work.
             // SAFETY: writes one int, which outlives the call; the usage pointer may be null.
-            let found = unsafe { libc::wait4(id, &mut status, options, std::ptr::null_mut()) };
-            match found {
+            let found = unsafe { libc::syscall(libc::SYS_wait4, id, raw, options, 0) };
+            match found as i32 {
                 0 => return Ok(None),
-                1.. => return Ok(Some((Tid::from_raw(found), status))),
+                found @ 1.. => return Ok(Some((Tid::from_raw(found), status))),
                 _ => {
                     let error = io::Error::last_os_error();
                     if error.kind() != io::ErrorKind::Interrupted {

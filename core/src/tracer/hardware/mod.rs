@@ -10,7 +10,9 @@ pub(super) use process::ProcessDebug;
 pub(super) use thread::ThreadDebug;
 pub(super) use trap::Looked;
 
-use crate::backend::{NO_SLOTS, StopScope};
+use std::rc::Rc;
+
+use crate::backend::{DebugSlots, StopScope};
 use crate::debug::{check, plan};
 use crate::{
     Backend, Breakpoint, BreakpointId, Change, Error, HardwareBreakpoint, HardwareKind,
@@ -59,6 +61,7 @@ impl<B: Backend> Tracer<B> {
         };
         let debug = self.table.process_mut(process).debug.get_or_insert_default();
         let slots = plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.room())?;
+        let slots = Rc::new(slots);
         self.watch_all(process, &slots)?;
         self.watches = true;
         let id = self.next_breakpoint();
@@ -95,6 +98,7 @@ impl<B: Backend> Tracer<B> {
         breakpoints.retain(|known| known.id != id);
         let left: Vec<_> = breakpoints.iter().map(|known| known.breakpoint).collect();
         let slots = plan::<B::Arch>(&left, &debug.slots, debug.room())?;
+        let slots = Rc::new(slots);
         self.watch_all(process, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
             let removed = debug.breakpoints.iter().find(|known| known.id == id).cloned();
@@ -175,11 +179,12 @@ impl<B: Backend> Tracer<B> {
 
     /// Has all threads of a process that are at rest watch the same; if one cannot, none has
     /// changed. The others will before they run.
-    fn watch_all(&mut self, process: u32, slots: &crate::backend::DebugSlots) -> Result<()> {
+    fn watch_all(&mut self, process: u32, slots: &Rc<DebugSlots>) -> Result<()> {
         if B::STOP_SCOPE == StopScope::Process {
             self.look_up_threads(process)?;
         }
-        let before = self.table.process(process).debug.as_ref().map_or(NO_SLOTS, |d| d.slots);
+        let debug = self.table.process(process).debug.as_ref();
+        let before = debug.map(|debug| Rc::clone(&debug.slots)).unwrap_or_default();
         let mut threads = self.table.process(process).threads.clone();
         threads.retain(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
         for (done, &index) in threads.iter().enumerate() {

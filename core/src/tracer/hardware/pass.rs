@@ -6,6 +6,8 @@
 //! step is done: then memory has changed, and the program counter is behind it, as on other CPUs. A
 //! breakpoint for execution is reported at once, and the step is taken when the thread is run.
 
+use std::rc::Rc;
+
 use crate::backend::{DebugHits, DebugKind, DebugSlot, DebugSlots, MemoryAccess, NO_SLOTS, Run};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
@@ -157,9 +159,9 @@ impl<B: Backend> Tracer<B> {
         let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
             return Ok(Looked::Gone);
         };
-        let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
+        let slots = self.table.process(process).debug.as_ref().map(|debug| Rc::clone(&debug.slots));
         let Some(debug) = &self.table.slot(index).debug else { return Ok(Looked::Nothing) };
-        let armed = debug.armed.or(slots).unwrap_or(NO_SLOTS);
+        let armed = debug.armed.clone().or(slots).unwrap_or_default();
         let Some(addr) = status.address else {
             return self.look_at_step(index, status.single_step);
         };

@@ -1,5 +1,7 @@
 //! What a process has of hardware breakpoints, and who inherits that.
 
+use std::rc::Rc;
+
 use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup, StopScope};
 use crate::debug::plan;
 use crate::{
@@ -21,7 +23,7 @@ pub(in super::super) struct ProcessDebug {
     /// Those that were removed lately: a hit may wait to be given, and they may be inserted again.
     removed: Vec<Inserted>,
     /// What its threads are to watch for that.
-    pub(super) slots: DebugSlots,
+    pub(super) slots: Rc<DebugSlots>,
     /// Its first thread may have what the kernel has copied.
     pub(super) unsure: bool,
     /// Which registers its program can use, once that was asked.
@@ -137,7 +139,7 @@ impl<B: Backend> Tracer<B> {
         let Some(debug) = &mut self.table.process_mut(process).debug else { return };
         debug.room = None;
         if inherit == Inherit::Clear {
-            (debug.breakpoints, debug.slots) = (Vec::new(), NO_SLOTS);
+            (debug.breakpoints, debug.slots) = (Vec::new(), Rc::default());
             return;
         }
         for known in &mut debug.breakpoints {
@@ -156,7 +158,7 @@ impl<B: Backend> Tracer<B> {
             let Some(debug) = &mut self.table.process_mut(process).debug else { return };
             debug.room = Some(room);
             if let Ok(slots) = plan::<B::Arch>(&debug.wanted(None), &debug.slots, room) {
-                debug.slots = slots;
+                debug.slots = Rc::new(slots);
             }
         }
         self.read_again(process, thread);
@@ -169,7 +171,7 @@ impl<B: Backend> Tracer<B> {
         let process = self.table.process(process);
         let mut setup = process.setup;
         if B::STOP_SCOPE == StopScope::Process && process.debug.is_some() {
-            let armed = process.debug.as_ref().is_some_and(|debug| debug.slots != NO_SLOTS);
+            let armed = process.debug.as_ref().is_some_and(|debug| *debug.slots != NO_SLOTS);
             setup.flags.set(EventFlags::THREAD, armed || setup.flags.contains(EventFlags::THREAD));
         }
         setup

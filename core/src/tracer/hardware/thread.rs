@@ -1,6 +1,8 @@
 //! What the debug registers of a thread were told, and keeping them up to date.
 
-use crate::backend::{DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, StopScope};
+use std::rc::Rc;
+
+use crate::backend::{DEBUG_SLOTS, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, StopScope};
 use crate::debug::{changed, used};
 use crate::error::unless_gone;
 use crate::{Backend, Change, Result, Signal};
@@ -11,9 +13,9 @@ use super::pass::Standing;
 /// The debug registers of a thread.
 pub(in super::super) struct ThreadDebug {
     /// What they watch; `None` where the kernel or somebody else may have left something.
-    pub(super) armed: Option<DebugSlots>,
+    pub(super) armed: Option<Rc<DebugSlots>>,
     /// What registers watched that were disarmed, and whose hits may still show.
-    pub(super) stale: DebugSlots,
+    stale: Option<Box<DebugSlots>>,
     /// What was read of the status before it was time to report it.
     pub(super) carried: Carried,
     /// The trap that is being shown is the program's own as well.
@@ -44,7 +46,7 @@ impl ThreadDebug {
     pub(in super::super) fn unknown() -> Self {
         ThreadDebug {
             armed: None,
-            stale: NO_SLOTS,
+            stale: None,
             carried: Carried::default(),
             owed: false,
             changes: Vec::new(),
@@ -53,12 +55,12 @@ impl ThreadDebug {
     }
 
     fn armed(&self) -> u32 {
-        self.armed.as_ref().map_or(0, used)
+        self.armed.as_deref().map_or(0, used)
     }
 
     /// Whether a trap can be for us.
     pub(super) fn may_trap(&self) -> bool {
-        let left = self.stale != NO_SLOTS || self.carried != Carried::default();
+        let left = self.stale.is_some() || self.carried != Carried::default();
         self.armed() != 0 || left || self.standing.may_trap()
     }
 
@@ -70,13 +72,17 @@ impl ThreadDebug {
 
     /// What has been hit, by this status and those before. Registers count that are armed, with
     /// `slots` if it is not known with what, and those that were disarmed and not looked at since.
-    pub(super) fn take_hits(&mut self, status: DebugStatus, slots: Option<DebugSlots>) -> Vec<Hit> {
+    pub(super) fn take_hits(
+        &mut self,
+        status: DebugStatus,
+        slots: Option<&DebugSlots>,
+    ) -> Vec<Hit> {
         let mut hits = std::mem::take(&mut self.carried.hits);
-        let armed = self.armed.or(slots).unwrap_or(NO_SLOTS);
-        let stale = std::mem::replace(&mut self.stale, NO_SLOTS);
-        for (at, (armed, stale)) in armed.into_iter().zip(stale).enumerate() {
-            let hit = match (armed, stale) {
-                _ if status.hits >> at & 1 == 0 => continue,
+        let stale = self.stale.take();
+        let armed = self.armed.as_deref().or(slots);
+        let watched = |by: Option<&DebugSlots>, at: usize| by?.get(at).copied().flatten();
+        for at in (0..DEBUG_SLOTS).filter(|at| status.hits >> at & 1 == 1) {
+            let hit = match (watched(armed, at), watched(stale.as_deref(), at)) {
                 (_, Some(slot)) => Hit { slot, before: true },
                 (Some(slot), None) => Hit { slot, before: false },
                 (None, None) => continue,
@@ -93,8 +99,13 @@ impl ThreadDebug {
         for hit in &mut self.carried.hits {
             hit.before |= !to.contains(&Some(hit.slot));
         }
-        for ((armed, to), stale) in self.armed.iter().flatten().zip(to).zip(&mut self.stale) {
-            if armed != to && !read {
+        let Some(armed) = self.armed.as_deref().filter(|_| !read) else { return };
+        if changed(armed, to) & used(armed) == 0 {
+            return;
+        }
+        let stale = self.stale.get_or_insert_with(|| Box::new(NO_SLOTS));
+        for ((armed, to), stale) in armed.iter().zip(to).zip(stale.iter_mut()) {
+            if armed != to {
                 *stale = armed.or(*stale);
             }
         }
@@ -103,15 +114,18 @@ impl ThreadDebug {
 
 impl<B: Backend> Tracer<B> {
     /// Has a stopped thread watch this.
-    pub(super) fn watch(&mut self, index: u32, to: &DebugSlots) -> Result<()> {
+    pub(super) fn watch(&mut self, index: u32, to: &Rc<DebugSlots>) -> Result<()> {
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        let (from, stale) = slot.debug.as_ref().map_or((None, NO_SLOTS), |d| (d.armed, d.stale));
-        if from == Some(*to) {
+        let debug = slot.debug.as_deref();
+        let from = debug.and_then(|debug| debug.armed.as_ref());
+        if from.is_some_and(|from| Rc::ptr_eq(from, to) || from == to) {
             return Ok(());
         }
         // A hit of what a register watched before must not be taken for one of what it will.
-        let old = from.map_or(0, |from| changed(&from, to) & (used(&from) | used(&stale)));
+        let stale = debug.and_then(|debug| debug.stale.as_deref()).map_or(0, used);
+        let from = from.cloned();
+        let old = from.as_deref().map_or(0, |from| changed(from, to) & (used(from) | stale));
         // A stop that is for an address says all by itself, and a hit that is not told happens again.
         let reads = old & used(to) != 0 && !Self::passes_by_step();
         if reads {
@@ -120,7 +134,7 @@ impl<B: Backend> Tracer<B> {
                 debug.carry(status.unwrap_or_default());
             }
         }
-        unless_gone(self.backend.get_mut().set_watched(thread, from.as_ref(), to))?;
+        unless_gone(self.backend.get_mut().set_watched(thread, from.as_deref(), to))?;
         let debug = self
             .table
             .slot_mut(index)
@@ -128,9 +142,9 @@ impl<B: Backend> Tracer<B> {
             .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
         match from {
             Some(_) => debug.change(to, reads),
-            None => (debug.stale, debug.carried) = (NO_SLOTS, Carried::default()),
+            None => (debug.stale, debug.carried) = (None, Carried::default()),
         }
-        debug.armed = Some(*to);
+        debug.armed = Some(Rc::clone(to));
         Ok(())
     }
 
@@ -150,18 +164,17 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         let debug = self.table.process(process).debug.as_deref();
-        let slots = debug.map_or(NO_SLOTS, |debug| debug.slots);
         let unsure = debug.is_some_and(|debug| debug.unsure);
-        if !known && slots == NO_SLOTS && !unsure {
+        let mut slots = debug.map(|debug| Rc::clone(&debug.slots)).unwrap_or_default();
+        if !known && *slots == NO_SLOTS && !unsure {
             return Ok(());
         }
-        let slots = if Self::passes_by_step() {
+        if Self::passes_by_step() {
             self.look_where_it_stands(index)?;
-            let debug = self.table.slot(index).debug.as_ref();
-            debug.map_or(slots, |debug| debug.standing.without_its_own(&slots))
-        } else {
-            slots
-        };
+            if let Some(debug) = &self.table.slot(index).debug {
+                slots = Rc::new(debug.standing.without_its_own(&slots));
+            }
+        }
         self.watch(index, &slots)?;
         if let Some(debug) = &mut self.table.process_mut(process).debug {
             debug.unsure = false;
@@ -208,10 +221,10 @@ impl<B: Backend> Tracer<B> {
                 debug.carried = Carried { gone: pending, ..Carried::default() };
             }
         }
-        self.watch(index, &NO_SLOTS)?;
+        self.watch(index, &Rc::default())?;
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             if B::STOP_SCOPE == StopScope::Thread {
-                debug.stale = NO_SLOTS;
+                debug.stale = None;
             }
             debug.carried.gone = pending;
         }
@@ -227,9 +240,10 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         self.look_up_threads(process)?;
+        let nothing = Rc::default();
         for index in self.table.process(process).threads.clone() {
             if !self.table.slot(index).dead {
-                self.watch(index, &NO_SLOTS)?;
+                self.watch(index, &nothing)?;
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Which breakpoints a trap is for.
 
+use std::rc::Rc;
+
 use crate::backend::{DebugHits, Run, Thread};
 use crate::debug::{serves, used};
 use crate::error::unless_gone;
@@ -51,11 +53,11 @@ impl<B: Backend> Tracer<B> {
     fn look_at_status(&mut self, index: u32) -> Result<Looked> {
         let slot = self.table.slot(index);
         let (thread, process, run) = (slot.thread, slot.process, slot.run);
-        let slots = self.table.process(process).debug.as_ref().map(|debug| debug.slots);
+        let slots = self.table.process(process).debug.as_ref().map(|debug| Rc::clone(&debug.slots));
         let may_trap = match &slot.debug {
             Some(debug) if debug.armed.is_some() => debug.may_trap(),
             // A thread that nobody has announced: what a kernel copies it has copied.
-            _ => slots.as_ref().is_some_and(|slots| used(slots) != 0),
+            _ => slots.as_deref().is_some_and(|slots| used(slots) != 0),
         };
         if !may_trap {
             return Ok(Looked::Nothing);
@@ -70,16 +72,23 @@ impl<B: Backend> Tracer<B> {
             .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
         debug.changes.clear();
         debug.owed = false;
-        let hits = debug.take_hits(status, slots);
+        let mut hits = debug.take_hits(status, slots.as_deref());
         let carried = std::mem::take(&mut debug.carried);
         let bit = status.single_step || carried.single_step;
         if hits.is_empty() && !carried.gone && !(bit && run == Run::Step) {
             return Ok(Looked::Nothing);
         }
         let looked = self.explain_status(index, &hits, bit);
-        if let (Err(_), Some(debug)) = (&looked, &mut self.table.slot_mut(index).debug) {
-            // The CPU does not say it again.
-            debug.carried = Carried { hits, single_step: bit, ..carried };
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            match looked {
+                // The CPU does not say it again.
+                Err(_) => debug.carried = Carried { hits, single_step: bit, ..carried },
+                // The list is used again.
+                Ok(_) => {
+                    hits.clear();
+                    debug.carried.hits = hits;
+                }
+            }
         }
         looked
     }
