@@ -238,6 +238,7 @@ pub struct TrapCauses {
 
 impl TrapCauses {
     /// Whether no cause of ours is known, so that the trap is the program's own.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self == TrapCauses::default()
     }

@@ -35,7 +35,10 @@ impl<B: Backend> Tracer<B> {
             Some(debug) => debug.current(id),
             None => None,
         };
-        let hardware: BreakpointSet = causes.hardware.iter().filter_map(current).collect();
+        let hardware: BreakpointSet = match causes.hardware.is_empty() {
+            true => BreakpointSet::default(),
+            false => causes.hardware.iter().filter_map(current).collect(),
+        };
         let software = causes.software.and_then(|id| self.current_breakpoint(index, id));
         TrapCauses { software, hardware, ..causes }
     }

@@ -77,6 +77,7 @@ impl Image {
         self.places.is_empty() && self.loans.is_empty()
     }
 
+    #[inline]
     pub(super) fn get(&self, addr: u64) -> Option<&Location> {
         self.places.get(addr)
     }
@@ -85,11 +86,13 @@ impl Image {
         Rc::make_mut(&mut self.places)
     }
 
+    #[inline]
     pub(super) fn is_inserted(&self, addr: u64) -> bool {
         self.get(addr).is_some_and(|location| location.memory == InMemory::Yes)
     }
 
     /// Whether a process has a breakpoint there, be it that it cannot be in memory now.
+    #[inline]
     pub(super) fn is_wanted(&self, addr: u64) -> bool {
         self.get(addr).is_some_and(|location| self.wants(location))
     }
@@ -132,17 +135,20 @@ impl Image {
     }
 
     /// Whether a system call has a breakpoint.
+    #[inline]
     pub(super) fn has_calls(&self) -> bool {
         self.places.has_calls()
     }
 
     /// A process's breakpoint at an address.
+    #[inline]
     pub(super) fn owned(&self, addr: u64, pid: Pid) -> Option<BreakpointId> {
         let own = |member: u16| self.member(member) == Some(pid);
         self.get(addr)?.owners.iter().find(|owner| own(owner.member)).map(|owner| owner.id)
     }
 
     /// Whether somebody has the breakpoint of this name.
+    #[inline]
     pub(super) fn has(&self, id: BreakpointId) -> bool {
         let location = self.places.place_of(id).and_then(|addr| self.get(addr));
         let owns = |location: &Location| {
@@ -395,6 +401,7 @@ impl Image {
     }
 
     /// The slot that a program counter is in: its code, the place that it is for, and its address.
+    #[inline]
     pub(super) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
         self.places.slot_at(pc)
     }

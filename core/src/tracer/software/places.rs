@@ -121,6 +121,7 @@ impl Places {
         self.locations.is_empty()
     }
 
+    #[inline]
     pub(super) fn get(&self, addr: u64) -> Option<&Location> {
         self.locations.get(&addr)
     }
