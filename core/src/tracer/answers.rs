@@ -10,7 +10,7 @@ use crate::{Backend, Pid};
 
 use super::Tracer;
 use super::halt::HELD_FOR;
-use super::table::Interrupt;
+use super::thread::Interrupt;
 
 /// An interrupt that the first thread of a process was asked for, beside other threads.
 pub(super) struct Unanswered {
@@ -24,7 +24,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn expect_answer(&mut self, index: u32) {
         let slot = self.table.slot(index);
         let alone = self.table.process_of(index).threads.len() == 1;
-        if B::STOP_SCOPE == StopScope::Thread && slot.first && !alone {
+        if B::STOP_SCOPE == StopScope::Thread && self.table.is_first(index) && !alone {
             let pid = slot.thread.pid;
             self.unanswered.retain(|asked| asked.pid != pid);
             self.unanswered.push(Unanswered { pid, held: 0 });
@@ -38,7 +38,7 @@ impl<B: Backend> Tracer<B> {
             let threads = self.table.process(process).threads.iter().copied();
             let waiting = threads.into_iter().find(|&i| {
                 let slot = self.table.slot(i);
-                slot.first && slot.interrupt == Interrupt::Asked && !slot.is_stopped()
+                self.table.is_first(i) && slot.interrupt == Interrupt::Asked && !slot.is_stopped()
             });
             let Some(index) = waiting else { continue };
             let thread = self.table.slot(index).thread;

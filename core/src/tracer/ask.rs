@@ -10,7 +10,8 @@ use crate::{
     Stopped, Syscall, Tid,
 };
 
-use super::table::{Process, State};
+use super::process::Process;
+use super::thread::{State, Told};
 use super::{Ready, Tracer};
 
 /// What is known about a traced process.
@@ -38,10 +39,8 @@ impl<B: Backend> Tracer<B> {
     /// The thread behind a token, if questions about it can be answered.
     pub(super) fn asked(&self, stop: &Stopped) -> Result<Thread> {
         let slot = self.table.at(stop.place).ok_or(Error::Gone)?;
-        if slot.dead {
-            return Err(Error::Gone);
-        }
         match slot.state {
+            State::DeadQueued(_) | State::DeadGiven(_) | State::Free => Err(Error::Gone),
             State::Given(_) | State::Queued(_) | State::Forking | State::Retrying(_) => {
                 Ok(slot.thread)
             }
@@ -328,7 +327,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The processes that are traced.
     pub fn processes(&self) -> impl Iterator<Item = Pid> + '_ {
-        self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(_, p)| p.pid)
+        self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(_, p)| p.pid)
     }
 
     /// The real parent of a traced process, as the tracer was told last; no request is made for
@@ -363,11 +362,11 @@ impl<B: Backend> Tracer<B> {
         let departed = self.departed.filter(|&i| self.table.process(i).pid == pid);
         let index = self.table.find_process(pid).or(departed).ok_or(Error::Gone)?;
         let process = self.table.process(index);
-        let alive = process.ended.is_none();
+        let alive = !process.has_ended();
         let parent_traced =
             process.real_parent.is_some_and(|p| self.table.find_process(p).is_some());
         let threads = self.threads_told(index);
-        let exit_status = process.ended;
+        let exit_status = process.exit_status();
         let mut real_parent = process.real_parent;
         if alive && !parent_traced {
             // Nobody tells when a parent that is not traced ends.
@@ -379,7 +378,7 @@ impl<B: Backend> Tracer<B> {
         let children = self
             .table
             .processes()
-            .filter(|(_, p)| p.real_parent == Some(pid) && p.ended.is_none())
+            .filter(|(_, p)| p.real_parent == Some(pid) && !p.has_ended())
             .map(|(_, p)| p.pid)
             .collect();
         Ok(ProcessInfo {
@@ -396,12 +395,12 @@ impl<B: Backend> Tracer<B> {
     /// The threads of a process as the events that were given leave them.
     fn threads_told(&self, process: u32) -> Vec<Tid> {
         let Process { pid, threads, .. } = self.table.process(process);
-        let slots = threads.iter().map(|&i| self.table.slot(i));
-        let told = slots.filter(|slot| {
+        let told = threads.iter().filter(|&&i| {
+            let slot = self.table.slot(i);
             let to_be_told = slot.state == State::Queued(StopReason::ThreadStarted);
-            slot.first || slot.known && !to_be_told
+            self.table.is_first(i) || slot.told == Told::Birth && !to_be_told
         });
-        let mut told: Vec<Tid> = told.map(|slot| slot.thread.tid).collect();
+        let mut told: Vec<Tid> = told.map(|&i| self.table.slot(i).thread.tid).collect();
         for ready in &self.ready {
             match ready {
                 Ready::ThreadExited { pid: of, tid } if of == pid && !told.contains(tid) => {

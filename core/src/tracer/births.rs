@@ -10,9 +10,18 @@ use crate::backend::{Setup, StopScope};
 use crate::{Backend, EventFlags, Result};
 
 use super::Tracer;
+use super::process::Births;
+use super::thread::Told;
+
+impl Births {
+    /// What follows of this.
+    pub(super) fn under(setup: Setup) -> Self {
+        if are_told(setup) { Births::Told } else { Births::Untold }
+    }
+}
 
 /// Whether the kernel is asked to tell of births, where one stop stops the process.
-pub(super) fn are_told(setup: Setup) -> bool {
+fn are_told(setup: Setup) -> bool {
     setup.flags.intersects(EventFlags::THREAD | EventFlags::EXIT | EventFlags::SYSCALL)
 }
 
@@ -21,15 +30,15 @@ impl<B: Backend> Tracer<B> {
     /// threads are looked up: the user may know of them, and their ends are events.
     pub(super) fn note_older_threads(&mut self, index: u32, setup: Setup) -> Result<()> {
         let process = self.table.slot(index).process;
-        let begins = self.table.process(process).tells_births == Some(false) && are_told(setup);
+        let begins = self.table.process(process).births == Births::Untold && are_told(setup);
         if B::STOP_SCOPE == StopScope::Thread || !begins {
             return Ok(());
         }
         self.look_up_threads(process)?;
         for thread in self.table.process(process).threads.clone() {
-            self.table.slot_mut(thread).known = true;
+            self.table.slot_mut(thread).was_born();
         }
-        self.table.process_mut(process).tells_births = Some(true);
+        self.table.process_mut(process).births = Births::Told;
         Ok(())
     }
 
@@ -37,7 +46,10 @@ impl<B: Backend> Tracer<B> {
     /// have been told.
     pub(super) fn is_unborn(&self, index: u32) -> bool {
         let slot = self.table.slot(index);
-        let told = self.table.process(slot.process).tells_births == Some(true);
-        B::STOP_SCOPE == StopScope::Process && told && !slot.known && !slot.first
+        let told = self.table.process(slot.process).births == Births::Told;
+        B::STOP_SCOPE == StopScope::Process
+            && told
+            && slot.told == Told::Nothing
+            && !self.table.is_first(index)
     }
 }

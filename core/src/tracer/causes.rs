@@ -7,7 +7,7 @@
 use crate::stopped::Place;
 use crate::{Backend, BreakpointSet, Result, StopReason, TrapCauses};
 
-use super::table::State;
+use super::thread::State;
 use super::{Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -16,9 +16,8 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn renew_causes(&mut self, place: Place) -> Result<bool> {
         let Some(slot) = self.table.at(place) else { return Ok(false) };
         let State::Queued(StopReason::Trap(causes)) = slot.state else { return Ok(true) };
-        let dead = slot.dead;
         let now = self.causes_now(place.index, causes);
-        if now.is_empty() && !causes.is_empty() && !dead {
+        if now.is_empty() && !causes.is_empty() {
             if let Err(error) = self.run_silently(place.index) {
                 self.ready.push_front(Ready::Stop(place));
                 return Err(error);

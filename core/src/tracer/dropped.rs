@@ -24,7 +24,7 @@ impl<B: Backend> Tracer<B> {
         let all: Vec<(u32, Pid)> = self
             .table
             .processes()
-            .filter(|(_, p)| p.ended.is_none())
+            .filter(|(_, p)| !p.has_ended())
             .map(|(i, p)| (i, p.pid))
             .collect();
         for &(process, pid) in &all {
@@ -59,12 +59,12 @@ impl<B: Backend> Tracer<B> {
         let stopped: Vec<u32> = self
             .table
             .processes()
-            .filter(|(_, p)| p.ended.is_none())
+            .filter(|(_, p)| !p.has_ended())
             .flat_map(|(_, p)| p.threads.iter().copied())
-            .filter(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead)
+            .filter(|&i| self.table.slot(i).can_be_asked())
             .collect();
         for index in stopped {
-            if self.table.slot(index).dead || !self.table.slot(index).is_stopped() {
+            if !self.table.slot(index).can_be_asked() {
                 continue;
             }
             let process = self.table.slot(index).process;
@@ -78,7 +78,7 @@ impl<B: Backend> Tracer<B> {
             };
         }
         let ended: Vec<u32> =
-            self.table.processes().filter(|(_, p)| p.ended.is_some()).map(|(i, _)| i).collect();
+            self.table.processes().filter(|(_, p)| p.has_ended()).map(|(i, _)| i).collect();
         for process in ended {
             self.table.remove_process(process);
         }

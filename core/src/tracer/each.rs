@@ -9,7 +9,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
 use super::Tracer;
-use super::table::{Interrupt, State};
+use super::thread::{Interrupt, State};
 
 impl<B: Backend> Tracer<B> {
     /// Asks every running thread of a process to stop.
@@ -69,7 +69,7 @@ impl<B: Backend> Tracer<B> {
                 break;
             }
             let slot = self.table.slot(index);
-            if slot.process != process || slot.dead || slot.is_stopped() {
+            if slot.process != process || slot.is_stopped() {
                 continue;
             }
             let thread = slot.thread;
@@ -93,7 +93,7 @@ impl<B: Backend> Tracer<B> {
         let late = unless_gone(self.backend.get_mut().late_threads(pid))?.unwrap_or_default();
         for &tid in &late {
             let index = self.table.add_thread(process, tid, State::Running);
-            self.table.slot_mut(index).known = true;
+            self.table.slot_mut(index).was_born();
         }
         if !late.is_empty() {
             self.interrupt_running(process)?;
@@ -103,6 +103,6 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether a process is still there, is the one that had this index, and has not ended.
     pub(super) fn is_there(&self, pid: Pid, process: u32) -> bool {
-        self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
+        self.table.find_process(pid) == Some(process) && !self.table.process(process).has_ended()
     }
 }

@@ -3,7 +3,8 @@
 use crate::backend::{RawStop, StopScope};
 use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
 
-use super::table::{Interrupt, Process, State};
+use super::process::{End, First, Start};
+use super::thread::{CallSide, Intent, Interrupt, State, StopKind, Told};
 use super::{FollowExec, Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -30,7 +31,7 @@ impl<B: Backend> Tracer<B> {
             self.table.find_thread(former).filter(|&i| self.table.slot(i).process == process);
         let former_tid = match caller {
             Some(caller) if caller != index => Some(former),
-            Some(caller) if !self.table.slot(caller).first => Some(former),
+            Some(caller) if !self.table.is_first(caller) => Some(former),
             // A thread that nobody had announced.
             None if former != thread.tid => Some(former),
             _ => None,
@@ -47,8 +48,8 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.clone();
         for &other in &threads {
             let slot = self.table.slot(other);
-            let (tid, first, known) = (slot.thread.tid, slot.first, slot.known);
-            if !first && known {
+            let (tid, told) = (slot.thread.tid, slot.told);
+            if !self.table.is_first(other) && told == Told::Birth {
                 let told = self.table.process(process).told();
                 self.queue_thread_exit(told, thread.pid, tid);
             }
@@ -64,26 +65,29 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot_mut(index);
         slot.state = State::Running;
         slot.next = None;
-        slot.dead = false;
-        slot.first = true;
         slot.interrupt = Interrupt::None;
         slot.soft = super::software::Soft::default();
         // The call is not over: under SYSCALL its exit follows.
-        slot.in_syscall = true;
-        slot.ends_call = B::STOP_SCOPE == StopScope::Thread;
-        slot.steps_out = false;
+        slot.call_side = CallSide::Inside;
+        slot.stop = match B::STOP_SCOPE {
+            StopScope::Thread => StopKind::EndOfCall,
+            StopScope::Process => StopKind::Other,
+        };
+        if slot.intent == Intent::StepBehindCall {
+            slot.intent = Intent::Event;
+        }
         // What the kernel was told of this thread may be what it was told of another one.
         if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
             slot.applied = None;
         }
         self.execed_hardware(index);
         let process = self.table.process_mut(process);
-        let first_stop = std::mem::take(&mut process.spawning);
-        let starting = std::mem::take(&mut process.starting);
-        if process.is_let_go() {
+        process.first = First::This(thread.tid);
+        let start = process.take_start();
+        if process.detaches_at_stops() {
             return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
         }
-        if !first_stop && self.follow_exec == FollowExec::LetGo {
+        if start != Start::Spawning && self.follow_exec == FollowExec::LetGo {
             // First, for it may be killed while it is let go, and that is told later.
             if flags.contains(EventFlags::EXEC) {
                 self.ready.push_back(Ready::LetGo { pid: thread.pid });
@@ -91,9 +95,9 @@ impl<B: Backend> Tracer<B> {
             self.let_go_silently(index, None);
             return Ok(());
         }
-        if first_stop || flags.contains(EventFlags::EXEC) {
+        if start == Start::Spawning || flags.contains(EventFlags::EXEC) {
             self.queue(index, StopReason::Execed { former_tid });
-        } else if starting {
+        } else if start == Start::Attaching {
             self.queue(index, StopReason::Started);
         } else if interrupted {
             self.queue(index, StopReason::Interrupted);
@@ -118,8 +122,8 @@ impl<B: Backend> Tracer<B> {
         match slot {
             Some(slot) => {
                 let thread = self.table.slot(slot).thread;
-                let Process { threads, released, .. } = self.table.process(process);
-                let (last, released) = (threads.len() == 1, *released);
+                let entry = self.table.process(process);
+                let (last, released) = (entry.threads.len() == 1, entry.is_partly_detached());
                 if B::first_thread(pid) == Some(thread.tid) || (last && !released) {
                     self.end_process(process, status);
                 } else {
@@ -138,21 +142,21 @@ impl<B: Backend> Tracer<B> {
     /// A thread has ended, and its process lives on.
     pub(super) fn thread_ended(&mut self, index: u32) {
         let slot = self.table.slot(index);
-        if slot.is_held() && !slot.dead && B::STOP_SCOPE == StopScope::Thread {
+        if slot.is_held() && !slot.is_dead() && B::STOP_SCOPE == StopScope::Thread {
             // The user has its token, or is about to get it; its end comes after that.
-            self.table.slot_mut(index).dead = true;
+            self.table.slot_mut(index).died();
             return;
         }
-        let (thread, first, known) = (slot.thread, slot.first, slot.known);
-        let interrupt = slot.interrupt;
-        let Process { setup, letting_go, .. } = self.table.process_of(index);
-        let (flags, letting_go, told) = (setup.flags, *letting_go, slot.end_told);
-        let last = !first && !letting_go && !told && self.leaves_a_standstill(index);
+        let (thread, told, interrupt) = (slot.thread, slot.told, slot.interrupt);
+        let process = self.table.process_of(index);
+        let flags = process.setup.flags;
+        let is_event = !self.table.is_first(index) && !process.is_detaching() && told != Told::End;
+        let last = is_event && self.leaves_a_standstill(index);
         self.forks.spoke(thread);
         self.table.remove_thread(index);
         if last {
             self.queue_thread_exit(EventFlags::THREAD, thread.pid, thread.tid);
-        } else if known && !first && !letting_go && !told {
+        } else if is_event && told == Told::Birth {
             self.queue_thread_exit(flags, thread.pid, thread.tid);
         }
         if interrupt == Interrupt::Asked {
@@ -166,10 +170,10 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn end_process(&mut self, process: u32, status: ExitStatus) {
         self.note_seen_parents();
         let entry = self.table.process_mut(process);
-        if entry.ended.is_some() {
+        if entry.has_ended() {
             return;
         }
-        entry.ended = Some(status);
+        entry.end = End::Ended(status);
         entry.halted = None;
         let (pid, flags) = (entry.pid, entry.told());
         let us = Pid::from_raw(std::process::id() as i32);
@@ -189,16 +193,15 @@ impl<B: Backend> Tracer<B> {
         let mut gone = Vec::new();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
-            let (tid, first, known, held) =
-                (slot.thread.tid, slot.first, slot.known, slot.is_held());
-            if known && !first {
+            let (tid, told, held) = (slot.thread.tid, slot.told, slot.is_held());
+            if told == Told::Birth && !self.table.is_first(index) {
                 self.queue_thread_exit(flags, pid, tid);
             }
             self.table.release_tid(index);
             if held {
                 let slot = self.table.slot_mut(index);
-                slot.dead = true;
-                slot.known = false;
+                slot.died();
+                slot.told = Told::Nothing;
             } else {
                 gone.push(index);
             }
@@ -235,7 +238,7 @@ impl<B: Backend> Tracer<B> {
         let children: Vec<u32> = self
             .table
             .processes()
-            .filter(|(_, p)| p.real_parent == Some(dead) && p.ended.is_none())
+            .filter(|(_, p)| p.real_parent == Some(dead) && !p.has_ended())
             .map(|(i, _)| i)
             .collect();
         for child in children {
@@ -262,9 +265,7 @@ impl<B: Backend> Tracer<B> {
     /// Queues the `Exited` of a process, once nothing else of it is left.
     pub(super) fn queue_exit(&mut self, process: u32) {
         let entry = self.table.process(process);
-        if entry.ended.is_none() || entry.exit_queued {
-            return;
-        }
+        let End::Ended(status) = entry.end else { return };
         // The event of a fork that it has told of comes first.
         if !entry.threads.is_empty() || self.forks.awaits_child_of(entry.pid) {
             if !self.held_exits.contains(&process) {
@@ -273,7 +274,7 @@ impl<B: Backend> Tracer<B> {
             return;
         }
         self.held_exits.retain(|&held| held != process);
-        self.table.process_mut(process).exit_queued = true;
+        self.table.process_mut(process).end = End::Reported(status);
         self.ready.push_back(Ready::Exited { process });
     }
 
@@ -290,7 +291,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn release_dead(&mut self, index: u32) {
         let process = self.table.slot(index).process;
         self.table.slot_mut(index).state = State::Running;
-        if self.table.process(process).ended.is_some() {
+        if self.table.process(process).has_ended() {
             self.table.remove_thread(index);
             self.queue_exit(process);
         } else {
@@ -313,10 +314,10 @@ impl<B: Backend> Tracer<B> {
         self.settle_awaited();
         self.may_be_unknown = false;
         let vanished: Vec<u32> =
-            self.table.processes().filter(|(_, p)| p.ended.is_none()).map(|(i, _)| i).collect();
+            self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(i, _)| i).collect();
         let mut taken = None;
         for process in vanished {
-            if self.table.process(process).released {
+            if self.table.process(process).is_partly_detached() {
                 self.forget_process(process); // the last of its threads were let go
                 continue;
             }

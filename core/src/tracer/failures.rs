@@ -12,7 +12,7 @@ use crate::{Backend, Error, Pid, Result, Signal};
 
 use super::Tracer;
 use super::software::Soft;
-use super::table::{Interrupt, Slot, State};
+use super::thread::{CallSide, Intent, Interrupt, Slot, State, StopKind};
 
 /// What it means that a request has failed that the engine has made by itself.
 enum Failure {
@@ -148,11 +148,9 @@ impl Failures {
 pub(super) struct Before {
     state: State,
     interrupt: Interrupt,
-    group_stopped: bool,
-    leaves: bool,
-    in_syscall: bool,
-    ends_call: bool,
-    steps_out: bool,
+    stop: StopKind,
+    call_side: CallSide,
+    intent: Intent,
     run: Run,
     soft: Soft,
 }
@@ -162,11 +160,9 @@ impl Before {
         Before {
             state: slot.state,
             interrupt,
-            group_stopped: slot.group_stopped,
-            leaves: slot.leaves,
-            in_syscall: slot.in_syscall,
-            ends_call: slot.ends_call,
-            steps_out: slot.steps_out,
+            stop: slot.stop,
+            call_side: slot.call_side,
+            intent: slot.intent,
             run: slot.run,
             soft: slot.soft.clone(),
         }
@@ -175,11 +171,9 @@ impl Before {
     fn restore(self, slot: &mut Slot) {
         slot.state = self.state;
         slot.interrupt = self.interrupt;
-        slot.group_stopped = self.group_stopped;
-        slot.leaves = self.leaves;
-        slot.in_syscall = self.in_syscall;
-        slot.ends_call = self.ends_call;
-        slot.steps_out = self.steps_out;
+        slot.stop = self.stop;
+        slot.call_side = self.call_side;
+        slot.intent = self.intent;
         slot.run = self.run;
         slot.soft = self.soft;
     }
@@ -193,7 +187,7 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot_mut(index);
         before.restore(slot);
         let stopped = slot.is_stopped();
-        (slot.next, slot.dead) = (slot.next.filter(|_| !stopped), slot.dead && !stopped);
+        slot.next = slot.next.filter(|_| !stopped);
         slot.before = Some(slot.state).filter(|_| !stopped);
         slot.state = State::Retrying(reason);
         let pid = slot.thread.pid;
@@ -243,7 +237,7 @@ impl<B: Backend> Tracer<B> {
         if self.failures.is_to_be_interrupted(pid) {
             self.interrupt_another(pid);
         }
-        if self.table.process(process).letting_go {
+        if self.table.process(process).is_detaching() {
             if let Err(error) = self.let_go_running(process) {
                 self.failures.note_and_retry(pid, error);
             }

@@ -12,9 +12,10 @@ use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
 use super::forks::{Announced, Seen};
+use super::process::{End, Process};
 use super::software::image::Shared;
 use super::software::inherit::Heritage;
-use super::table::{Interrupt, Process, State};
+use super::thread::{Interrupt, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
 
 /// The living threads that may have made a child are first looked for after this share of the
@@ -261,9 +262,9 @@ impl<B: Backend> Tracer<B> {
         child: Thread,
         late: bool,
     ) -> Result<Option<Announced>> {
-        let Process { pid, killed, .. } = *self.table.process(parent);
+        let Process { pid, end, .. } = *self.table.process(parent);
         // Who was killed by others is asked about only in the end.
-        if !(killed || late)
+        if !(end == End::Killed || late)
             || unless_gone(self.backend.get_mut().is_unkillable(pid))? != Some(true)
         {
             return Ok(None);
@@ -437,7 +438,7 @@ impl<B: Backend> Tracer<B> {
         let may = |p: &Process| {
             parent.is_none_or(|parent| p.pid == parent) || siblings && p.real_parent == parent
         };
-        let living = self.table.processes().filter(|(_, p)| p.ended.is_none() && may(p));
+        let living = self.table.processes().filter(|(_, p)| !p.has_ended() && may(p));
         let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
         slots.filter(|slot| !siblings || !slot.is_stopped()).map(|slot| slot.thread).collect()
     }
@@ -447,7 +448,7 @@ impl<B: Backend> Tracer<B> {
         let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
         let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
         let parent = real_parent.and_then(|parent| self.table.find_process(parent));
-        let sole = parent.is_some_and(|parent| self.table.process(parent).sole_maker);
+        let sole = parent.is_some_and(|parent| self.table.process(parent).is_sole_maker());
         let parent = parent.filter(|_| sole || B::STOP_SCOPE == StopScope::Process);
         let setup = match parent {
             Some(parent) => self.table.process(parent).setup,
@@ -498,7 +499,7 @@ impl<B: Backend> Tracer<B> {
             answer => return answer,
         };
         // Nobody tells; but it may be one of those that are known.
-        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        let living = self.table.processes().filter(|(_, p)| !p.has_ended());
         let living: Vec<(Pid, Option<Pid>)> = living.map(|(_, p)| (p.pid, p.real_parent)).collect();
         for (pid, real_parent) in living {
             let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();

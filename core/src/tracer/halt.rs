@@ -9,7 +9,8 @@ use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::drive::Turn;
-use super::table::{Process, Slot, State};
+use super::process::Process;
+use super::thread::{Delivery, Hold, Slot, State, Told};
 use super::{Resume, Tracer};
 
 /// A process all of whose threads are at rest, but for those that the kernel holds.
@@ -97,7 +98,7 @@ impl<B: Backend> Tracer<B> {
     pub fn halt(&mut self, stop: Stopped) -> Result<Halted> {
         let place = stop.place;
         self.own(&stop)?;
-        let Some(slot) = self.table.at(place).filter(|slot| !slot.dead) else {
+        let Some(slot) = self.table.at(place).filter(|slot| !slot.is_dead()) else {
             self.discard(stop);
             return Err(Error::Gone);
         };
@@ -107,7 +108,7 @@ impl<B: Backend> Tracer<B> {
         self.halts.push(pid);
         // On an error the token is dropped, and so given again.
         let blocked = self.rest_all(process)?;
-        if self.table.at(place).is_none_or(|slot| slot.dead) {
+        if self.table.at(place).is_none_or(|slot| slot.is_dead()) {
             // Killed, or taken away by the exec of another thread.
             self.discard(stop);
             drop(lease);
@@ -120,7 +121,7 @@ impl<B: Backend> Tracer<B> {
             let tid = slot.thread.tid;
             match slot.state {
                 // Its end was told.
-                State::Resting if slot.end_told => {}
+                State::Resting if slot.told == Told::End => {}
                 State::Resting => {
                     let kept = self.table.slot_mut(index).kept.take();
                     let reason = kept.map_or(StopReason::AtRest, StopReason::Signal);
@@ -129,7 +130,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 // Its own event is in the queue, or waits for something; until
                 // then this token only answers questions.
-                State::Queued(_) | State::Forking | State::Retrying(_) if !slot.dead => {
+                State::Queued(_) | State::Forking | State::Retrying(_) => {
                     let token = Stopped {
                         place: self.table.place(index),
                         pid,
@@ -156,7 +157,7 @@ impl<B: Backend> Tracer<B> {
             self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
-        let vforks = |&&i: &&u32| self.table.slot(i).soft.in_vfork;
+        let vforks = |&&i: &&u32| self.table.slot(i).soft.vfork.waits();
         let vforking = self.table.process(process).threads.iter().filter(vforks).count();
         // Where births are not told there can be threads that nobody has heard of.
         let known = B::STOP_SCOPE == StopScope::Thread
@@ -167,7 +168,7 @@ impl<B: Backend> Tracer<B> {
         let (mut looks, mut silent) = (0, 0);
         loop {
             let mut running = self.running(process);
-            running.retain(|&i| !(known && self.table.slot(i).soft.in_vfork));
+            running.retain(|&i| !(known && self.table.slot(i).soft.vfork.waits()));
             if running.is_empty() && self.add_late_threads(pid, process)? {
                 continue;
             }
@@ -221,7 +222,7 @@ impl<B: Backend> Tracer<B> {
                     looks = if held.len() + gone == running.len() { looks + 1 } else { 0 };
                     if looks >= HELD_FOR {
                         let running = self.running(process).into_iter();
-                        let waits = running.filter(|&i| self.table.slot(i).soft.in_vfork);
+                        let waits = running.filter(|&i| self.table.slot(i).soft.vfork.waits());
                         held.extend(waits.map(|i| self.table.slot(i).thread.tid));
                         return Ok(held);
                     }
@@ -240,7 +241,7 @@ impl<B: Backend> Tracer<B> {
         self.table.process_mut(process).quiet += 1;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !there.contains(&slot.thread.tid) {
+            if slot.rests() && !there.contains(&slot.thread.tid) {
                 self.thread_ended(index);
             }
         }
@@ -283,7 +284,9 @@ impl<B: Backend> Tracer<B> {
         }
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
         // The first thread last, so that it is known whether it runs alone.
-        let is_first = |stop: &Stopped| self.table.at(stop.place).is_some_and(|slot| slot.first);
+        let is_first = |stop: &Stopped| {
+            self.table.at(stop.place).is_some_and(|_| self.table.is_first(stop.place.index))
+        };
         let (last, mut plan): (Vec<_>, Vec<_>) =
             plan.into_iter().partition(|(stop, next)| *next != Next::Stay && is_first(stop));
         plan.extend(last);
@@ -307,7 +310,7 @@ impl<B: Backend> Tracer<B> {
     /// Keeps a thread at rest without a token, with the signal that it has yet to get.
     fn stay(&mut self, stop: Stopped) -> Result<()> {
         let kept = match self.table.at(stop.place) {
-            Some(slot) => matches!(slot.state, State::Given(_)) && !slot.dead,
+            Some(slot) => slot.is_given(),
             None => false,
         };
         if !kept {
@@ -333,7 +336,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         slot.state = State::Resting;
-        slot.stays = true;
+        slot.hold = Hold::Stays;
         if signal.is_some() {
             slot.kept = signal;
         }
@@ -351,7 +354,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn run_late(&mut self, process: u32) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
-            if slot.state != State::Resting || slot.stays {
+            if !slot.rests() || slot.stays() {
                 continue;
             }
             match slot.next.take() {
@@ -399,7 +402,7 @@ impl<B: Backend> Tracer<B> {
         }
         let any_runs = plan.iter().any(|(_, next)| *next != Next::Stay);
         // One with an event in the queue is not run before that was given.
-        let given = |slot: &Slot| any_runs && !slot.dead && matches!(slot.state, State::Given(_));
+        let given = |slot: &Slot| any_runs && slot.is_given();
         let is_given = |(stop, _): &(Stopped, Next)| self.table.at(stop.place).is_some_and(given);
         let (plan, others): (Vec<_>, Vec<_>) = plan.into_iter().partition(is_given);
         for (stop, _) in others {
@@ -409,7 +412,8 @@ impl<B: Backend> Tracer<B> {
             let index = stop.place.index;
             let thread = self.table.slot(index).thread;
             unless_gone(self.backend.get_mut().suspend(thread, *next == Next::Stay))?;
-            self.table.slot_mut(index).stays = *next == Next::Stay;
+            self.table.slot_mut(index).hold =
+                if *next == Next::Stay { Hold::Stays } else { Hold::Free };
         }
         let mut chosen: Option<(u32, Run)> = None;
         let mut deliver = None;
@@ -421,7 +425,7 @@ impl<B: Backend> Tracer<B> {
             // The kernel knows one signal, that of the thread that has reported.
             match (signal, next) {
                 (Some(signal), Next::Stay) => self.keep(index, signal, true),
-                (signal, _) if self.table.slot(index).resends => {
+                (signal, _) if self.table.slot(index).delivery == Delivery::Resend => {
                     self.table.slot_mut(index).kept = signal;
                 }
                 (signal, _) => deliver = deliver.or(signal),
@@ -456,8 +460,7 @@ impl<B: Backend> Tracer<B> {
     /// A token that is of no use any more.
     pub(super) fn discard(&mut self, stop: Stopped) {
         let (place, _) = stop.consume();
-        let dead =
-            self.table.at(place).is_some_and(|s| s.dead && matches!(s.state, State::Given(_)));
+        let dead = self.table.at(place).is_some_and(|s| matches!(s.state, State::DeadGiven(_)));
         if dead {
             self.release_dead(place.index);
         }

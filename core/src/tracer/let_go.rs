@@ -6,7 +6,8 @@ use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::drive::Turn;
 use super::halt::{HELD_FOR, SILENT_FOR};
-use super::table::{Interrupt, Slot, State};
+use super::process::End;
+use super::thread::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
 
@@ -46,14 +47,14 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `PTRACE_DETACH` (Linux) and `PT_DETACH` (FreeBSD) in `ptrace(2)`.
     pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
-        let live = |slot: &Slot| !slot.dead && matches!(slot.state, State::Given(_));
+        let live = |slot: &Slot| slot.is_given();
         let mut stops = Vec::new();
         for stop in event.into().into_stops() {
             self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
             if let Some(process) = process {
                 // All at once, for while one is let go, an exec can take the token of another.
-                self.table.process_mut(process).letting_go = true;
+                self.table.process_mut(process).begin_detach();
                 self.silence(stop.pid);
             }
             stops.push((stop, process));
@@ -94,10 +95,10 @@ impl<B: Backend> Tracer<B> {
             }
             Err(error) => {
                 if self.traced(pid).ok() == Some(process) {
-                    self.table.process_mut(process).letting_go = false;
+                    self.table.process_mut(process).give_up_detach();
                     self.failures.retry(pid); // who was brought to rest runs on
                 }
-                if self.table.at(place).is_some_and(|slot| slot.state == State::Resting) {
+                if self.table.at(place).is_some_and(|slot| slot.rests()) {
                     self.table.slot_mut(place.index).state = State::Given(stop.reason);
                 }
                 Err(error)
@@ -179,16 +180,16 @@ impl<B: Backend> Tracer<B> {
     pub fn kill(&mut self, pid: Pid) -> Result<()> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
         let threads = &self.table.process(process).threads;
-        let at_stop = |slot: &Slot| slot.is_stopped() && !slot.dead;
+        let at_stop = |slot: &Slot| slot.can_be_asked();
         let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
         let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
         unless_gone(self.backend.get_mut().kill(pid, stopped))?;
         if B::STOP_SCOPE == StopScope::Process {
             // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
-            self.table.process_mut(process).killed = true;
+            self.table.process_mut(process).end = End::Killed;
             for index in self.table.process(process).threads.clone() {
                 if self.table.slot(index).is_held() {
-                    self.table.slot_mut(index).dead = true;
+                    self.table.slot_mut(index).died();
                 } else {
                     self.table.revoke(index);
                     self.table.slot_mut(index).state = State::Running;
@@ -197,7 +198,7 @@ impl<B: Backend> Tracer<B> {
         } else {
             // A resting thread leaves its stop by itself.
             for index in self.table.process(process).threads.clone() {
-                if self.table.slot(index).state == State::Resting {
+                if self.table.slot(index).rests() {
                     self.table.slot_mut(index).state = State::Running;
                 }
             }
@@ -244,7 +245,7 @@ impl<B: Backend> Tracer<B> {
     fn prepare_to_leave(&mut self, index: u32) -> Result<bool> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
-        self.table.process_mut(process).letting_go = true;
+        self.table.process_mut(process).begin_detach();
         if self.has_image(process)? {
             let place = self.table.place(index);
             self.strip(process)?;
@@ -295,7 +296,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(other);
             if matches!(slot.state, State::Retrying(_)) {
                 self.look_again(other)?;
-            } else if slot.is_stopped() && !slot.dead {
+            } else if slot.can_be_asked() {
                 let signal = self.kept_signal(other);
                 self.release(other, signal)?;
             }
@@ -362,7 +363,7 @@ impl<B: Backend> Tracer<B> {
                 Turn::Woken => {}
                 Turn::NoTracees => {
                     // By an exec, the thread that was let go was the last one.
-                    if self.table.process(process).released {
+                    if self.table.process(process).is_partly_detached() {
                         self.forget_process(process);
                     }
                     return Ok(());
@@ -382,7 +383,7 @@ impl<B: Backend> Tracer<B> {
                     }
                     // What was killed has an end that a wait finds. What is left of a first thread
                     // that ended before the others has none until they end.
-                    let shell = gone && self.table.process(process).released;
+                    let shell = gone && self.table.process(process).is_partly_detached();
                     looks = if shell { looks + 1 } else { 0 };
                     if looks >= HELD_FOR {
                         self.leave_shell(process);
@@ -479,7 +480,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.forks.was_detached(thread.pid);
         self.table.remove_thread(index);
-        self.table.process_mut(process).released = true;
+        self.table.process_mut(process).lost_a_thread_to_detach();
         if self.table.process(process).threads.is_empty() {
             self.forget_process(process);
         }
@@ -505,7 +506,7 @@ impl<B: Backend> Tracer<B> {
             seen.push(pair.child_pid);
             let mut later = false;
             if let Side::Stopped(place) = pair.child {
-                if self.table.at(place).is_some_and(|slot| !slot.dead) {
+                if self.table.at(place).is_some_and(|slot| !slot.is_dead()) {
                     if let Err(error) = self.let_go(place.index, None) {
                         self.failures.note_and_retry(pair.child_pid, error);
                         later = true;
@@ -514,7 +515,7 @@ impl<B: Backend> Tracer<B> {
                 }
             }
             let dead = match std::mem::replace(&mut pair.parent, Side::LetGo) {
-                Side::Stopped(place) if self.table.at(place).is_some_and(|slot| slot.dead) => {
+                Side::Stopped(place) if self.table.at(place).is_some_and(|slot| slot.is_dead()) => {
                     pair.parent = Side::Gone;
                     Some(place.index)
                 }
@@ -588,7 +589,7 @@ impl<B: Backend> Tracer<B> {
         self.has_image(process)?;
         if let Err(error) = self.strip(process) {
             if self.traced(pid).ok() == Some(process) {
-                self.table.process_mut(process).letting_go = false;
+                self.table.process_mut(process).give_up_detach();
                 self.failures.retry(pid); // who was brought to rest runs on
             }
             return Err(error);
@@ -599,12 +600,12 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.clone();
         let stopped = threads.iter().find(|&&i| {
             let slot = self.table.slot(i);
-            slot.is_stopped() && !slot.dead && !matches!(slot.state, State::Retrying(_))
+            slot.can_be_asked() && !matches!(slot.state, State::Retrying(_))
         });
         if let Some(&index) = stopped {
             return self.let_go(index, self.kept_signal(index));
         }
-        self.table.process_mut(process).letting_go = true;
+        self.table.process_mut(process).begin_detach();
         self.interrupt_running(process)?;
         self.await_release(pid, process)?;
         self.await_strays()

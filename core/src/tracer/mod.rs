@@ -23,6 +23,7 @@ mod hardware;
 mod let_go;
 mod next;
 mod placement;
+mod process;
 mod quiet;
 mod reader;
 mod readiness;
@@ -32,6 +33,7 @@ mod signals;
 mod software;
 mod standstill;
 mod table;
+mod thread;
 mod trap;
 mod tree;
 mod wait;
@@ -62,8 +64,10 @@ use eager::Eager;
 use failures::Failures;
 use forks::ForkTracker;
 use placement::Placing;
+use process::{Births, First, Process, Start};
 use software::Software;
-use table::{Process, State, Table};
+use table::Table;
+use thread::State;
 
 /// Which side of a fork stays traced; the other is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -278,8 +282,8 @@ impl<B: Backend> Tracer<B> {
             stderr: raw.child.as_mut().and_then(|child| child.stderr.take()),
         };
         process.child = raw.child;
-        process.spawning = true;
-        process.tells_births = Some(births::are_told(setup));
+        process.start = Start::Spawning;
+        process.births = Births::under(setup);
         process.inherit = self.inherit;
         let process = self.add_process(process);
         let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
@@ -337,18 +341,19 @@ impl<B: Backend> Tracer<B> {
         let setup = Setup { flags: self.flags, ending };
         let raw = self.backend.get_mut().attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
-        process.starting = true;
+        process.start = Start::Attaching;
         // What it is to report holds once it has stopped for the first time.
-        process.tells_births = Some(false);
+        process.births = Births::Untold;
         process.inherit = self.inherit;
+        if let Some(first) = B::first_thread(pid) {
+            process.first = First::This(first);
+        }
         let process = self.add_process(process);
         for tid in raw.threads {
             let slot = self.table.add_thread(process, tid, State::Running);
-            let first = B::first_thread(pid).map(|first| first == tid);
             let slot = self.table.slot_mut(slot);
             slot.applied = Some(setup);
-            slot.known = true;
-            slot.first = first.unwrap_or(slot.first);
+            slot.was_born();
         }
         self.place_attached(process);
         self.take_all(raw.meanwhile);

@@ -7,7 +7,7 @@ use crate::{Backend, Error, Event, Pid, Result, Tid};
 
 use super::Tracer;
 use super::drive::Turn;
-use super::table::{Slot, State};
+use super::thread::Slot;
 use super::{Ready, Side};
 
 /// Whose events a wait gives; see [`Tracer::wait_for`].
@@ -264,7 +264,7 @@ impl<B: Backend> Tracer<B> {
         let Ok(process) = self.traced(only.pid()) else { return Ok(()) };
         let threads = &self.table.process(process).threads;
         let mut slots = threads.iter().map(|&index| self.table.slot(index));
-        let given = |slot: &Slot| matches!(slot.state, State::Given(_)) && !slot.dead;
+        let given = |slot: &Slot| slot.is_given();
         let stuck = match only {
             Only::Thread(_, tid) => slots.any(|slot| slot.thread.tid == tid && given(slot)),
             Only::Process(_) => slots.all(given),

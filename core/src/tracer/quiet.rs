@@ -30,7 +30,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Where one stop stops a process: whether it is stopped.
     pub(super) fn is_stopped_whole(&self, process: u32) -> bool {
-        let stopped = |&i: &u32| self.table.slot(i).is_stopped() && !self.table.slot(i).dead;
+        let stopped = |&i: &u32| self.table.slot(i).can_be_asked();
         self.table.process(process).threads.iter().any(stopped)
     }
 
@@ -38,12 +38,12 @@ impl<B: Backend> Tracer<B> {
     fn run_on(&mut self, process: u32) -> Result<()> {
         let entry = self.table.process_mut(process);
         entry.quiet = entry.quiet.saturating_sub(1);
-        if entry.is_halted() || entry.ended.is_some() {
+        if entry.is_halted() || entry.has_ended() {
             return Ok(());
         }
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
-            !slot.dead && slot.is_shown()
+            slot.is_shown()
         };
         let shows = self.table.process(process).threads.iter().any(shown);
         if B::STOP_SCOPE == StopScope::Process && shows {

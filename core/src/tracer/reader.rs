@@ -114,7 +114,7 @@ impl<B: Backend> Tracer<B> {
         for &index in &process.threads {
             let slot = self.table.slot(index);
             let place = self.table.place(index);
-            if slot.is_held() && !slot.dead {
+            if slot.is_held() && !slot.is_dead() {
                 let (tid, reason) = (slot.thread.tid, StopReason::AtRest);
                 return Ok(Reader { tracer: self, place, pid, tid, reason });
             }

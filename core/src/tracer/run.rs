@@ -4,9 +4,9 @@ use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::births;
+use super::process::{Births, End};
 use super::software::Onward;
-use super::table::{Interrupt, State};
+use super::thread::{Hold, Intent, Interrupt, State, StopKind, Told};
 use super::{Ready, Tracer};
 
 /// How to run a thread.
@@ -99,7 +99,7 @@ impl<B: Backend> Tracer<B> {
     /// As [`resume`](Tracer::resume).
     #[doc(hidden)]
     pub fn run_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
-        self.resume_as(stop, Resume::Continue, true)?;
+        self.resume_as(stop, Resume::Continue, Intent::CallExit)?;
         self.pass_queued()
     }
 
@@ -112,10 +112,10 @@ impl<B: Backend> Tracer<B> {
     }
 
     pub(super) fn resume_stop(&mut self, stop: Stopped, how: Resume) -> Result<()> {
-        self.resume_as(stop, how, false)
+        self.resume_as(stop, how, Intent::Event)
     }
 
-    fn resume_as(&mut self, stop: Stopped, how: Resume, to_exit: bool) -> Result<()> {
+    fn resume_as(&mut self, stop: Stopped, how: Resume, intent: Intent) -> Result<()> {
         let (place, signal) = (stop.place, stop.signal);
         self.own(&stop)?; // another tracer's is given again by that one
         let Some(slot) = self.table.at(place) else {
@@ -123,18 +123,17 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         };
         // In a `Halted`, but with an event that the user has yet to see.
-        let State::Given(_) = slot.state else {
+        if !slot.is_given() {
+            let dead = matches!(slot.state, State::DeadGiven(_));
             stop.consume();
-            return Ok(());
-        };
-        if slot.dead {
-            stop.consume();
-            self.release_dead(place.index);
+            if dead {
+                self.release_dead(place.index);
+            }
             return Ok(());
         }
         self.keep_call(place.index);
         let slot = self.table.slot_mut(place.index);
-        slot.to_exit = to_exit;
+        slot.intent = intent;
         self.run(place.index, how, signal)?; // an error drops the token, which gives it back
         stop.consume();
         Ok(())
@@ -147,12 +146,13 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }
-        let steps = how == Resume::Step;
         let slot = self.table.slot_mut(index);
-        slot.steps_out = steps && slot.ends_call;
         let run = match how {
             // The system call is to be left first: the kernel would take its end for the step.
-            Resume::Step if self.table.slot(index).ends_call => Run::Syscall,
+            Resume::Step if slot.stop == StopKind::EndOfCall => {
+                slot.intent = Intent::StepBehindCall;
+                Run::Syscall
+            }
             Resume::Step => Run::Step,
             Resume::Continue if self.stops_at_syscalls(index) => Run::Syscall,
             Resume::Continue => Run::Continue,
@@ -165,7 +165,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn stops_at_syscalls(&self, index: u32) -> bool {
-        self.table.slot(index).to_exit || self.reports_syscalls(index) || self.runs_handler(index)
+        self.table.slot(index).intent == Intent::CallExit
+            || self.reports_syscalls(index)
+            || self.runs_handler(index)
     }
 
     /// Makes the kernel run a stopped thread; with process scope, its process.
@@ -178,7 +180,7 @@ impl<B: Backend> Tracer<B> {
         self.keep_watch(index)?;
         let signal = self.due_signal(index, signal)?;
         let signal = self.with_owed(index, signal);
-        if self.table.slot(index).group_stopped {
+        if self.table.slot(index).stop == StopKind::GroupStop {
             // To continue it would end the group-stop.
             unless_gone(self.backend.get_mut().listen(thread))?;
             self.took_signals(index);
@@ -225,7 +227,7 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<()> {
         let shown = |&i: &u32| {
             let slot = self.table.slot(i);
-            i != index && !slot.dead && slot.is_shown()
+            i != index && slot.is_shown()
         };
         if threads.iter().any(shown) {
             self.table.revoke(index);
@@ -246,16 +248,15 @@ impl<B: Backend> Tracer<B> {
         let own = run;
         let (mut target, mut run, mut signal) = (index, run, signal);
         for &i in threads {
-            if !self.table.slot(i).stays && i != index {
+            if !self.table.slot(i).stays() && i != index {
                 signal = signal.or(self.due_signal(i, None)?);
             }
             let slot = self.table.slot(i);
             let (thread, deferred) = (slot.thread, slot.deferred);
-            let runs = !slot.stays || i == index || deferred.is_some();
-            if runs && (slot.stays || slot.suspended) {
+            let runs = !slot.stays() || i == index || deferred.is_some();
+            if runs && slot.hold != Hold::Free {
                 unless_gone(self.backend.get_mut().suspend(thread, false))?;
-                let slot = self.table.slot_mut(i);
-                (slot.stays, slot.suspended) = (false, false);
+                self.table.slot_mut(i).hold = Hold::Free;
             }
             signal = signal.or(deferred.and_then(|(_, kept)| kept));
             if i != index && run != Run::Step && self.still_steps(i) {
@@ -296,7 +297,7 @@ impl<B: Backend> Tracer<B> {
             if i != index {
                 slot.run = if steps { Run::Step } else { Run::Continue };
             }
-            match slot.stays {
+            match slot.stays() {
                 true => self.paid(i),
                 false => self.took_signals(i),
             }
@@ -305,7 +306,7 @@ impl<B: Backend> Tracer<B> {
         self.ran(index, State::Running);
         for &i in threads {
             let slot = self.table.slot(i);
-            if slot.leaves && !slot.stays && !slot.is_stopped() {
+            if slot.stop == StopKind::WayOut && !slot.stays() && !slot.is_stopped() {
                 self.thread_ended(i);
             }
         }
@@ -322,7 +323,7 @@ impl<B: Backend> Tracer<B> {
     /// another one has come before.
     fn still_steps(&self, index: u32) -> bool {
         let slot = self.table.slot(index);
-        !slot.stays && slot.deferred.map_or(slot.run, |(run, _)| run) == Run::Step
+        !slot.stays() && slot.deferred.map_or(slot.run, |(run, _)| run) == Run::Step
     }
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
@@ -335,7 +336,7 @@ impl<B: Backend> Tracer<B> {
         self.note_older_threads(index, wanted)?;
         unless_gone(self.backend.get_mut().set_up(self.table.slot(index).thread, wanted))?;
         let process = self.table.slot(index).process;
-        self.table.process_mut(process).tells_births = Some(births::are_told(wanted));
+        self.table.process_mut(process).births = Births::under(wanted);
         self.table.slot_mut(index).applied = Some(wanted);
         if B::STOP_SCOPE == StopScope::Process {
             for i in 0..self.table.process(process).threads.len() {
@@ -352,13 +353,13 @@ impl<B: Backend> Tracer<B> {
         self.table.slot_mut(index).state = state;
         self.note_memory(index);
         if B::STOP_SCOPE == StopScope::Thread {
-            self.table.slot_mut(index).stays = false;
+            self.table.slot_mut(index).hold = Hold::Free;
             return;
         }
         let process = self.table.slot(index).process;
         for i in 0..self.table.process(process).threads.len() {
             let other = self.table.process(process).threads[i];
-            if other != index && matches!(self.table.slot(other).state, State::Resting) {
+            if other != index && self.table.slot(other).rests() {
                 self.table.slot_mut(other).state = state;
             }
         }
@@ -404,14 +405,14 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if this process is not traced.
     pub fn interrupt(&mut self, pid: Pid) -> Result<()> {
         let process = self.traced(pid)?;
-        if self.table.process(process).killed {
+        if self.table.process(process).end == End::Killed {
             return Ok(()); // its end follows
         }
         let mut running = self.table.process(process).threads.clone();
         running.retain(|&i| !self.table.slot(i).is_stopped());
         // The first thread, as a user expects; but one that the kernel holds answers only when it
         // is let go of, and one that has ended before the others never.
-        running.sort_by_key(|&i| !self.table.slot(i).first);
+        running.sort_by_key(|&i| !self.table.is_first(i));
         let alone = self.table.process(process).threads.len() == 1;
         let mut held = Vec::new();
         for index in running {
@@ -438,7 +439,7 @@ impl<B: Backend> Tracer<B> {
         let mut threads = self.table.process(process).threads.iter();
         let rests = threads.find(|&&i| {
             let slot = self.table.slot(i);
-            slot.state == State::Resting && !slot.end_told
+            slot.rests() && slot.told != Told::End
         });
         if let Some(&index) = rests {
             self.queue(index, StopReason::Interrupted);
@@ -461,7 +462,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn traced(&self, pid: Pid) -> Result<u32> {
         self.table
             .find_process(pid)
-            .filter(|&i| self.table.process(i).ended.is_none())
+            .filter(|&i| !self.table.process(i).has_ended())
             .ok_or(crate::Error::Gone)
     }
 

@@ -4,7 +4,7 @@ use crate::backend::{RawKind, RawStop};
 use crate::{Backend, Pid};
 
 use super::Tracer;
-use super::table::Process;
+use super::process::Process;
 
 impl<B: Backend> Tracer<B> {
     /// A process is let go but for its first thread, which has ended before the others, and of

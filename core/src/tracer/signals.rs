@@ -3,7 +3,7 @@
 use crate::{Backend, Result, Signal, Stopped};
 
 use super::Tracer;
-use super::table::State;
+use super::thread::{Delivery, State};
 
 impl<B: Backend> Tracer<B> {
     /// Has a stopped thread get a signal when it is resumed, whatever it is stopped for. No stop
@@ -50,7 +50,9 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<Option<Signal>> {
         let slot = self.table.slot(index);
         let signal = chosen.or(slot.kept);
-        let Some(signal) = signal.filter(|_| slot.resends) else { return Ok(signal) };
+        let Some(signal) = signal.filter(|_| slot.delivery == Delivery::Resend) else {
+            return Ok(signal);
+        };
         // It may be there already, if the thread could not be run then.
         if !slot.injected.contains(&signal) {
             let thread = slot.thread;
@@ -62,7 +64,7 @@ impl<B: Backend> Tracer<B> {
     /// A thread was run: it has got what was due, also the trap of the program's own.
     pub(super) fn took_signals(&mut self, index: u32) {
         let slot = self.table.slot_mut(index);
-        (slot.kept, slot.resends) = (None, false);
+        (slot.kept, slot.delivery) = (None, Delivery::Kernel);
         self.paid(index);
     }
 
@@ -70,7 +72,9 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn keep(&mut self, index: u32, signal: Signal, gone: bool) {
         let slot = self.table.slot_mut(index);
         slot.kept = Some(signal);
-        slot.resends |= gone;
+        if gone {
+            slot.delivery = Delivery::Resend;
+        }
     }
 
     /// Delivers a signal that nobody is to hear of; in a halted process once it runs again.

@@ -59,17 +59,12 @@ pub(super) struct Soft {
     queued: Option<Run>,
     /// It is on its way past the breakpoint; how it is to be run then.
     passing: Option<Run>,
-    /// It has stopped where the kernel may have interrupted a system call, or has yet to report a
-    /// trap.
-    pub(super) interrupted: bool,
     /// A step may be done that its last stop has come before.
     pub(super) stray_step: bool,
     /// It has entered the system call at this address, and has not come to another breakpoint since.
     entered: Option<u64>,
-    /// It waits in `vfork`, and stops when that is over, before it does anything else.
-    pub(super) in_vfork: bool,
-    /// The process that it waits for.
-    vfork_child: Option<Pid>,
+    /// Whether it waits in `vfork`.
+    pub(super) vfork: Vfork,
     /// The breakpoint instruction at `at` has trapped, and the kernel has it just behind that; its
     /// registers are kept.
     trapped: bool,
@@ -85,6 +80,31 @@ pub(super) struct Soft {
     pub(super) seen: u64,
     /// It is to step over the instruction there, which stores the flags.
     stores_flags_at: Option<u64>,
+}
+
+/// Whether a thread waits in `vfork`. It stops when that is over, before it does anything else.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vfork {
+    #[default]
+    No,
+    /// For this process.
+    For(Pid),
+    /// For a thread, or for one that has ended.
+    ForAnother,
+}
+
+impl Vfork {
+    pub(super) fn waits(self) -> bool {
+        self != Vfork::No
+    }
+
+    /// The process that it waits for.
+    fn child(self) -> Option<Pid> {
+        match self {
+            Vfork::For(child) => Some(child),
+            Vfork::No | Vfork::ForAnother => None,
+        }
+    }
 }
 
 impl Soft {

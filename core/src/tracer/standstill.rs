@@ -7,7 +7,7 @@
 use crate::backend::{Setup, StopScope};
 use crate::{Backend, EventFlags};
 
-use super::table::{Slot, State};
+use super::thread::{Slot, State, StopKind, Told};
 use super::{Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -15,9 +15,9 @@ impl<B: Backend> Tracer<B> {
     fn stays_put(&self, slot: &Slot) -> bool {
         match slot.state {
             State::Given(_) => true,
-            State::Resting => slot.stays || self.table.process(slot.process).is_kept(),
+            State::Resting => slot.stays() || self.table.process(slot.process).is_kept(),
             // Where a process is run as a whole these are suspended.
-            State::Running => B::STOP_SCOPE == StopScope::Process && slot.stays,
+            State::Running => B::STOP_SCOPE == StopScope::Process && slot.stays(),
             _ => false,
         }
     }
@@ -28,7 +28,7 @@ impl<B: Backend> Tracer<B> {
         let others = process.threads.iter().filter(|&&i| i != index);
         let moves = |i: &&u32| {
             let slot = self.table.slot(**i);
-            slot.dead || !self.stays_put(slot)
+            slot.is_dead() || !self.stays_put(slot)
         };
         let mut moving = others.filter(moves);
         if process.quiet > 0 || process.threads.len() < 2 {
@@ -40,7 +40,7 @@ impl<B: Backend> Tracer<B> {
             (Some(&first), None) if B::STOP_SCOPE == StopScope::Thread => {
                 let slot = self.table.slot(first);
                 let (thread, runs) = (slot.thread, slot.state == State::Running);
-                if !(slot.first && runs && process.threads.len() > 2) {
+                if !(self.table.is_first(first) && runs && process.threads.len() > 2) {
                     return false;
                 }
                 match self.backend.get_mut().is_uninterruptible(thread) {
@@ -78,7 +78,7 @@ impl<B: Backend> Tracer<B> {
     /// The same of a first thread that is about to end, and of whose end no wait tells before the
     /// others have ended.
     pub(super) fn ends_alone(&mut self, index: u32) -> bool {
-        let silent = B::STOP_SCOPE == StopScope::Thread && self.table.slot(index).first;
+        let silent = B::STOP_SCOPE == StopScope::Thread && self.table.is_first(index);
         silent && self.leaves_a_standstill(index)
     }
 
@@ -92,15 +92,14 @@ impl<B: Backend> Tracer<B> {
     /// way out. Then its end is told, and it stays there: the kernel would run nothing, and no
     /// interrupt could stop that.
     pub(super) fn stays_at_its_end(&mut self, index: u32) -> bool {
-        if !self.table.slot(index).leaves || !self.ends_last(index) {
+        if self.table.slot(index).stop != StopKind::WayOut || !self.ends_last(index) {
             return false;
         }
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         slot.state = State::Resting;
-        slot.known = false; // its end is not told again
         let thread = slot.thread;
-        if !std::mem::replace(&mut slot.end_told, true) {
+        if std::mem::replace(&mut slot.told, Told::End) != Told::End {
             self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
         }
         true
@@ -110,13 +109,13 @@ impl<B: Backend> Tracer<B> {
     /// is heard of.
     pub(super) fn with_lone_end(&mut self, index: u32, mut setup: Setup) -> Setup {
         match B::STOP_SCOPE {
-            StopScope::Thread if self.table.slot(index).first && self.ends_last(index) => {
+            StopScope::Thread if self.table.is_first(index) && self.ends_last(index) => {
                 setup.flags |= EventFlags::EXIT;
             }
             StopScope::Thread => {}
             StopScope::Process => {
                 let mut threads = self.table.process_of(index).threads.iter();
-                let stay = threads.any(|&i| self.table.slot(i).stays);
+                let stay = threads.any(|&i| self.table.slot(i).stays());
                 setup
                     .flags
                     .set(EventFlags::THREAD, stay || setup.flags.contains(EventFlags::THREAD));

@@ -1,248 +1,17 @@
 //! The tables of threads and processes.
 
 use std::cell::RefCell;
-use std::process::Child;
-use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use crate::backend::{RawReason, Run, Setup, Thread};
+use crate::backend::{Run, Thread};
 use crate::stopped::Place;
-use crate::{CpuSet, EventFlags, ExitStatus, InheritDebug, Pid, Signal, StopReason, Syscall, Tid};
+use crate::{Pid, Tid};
 
-use super::hardware::{ProcessDebug, ThreadDebug};
-
+use super::process::{First, Process};
 use super::software::Soft;
-use super::software::image::Shared;
-use super::software::inherit::Heritage;
-
-/// What the engine knows of a thread.
-pub(super) struct Slot {
-    pub(super) generation: u32,
-    pub(super) thread: Thread,
-    /// Index of its process.
-    pub(super) process: u32,
-    pub(super) state: State,
-    /// Stopped, and killed since: the kernel has already told its end.
-    pub(super) dead: bool,
-    /// A stop that the kernel has reported behind the one that is being shown.
-    pub(super) next: Option<RawReason>,
-    /// What it was doing when it came to a stop that is taken in again.
-    pub(super) before: Option<State>,
-    /// An interrupt is on its way to it.
-    pub(super) interrupt: Interrupt,
-    /// Its stop is a group-stop, which a resumption must not end.
-    pub(super) group_stopped: bool,
-    /// At rest because it was told to stay.
-    pub(super) stays: bool,
-    /// Kept from running for another one to run alone, and not free again.
-    pub(super) suspended: bool,
-    /// A signal that it is to get when it next runs: it had to stay with it.
-    pub(super) kept: Option<Signal>,
-    /// The kernel does not have that signal any more.
-    pub(super) resends: bool,
-    /// Signals that the tracer has sent it, for which no stop is reported.
-    pub(super) injected: Vec<Signal>,
-    /// How it was last resumed.
-    pub(super) run: Run,
-    /// Resumed by the user while another token of its process is out, where the kernel runs a
-    /// process as a whole: what the last of them has to do for this one.
-    pub(super) deferred: Option<(Run, Option<Signal>)>,
-    /// On its way out, where the kernel does not tell of its end: that is its resumption.
-    pub(super) leaves: bool,
-    /// It is kept on its way out, and its end was told.
-    pub(super) end_told: bool,
-    /// What the kernel was last told of it.
-    pub(super) applied: Option<Setup>,
-    /// Its last stop was inside a system call, so that the next system-call stop is the exit.
-    pub(super) in_syscall: bool,
-    /// Its stop is near the end of a system call that has done its work: a fork, an exec. Where a
-    /// stop stops one thread, the kernel takes the way out of it for a step.
-    pub(super) ends_call: bool,
-    /// It leaves such a call, to make a step then.
-    pub(super) steps_out: bool,
-    /// The system call that it has entered last, if it was asked for.
-    pub(super) call: RefCell<Option<Box<Syscall>>>,
-    /// It runs to the exit of a system call, which is an event whatever its process reports.
-    pub(super) to_exit: bool,
-    /// The process's first thread, whose birth and death are the process's.
-    pub(super) first: bool,
-    /// The user may know of it, so its end is an event.
-    pub(super) known: bool,
-    /// Where it would run without us, if that is not where the tracer would.
-    pub(super) home: Option<Rc<CpuSet>>,
-    /// Its debug registers, if they were ever used.
-    pub(super) debug: Option<Box<ThreadDebug>>,
-    /// What it has to do with breakpoints in memory.
-    pub(super) soft: Soft,
-}
-
-/// Where a thread is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum State {
-    /// Traced, and its first stop has not come.
-    Announced,
-    Running,
-    /// In a group-stop that job control will end.
-    Listening,
-    /// Stopped at a fork, and its child's first stop has not come.
-    Forking,
-    /// Stopped; its event is in the queue.
-    Queued(StopReason),
-    /// Stopped; the user has the token.
-    Given(StopReason),
-    /// Stopped; a question about that has failed, and is asked again.
-    Retrying(RawReason),
-    /// Stopped without a token: halted, and told to stay.
-    Resting,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Interrupt {
-    None,
-    /// The user asked; an event must follow.
-    Asked,
-    /// Ours, for a halt or a detach.
-    Internal,
-}
-
-impl Slot {
-    #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
-        match self.state {
-            State::Forking
-            | State::Queued(_)
-            | State::Given(_)
-            | State::Retrying(_)
-            | State::Resting => true,
-            State::Announced | State::Running | State::Listening => false,
-        }
-    }
-
-    /// Whether an event or a token still names it.
-    #[inline]
-    pub(super) fn is_held(&self) -> bool {
-        matches!(self.state, State::Queued(_) | State::Given(_))
-    }
-
-    /// Whether an event of it is out or to come, so that its stop must not be ended yet.
-    #[inline]
-    pub(super) fn is_shown(&self) -> bool {
-        self.is_held() || matches!(self.state, State::Forking | State::Retrying(_))
-    }
-}
-
-/// What the engine knows of a process.
-pub(super) struct Process {
-    pub(super) pid: Pid,
-    /// Indices of its threads.
-    pub(super) threads: Vec<u32>,
-    /// It has or had a thread, so that those to come are not its first.
-    pub(super) peopled: bool,
-    pub(super) real_parent: Option<Pid>,
-    /// How many traced processes have it as their real parent.
-    pub(super) children: u32,
-    /// No other task than its threads of now can have made a child of it: it has had no other child,
-    /// which may have made a sibling, and has lost no thread.
-    pub(super) sole_maker: bool,
-    pub(super) setup: Setup,
-    /// Attached to, and its first stop has not been shown.
-    pub(super) starting: bool,
-    /// Spawned, and its exec has not been shown.
-    pub(super) spawning: bool,
-    /// A halt is under way or a `Halted` is out: what pauses rests.
-    pub(super) halted: Option<Weak<()>>,
-    /// How many requests want it at rest for a moment, and see to it that it runs again.
-    pub(super) quiet: u32,
-    /// Being detached: whatever stops is let go.
-    pub(super) letting_go: bool,
-    /// At least one of its threads has been.
-    pub(super) released: bool,
-    /// Killed by the user, where a killed process does not stop any more.
-    pub(super) killed: bool,
-    /// Its end, once the kernel told it.
-    pub(super) ended: Option<ExitStatus>,
-    /// Its `Exited` is in the queue or was given.
-    pub(super) exit_queued: bool,
-    /// For a spawned one, what std knows of it.
-    pub(super) child: Option<Child>,
-    /// Its hardware breakpoints, if it ever had any.
-    pub(super) debug: Option<Box<ProcessDebug>>,
-    /// Who inherits those.
-    pub(super) inherit: InheritDebug,
-    /// The breakpoints in its memory; `None` if there never were any.
-    pub(super) image: Option<Shared>,
-    /// Whose memory it may have, as long as that could not be found out.
-    pub(super) heritage: Option<Box<Heritage>>,
-    /// They were taken out, for it is let go.
-    pub(super) stripped: bool,
-    /// Whether the kernel tells of the births of its threads, where one stop stops the process;
-    /// `None` before it was told what to report.
-    pub(super) tells_births: Option<bool>,
-    /// Nobody has told who made it: it may have anybody's memory, until it execs.
-    pub(super) unannounced: bool,
-}
-
-impl Process {
-    pub(super) fn new(pid: Pid, real_parent: Option<Pid>, setup: Setup) -> Self {
-        Process {
-            pid,
-            threads: Vec::new(),
-            peopled: false,
-            real_parent,
-            children: 0,
-            sole_maker: true,
-            setup,
-            starting: false,
-            spawning: false,
-            halted: None,
-            quiet: 0,
-            letting_go: false,
-            released: false,
-            killed: false,
-            ended: None,
-            exit_queued: false,
-            child: None,
-            debug: None,
-            inherit: InheritDebug::default(),
-            image: None,
-            heritage: None,
-            stripped: false,
-            tells_births: None,
-            unannounced: false,
-        }
-    }
-
-    /// The events that the user is told: of one that is being let go its end alone.
-    #[inline]
-    pub(super) fn told(&self) -> EventFlags {
-        if self.letting_go { EventFlags::empty() } else { self.setup.flags }
-    }
-
-    #[inline]
-    pub(super) fn is_halted(&self) -> bool {
-        self.quiet > 0 || self.is_kept()
-    }
-
-    /// Whether whatever stops is let go; not while what has to happen before is on the way.
-    #[inline]
-    pub(super) fn is_let_go(&self) -> bool {
-        self.letting_go && self.quiet == 0 && (self.stripped || self.image.is_none())
-    }
-
-    /// Whether it is on its way to being let go.
-    #[inline]
-    pub(super) fn is_leaving(&self) -> bool {
-        self.letting_go && self.quiet > 0
-    }
-
-    /// Whether a `Halted` is out.
-    #[inline]
-    pub(super) fn is_kept(&self) -> bool {
-        self.halted.as_ref().is_some_and(|lease| lease.strong_count() > 0)
-    }
-}
+use super::thread::{CallSide, Delivery, Hold, Intent, Interrupt, Slot, State, StopKind, Told};
 
 /// How many tables there were in this process.
 static TABLES: AtomicU32 = AtomicU32::new(0);
@@ -339,6 +108,13 @@ impl Table {
         self.processes[index as usize].as_mut().expect("a process lives as long as its threads")
     }
 
+    /// Whether a thread is its process's first, whose birth and death are the process's.
+    #[inline]
+    pub(super) fn is_first(&self, index: u32) -> bool {
+        let slot = self.slot(index);
+        self.process(slot.process).first == First::This(slot.thread.tid)
+    }
+
     #[inline]
     pub(super) fn process_of(&self, slot: u32) -> &Process {
         self.process(self.slot(slot).process)
@@ -364,7 +140,7 @@ impl Table {
         let pid = process.pid;
         if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
             let parent = self.process_mut(parent);
-            (parent.children, parent.sole_maker) = (parent.children + 1, false);
+            (parent.children, parent.other_makers) = (parent.children + 1, parent.other_makers + 1);
         }
         let index = match self.free_processes.pop() {
             Some(index) => {
@@ -392,7 +168,7 @@ impl Table {
         }
         if let Some(new) = to.and_then(|p| self.find_process(p)) {
             let new = self.process_mut(new);
-            (new.children, new.sole_maker) = (new.children + 1, false);
+            (new.children, new.other_makers) = (new.children + 1, new.other_makers + 1);
         }
         self.process_mut(process).real_parent = to;
     }
@@ -430,32 +206,29 @@ impl Table {
             thread,
             process,
             state,
-            dead: false,
+            stop: StopKind::Other,
             next: None,
             before: None,
             interrupt: Interrupt::None,
-            group_stopped: false,
-            deferred: None,
-            leaves: false,
-            end_told: false,
-            stays: false,
-            suspended: false,
+            hold: Hold::Free,
             kept: None,
-            resends: false,
+            delivery: Delivery::Kernel,
             injected: Vec::new(),
             run: Run::Continue,
+            intent: Intent::Event,
+            deferred: None,
             applied: None,
-            in_syscall: false,
-            ends_call: false,
-            steps_out: false,
+            call_side: CallSide::Outside,
             call: RefCell::default(),
-            to_exit: false,
-            first: !std::mem::replace(&mut self.process_mut(process).peopled, true),
-            known: false,
+            told: Told::Nothing,
             home: None,
             debug: None,
             soft: Soft::starting(in_slot),
         };
+        let entry = self.process_mut(process);
+        if entry.first == First::ToCome {
+            entry.first = First::This(tid);
+        }
         let index = match self.free_slots.pop() {
             Some(index) => {
                 let old = &mut self.slots[index as usize];
@@ -489,7 +262,12 @@ impl Table {
         if let Some(at) = threads.iter().rposition(|&i| i == index) {
             threads.remove(at);
         }
-        self.process_mut(process).sole_maker = false;
+        let first = self.is_first(index);
+        let entry = self.process_mut(process);
+        entry.other_makers += 1;
+        if first {
+            entry.first = First::Gone;
+        }
         self.retire(index);
     }
 
@@ -497,8 +275,7 @@ impl Table {
         self.release_tid(index);
         let slot = self.slot_mut(index);
         slot.generation = slot.generation.wrapping_add(1);
-        slot.state = State::Running;
-        slot.dead = true;
+        slot.state = State::Free;
         slot.soft = Soft::default();
         self.free_slots.push(index);
     }

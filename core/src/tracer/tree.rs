@@ -13,6 +13,7 @@ use crate::{Backend, Ending, Pid, Result};
 use super::Tracer;
 use super::drive::Turn;
 use super::halt::HELD_FOR;
+use super::process::Start;
 
 /// How many brief waits the first stop of a process may take.
 const START_WAITS: u32 = 1000;
@@ -180,8 +181,9 @@ impl<B: Backend> Tracer<B> {
         let mut held_for = 0;
         for _ in 0..START_WAITS {
             let processes = attached.iter().filter_map(|&pid| self.table.find_process(pid));
-            let starting: Vec<u32> =
-                processes.filter(|&process| self.table.process(process).starting).collect();
+            let starting: Vec<u32> = processes
+                .filter(|&process| self.table.process(process).start == Start::Attaching)
+                .collect();
             if starting.is_empty() || held_for >= HELD_FOR {
                 break;
             }

@@ -10,7 +10,8 @@ use crate::{
 
 use super::failures::Before;
 use super::next::Only;
-use super::table::{Interrupt, Slot, State};
+use super::process::Start;
+use super::thread::{CallSide, Intent, Interrupt, Slot, State, StopKind};
 use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
 
@@ -24,11 +25,14 @@ impl<B: Backend> Tracer<B> {
         let mut places = VecDeque::from(std::mem::take(&mut *self.returned.borrow_mut()));
         while let Some(place) = places.pop_front() {
             let Some(slot) = self.table.at(place) else { continue };
-            let State::Given(reason) = slot.state else { continue };
-            if slot.dead {
-                self.release_dead(place.index);
-                continue;
-            }
+            let reason = match slot.state {
+                State::Given(reason) => reason,
+                State::DeadGiven(_) => {
+                    self.release_dead(place.index);
+                    continue;
+                }
+                _ => continue,
+            };
             let thread = slot.thread;
             self.table.slot_mut(place.index).state = State::Queued(reason);
             let partner = |other: &Place| {
@@ -43,8 +47,7 @@ impl<B: Backend> Tracer<B> {
                 })
             };
             let paired = matches!(reason, StopReason::Forked { .. } | StopReason::Started);
-            let at = paired
-                .then(|| places.iter().position(|other| partner(other).is_some_and(|s| !s.dead)));
+            let at = paired.then(|| places.iter().position(|other| partner(other).is_some()));
             let Some(other) = at.flatten().and_then(|at| places.remove(at)) else {
                 self.ready.push_back(Ready::Stop(place));
                 continue;
@@ -107,7 +110,7 @@ impl<B: Backend> Tracer<B> {
                     self.departed = Some(process);
                     let process = self.table.process(process);
                     let (pid, real_parent) = (process.pid, process.real_parent);
-                    let Some(status) = process.ended else { continue };
+                    let Some(status) = process.exit_status() else { continue };
                     return Ok(Some(Event::Exited { pid, status, real_parent }));
                 }
                 Ready::Reparented { pid, from, to } => {
@@ -121,7 +124,10 @@ impl<B: Backend> Tracer<B> {
 
     /// The token of a queued stop.
     fn give(&mut self, place: Place) -> Option<Stopped> {
-        let State::Queued(reason) = self.table.at(place)?.state else { return None };
+        let (State::Queued(reason) | State::DeadQueued(reason)) = self.table.at(place)?.state
+        else {
+            return None;
+        };
         // Another token may be out for it, in a `Halted`; this one takes its place.
         self.table.revoke(place.index);
         if let StopReason::Trap(TrapCauses { software: Some(id), .. }) = reason {
@@ -132,7 +138,7 @@ impl<B: Backend> Tracer<B> {
 
     /// A token for a stopped thread.
     pub(super) fn token(&mut self, index: u32, reason: StopReason) -> Stopped {
-        self.table.slot_mut(index).state = State::Given(reason);
+        self.table.slot_mut(index).was_given(reason);
         let slot = self.table.slot(index);
         Stopped {
             place: self.table.place(index),
@@ -227,18 +233,19 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         }
         // The filter comes behind the entry that is traced, with nothing in between.
-        let entered = slot.in_syscall && slot.run != Run::Continue;
-        slot.in_syscall = match reason {
+        let was_inside = slot.call_side == CallSide::Inside;
+        let entered = was_inside && slot.run != Run::Continue;
+        let inside = match reason {
             // Linux does not tell an entry from an exit, but every other stop is known to be
             // inside or outside of a system call.
-            RawReason::Syscall => !slot.in_syscall,
+            RawReason::Syscall => !was_inside,
             RawReason::Forked { .. } | RawReason::VforkDone => true,
             RawReason::SyscallEntry | RawReason::SyscallFiltered => true,
-            RawReason::Unknown { .. } | RawReason::ThreadExiting => slot.in_syscall,
+            RawReason::Unknown { .. } | RawReason::ThreadExiting => was_inside,
             _ => false,
         };
         let new_call = match reason {
-            RawReason::Syscall => slot.in_syscall,
+            RawReason::Syscall => inside,
             RawReason::SyscallEntry => true,
             RawReason::SyscallFiltered => !entered,
             _ => false,
@@ -246,19 +253,24 @@ impl<B: Backend> Tracer<B> {
         if new_call {
             slot.call.take();
         }
-        slot.ends_call = B::STOP_SCOPE == StopScope::Thread
-            && matches!(reason, RawReason::Forked { .. } | RawReason::VforkDone);
-        let steps_out = std::mem::take(&mut slot.steps_out);
-        slot.group_stopped = matches!(reason, RawReason::GroupStop(_));
-        slot.leaves = reason == RawReason::ThreadExiting && B::STOP_SCOPE == StopScope::Process;
+        slot.call_side = if inside { CallSide::Inside } else { CallSide::Outside };
+        let steps_behind_call = slot.intent == Intent::StepBehindCall;
+        if steps_behind_call {
+            slot.intent = Intent::Event;
+        }
+        slot.stop = match (reason, B::STOP_SCOPE) {
+            (RawReason::GroupStop(_), _) => StopKind::GroupStop,
+            (RawReason::Paused | RawReason::Signal { .. }, _) => StopKind::Interruption,
+            (RawReason::Forked { .. } | RawReason::VforkDone, StopScope::Thread) => {
+                StopKind::EndOfCall
+            }
+            (RawReason::ThreadExiting, StopScope::Process) => StopKind::WayOut,
+            _ => StopKind::Other,
+        };
         if reason == RawReason::ThreadExiting {
             slot.soft.forget_place(); // it executes nothing more
         }
-        slot.soft.interrupted = matches!(
-            reason,
-            RawReason::Paused | RawReason::GroupStop(_) | RawReason::Signal { .. }
-        );
-        if slot.run == Run::Step && slot.soft.interrupted {
+        if slot.run == Run::Step && slot.was_interrupted() {
             // Linux has the trap of a step come before all other signals.
             slot.soft.stray_step =
                 B::STOP_SCOPE == StopScope::Process || !matches!(reason, RawReason::Signal { .. });
@@ -271,7 +283,7 @@ impl<B: Backend> Tracer<B> {
         if reason == RawReason::VforkDone {
             self.vfork_is_over(index)?;
         }
-        if self.table.process(process).is_let_go() {
+        if self.table.process(process).detaches_at_stops() {
             return self.let_go_at(index, reason);
         }
         if !matches!(reason, RawReason::Signal { signal: Signal::TRAP, .. }) {
@@ -280,8 +292,8 @@ impl<B: Backend> Tracer<B> {
         if !matches!(reason, RawReason::Signal { .. }) && self.pass_met(index, reason)? {
             return Ok(());
         }
-        if self.table.process(process).starting {
-            self.table.process_mut(process).starting = false;
+        if self.table.process(process).start == Start::Attaching {
+            self.table.process_mut(process).start = Start::Shown;
             let slot = self.table.slot_mut(index);
             slot.next = (reason != RawReason::Paused).then_some(reason);
             self.queue(index, StopReason::Started);
@@ -328,7 +340,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }
-            RawReason::Syscall if self.table.slot(index).in_syscall => {
+            RawReason::Syscall if inside => {
                 self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
             }
             RawReason::SyscallEntry => {
@@ -341,12 +353,14 @@ impl<B: Backend> Tracer<B> {
                 self.queue(index, StopReason::SyscallEntry);
                 Ok(())
             }
-            RawReason::Syscall | RawReason::SyscallExit if steps_out => {
+            RawReason::Syscall | RawReason::SyscallExit if steps_behind_call => {
                 // Out of the call; now for the instruction.
                 self.table.slot_mut(index).run = Run::Step;
                 self.run_silently(index)
             }
-            RawReason::Syscall | RawReason::SyscallExit if self.table.slot(index).to_exit => {
+            RawReason::Syscall | RawReason::SyscallExit
+                if self.table.slot(index).intent == Intent::CallExit =>
+            {
                 self.queue(index, StopReason::SyscallExit);
                 Ok(())
             }
@@ -419,7 +433,7 @@ impl<B: Backend> Tracer<B> {
 
     /// The first stop of a new thread.
     fn thread_started(&mut self, index: u32) -> Result<()> {
-        self.table.slot_mut(index).known = true;
+        self.table.slot_mut(index).was_born();
         self.show(index, EventFlags::THREAD, StopReason::ThreadStarted)
     }
 

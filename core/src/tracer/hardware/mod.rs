@@ -173,7 +173,7 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.iter().copied();
         threads.into_iter().find(|&index| {
             let slot = self.table.slot(index);
-            slot.is_stopped() && !slot.dead
+            slot.can_be_asked()
         })
     }
 
@@ -186,7 +186,7 @@ impl<B: Backend> Tracer<B> {
         let debug = self.table.process(process).debug.as_ref();
         let before = debug.map(|debug| Rc::clone(&debug.slots)).unwrap_or_default();
         let mut threads = self.table.process(process).threads.clone();
-        threads.retain(|&i| self.table.slot(i).is_stopped() && !self.table.slot(i).dead);
+        threads.retain(|&i| self.table.slot(i).can_be_asked());
         for (done, &index) in threads.iter().enumerate() {
             if let Err(error) = self.watch(index, slots) {
                 for &index in threads.iter().take(done) {

@@ -98,7 +98,7 @@ impl<B: Backend> Tracer<B> {
     ) {
         let living = parent.and_then(|pid| self.table.find_process(pid));
         let dead = || {
-            let is = |p: &super::super::table::Process| Some(p.pid) == parent;
+            let is = |p: &super::super::process::Process| Some(p.pid) == parent;
             self.table.processes().find(|&(i, p)| i != child && is(p)).map(|(i, _)| i)
         };
         let parent = match living {

@@ -160,7 +160,7 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot(index);
         let process = slot.process;
         let known = slot.debug.is_some();
-        if !known && self.table.process(process).debug.is_none() || slot.dead {
+        if !known && self.table.process(process).debug.is_none() || slot.is_dead() {
             return Ok(());
         }
         let debug = self.table.process(process).debug.as_deref();
@@ -242,7 +242,7 @@ impl<B: Backend> Tracer<B> {
         self.look_up_threads(process)?;
         let nothing = Rc::default();
         for index in self.table.process(process).threads.clone() {
-            if !self.table.slot(index).dead {
+            if !self.table.slot(index).is_dead() {
                 self.watch(index, &nothing)?;
             }
         }

@@ -5,7 +5,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Result, Signal};
 
 use super::super::Tracer;
-use super::super::table::State;
+use super::super::thread::{Hold, State};
 
 impl<B: Backend> Tracer<B> {
     /// Where a process is run as a whole: has one thread run alone. Returns the signal that is
@@ -18,13 +18,12 @@ impl<B: Backend> Tracer<B> {
         for &i in &threads {
             let slot = self.table.slot(i);
             let thread = slot.thread;
-            if i == index && (slot.stays || slot.suspended) {
+            if i == index && slot.hold != Hold::Free {
                 unless_gone(self.backend.get_mut().suspend(thread, false))?;
-                let slot = self.table.slot_mut(i);
-                (slot.stays, slot.suspended) = (false, false);
-            } else if i != index && !slot.stays && !slot.dead {
+                self.table.slot_mut(i).hold = Hold::Free;
+            } else if i != index && !slot.stays() && !slot.is_dead() {
                 unless_gone(self.backend.get_mut().suspend(thread, true))?;
-                self.table.slot_mut(i).suspended = true;
+                self.table.slot_mut(i).hold = Hold::Suspended;
             }
         }
         let mut signal = None;
@@ -88,9 +87,9 @@ impl<B: Backend> Tracer<B> {
         }
         for i in self.table.process(process).threads.clone() {
             let slot = self.table.slot(i);
-            if i != index && !slot.stays && !slot.dead {
+            if i != index && !slot.stays() && !slot.is_dead() {
                 unless_gone(self.backend.get_mut().suspend(slot.thread, false))?;
-                self.table.slot_mut(i).suspended = false;
+                self.table.slot_mut(i).hold = Hold::Free;
             }
         }
         Ok(())
@@ -104,7 +103,7 @@ impl<B: Backend> Tracer<B> {
             let process = self.table.slot(index).process;
             for other in self.table.process(process).threads.clone() {
                 let slot = self.table.slot_mut(other);
-                if slot.state == State::Resting {
+                if slot.rests() {
                     slot.state = State::Running;
                 }
             }

@@ -7,7 +7,9 @@ use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
 use super::super::Tracer;
-use super::super::table::{Process, Slot, State};
+use super::super::process::{Maker, Process};
+use super::super::thread::Slot;
+use super::Vfork;
 use super::image::Shared;
 
 impl<B: Backend> Tracer<B> {
@@ -16,7 +18,7 @@ impl<B: Backend> Tracer<B> {
         let Some(image) = &self.table.process(process).image else { return vec![process] };
         let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
         let member = |(index, p): &(u32, &Process)| {
-            *index == process || (p.ended.is_none() && !p.letting_go && shares(&p.image))
+            *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.image))
         };
         self.table.processes().filter(member).map(|(index, _)| index).collect()
     }
@@ -26,8 +28,8 @@ impl<B: Backend> Tracer<B> {
         let find = |tracer: &Self, rests: bool| {
             let threads = &tracer.table.process(process).threads;
             let mut slots = threads.iter().map(|&i| tracer.table.slot(i));
-            let stopped = |slot: &Slot| slot.is_stopped() && !slot.dead;
-            let fits = |slot: &Slot| stopped(slot) && (rests || slot.state != State::Resting);
+            let stopped = |slot: &Slot| slot.can_be_asked();
+            let fits = |slot: &Slot| stopped(slot) && (rests || !slot.rests());
             slots.find(|slot| fits(slot)).map(|slot| slot.thread)
         };
         if let Some(thread) = find(self, false) {
@@ -51,15 +53,17 @@ impl<B: Backend> Tracer<B> {
 
     /// Processes that may share a process's memory, by a `vfork` that is not over.
     pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
-        let Process { pid, unannounced, .. } = *self.table.process(process);
+        let Process { pid, maker, .. } = *self.table.process(process);
+        let unknown = maker == Maker::Unknown;
         let child_of = |p: &Process| {
-            p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork_child).collect()
+            p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork.child()).collect()
         };
         let children: Vec<Pid> = child_of(self.table.process(process));
-        let living = self.table.processes().filter(|(_, p)| p.ended.is_none());
+        let living = self.table.processes().filter(|(_, p)| !p.has_ended());
         let vforked = |p: &Process| children.contains(&p.pid) || child_of(p).contains(&pid);
-        let related = living
-            .filter(|&(other, p)| other != process && (unannounced || p.unannounced || vforked(p)));
+        let related = living.filter(|&(other, p)| {
+            other != process && (unknown || p.maker == Maker::Unknown || vforked(p))
+        });
         related.map(|(index, _)| index).collect()
     }
 
@@ -78,7 +82,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
         let has_any = |p: &Process| p.image.as_ref().is_some_and(|i| !i.borrow().is_blank());
         let others = self.table.processes().filter(|(_, p)| {
-            p.pid != thread.pid && p.ended.is_none() && !p.letting_go && has_any(p)
+            p.pid != thread.pid && !p.has_ended() && !p.is_detaching() && has_any(p)
         });
         let others: Vec<(u32, u32)> =
             others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
@@ -100,7 +104,7 @@ impl<B: Backend> Tracer<B> {
         }
         let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
         let way = |&(other, p): &(u32, &Process)| {
-            has_it(p) && p.ended.is_none() && (other == process || !p.letting_go)
+            has_it(p) && !p.has_ended() && (other == process || !p.is_detaching())
         };
         let mut ways: Vec<u32> = self.table.processes().filter(way).map(|(i, _)| i).collect();
         ways.sort_by_key(|&other| other != process);
@@ -125,8 +129,7 @@ impl<B: Backend> Tracer<B> {
     /// A process has made another one, which it waits for.
     pub(in crate::tracer) fn vfork_begins(&mut self, index: u32, child: Option<Pid>) {
         let soft = &mut self.table.slot_mut(index).soft;
-        soft.in_vfork = true;
-        soft.vfork_child = child;
+        soft.vfork = child.map_or(Vfork::ForAnother, Vfork::For);
     }
 
     /// A process has ended. Its number is free, though the end of its vfork may be still to come.
@@ -137,7 +140,9 @@ impl<B: Backend> Tracer<B> {
         };
         for index in self.table.process(maker).threads.clone() {
             let soft = &mut self.table.slot_mut(index).soft;
-            soft.vfork_child = soft.vfork_child.filter(|&child| child != pid);
+            if soft.vfork == Vfork::For(pid) {
+                soft.vfork = Vfork::ForAnother;
+            }
         }
     }
 
@@ -146,8 +151,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn vfork_is_over(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot_mut(index);
         let (thread, process) = (slot.thread, slot.process);
-        slot.soft.in_vfork = false;
-        let child = slot.soft.vfork_child.take();
+        let child = std::mem::take(&mut slot.soft.vfork).child();
         let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
         if let Some(child) = child {
             image.borrow_mut().give_back(child);
@@ -168,11 +172,11 @@ impl<B: Backend> Tracer<B> {
     /// that have it lose what it has left there, and get back what could not be for its sake.
     pub(in crate::tracer) fn leave_image(&mut self, process: u32) {
         let process = self.table.process_mut(process);
-        process.unannounced = false;
+        process.maker = Maker::Known;
         process.heritage = None;
         let pid = process.pid;
         // Of one that really was let go there may be children that have it, too.
-        let released = process.released;
+        let released = process.is_partly_detached();
         let Some(image) = process.image.take() else { return };
         if Rc::strong_count(&image) == 1 {
             return; // nobody else has it

@@ -10,6 +10,7 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Result, Signal};
 
 use super::super::Tracer;
+use super::super::thread::CallSide;
 
 /// How many handlers of a thread may be on the way at once.
 const HANDLERS_MOST: usize = 16;
@@ -62,7 +63,7 @@ impl<B: Backend> Tracer<B> {
         reason: RawReason,
     ) -> Result<()> {
         let exits = match reason {
-            RawReason::Syscall => !self.table.slot(index).in_syscall,
+            RawReason::Syscall => self.table.slot(index).call_side == CallSide::Outside,
             RawReason::SyscallExit => true,
             _ => false,
         };

@@ -10,6 +10,7 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, ForkKind, Pid, Result};
 
+use super::super::process::Maker;
 use super::super::{Side, Tracer};
 use super::image::{Image, Shared};
 
@@ -33,7 +34,7 @@ impl<B: Backend> Tracer<B> {
         let in_slot = match &heritage {
             Heritage::Announced { image, .. } => image.borrow().has_slots(),
             Heritage::Unannounced { makers, .. } => {
-                self.table.process_mut(process).unannounced = true;
+                self.table.process_mut(process).maker = Maker::Unknown;
                 makers.iter().any(|(_, image)| image.borrow().has_slots())
             }
         };

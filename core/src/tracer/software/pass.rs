@@ -15,7 +15,7 @@ use crate::{Arch, Backend, Error, Passing, Pid, Result, TrapCauses};
 
 use super::super::Tracer;
 use super::super::drive::Turn;
-use super::super::table::{Slot, State};
+use super::super::thread::{CallSide, Delivery, Slot, State, StopKind};
 use super::image::Shared;
 use super::places::InMemory;
 
@@ -24,7 +24,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn pass_queued(&mut self) -> Result<()> {
         while let Some(pid) = self.software.queue.pop_front() {
             let Some(process) = self.table.find_process(pid) else { continue };
-            if self.table.process(process).letting_go {
+            if self.table.process(process).is_detaching() {
                 continue;
             }
             let family: Vec<(u32, Pid)> =
@@ -68,7 +68,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Whether a process is still there, and is the one that had this index.
     pub(super) fn lives(&self, process: u32, pid: Pid) -> bool {
-        self.table.find_process(pid) == Some(process) && self.table.process(process).ended.is_none()
+        self.table.find_process(pid) == Some(process) && !self.table.process(process).has_ended()
     }
 
     /// Leads all threads of a family past, with the others at rest, and puts in what could not be
@@ -115,17 +115,17 @@ impl<B: Backend> Tracer<B> {
             if !threads.iter().any(asked) || self.is_shown(process) {
                 return Ok(None);
             }
-            threads.retain(|i| asked(i) || !self.table.slot(*i).stays);
+            threads.retain(|i| asked(i) || !self.table.slot(*i).stays());
         } else {
             threads.retain(|&i| {
                 let slot = self.table.slot(i);
-                let runs = !slot.stays && !slot.group_stopped && slot.next.is_none();
+                let runs = !slot.stays() && slot.stop != StopKind::GroupStop && slot.next.is_none();
                 runs && (slot.soft.queued.is_some() || !kept)
             });
         }
         for index in threads {
             let slot = self.table.slot(index);
-            if slot.state == State::Resting && !slot.dead && self.stands(index)? {
+            if slot.rests() && self.stands(index)? {
                 return Ok(Some(index));
             }
         }
@@ -163,7 +163,7 @@ impl<B: Backend> Tracer<B> {
     fn reinsert(&mut self, image: &Shared, process: u32, thread: Thread) -> Result<()> {
         let has_it = |slot: &Slot| {
             let own = self.table.process(slot.process).image.as_ref();
-            own.is_some_and(|own| Rc::ptr_eq(own, image)) && slot.is_stopped() && !slot.dead
+            own.is_some_and(|own| Rc::ptr_eq(own, image)) && slot.can_be_asked()
         };
         let known = self.table.find_thread_of(thread.pid, thread.tid);
         if known.is_some_and(|index| has_it(self.table.slot(index))) {
@@ -189,7 +189,9 @@ impl<B: Backend> Tracer<B> {
             };
             let slot = self.table.slot_mut(index);
             slot.soft.passing = Some(wanted);
-            slot.resends |= slot.kept.is_some(); // the kernel lets go of it
+            if slot.kept.is_some() {
+                slot.delivery = Delivery::Resend; // the kernel lets go of it
+            }
             slot.run = run;
             self.table.revoke(index);
             self.alone(index);
@@ -214,7 +216,7 @@ impl<B: Backend> Tracer<B> {
             self.free_others(process, index)?;
             let slot = self.table.slot(index);
             let there = slot.thread == thread && slot.soft.at.is_some();
-            let rests = !slot.dead && slot.state == State::Resting;
+            let rests = slot.rests();
             if !there || !rests || (B::STOP_SCOPE == StopScope::Process && self.is_shown(process)) {
                 return Ok(());
             }
@@ -235,7 +237,7 @@ impl<B: Backend> Tracer<B> {
                     _ => continue,
                 }
             }
-            if slot.state == State::Resting {
+            if slot.rests() {
                 // Stopped with its process by another thread that was still inside the kernel.
                 if self.is_shown(self.table.slot(index).process) {
                     self.break_off(index)?;
@@ -327,7 +329,7 @@ impl<B: Backend> Tracer<B> {
         let Some(wanted) = slot.soft.passing.take() else { return Ok(false) };
         let stepped = std::mem::replace(&mut slot.run, wanted) == Run::Step;
         let entry = match reason {
-            RawReason::Syscall => slot.in_syscall,
+            RawReason::Syscall => slot.call_side == CallSide::Inside,
             RawReason::SyscallEntry => true,
             _ => false,
         };
@@ -394,7 +396,7 @@ impl<B: Backend> Tracer<B> {
     fn is_shown(&self, process: u32) -> bool {
         self.table.process(process).threads.iter().any(|&i| {
             let slot = self.table.slot(i);
-            !slot.dead && slot.is_shown()
+            slot.is_shown()
         })
     }
 
@@ -405,7 +407,7 @@ impl<B: Backend> Tracer<B> {
             for index in threads {
                 let slot = self.table.slot_mut(index);
                 let Some(run) = slot.soft.queued.take() else { continue };
-                let runs = slot.state == State::Resting && !slot.dead && !slot.stays;
+                let runs = slot.rests() && !slot.stays();
                 let shown = slot.next;
                 match (runs, shown) {
                     (true, None) => self.start(index, run, None)?,
@@ -423,7 +425,7 @@ impl<B: Backend> Tracer<B> {
         if self.is_shown(process) {
             return Ok(()); // runs with what is shown
         }
-        let rests = |slot: &Slot| slot.state == State::Resting && !slot.dead;
+        let rests = |slot: &Slot| slot.rests();
         let asked = threads.iter().find_map(|&i| {
             let slot = self.table.slot(i);
             Some((i, slot.deferred.filter(|_| rests(slot))?))

@@ -9,7 +9,6 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Result, Signal};
 
 use super::super::Tracer;
-use super::super::table::State;
 
 /// What a breakpoint instruction still has to report that a thread has executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +85,7 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<Position> {
         let slot = self.table.slot(index);
         let (thread, soft) = (slot.thread, &slot.soft);
-        if !soft.in_slot && !soft.interrupted && soft.owed == Owed::Nothing {
+        if !soft.in_slot && !slot.was_interrupted() && soft.owed == Owed::Nothing {
             return Ok(Position::Same);
         }
         let Some(image) = self.table.process_of(index).image.as_ref().map(|i| i.borrow()) else {
@@ -98,7 +97,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(Position::Slot);
         }
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
-        let asks = (soft.interrupted || slot.state == State::Resting) && soft.owed == Owed::Nothing;
+        let asks = (slot.was_interrupted() || slot.rests()) && soft.owed == Owed::Nothing;
         let owed = soft.owed == Owed::Trap(addr)
             || asks
                 && image.get(addr).is_some()
@@ -157,7 +156,7 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<()> {
         let slot = self.table.slot(index);
         let (thread, trapped) = (slot.thread, slot.soft.trapped);
-        let hidden = slot.soft.in_slot || slot.soft.interrupted || slot.soft.owed != Owed::Nothing;
+        let hidden = slot.soft.in_slot || slot.was_interrupted() || slot.soft.owed != Owed::Nothing;
         let pc = <B::Arch as Arch>::pc(registers);
         let mut real = *registers;
         if hidden && !trapped && self.table.process_of(index).image.is_some() {
@@ -185,7 +184,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn write_back(&mut self, index: u32) -> Result<Option<()>> {
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        if slot.dead {
+        if slot.is_dead() {
             return Ok(None);
         }
         let registers = if let Some(registers) = self.kept_registers(index) {

@@ -8,7 +8,8 @@ use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
 use super::super::drive::Turn;
-use super::super::table::State;
+use super::super::thread::State;
+use super::Vfork;
 use super::image::{Before, Shared};
 
 /// How many times a thread may have something else to say before its trap.
@@ -61,7 +62,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn strip(&mut self, process: u32) -> Result<()> {
         let entry = self.table.process(process);
         let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(()) };
-        if std::mem::replace(&mut self.table.process_mut(process).stripped, true) {
+        if !self.table.process_mut(process).begin_cleaning() {
             return Ok(());
         }
         if image.borrow().is_empty() {
@@ -73,7 +74,9 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_process(pid) == Some(process) {
             let entry = self.table.process_mut(process);
             entry.quiet = entry.quiet.saturating_sub(1);
-            entry.stripped &= stripped.is_ok();
+            if stripped.is_err() {
+                entry.give_up_cleaning();
+            }
         }
         stripped
     }
@@ -113,7 +116,7 @@ impl<B: Backend> Tracer<B> {
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
-            if self.table.slot(index).is_stopped() && !self.table.slot(index).dead {
+            if self.table.slot(index).can_be_asked() {
                 self.write_back(index)?;
             }
             if B::STOP_SCOPE == StopScope::Thread {
@@ -194,7 +197,7 @@ impl<B: Backend> Tracer<B> {
             image.borrow_mut().give_up();
             return;
         }
-        let waits = |&i: &u32| self.table.slot(i).soft.vfork_child == Some(pid);
+        let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(pid);
         let returns = threads.iter().any(waits);
         image.borrow_mut().lend(pid, returns);
     }
@@ -203,8 +206,8 @@ impl<B: Backend> Tracer<B> {
     fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
         for _ in 0..TRAPS_MOST {
             let slot = self.table.slot(index);
-            let (thread, stopped) = (slot.thread, slot.is_stopped() && !slot.dead);
-            if slot.process != process || !stopped || !slot.soft.interrupted {
+            let (thread, stopped) = (slot.thread, slot.can_be_asked());
+            if slot.process != process || !stopped || !slot.was_interrupted() {
                 return Ok(());
             }
             if unless_gone(self.backend.get_mut().has_pending_trap(thread))? != Some(true) {
@@ -237,7 +240,7 @@ impl<B: Backend> Tracer<B> {
     fn await_stop(&mut self, index: u32, thread: Thread) -> Result<()> {
         loop {
             let slot = self.table.slot(index);
-            if slot.thread != thread || slot.is_stopped() || slot.dead {
+            if slot.thread != thread || slot.is_stopped() || slot.is_dead() {
                 return Ok(());
             }
             match self.drive_briefly()? {

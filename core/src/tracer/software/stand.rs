@@ -5,7 +5,7 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Pid, Result, Signal};
 
 use super::super::Tracer;
-use super::super::table::State;
+use super::super::thread::State;
 use super::slots::Onward;
 
 /// Where a thread is that is about to be run.
@@ -54,8 +54,8 @@ impl<B: Backend> Tracer<B> {
         for i in self.table.process(process).threads.clone() {
             let slot = self.table.slot(i);
             let deferred = slot.deferred;
-            let runs = i == index || deferred.is_some() || !slot.stays;
-            if !runs || slot.dead {
+            let runs = i == index || deferred.is_some() || !slot.stays();
+            if !runs || slot.is_dead() {
                 continue;
             }
             let wanted = deferred.map_or(slot.run, |(run, _)| run);
@@ -84,8 +84,8 @@ impl<B: Backend> Tracer<B> {
 
     /// Has the kernel know from where a thread is to run, which is not a breakpoint.
     fn leave_place(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<Onward> {
-        let soft = &self.table.slot(index).soft;
-        if soft.at.is_none() && !soft.in_slot && !soft.interrupted {
+        let slot = self.table.slot(index);
+        if slot.soft.at.is_none() && !slot.soft.in_slot && !slot.was_interrupted() {
             return Ok(Onward::Runs);
         }
         if let Some(signal) = signal {
@@ -135,8 +135,10 @@ impl<B: Backend> Tracer<B> {
     /// to one. With a signal it may have to run a handler first, and be back after that.
     fn stand(&mut self, index: u32, signal: Option<Signal>) -> Result<Stand> {
         self.look_if_lifted(index)?;
-        let soft = &mut self.table.slot_mut(index).soft;
-        let (at, in_slot, interrupted) = (soft.at, soft.in_slot, soft.interrupted);
+        let slot = self.table.slot_mut(index);
+        let interrupted = slot.was_interrupted();
+        let soft = &mut slot.soft;
+        let (at, in_slot) = (soft.at, soft.in_slot);
         if in_slot && signal.is_none() {
             soft.at = None;
             return Ok(Stand::Slot);
