@@ -1,11 +1,9 @@
 //! Attaching to a process with 1, 100 and 1,000 threads, to its first event, and letting it go.
 
-mod common;
-
 use criterion::Criterion;
 
-use common::sleeper::{Sleeper, attaches};
-use common::tracee;
+use trapline_benches::sleeper::{Sleeper, attaches};
+use trapline_benches::tracee;
 
 fn attach(c: &mut Criterion) {
     for threads in [1, 100, 1000] {
@@ -16,7 +14,7 @@ fn attach(c: &mut Criterion) {
             group.sample_size(10);
             #[cfg(target_os = "linux")]
             group.bench_function("bare", |b| {
-                b.iter_custom(|n| common::bare::attach::times(pid, n, detaches));
+                b.iter_custom(|n| trapline_benches::bare::attach::times(pid, n, detaches));
             });
             group.bench_function("trapline", |b| {
                 b.iter_custom(|n| {

@@ -12,17 +12,15 @@
 //!
 //! Attaching to many threads is in the bench `attach`.
 
-mod common;
-
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 
-use common::breakpoints::{Breakpoints, Forks, Hot};
-use common::hot::Others;
-use common::worker::Worker;
-use common::{cpu, tracee};
+use trapline_benches::breakpoints::{Breakpoints, Forks, Hot};
+use trapline_benches::hot::Others;
+use trapline_benches::worker::Worker;
+use trapline_benches::{cpu, tracee};
 
 const SLEEPING: [u64; 5] = [0, 16, 64, 256, 1024];
 const INSERTED: [u64; 3] = [1, 1_000, 100_000];
@@ -55,7 +53,7 @@ fn ways(group: &mut BenchmarkGroup<'_, WallTime>, others: Others, cpu: Option<u3
     }
     #[cfg(target_os = "linux")]
     {
-        use common::bare::hot::{Hot, Way};
+        use trapline_benches::bare::hot::{Hot, Way};
         for (who, way) in [("bare_in_place", Way::InPlace), ("bare_out_of_line", Way::OutOfLine)] {
             let make = move || Hot::new(others, way, cpu);
             worker(group, &format!("{who}_{n}"), make, Hot::run);
@@ -64,7 +62,7 @@ fn ways(group: &mut BenchmarkGroup<'_, WallTime>, others: Others, cpu: Option<u3
         let mut measured = None;
         group.bench_function(format!("gdb_{n}"), |b| {
             let time = Duration::from_secs(1);
-            let nanos = measured.get_or_insert_with(|| common::gdb::nanos(others, time));
+            let nanos = measured.get_or_insert_with(|| trapline_benches::gdb::nanos(others, time));
             let nanos = nanos.as_ref().copied().unwrap_or(f64::MAX);
             b.iter_custom(|n| Duration::from_nanos((nanos * n as f64).min(1e18) as u64));
         });

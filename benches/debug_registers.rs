@@ -2,8 +2,6 @@
 //! disarm one on so many threads at rest. How many requests the latter took is printed, beside the
 //! least that the kernel would need.
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,9 +9,9 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion};
 use trapline::{Event, EventFlags, Halted, HardwareBreakpoint, HardwareKind, Pid, Resume, Tracer};
 
-use common::traced::tracer;
-use common::tracee::command_with;
-use common::{Kind, cpu, loops};
+use trapline_benches::traced::tracer;
+use trapline_benches::tracee::command_with;
+use trapline_benches::{Kind, cpu, loops};
 
 fn hits(c: &mut Criterion) {
     let cpu = Some(cpu::shared());
@@ -120,7 +118,7 @@ fn arming(c: &mut Criterion) {
 }
 
 fn main() {
-    common::tracee::run_if_asked();
+    trapline_benches::tracee::run_if_asked();
     let mut criterion = Criterion::default().without_plots().configure_from_args();
     hits(&mut criterion);
     arming(&mut criterion);

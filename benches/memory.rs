@@ -1,14 +1,12 @@
 //! Reading and writing a tracee's memory: `trapline`, `process_vm_readv` and `writev` by hand, and
 //! the PEEK and POKE requests, a word at a time (Linux); `PT_IO` by hand (FreeBSD).
 
-mod common;
-
 use criterion::{Criterion, Throughput};
 use trapline::{EventFlags, Resume};
 
-use common::bare::memory as bare;
-use common::tracee::{CODE, command_with};
-use common::{traced, tracee};
+use trapline_benches::bare::memory as bare;
+use trapline_benches::tracee::{CODE, command_with};
+use trapline_benches::{traced, tracee};
 
 const SIZES: [(&str, usize); 3] = [("8B", 8), ("4KiB", 4 << 10), ("1MiB", 1 << 20)];
 

@@ -7,15 +7,13 @@
 //! - `sharding/<tracers>x<tracees>`: signals of 64 busy tracees by several tracers of one program,
 //!   each on a thread of its own, wherever the scheduler puts them; one stop of any.
 
-mod common;
-
 use std::time::Instant;
 
 use criterion::Criterion;
 
-use common::idle::Busy;
-use common::worker::Worker;
-use common::{cpu, tracee};
+use trapline_benches::idle::Busy;
+use trapline_benches::worker::Worker;
+use trapline_benches::{cpu, tracee};
 
 const IDLE: [u64; 5] = [0, 1, 64, 1024, 4096];
 
@@ -25,7 +23,7 @@ fn among_idle(c: &mut Criterion) {
     for n in IDLE {
         #[cfg(target_os = "linux")]
         for (who, any) in [("bare_one", false), ("bare_any", true)] {
-            use common::bare::crowd::Among;
+            use trapline_benches::bare::crowd::Among;
             let run = move |among: &mut Among, n| among.run(n, any);
             let mut worker = None;
             group.bench_function(format!("{who}/{n}"), |b| {
@@ -49,7 +47,7 @@ fn all_busy(c: &mut Criterion) {
     let cpu = Some(cpu::shared());
     #[cfg(target_os = "linux")]
     {
-        use common::bare::crowd::Crowd;
+        use trapline_benches::bare::crowd::Crowd;
         let mut worker = None;
         group.bench_function("bare_any/64", |b| {
             let make = || Worker::new(move || Crowd::new(64, cpu), Crowd::run);

@@ -2,11 +2,9 @@
 //! `pete`, where it can. Tracer and tracee share a CPU; with `TRAPLINE_BENCH_SPREAD=1` they are
 //! where the scheduler puts them.
 
-mod common;
-
 use criterion::Criterion;
 
-use common::{Kind, cpu, loops};
+use trapline_benches::{Kind, cpu, loops};
 
 fn trap_latency(c: &mut Criterion) {
     let spread = std::env::var_os("TRAPLINE_BENCH_SPREAD").is_some();
@@ -21,7 +19,7 @@ fn trap_latency(c: &mut Criterion) {
 }
 
 fn main() {
-    common::tracee::run_if_asked();
+    trapline_benches::tracee::run_if_asked();
     let mut criterion = Criterion::default().without_plots().configure_from_args();
     trap_latency(&mut criterion);
     criterion.final_summary();

@@ -2,7 +2,7 @@
 //! `gdb`, in turn.
 //!
 //! ```sh
-//! cargo bench --bench build -- [--files N] [--rounds N] [--skip TOOL]... [--json FILE]
+//! cargo bench -p trapline-benches --bench build -- [--files N] [--rounds N] [--skip TOOL]... [--json FILE]
 //! ```
 //!
 //! A tool that is not installed, or that is not done after the limit, is left out and said so.
@@ -10,8 +10,6 @@
 // A bench exports nothing.
 #![allow(unreachable_pub)]
 
-#[path = "../common/mod.rs"]
-mod common;
 /// The example whose cost is measured.
 #[path = "../../examples/trace/run.rs"]
 mod trace;
@@ -21,7 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Serialize;
 
-use common::workload::{Tool, Workload, trace_if_asked};
+use trapline_benches::workload::{Tool, Workload, trace_if_asked};
 
 /// Builds under whole tools.
 #[derive(Debug, Parser)]
@@ -58,7 +56,7 @@ struct Line {
 }
 
 fn main() {
-    common::tracee::run_if_asked();
+    trapline_benches::tracee::run_if_asked();
     trace_if_asked(trace::run);
     let options = Options::parse();
     let (files, rounds) = if options.short { (10, 1) } else { (options.files, options.rounds) };

@@ -1,8 +1,8 @@
 //! Plots and tables from what criterion has measured.
 //!
 //! ```sh
-//! cargo bench --bench trap_latency --bench scaling --bench breakpoints    # measure
-//! cargo bench --bench figures -- [--from DIR] [--to DIR]
+//! cargo bench -p trapline-benches --bench trap_latency --bench scaling --bench breakpoints    # measure
+//! cargo bench -p trapline-benches --bench figures -- [--from DIR] [--to DIR]
 //! ```
 //!
 //! Writes `latency.svg`, `scaling.svg` and `breakpoints.svg`, and prints the tables of `benches/README.md`.
@@ -25,7 +25,7 @@ struct Options {
     #[arg(long)]
     from: Option<PathBuf>,
     /// Where the plots go.
-    #[arg(long, default_value = "benches")]
+    #[arg(long, default_value = env!("CARGO_MANIFEST_DIR"))]
     to: PathBuf,
     /// What `cargo bench` says.
     #[arg(long, hide = true)]
@@ -83,7 +83,7 @@ fn criterion_home() -> PathBuf {
     let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
     env("CRITERION_HOME")
         .or_else(|| env("CARGO_TARGET_DIR").map(|target| target.join("criterion")))
-        .unwrap_or_else(|| "target/criterion".into())
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/criterion").into())
 }
 
 fn read(from: &Path) -> Medians {

@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::common::breakpoints::{Breakpoints, Forks, Hot};
-use crate::common::cpu;
-use crate::common::hot::{self, Others};
-use crate::common::sleeper::{Sleeper, attaches, halted_detach_requests, steps};
-use crate::common::worker::Worker;
 use crate::pairs::{Bound, Length, Row, pairs};
 use crate::rows::{Measure, block};
+use trapline_benches::breakpoints::{Breakpoints, Forks, Hot};
+use trapline_benches::cpu;
+use trapline_benches::hot::{self, Others};
+use trapline_benches::sleeper::{Sleeper, attaches, halted_detach_requests, steps};
+use trapline_benches::worker::Worker;
 
 /// These rows, by name.
 pub const ALL: &[(&str, Measure)] = &[
@@ -86,8 +86,8 @@ fn over_hardware(name: &'static str, length: Length) -> Result<Row, String> {
 
 /// The loop by hand.
 #[cfg(target_os = "linux")]
-fn bare(way: crate::common::bare::hot::Way, cpu: Option<u32>) -> Worker {
-    use crate::common::bare::hot::Hot;
+fn bare(way: trapline_benches::bare::hot::Way, cpu: Option<u32>) -> Worker {
+    use trapline_benches::bare::hot::Hot;
     Worker::new(move || Hot::new(Others::NONE, way, cpu), Hot::run)
 }
 
@@ -95,7 +95,7 @@ fn bare(way: crate::common::bare::hot::Way, cpu: Option<u32>) -> Worker {
 fn beside_bare(length: Length, cpu: Option<u32>) -> Vec<(f64, f64)> {
     let n = length.of(5_000);
     let make = move || Hot::new(Others::NONE, ONE, cpu).expect("to be had");
-    let bare = bare(crate::common::bare::hot::Way::OutOfLine, cpu);
+    let bare = bare(trapline_benches::bare::hot::Way::OutOfLine, cpu);
     let software = Worker::new(make, Hot::run);
     pairs(length, || block(&bare, n), || block(&software, n))
 }
@@ -115,7 +115,7 @@ fn over_bare_on_one_cpu(name: &'static str, length: Length) -> Result<Row, Strin
 
 #[cfg(target_os = "linux")]
 fn bare_in_place(name: &'static str, length: Length) -> Result<Row, String> {
-    use crate::common::bare::hot::Way;
+    use trapline_benches::bare::hot::Way;
     let n = length.of(5_000);
     let cpu = Some(cpu::shared());
     let (out, place) = (bare(Way::OutOfLine, cpu), bare(Way::InPlace, cpu));
@@ -161,7 +161,7 @@ fn gdb(name: &'static str, length: Length) -> Result<Row, String> {
     let length = Length { pairs: length.pairs.min(5), ..length };
     let mut failed = None;
     let mut theirs = || {
-        crate::common::gdb::nanos(others, time).unwrap_or_else(|error| {
+        trapline_benches::gdb::nanos(others, time).unwrap_or_else(|error| {
             failed = Some(error);
             f64::NAN
         })
@@ -237,8 +237,8 @@ fn threads(length: Length) -> u64 {
 
 #[cfg(target_os = "linux")]
 fn attach_over_bare(name: &'static str, length: Length) -> Result<Row, String> {
-    use crate::common::bare;
     use crate::pairs::each;
+    use trapline_benches::bare;
     let (threads, n) = (threads(length), length.of(5).max(2));
     let sleeper = Sleeper::new(threads);
     let pid = sleeper.pid();

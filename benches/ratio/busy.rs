@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use trapline::{Event, EventFlags, Resume};
 
-use crate::common::traced;
-use crate::common::tracee::{command_with, nanos};
 #[cfg(target_os = "linux")]
 use crate::pairs::quantile;
+use trapline_benches::traced;
+use trapline_benches::tracee::{command_with, nanos};
 
 /// Words that tracees have as their standard output.
 struct Shared {
@@ -130,7 +130,7 @@ pub fn answers(micros: u64) -> Result<(f64, f64), String> {
 /// The same of a loop by hand.
 #[cfg(target_os = "linux")]
 pub fn bare_answers(micros: u64) -> Result<(f64, f64), String> {
-    use crate::common::bare::{Tracees, ptrace, wait};
+    use trapline_benches::bare::{Tracees, ptrace, wait};
     let shared = Shared::new(1).map_err(|error| error.to_string())?;
     let mut command = command_with("late", micros);
     command.stdout(shared.stdio());

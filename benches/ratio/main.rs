@@ -2,7 +2,7 @@
 //! and whether what it must show holds.
 //!
 //! ```sh
-//! cargo bench --bench ratio -- [--pairs N] [--json FILE] [--only NAME]... [--skip NAME]... [--short]
+//! cargo bench -p trapline-benches --bench ratio -- [--pairs N] [--json FILE] [--only NAME]... [--skip NAME]... [--short]
 //! ```
 //!
 //! The last table is `name bare_ns trapline_ns ratio`: medians, the last one of the ratios of the
@@ -14,8 +14,6 @@
 
 mod breakpoints;
 mod busy;
-#[path = "../common/mod.rs"]
-mod common;
 mod counting;
 mod pairs;
 mod rows;
@@ -68,8 +66,8 @@ struct Line<'a> {
 }
 
 fn main() {
-    common::tracee::run_if_asked();
-    common::workload::trace_if_asked(trace::run);
+    trapline_benches::tracee::run_if_asked();
+    trapline_benches::workload::trace_if_asked(trace::run);
     let options = Options::parse();
     let length = pairs::Length {
         pairs: if options.short { 2 } else { options.pairs },

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use trapline::Event;
 
-use crate::common::bare::Bare;
-use crate::common::idle::Busy;
-use crate::common::traced::Traced;
-use crate::common::worker::Worker;
-use crate::common::workload::{Tool, Workload};
-use crate::common::{Kind, Loop, cpu, idle};
 use crate::pairs::{Bound, Length, Row, each, pairs};
 use crate::{busy, counting};
+use trapline_benches::bare::Bare;
+use trapline_benches::idle::Busy;
+use trapline_benches::traced::Traced;
+use trapline_benches::worker::Worker;
+use trapline_benches::workload::{Tool, Workload};
+use trapline_benches::{Kind, Loop, cpu, idle};
 
 pub type Measure = fn(&'static str, Length) -> Result<Row, String>;
 
@@ -68,7 +68,7 @@ fn kind(name: &'static str, kind: Kind, n: u64, bound: f64, length: Length) -> R
 /// pete, which has no placement, as fast as it can be set; trapline sharing a CPU.
 #[cfg(target_os = "linux")]
 fn pete(name: &'static str, length: Length) -> Result<Row, String> {
-    use crate::common::peer::Pete;
+    use trapline_benches::peer::Pete;
     let n = length.of(5_000);
     let pairs = pairs(
         length,
@@ -109,7 +109,7 @@ fn among_idle(name: &'static str, length: Length) -> Result<Row, String> {
 /// The same for the usual loop by hand, which waits for anybody: how far it is from flat.
 #[cfg(target_os = "linux")]
 fn bare_among_idle(name: &'static str, length: Length) -> Result<Row, String> {
-    use crate::common::bare::crowd::Among;
+    use trapline_benches::bare::crowd::Among;
     let (n, idle, cpu) = (length.of(1_000), many(length), Some(cpu::shared()));
     let run = |among: &mut Among, n| among.run(n, true);
     let none = Worker::new(move || Among::new(0, cpu), run);

@@ -1,8 +1,7 @@
 //! The same with the crate `pete`.
 //!
-//! It polls: when no tracee has stopped it sleeps for a time, by default 100 ms. Here for as short
-//! a time as there is, which was the best of what was tried (not to sleep at all is far worse on a
-//! shared CPU).
+//! It polls: when no tracee has stopped it sleeps, by default for 1 us, and then for twice as long each
+//! time. Here the first sleep is as short as there is (not to sleep at all is far worse on a shared CPU).
 
 use std::os::unix::process::CommandExt;
 use std::process::Child;
@@ -30,10 +29,11 @@ impl Pete {
         }
         let pinned = Pinned::new(cpu);
         let mut tracer = Ptracer::new();
-        *tracer.poll_delay_mut() = Duration::from_nanos(1);
+        tracer.set_poll_delay(Duration::from_nanos(1));
         // After an exit stop it forgets the process, whose end then nobody waits for, so that a
         // program that forks and waits hangs.
-        tracer.default_options_mut().remove(pete::ptracer::Options::PTRACE_O_TRACEEXIT);
+        let options = tracer.default_options();
+        tracer.set_default_options(options - pete::ptracer::Options::PTRACE_O_TRACEEXIT);
         let mut command = command(kind.program());
         command.process_group(0);
         let child = tracer.spawn(command).ok()?;
