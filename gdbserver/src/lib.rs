@@ -3,16 +3,16 @@
 //!
 //! From the line to the kernel: [`wire`] (frames, acknowledgements), [`packet`] (what is asked for,
 //! as data), `server` (a session, answers), `inferiors` (processes and threads as a client sees
-//! them), and trapline. `cpu` has the registers in the client's order, `system` what only one system
+//! them), and trapline. `regs` has the registers in the client's order, `system` what only one system
 //! can do.
 
 #![forbid(unsafe_code)]
 
-mod cpu;
 mod inferiors;
 mod options;
 #[doc(hidden)]
 pub mod packet;
+mod regs;
 mod server;
 mod system;
 #[doc(hidden)]

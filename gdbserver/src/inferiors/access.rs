@@ -3,7 +3,7 @@
 use trapline::{Error, Pid, Result, Stopped, Tid};
 
 use super::Inferiors;
-use crate::cpu::{Layout, Register};
+use crate::regs::{Layout, Register};
 
 impl Inferiors {
     /// Sees that a thread has a token, or that what is known of it is kept.

@@ -12,7 +12,7 @@ use trapline::{Ending, Error, Event, Pid, Result, Resume, StopReason, Stopped};
 
 use super::events::unless_gone;
 use super::{Inferiors, Origin, Process, Program, Stop};
-use crate::cpu::{Layout, Vectors};
+use crate::regs::{Layout, Vectors};
 
 /// How programs are started.
 #[derive(Debug, Default)]

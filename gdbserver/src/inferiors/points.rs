@@ -9,8 +9,8 @@ use trapline::{
 };
 
 use super::Inferiors;
-use crate::cpu::Layout;
 use crate::packet::{Expression, Machine, Point, PointKind};
+use crate::regs::Layout;
 
 /// One that is inserted.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use trapline::{ForkKind, Halted, Next, Pid, Signal, Stopped, Tid};
 
 use super::Inserted;
-use crate::cpu::{Known, Layout};
 use crate::packet::PointKind;
+use crate::regs::{Known, Layout};
 
 /// How a process came here, and so what becomes of it when the client goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use trapline::Pid;
 
-use crate::cpu::Layout;
 use crate::inferiors::Stop;
 use crate::packet::{LldbRequest, ThreadId, hex};
+use crate::regs::Layout;
 use crate::system::{self, Region, signals};
 
 use super::answers::Answer;

@@ -5,9 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use trapline::Pid;
 
-use crate::cpu;
-use crate::system;
 use crate::wire::{LONGEST, escape};
+use crate::{regs, system};
 
 use super::answers::Answer;
 use super::session::Session;
@@ -87,7 +86,7 @@ impl Session<'_> {
         }
         // Before there is a process nobody knows, and the client asks again when there is one.
         let layout = self.current_process().map(|pid| self.server.inferiors.layout(pid));
-        Ok(cpu::xml(layout.unwrap_or_default()).into_bytes())
+        Ok(regs::xml(layout.unwrap_or_default()).into_bytes())
     }
 
     pub(super) fn write_object(

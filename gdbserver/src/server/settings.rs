@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::options::Disabled;
 use crate::packet::Setting;
+use crate::system;
 use crate::wire::LONGEST;
 
 use super::answers::Answer;
@@ -44,9 +45,6 @@ const FEATURES: &[&str] = &[
     "no-resumed+",
 ];
 
-/// What it can do where the system tells.
-const SIGINFO: &[&str] = &["qXfer:siginfo:read+", "qXfer:siginfo:write+"];
-
 impl Session<'_> {
     pub(super) fn supported(&mut self, features: &[Vec<u8>]) -> Answer {
         let has = |name: &[u8]| features.iter().any(|feature| feature == name);
@@ -59,8 +57,7 @@ impl Session<'_> {
         wishes.execs = has(b"exec-events+");
         wishes.no_resumed = has(b"no-resumed+");
         let mut answer = format!("PacketSize={LONGEST:x}");
-        let siginfo: &[&str] = if cfg!(target_os = "linux") { SIGINFO } else { &[] };
-        for feature in FEATURES.iter().chain(siginfo) {
+        for feature in FEATURES.iter().chain(system::FEATURES) {
             let of = match *feature {
                 "vContSupported+" => Disabled::Resume,
                 "qXfer:threads:read+" => Disabled::ThreadList,

@@ -6,20 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid as Group, tcgetpgrp, tcsetpgrp};
-use signal_hook::consts::{SIGALRM, SIGINT, SIGPROF, SIGQUIT, SIGUSR1, SIGUSR2, SIGVTALRM};
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use trapline::Pid;
+
+use crate::system;
 
 /// The group that had the terminal before; 0 if nobody was given it.
 static BEFORE: AtomicI32 = AtomicI32::new(0);
 
-/// Ctrl-C on the terminal is for the program, which has it too. On FreeBSD a tracer gets the signals
-/// by which programs are told of the ends of their children, which need not be SIGCHLD.
+/// Ctrl-C on the terminal is for the program, which has it too; and so is what the system sends to a
+/// tracer besides.
 pub(super) fn leave_signals_to_the_program() -> io::Result<()> {
-    let ends: &[i32] = match cfg!(target_os = "freebsd") {
-        true => &[SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF],
-        false => &[],
-    };
-    for &signal in [SIGINT, SIGQUIT].iter().chain(ends) {
+    for &signal in [SIGINT, SIGQUIT].iter().chain(system::SIGNALS_OF_ENDS) {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())

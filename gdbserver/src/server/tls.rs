@@ -6,6 +6,7 @@
 use trapline::{Pid, Result, Tid};
 
 use crate::packet::{ThreadId, hex};
+use crate::system::{self, CLibrary};
 
 use super::answers::Answer;
 use super::session::Session;
@@ -24,7 +25,10 @@ const GLIBC: [&str; 4] = [
 const FREEBSD: [&str; 2] = ["_thread_off_tlsindex", "_thread_off_dtv"];
 
 fn symbols() -> &'static [&'static str] {
-    if cfg!(target_os = "freebsd") { &FREEBSD } else { &GLIBC }
+    match system::C_LIBRARY {
+        CLibrary::FreeBsd => &FREEBSD,
+        CLibrary::Glibc => &GLIBC,
+    }
 }
 
 impl Session<'_> {
@@ -73,7 +77,7 @@ impl Session<'_> {
         let word = self.server.inferiors.layout(pid).word();
         let pointer = self.server.inferiors.thread_pointer(pid, tid)?;
         let Some(pointer) = pointer else { return Ok(None) };
-        if cfg!(target_os = "freebsd") {
+        if system::C_LIBRARY == CLibrary::FreeBsd {
             return self.in_freebsd(pid, module, pointer, word);
         }
         let [index, vector, entries, value] = GLIBC;

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use signal_hook::consts::{SIGALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM};
 use trapline::os::freebsd::{Protection, TracerExt};
 use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
 
-use super::{Listed, Region};
+use super::{CLibrary, Listed, Region};
 
 /// A stop stops the whole process.
 pub(crate) const STOPS_THREADS: bool = false;
@@ -18,6 +19,15 @@ pub(crate) const OS_ABI: &str = "FreeBSD";
 
 /// lldb's.
 pub(crate) const OS_TYPE: &str = "freebsd";
+
+pub(crate) const C_LIBRARY: CLibrary = CLibrary::FreeBsd;
+
+/// What a client is told that can be done here, beside what can be done everywhere.
+pub(crate) const FEATURES: &[&str] = &[];
+
+/// The tracer gets the signals by which programs are told of the ends of their children, which need not
+/// be SIGCHLD.
+pub(crate) const SIGNALS_OF_ENDS: &[i32] = &[SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF];
 
 /// The kernel gives it in pieces that trapline has taken apart.
 pub(crate) fn siginfo(_: &mut Tracer, _: &Stopped) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use trapline::os::linux::TracerExt;
 use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
 
-use super::{Listed, Region};
+use super::{CLibrary, Listed, Region};
 
 /// A stop stops one thread, and each can be run by itself.
 pub(crate) const STOPS_THREADS: bool = true;
@@ -23,6 +23,14 @@ pub(crate) const OS_ABI: &str = "GNU/Linux";
 
 /// lldb's.
 pub(crate) const OS_TYPE: &str = "linux";
+
+pub(crate) const C_LIBRARY: CLibrary = CLibrary::Glibc;
+
+/// What a client is told that can be done here, beside what can be done everywhere.
+pub(crate) const FEATURES: &[&str] = &["qXfer:siginfo:read+", "qXfer:siginfo:write+"];
+
+/// The tracer gets no signal when a child of a program's ends.
+pub(crate) const SIGNALS_OF_ENDS: &[i32] = &[];
 
 /// The `siginfo_t` of a stopped thread.
 pub(crate) fn siginfo(tracer: &mut Tracer, stop: &Stopped) -> Result<Vec<u8>> {

@@ -13,6 +13,14 @@ pub(crate) use linux::*;
 
 use std::ffi::OsString;
 
+/// Whose C library programs have, which keeps thread-local variables in a way of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)] // each system has one of them
+pub(crate) enum CLibrary {
+    Glibc,
+    FreeBsd,
+}
+
 /// Memory of a program that is used alike.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Region {

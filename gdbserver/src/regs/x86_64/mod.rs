@@ -1,12 +1,15 @@
 //! x86-64 with SSE, AVX where there is one, and what the system adds; and what of it 32-bit programs
 //! have. The order is that of the description's features (gdb's manual, "i386 Features").
 
+pub(super) mod types;
+mod x87;
+
 use std::sync::OnceLock;
 
 use trapline::x86_64::{ExtendedState, FpRegisters, RFlags, Registers};
 use trapline::{Error, Result, Stopped, Tracer};
 
-use super::{List, Register, x87};
+use super::{List, Register};
 use crate::system;
 
 /// Which registers a client is shown: those of a 64-bit program or of a 32-bit one.

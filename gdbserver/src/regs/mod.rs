@@ -1,23 +1,24 @@
 //! The CPU as a client sees it: which registers there are, in which order, how long each is.
 
-#[cfg(target_arch = "aarch64")]
-mod aarch64;
 mod description;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
-#[cfg(target_arch = "x86_64")]
-mod x87;
 
 use std::ops::Range;
 
 use trapline::{Result, Stopped, Tracer};
 
-#[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{Layout, Source, Vectors};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{Layout, Source, Vectors};
-
 pub(crate) use description::xml;
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        mod x86_64;
+        use x86_64::types;
+        pub(crate) use x86_64::{Layout, Source, Vectors};
+    } else if #[cfg(target_arch = "aarch64")] {
+        mod aarch64;
+        use aarch64::types;
+        pub(crate) use aarch64::{Layout, Source, Vectors};
+    }
+}
 
 /// One register.
 #[derive(Debug, Clone, PartialEq, Eq)]

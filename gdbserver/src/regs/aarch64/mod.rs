@@ -1,5 +1,7 @@
 //! aarch64: the general registers, and those for vectors.
 
+pub(super) mod types;
+
 use std::sync::OnceLock;
 
 use trapline::aarch64::{FpRegisters, Registers};
