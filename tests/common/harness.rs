@@ -37,7 +37,9 @@ pub fn main(all: &[(&'static str, Tests)]) {
     let trials = all.iter().flat_map(|(module, tests)| {
         tests.iter().map(move |(test, _)| {
             let name = named(module, test);
-            Trial::test(name.clone(), move || run_apart(&name))
+            Trial::test(name.clone(), move || {
+                run_apart(&name).map_err(|failed| at_once(&name, failed))
+            })
         })
     });
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
@@ -105,6 +107,17 @@ pub fn has_ended(pid: i32) -> bool {
 pub fn limit() -> Duration {
     let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
     Duration::from_secs(limit.unwrap_or(LIMIT))
+}
+
+/// Why a test has failed is printed when all are done. With this in the environment it is printed at once
+/// as well: for a machine that may not last until then.
+const AT_ONCE: &str = "TRAPLINE_FAILURES_AT_ONCE";
+
+fn at_once(name: &str, failed: Failed) -> Failed {
+    if std::env::var_os(AT_ONCE).is_some() {
+        println!("{name} has failed: {}", failed.message().unwrap_or_default());
+    }
+    failed
 }
 
 /// Runs a test in a new process, under the time limit.
