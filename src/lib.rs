@@ -156,3 +156,8 @@ pub use trapline_fake as fake;
 
 /// This CPU.
 pub type Cpu = <System as Backend>::Arch;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

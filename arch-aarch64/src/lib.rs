@@ -20,3 +20,8 @@ pub use fp::FpRegisters;
 pub use instruction::Emulated;
 pub use pstate::Pstate;
 pub use registers::Registers;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -22,3 +22,8 @@ pub use fp::{FXSAVE_LEN, FpRegisters};
 pub use registers::Registers;
 pub use relocate::Emulated;
 pub use xsave::{ExtendedState, StateComponents, XsaveError};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

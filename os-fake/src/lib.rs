@@ -52,3 +52,8 @@ pub use kernel::{Delivery, Execution, Kernel, Report, Swallowed};
 pub use rules::{FreeBsdRules, LinuxRules, OtherCpuRules, RuleSet, Rules};
 pub use script::Call;
 pub use system::Fake;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
