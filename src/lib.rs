@@ -36,7 +36,8 @@
 //!
 //! A host with an event loop of its own watches
 //! [`Tracer::readiness`](trapline_core::Tracer::readiness); one with other threads has them wake a
-//! wait with a [`Waker`], or waits with a [time limit](trapline_core::Tracer::wait_timeout).
+//! wait with a [`Waker`], or waits with a [time limit](trapline_core::Tracer::wait_timeout). One with a
+//! user interface or an async runtime has a [`TracerThread`] do all that.
 
 #![forbid(unsafe_code)]
 
@@ -49,9 +50,10 @@ pub use trapline_core::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode,
     ConditionalBreakpoint, CpuSet, EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus,
     FollowExec, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind,
-    Inherit, InheritDebug, Insertion, Next, Only, Passing, Pid, Placement, ProcessInfo, Readiness,
-    Relocation, Result, Resume, Signal, SignalInfo, SlotCode, SoftwareBreakpoint, Spawned,
-    StepOver, StopReason, Stopped, Syscall, SyscallAbi, Tid, TrapCauses, Value, Waker,
+    Inherit, InheritDebug, Insertion, Next, Notice, Only, Passing, Pid, Placement, ProcessInfo,
+    Readiness, Relocation, Result, Resume, Signal, SignalInfo, SlotCode, SoftwareBreakpoint,
+    Spawned, StepOver, StopReason, Stopped, Stops, Syscall, SyscallAbi, Tid, TrapCauses, Value,
+    Waker,
 };
 
 cfg_if::cfg_if! {
@@ -77,6 +79,34 @@ pub use trapline_core::Tracer as TracerOn;
 /// A stopped thread to ask questions about, on this system unless another back end is named; see
 /// [`trapline_core::Reader`].
 pub type Reader<'a, B = System> = trapline_core::Reader<'a, B>;
+
+/// A tracer on a thread of its own, for hosts whose threads have other things to do; see
+/// [`trapline_core::TracerThread`]. `S` is a state of the host's that lives on that thread.
+///
+/// ```no_run
+/// use std::process::Command;
+/// use std::sync::mpsc;
+///
+/// use trapline::{Builder, Notice, Resume, TracerThread};
+///
+/// let (sender, notices) = mpsc::channel();
+/// let thread = TracerThread::start(Builder::new(), move |_, notice| {
+///     let _ = sender.send(notice); // any channel will do
+/// })?;
+/// thread.call(|session| session.tracer_mut().spawn(Command::new("make")).map(drop))?;
+/// for notice in notices {
+///     let notice = notice?;
+///     println!("{notice:?}");
+///     thread.post(move |session| {
+///         let _ = session.resume_all(notice.threads(), Resume::Continue);
+///     })?;
+/// }
+/// # Ok::<(), trapline::Error>(())
+/// ```
+pub type TracerThread<S = ()> = trapline_core::TracerThread<System, S>;
+
+/// What the closures and the handler of a [`TracerThread`] get; see [`trapline_core::Session`].
+pub type Session<S = ()> = trapline_core::Session<System, S>;
 
 /// A thread that has arrived at a breakpoint; see [`trapline_core::Arrival`].
 pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;

@@ -54,6 +54,7 @@ mod signals;
 mod spawn;
 mod threads;
 mod timing;
+mod tracer_thread;
 mod untraced;
 mod vfork;
 mod waiting;
@@ -97,6 +98,7 @@ fn main() {
         ("spawn", spawn::TESTS),
         ("timing", timing::TESTS),
         ("threads", threads::TESTS),
+        ("tracer_thread", tracer_thread::TESTS),
         ("untraced", untraced::TESTS),
         ("vfork", vfork::TESTS),
         ("waiting", waiting::TESTS),

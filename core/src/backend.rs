@@ -4,6 +4,7 @@
 //! halves of a fork, following, real parents, halting, which events are shown) is in the engine,
 //! once.
 
+pub(crate) mod logged;
 mod near;
 mod report;
 mod request;

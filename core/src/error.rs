@@ -105,6 +105,10 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The thread of a [`TracerThread`](crate::TracerThread) has ended, by a panic.
+    #[error("the tracer's thread has ended")]
+    Ended,
+
     /// Something has failed that the tracer does by itself for a process, which no call has asked
     /// for: to run it on from a stop that is not shown, to find out what a stop is for. The waits
     /// that follow do it again.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::backend::logged::logged;
 use crate::stopped::Returned;
 use crate::{Backend, EventFlags, InheritDebug, Result};
 
@@ -118,7 +119,7 @@ impl<B: Backend> Builder<B> {
     /// A tracer over a back end that is open already.
     pub fn build_on(self, backend: B) -> Tracer<B> {
         Tracer {
-            backend: RefCell::new(backend),
+            backend: RefCell::new(logged(backend)),
             table: Table::default(),
             ready: VecDeque::new(),
             returned: Returned::default(),

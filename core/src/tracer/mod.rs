@@ -44,6 +44,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::logged::{Logged, bare};
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
 use crate::{
@@ -128,7 +129,7 @@ pub enum StepOver {
 /// `sys/kern/kern_exit.c`).
 pub struct Tracer<B: Backend> {
     /// Behind a cell, since questions change nothing that a user can see.
-    backend: RefCell<B>,
+    backend: RefCell<Logged<B>>,
     table: Table,
     /// What is ready to be given, in order.
     ready: VecDeque<Ready>,
@@ -438,7 +439,7 @@ impl<B: Backend> Tracer<B> {
     /// Makes a request of the back end: for what only one system has, in its extension trait.
     #[doc(hidden)]
     pub fn on_backend<T>(&self, request: impl FnOnce(&mut B) -> T) -> T {
-        request(&mut self.backend.borrow_mut())
+        request(bare(&mut self.backend.borrow_mut()))
     }
 
     /// A stopped thread as requests of the back end name it.

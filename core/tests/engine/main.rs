@@ -43,3 +43,4 @@ mod w1_one;
 mod w1_wakers;
 mod w3_waits;
 mod w4_halt;
+mod w5_thread;
