@@ -4,7 +4,6 @@
 //! answers it, and no wait tells of its end before the other threads have ended. Whether it has ended
 //! can be seen a moment later; then another thread is asked.
 
-use crate::backend::StopScope;
 use crate::error::unless_gone;
 use crate::{Backend, Pid};
 
@@ -24,7 +23,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn expect_answer(&mut self, index: u32) {
         let slot = self.table.slot(index);
         let alone = self.table.process_of(index).threads.len() == 1;
-        if B::STOP_SCOPE == StopScope::Thread && self.table.is_first(index) && !alone {
+        if Self::first_threads_end_silently() && self.table.is_first(index) && !alone {
             let pid = slot.thread.pid;
             self.unanswered.retain(|asked| asked.pid != pid);
             self.unanswered.push(Unanswered { pid, held: 0 });

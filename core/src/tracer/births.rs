@@ -6,7 +6,7 @@
 //! be one of two: it is older than that, or its birth was swallowed. So the older ones are looked up
 //! when births begin to be told.
 
-use crate::backend::{Setup, StopScope};
+use crate::backend::Setup;
 use crate::{Backend, EventFlags, Result};
 
 use super::Tracer;
@@ -31,7 +31,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn note_older_threads(&mut self, index: u32, setup: Setup) -> Result<()> {
         let process = self.table.slot(index).process;
         let begins = self.table.process(process).births == Births::Untold && are_told(setup);
-        if B::STOP_SCOPE == StopScope::Thread || !begins {
+        if Self::makers_announce_threads() || !begins {
             return Ok(());
         }
         self.look_up_threads(process)?;
@@ -47,7 +47,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn is_unborn(&self, index: u32) -> bool {
         let slot = self.table.slot(index);
         let told = self.table.process(slot.process).births == Births::Told;
-        B::STOP_SCOPE == StopScope::Process
+        !Self::makers_announce_threads()
             && told
             && slot.told == Told::Nothing
             && !self.table.is_first(index)

@@ -1,10 +1,10 @@
 //! What takes threads away: exec, the end of a thread, the end of a process.
 
-use crate::backend::{RawStop, StopScope};
+use crate::backend::RawStop;
 use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
 
 use super::process::{End, First, Start};
-use super::thread::{CallSide, Intent, Interrupt, State, StopKind, Told};
+use super::thread::{CallSide, Intent, Interrupt, State, Told};
 use super::{FollowExec, Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -69,15 +69,12 @@ impl<B: Backend> Tracer<B> {
         slot.soft = super::software::Soft::default();
         // The call is not over: under SYSCALL its exit follows.
         slot.call_side = CallSide::Inside;
-        slot.stop = match B::STOP_SCOPE {
-            StopScope::Thread => StopKind::EndOfCall,
-            StopScope::Process => StopKind::Other,
-        };
+        slot.stop = Self::kind_of_exec();
         if slot.intent == Intent::StepBehindCall {
             slot.intent = Intent::Event;
         }
         // What the kernel was told of this thread may be what it was told of another one.
-        if former_tid.is_some() && B::STOP_SCOPE == StopScope::Thread {
+        if former_tid.is_some() && Self::execs_change_setups() {
             slot.applied = None;
         }
         self.execed_hardware(index);
@@ -142,7 +139,7 @@ impl<B: Backend> Tracer<B> {
     /// A thread has ended, and its process lives on.
     pub(super) fn thread_ended(&mut self, index: u32) {
         let slot = self.table.slot(index);
-        if slot.is_held() && !slot.is_dead() && B::STOP_SCOPE == StopScope::Thread {
+        if slot.is_held() && !slot.is_dead() && Self::tokens_outlive_threads() {
             // The user has its token, or is about to get it; its end comes after that.
             self.table.slot_mut(index).died();
             return;

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::backend::{Activity, NewTask, RawKind, RawReason, RawStop, Setup, StopScope, Thread};
+use crate::backend::{Activity, NewTask, RawKind, RawReason, RawStop, Setup, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
@@ -59,8 +59,8 @@ impl<B: Backend> Tracer<B> {
                 if kind == ForkKind::Vfork {
                     self.vfork_begins(index, Some(child));
                 }
-                let whole = B::STOP_SCOPE == StopScope::Process;
-                let shown = self.forks.was_shown(child, thread, whole);
+                let anybodys = !Self::makers_report_next();
+                let shown = self.forks.was_shown(child, thread, anybodys);
                 if shown || self.table.find_process(child).is_some() {
                     return self.run_silently(index); // its child was shown without it
                 }
@@ -387,14 +387,12 @@ impl<B: Backend> Tracer<B> {
         if silent && (!overdue || at_end) {
             return Ok(false);
         }
-        if let (StopScope::Process, Some(parent)) = (B::STOP_SCOPE, living) {
-            if self.is_stopped_whole(parent) {
-                // It tells when it is run, however long its user looks at it.
-                if let Some(child) = self.forks.get_mut(&raw) {
-                    child.waits = true;
-                }
-                return Ok(false);
+        if living.is_some_and(|parent| self.is_stopped_whole(parent)) {
+            // It tells when it is run, however long its user looks at it.
+            if let Some(child) = self.forks.get_mut(&raw) {
+                child.waits = true;
             }
+            return Ok(false);
         }
         self.show_alone(raw, child, real_parent)?;
         Ok(true)
@@ -404,7 +402,7 @@ impl<B: Backend> Tracer<B> {
     fn look_at_candidates(&mut self, raw: &RawStop, real_parent: Option<Pid>) -> Result<bool> {
         let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
         let mut candidates = known.unwrap_or_else(|| self.may_have_made(real_parent));
-        if B::STOP_SCOPE == StopScope::Thread {
+        if Self::makers_report_next() {
             let mut silent = Vec::new();
             for thread in candidates {
                 let slot = self.table.find_thread_of(thread.pid, thread.tid);
@@ -434,13 +432,16 @@ impl<B: Backend> Tracer<B> {
     /// a thread can make a sibling of its process, those of its other children. Of a parent that
     /// cannot be named, any.
     fn may_have_made(&self, parent: Option<Pid>) -> Vec<Thread> {
-        let siblings = B::STOP_SCOPE == StopScope::Thread;
+        let siblings = Self::threads_make_siblings();
         let may = |p: &Process| {
             parent.is_none_or(|parent| p.pid == parent) || siblings && p.real_parent == parent
         };
         let living = self.table.processes().filter(|(_, p)| !p.has_ended() && may(p));
         let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
-        slots.filter(|slot| !siblings || !slot.is_stopped()).map(|slot| slot.thread).collect()
+        slots
+            .filter(|slot| !Self::makers_report_next() || !slot.is_stopped())
+            .map(|slot| slot.thread)
+            .collect()
     }
 
     /// Shows a child without its parent's half. Who the parent was is said if only one can be it.
@@ -449,7 +450,7 @@ impl<B: Backend> Tracer<B> {
         let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
         let parent = real_parent.and_then(|parent| self.table.find_process(parent));
         let sole = parent.is_some_and(|parent| self.table.process(parent).is_sole_maker());
-        let parent = parent.filter(|_| sole || B::STOP_SCOPE == StopScope::Process);
+        let parent = parent.filter(|_| sole || !Self::threads_make_siblings());
         let setup = match parent {
             Some(parent) => self.table.process(parent).setup,
             // Most likely that of the process which has ended last.
@@ -514,7 +515,7 @@ impl<B: Backend> Tracer<B> {
     /// over from it. Where a stop stops one thread it has told of all its children before.
     fn is_left_by_detached(&self, pid: Pid, real_parent: Option<Pid>) -> bool {
         let child = real_parent.is_some_and(|parent| self.forks.is_detached(parent));
-        self.forks.is_detached(pid) || child && B::STOP_SCOPE == StopScope::Process
+        self.forks.is_detached(pid) || child && !Self::makers_report_next()
     }
 
     /// Detaches children that have stopped, and whose parent was detached before its half came.

@@ -2,16 +2,13 @@
 
 use std::rc::{Rc, Weak};
 
-use rustc_hash::FxHashSet;
-
-use crate::backend::{Run, StopScope};
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
+use super::Tracer;
 use super::drive::Turn;
 use super::process::Process;
-use super::thread::{Delivery, Hold, Slot, State, Told};
-use super::{Resume, Tracer};
+use super::thread::{Hold, State, Told};
 
 /// A process all of whose threads are at rest, but for those that the kernel holds.
 ///
@@ -153,14 +150,14 @@ impl<B: Backend> Tracer<B> {
     /// Stops every thread of a process that can be stopped; returns those that the kernel holds.
     pub(super) fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
         let pid = self.table.process(process).pid;
-        if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
+        if self.is_stopped_whole(process) {
             self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
         let vforks = |&&i: &&u32| self.table.slot(i).soft.vfork.waits();
         let vforking = self.table.process(process).threads.iter().filter(vforks).count();
         // Where births are not told there can be threads that nobody has heard of.
-        let known = B::STOP_SCOPE == StopScope::Thread
+        let known = Self::makers_announce_threads()
             || vforking > 0
                 && unless_gone(self.backend.get_mut().threads(pid))?
                     .is_some_and(|t| t.len() <= vforking);
@@ -173,7 +170,7 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             if running.is_empty() {
-                if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
+                if self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
                 }
                 let held = self.running(process).into_iter();
@@ -206,8 +203,7 @@ impl<B: Backend> Tracer<B> {
                     }
                     let (mut held, mut gone) = (Vec::new(), 0);
                     // Killed, but a thread of it waits in vfork: none of the others stops any more.
-                    let mute = B::STOP_SCOPE == StopScope::Process
-                        && unless_gone(self.backend.get_mut().is_unkillable(pid))? == Some(true);
+                    let mute = self.is_silenced_by_vfork(pid)?;
                     for &index in &running {
                         let thread = self.table.slot(index).thread;
                         match unless_gone(self.backend.get_mut().is_uninterruptible(thread))? {
@@ -229,30 +225,6 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-    }
-
-    /// Where a process stops as a whole: looks up the threads of a stopped one. The birth and the
-    /// death of those that rest may have gone unreported.
-    pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
-        let pid = self.table.process(process).pid;
-        let Some(tids) = unless_gone(self.backend.get_mut().threads(pid))? else { return Ok(()) };
-        let there: FxHashSet<Tid> = tids.iter().copied().collect();
-        // Whoever stops the process has others of it at rest, which is no standstill.
-        self.table.process_mut(process).quiet += 1;
-        for index in self.table.process(process).threads.clone() {
-            let slot = self.table.slot(index);
-            if slot.rests() && !there.contains(&slot.thread.tid) {
-                self.thread_ended(index);
-            }
-        }
-        let entry = self.table.process_mut(process);
-        entry.quiet = entry.quiet.saturating_sub(1);
-        for tid in tids {
-            if self.table.find_thread_of(pid, tid).is_none() {
-                self.table.add_thread(process, tid, State::Resting);
-            }
-        }
-        Ok(())
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.
@@ -278,37 +250,12 @@ impl<B: Backend> Tracer<B> {
             return Ok(());
         };
         self.end_halt(process, &lease);
-        if B::STOP_SCOPE == StopScope::Process {
-            self.resume_process(plan)?;
-            return self.pass_queued();
-        }
-        let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
-        // The first thread last, so that it is known whether it runs alone.
-        let is_first = |stop: &Stopped| {
-            self.table.at(stop.place).is_some_and(|_| self.table.is_first(stop.place.index))
-        };
-        let (last, mut plan): (Vec<_>, Vec<_>) =
-            plan.into_iter().partition(|(stop, next)| *next != Next::Stay && is_first(stop));
-        plan.extend(last);
-        for (stop, next) in plan {
-            let result = match next {
-                Next::Continue => self.resume_stop(stop, Resume::Continue),
-                Next::Step => self.resume_stop(stop, Resume::Step),
-                Next::Stay => self.stay(stop),
-            };
-            if result.is_err() {
-                self.failures.retry(pid); // those that have no token run all the same
-                return result;
-            }
-        }
-        if any_runs && self.table.find_process(pid) == Some(process) {
-            self.run_late(process)?;
-        }
+        self.resume_planned(pid, process, plan)?;
         self.pass_queued()
     }
 
     /// Keeps a thread at rest without a token, with the signal that it has yet to get.
-    fn stay(&mut self, stop: Stopped) -> Result<()> {
+    pub(super) fn stay(&mut self, stop: Stopped) -> Result<()> {
         let kept = match self.table.at(stop.place) {
             Some(slot) => slot.is_given(),
             None => false,
@@ -317,11 +264,7 @@ impl<B: Backend> Tracer<B> {
             self.discard(stop);
             return Ok(());
         }
-        if B::STOP_SCOPE == StopScope::Process {
-            // Not now, but when another one is resumed.
-            let thread = self.table.slot(stop.place.index).thread;
-            unless_gone(self.backend.get_mut().suspend(thread, true))?;
-        }
+        self.keep_from_running(self.table.slot(stop.place.index).thread)?;
         let (place, signal) = stop.consume();
         let signal = signal.or(self.take_deferred(place.index));
         let slot = self.table.slot_mut(place.index);
@@ -346,7 +289,7 @@ impl<B: Backend> Tracer<B> {
 
     /// A thread that was resumed while the others of its process were not gets a new order; the
     /// signal that it was to get is still its own.
-    fn take_deferred(&mut self, index: u32) -> Option<Signal> {
+    pub(super) fn take_deferred(&mut self, index: u32) -> Option<Signal> {
         self.table.slot_mut(index).deferred.take().and_then(|(_, signal)| signal)
     }
 
@@ -390,71 +333,6 @@ impl<B: Backend> Tracer<B> {
             }
         }
         Ok(())
-    }
-
-    /// Where the kernel runs a process as a whole: suspend who stays, then run.
-    fn resume_process(&mut self, plan: Vec<(Stopped, Next)>) -> Result<()> {
-        if plan.iter().filter(|(_, next)| *next == Next::Step).count() > 1 {
-            return Err(Error::Unsupported {
-                what: "stepping several threads at once",
-                on: B::SYSTEM,
-            });
-        }
-        let any_runs = plan.iter().any(|(_, next)| *next != Next::Stay);
-        // One with an event in the queue is not run before that was given.
-        let given = |slot: &Slot| any_runs && slot.is_given();
-        let is_given = |(stop, _): &(Stopped, Next)| self.table.at(stop.place).is_some_and(given);
-        let (plan, others): (Vec<_>, Vec<_>) = plan.into_iter().partition(is_given);
-        for (stop, _) in others {
-            self.stay(stop)?;
-        }
-        for (stop, next) in &plan {
-            let index = stop.place.index;
-            let thread = self.table.slot(index).thread;
-            unless_gone(self.backend.get_mut().suspend(thread, *next == Next::Stay))?;
-            self.table.slot_mut(index).hold =
-                if *next == Next::Stay { Hold::Stays } else { Hold::Free };
-        }
-        let mut chosen: Option<(u32, Run)> = None;
-        let mut deliver = None;
-        for (stop, next) in plan {
-            let index = stop.place.index;
-            let (_, signal) = stop.consume();
-            let signal = signal.or(self.take_deferred(index));
-            self.table.slot_mut(index).run = Run::Continue;
-            // The kernel knows one signal, that of the thread that has reported.
-            match (signal, next) {
-                (Some(signal), Next::Stay) => self.keep(index, signal, true),
-                (signal, _) if self.table.slot(index).delivery == Delivery::Resend => {
-                    self.table.slot_mut(index).kept = signal;
-                }
-                (signal, _) => deliver = deliver.or(signal),
-            }
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Resting;
-            match (chosen, next) {
-                (_, Next::Stay) => {}
-                (_, Next::Step) => chosen = Some((index, Run::Step)),
-                (None, Next::Continue) => chosen = Some((index, Run::Continue)),
-                (Some(_), Next::Continue) => {}
-            }
-        }
-        match chosen {
-            Some((index, run)) => {
-                self.table.slot_mut(index).run = run;
-                let result = self.start(index, run, deliver);
-                if result.is_err() {
-                    // It has no token any more.
-                    if let Some(signal) = deliver {
-                        self.keep(index, signal, false);
-                    }
-                    let pid = self.table.slot(index).thread.pid;
-                    self.failures.retry(pid);
-                }
-                result
-            }
-            None => Ok(()),
-        }
     }
 
     /// A token that is of no use any more.

@@ -1,12 +1,11 @@
 //! Detaching and killing.
 
-use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, StopScope, Thread};
+use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::drive::Turn;
 use super::halt::{HELD_FOR, SILENT_FOR};
-use super::process::End;
 use super::thread::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
@@ -184,25 +183,7 @@ impl<B: Backend> Tracer<B> {
         let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
         let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
         unless_gone(self.backend.get_mut().kill(pid, stopped))?;
-        if B::STOP_SCOPE == StopScope::Process {
-            // It runs to its end now, with the stops that it was at; tokens answer `Gone`.
-            self.table.process_mut(process).end = End::Killed;
-            for index in self.table.process(process).threads.clone() {
-                if self.table.slot(index).is_held() {
-                    self.table.slot_mut(index).died();
-                } else {
-                    self.table.revoke(index);
-                    self.table.slot_mut(index).state = State::Running;
-                }
-            }
-        } else {
-            // A resting thread leaves its stop by itself.
-            for index in self.table.process(process).threads.clone() {
-                if self.table.slot(index).rests() {
-                    self.table.slot_mut(index).state = State::Running;
-                }
-            }
-        }
+        self.runs_to_its_end(process);
         Ok(())
     }
 
@@ -281,12 +262,8 @@ impl<B: Backend> Tracer<B> {
         if self.table.find_process(pid) != Some(process) {
             return self.await_strays();
         }
-        if B::STOP_SCOPE == StopScope::Process {
-            self.release_whole(index, signal)?;
-            return self.await_strays();
-        }
         if self.table.at(place).is_some() {
-            self.release(index, signal)?;
+            self.detach_at(index, signal)?;
         }
         if self.table.find_process(pid) != Some(process) {
             return self.await_strays();
@@ -425,11 +402,7 @@ impl<B: Backend> Tracer<B> {
             }
             _ => {}
         }
-        let released = match B::STOP_SCOPE {
-            StopScope::Thread => self.release(index, signal),
-            StopScope::Process => self.release_whole(index, signal),
-        };
-        if let Err(error) = released {
+        if let Err(error) = self.detach_at(index, signal) {
             self.table.slot_mut(index).state = State::Resting;
             self.leaves_later(index, signal);
             self.failures.note(thread.pid, error);
@@ -438,7 +411,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Detaches a process that stops as a whole.
-    fn release_whole(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn release_whole(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         let threads = self.table.process(process).threads.iter();
@@ -456,7 +429,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Detaches one stopped thread, and forgets its process with the last one.
-    fn release(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn release(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         let signal = signal.or(self.kept_signal(index));

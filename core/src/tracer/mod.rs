@@ -28,6 +28,7 @@ mod quiet;
 mod reader;
 mod readiness;
 mod run;
+mod scheduler;
 mod shell;
 mod signals;
 mod software;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
 
-use crate::backend::{StopScope, Thread};
+use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, CpuSet, Error, Pid, Result, Tid};
 
@@ -155,11 +155,7 @@ impl<B: Backend> Tracer<B> {
         let stray = stray.map(|at| strays.swap_remove(at).1);
         let process = self.table.find_process(thread.pid);
         let mut default = None; // it takes a look at all threads, and mostly is not needed
-        let threads = match B::STOP_SCOPE {
-            StopScope::Thread => vec![thread.tid],
-            StopScope::Process => self.backend.get_mut().threads(thread.pid).unwrap_or_default(),
-        };
-        for tid in threads {
+        for tid in self.placed_with(thread) {
             let thread = Thread { pid: thread.pid, tid };
             let slot = self.table.find_thread_of(thread.pid, tid);
             let home = slot.and_then(|index| self.table.slot(index).home.clone());

@@ -1,6 +1,5 @@
 //! A process at rest for a moment, for requests that need that.
 
-use crate::backend::StopScope;
 use crate::{Backend, Result};
 
 use super::Tracer;
@@ -14,8 +13,7 @@ impl<B: Backend> Tracer<B> {
         process: u32,
         request: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        let resting = B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process);
-        if resting {
+        if self.is_stopped_whole(process) {
             return request(self);
         }
         self.table.process_mut(process).quiet += 1;
@@ -28,12 +26,6 @@ impl<B: Backend> Tracer<B> {
         ran.map(|()| value)
     }
 
-    /// Where one stop stops a process: whether it is stopped.
-    pub(super) fn is_stopped_whole(&self, process: u32) -> bool {
-        let stopped = |&i: &u32| self.table.slot(i).can_be_asked();
-        self.table.process(process).threads.iter().any(stopped)
-    }
-
     /// Ends a quiet moment.
     fn run_on(&mut self, process: u32) -> Result<()> {
         let entry = self.table.process_mut(process);
@@ -41,14 +33,9 @@ impl<B: Backend> Tracer<B> {
         if entry.is_halted() || entry.has_ended() {
             return Ok(());
         }
-        let shown = |&i: &u32| {
-            let slot = self.table.slot(i);
-            slot.is_shown()
-        };
-        let shows = self.table.process(process).threads.iter().any(shown);
-        if B::STOP_SCOPE == StopScope::Process && shows {
-            return Ok(()); // runs with what is shown
+        match self.runs_with_what_is_shown(process) {
+            true => Ok(()),
+            false => self.run_late(process),
         }
-        self.run_late(process)
     }
 }

@@ -1,12 +1,11 @@
 //! Resuming.
 
-use crate::backend::{Run, StopScope};
+use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::process::{Births, End};
-use super::software::Onward;
-use super::thread::{Hold, Intent, Interrupt, State, StopKind, Told};
+use super::process::End;
+use super::thread::{Intent, Interrupt, State, StopKind, Told};
 use super::{Ready, Tracer};
 
 /// How to run a thread.
@@ -170,160 +169,10 @@ impl<B: Backend> Tracer<B> {
             || self.runs_handler(index)
     }
 
-    /// Makes the kernel run a stopped thread; with process scope, its process.
-    pub(super) fn start(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
-        if B::STOP_SCOPE == StopScope::Process {
-            return self.start_process(index, run, signal);
-        }
-        let thread = self.table.slot(index).thread;
-        self.apply_setup(index)?;
-        self.keep_watch(index)?;
-        let signal = self.due_signal(index, signal)?;
-        let signal = self.with_owed(index, signal);
-        if self.table.slot(index).stop == StopKind::GroupStop {
-            // To continue it would end the group-stop.
-            unless_gone(self.backend.get_mut().listen(thread))?;
-            self.took_signals(index);
-            self.ran(index, State::Listening);
-            return Ok(());
-        }
-        if self.go_on_from(index, run, signal)? != Onward::Runs {
-            self.took_signals(index);
-            return Ok(());
-        }
-        let run = self.pass_hardware(index, run, signal)?;
-        let run = self.or_to_handlers_end(index, run);
-        self.begin_step(index, run)?;
-        unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
-        self.took_signals(index);
-        self.eager.resumed(thread);
-        self.table.slot_mut(index).run = run;
-        self.ran(index, State::Running);
-        Ok(())
-    }
-
-    /// Makes the kernel run a process, once no other thread of it has an event or a token out.
-    pub(super) fn start_process(
-        &mut self,
-        index: u32,
-        run: Run,
-        signal: Option<Signal>,
-    ) -> Result<()> {
-        // A list that is kept, so that no stop allocates one.
-        let mut threads = std::mem::take(&mut self.list);
-        threads.clear();
-        threads.extend_from_slice(&self.table.process_of(index).threads);
-        let result = self.start_threads(&threads, index, run, signal);
-        self.list = threads;
-        result
-    }
-
-    fn start_threads(
-        &mut self,
-        threads: &[u32],
-        index: u32,
-        run: Run,
-        signal: Option<Signal>,
-    ) -> Result<()> {
-        let shown = |&i: &u32| {
-            let slot = self.table.slot(i);
-            i != index && slot.is_shown()
-        };
-        if threads.iter().any(shown) {
-            self.table.revoke(index);
-            let slot = self.table.slot_mut(index);
-            slot.state = State::Resting;
-            let kept = slot.deferred.and_then(|(_, signal)| signal);
-            slot.deferred = Some((run, signal.or(kept)));
-            return Ok(());
-        }
-        if self.stays_at_its_end(index) {
-            return Ok(());
-        }
-        let signal = self.due_signal(index, signal)?;
-        if self.process_goes_on_from(index, run, signal)? != Onward::Runs {
-            self.took_signals(index);
-            return Ok(());
-        }
-        let own = run;
-        let (mut target, mut run, mut signal) = (index, run, signal);
-        for &i in threads {
-            if !self.table.slot(i).stays() && i != index {
-                signal = signal.or(self.due_signal(i, None)?);
-            }
-            let slot = self.table.slot(i);
-            let (thread, deferred) = (slot.thread, slot.deferred);
-            let runs = !slot.stays() || i == index || deferred.is_some();
-            if runs && slot.hold != Hold::Free {
-                unless_gone(self.backend.get_mut().suspend(thread, false))?;
-                self.table.slot_mut(i).hold = Hold::Free;
-            }
-            signal = signal.or(deferred.and_then(|(_, kept)| kept));
-            if i != index && run != Run::Step && self.still_steps(i) {
-                (target, run) = (i, Run::Step);
-            }
-        }
-        for &i in threads {
-            run = self.or_to_handlers_end(i, run);
-        }
-        self.apply_setup(target)?;
-        self.begin_step(target, run)?;
-        let thread = self.table.slot(target).thread;
-        for &i in threads {
-            self.keep_watch(i)?;
-            signal = self.with_owed(i, signal);
-        }
-        let mut ran = unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
-        // Unless it has ended without a word: then any other one will do.
-        let first = target;
-        for &i in threads {
-            if ran.is_some() || i == first {
-                continue;
-            }
-            let other = self.table.slot(i).thread;
-            let how = if i == index { own } else { Run::Continue };
-            ran = unless_gone(self.backend.get_mut().resume(other, how, signal))?;
-            if ran.is_some() {
-                (target, run) = (i, how);
-            }
-        }
-        if ran.is_some() {
-            self.eager.resumed(self.table.slot(target).thread);
-        }
-        for &i in threads {
-            let steps = (i != first || i == target) && self.still_steps(i);
-            let slot = self.table.slot_mut(i);
-            slot.deferred = None;
-            if i != index {
-                slot.run = if steps { Run::Step } else { Run::Continue };
-            }
-            match slot.stays() {
-                true => self.paid(i),
-                false => self.took_signals(i),
-            }
-        }
-        self.table.slot_mut(index).run = if index == target { run } else { Run::Continue };
-        self.ran(index, State::Running);
-        for &i in threads {
-            let slot = self.table.slot(i);
-            if slot.stop == StopKind::WayOut && !slot.stays() && !slot.is_stopped() {
-                self.thread_ended(i);
-            }
-        }
-        Ok(())
-    }
-
     /// The system calls of a thread that runs a handler have to be seen, as it may have come to that
     /// with this very resumption.
-    fn or_to_handlers_end(&self, index: u32, run: Run) -> Run {
+    pub(super) fn or_to_handlers_end(&self, index: u32, run: Run) -> Run {
         if run == Run::Continue && self.runs_handler(index) { Run::Syscall } else { run }
-    }
-
-    /// Whether a thread that is run with its process still has a step to make, which the stop of
-    /// another one has come before.
-    fn still_steps(&self, index: u32) -> bool {
-        let slot = self.table.slot(index);
-        !slot.stays() && slot.deferred.map_or(slot.run, |(run, _)| run) == Run::Step
     }
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
@@ -335,34 +184,8 @@ impl<B: Backend> Tracer<B> {
         }
         self.note_older_threads(index, wanted)?;
         unless_gone(self.backend.get_mut().set_up(self.table.slot(index).thread, wanted))?;
-        let process = self.table.slot(index).process;
-        self.table.process_mut(process).births = Births::under(wanted);
-        self.table.slot_mut(index).applied = Some(wanted);
-        if B::STOP_SCOPE == StopScope::Process {
-            for i in 0..self.table.process(process).threads.len() {
-                let other = self.table.process(process).threads[i];
-                self.table.slot_mut(other).applied = Some(wanted);
-            }
-        }
+        self.was_set_up(index, wanted);
         Ok(())
-    }
-
-    /// Notes that the kernel runs a thread; its tokens are stale from now on.
-    fn ran(&mut self, index: u32, state: State) {
-        self.table.revoke(index);
-        self.table.slot_mut(index).state = state;
-        self.note_memory(index);
-        if B::STOP_SCOPE == StopScope::Thread {
-            self.table.slot_mut(index).hold = Hold::Free;
-            return;
-        }
-        let process = self.table.slot(index).process;
-        for i in 0..self.table.process(process).threads.len() {
-            let other = self.table.process(process).threads[i];
-            if other != index && self.table.slot(other).rests() {
-                self.table.slot_mut(other).state = state;
-            }
-        }
     }
 
     /// Runs a thread on whose stop nobody wants to hear of; in a halted process it rests instead.
@@ -433,9 +256,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(());
             }
         }
-        if B::STOP_SCOPE == StopScope::Process {
-            self.look_up_threads(process)?;
-        }
+        self.look_up_threads(process)?;
         let mut threads = self.table.process(process).threads.iter();
         let rests = threads.find(|&&i| {
             let slot = self.table.slot(i);

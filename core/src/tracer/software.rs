@@ -7,7 +7,6 @@
 //! in [`memory`], and who comes, goes or is let go has them put in and taken out in [`family`] and
 //! [`release`].
 
-mod alone;
 mod family;
 mod former;
 mod handlers;
@@ -111,6 +110,21 @@ impl Soft {
     /// What a new thread has to do with them.
     pub(super) fn starting(in_slot: bool) -> Self {
         Soft { in_slot, ..Soft::default() }
+    }
+
+    /// Whether it waits to be led past a breakpoint.
+    pub(super) fn is_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// It waits no more; how it is to be run.
+    pub(super) fn take_queued(&mut self) -> Option<Run> {
+        self.queued.take()
+    }
+
+    /// It is on its way past a breakpoint no more; how it is to be run.
+    pub(super) fn take_passing(&mut self) -> Option<Run> {
+        self.passing.take()
     }
 
     /// It does not go on from where it is.
@@ -280,7 +294,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 let thread = tracer.stopped_in_family(process)?.ok_or(Error::NotStopped)?;
                 match request(tracer, thread) {
-                    Err(Error::Gone) if tracer.lives(process, pid) => Err(Error::NotStopped),
+                    Err(Error::Gone) if tracer.is_there(pid, process) => Err(Error::NotStopped),
                     result => result,
                 }
             });

@@ -4,8 +4,7 @@
 //! the process can stop any more, and without an event that wait would never end. So such an end
 //! is told whatever the process reports.
 
-use crate::backend::{Setup, StopScope};
-use crate::{Backend, EventFlags};
+use crate::Backend;
 
 use super::thread::{Slot, State, StopKind, Told};
 use super::{Ready, Tracer};
@@ -17,7 +16,7 @@ impl<B: Backend> Tracer<B> {
             State::Given(_) => true,
             State::Resting => slot.stays() || self.table.process(slot.process).is_kept(),
             // Where a process is run as a whole these are suspended.
-            State::Running => B::STOP_SCOPE == StopScope::Process && slot.stays(),
+            State::Running => Self::is_suspended(slot),
             _ => false,
         }
     }
@@ -37,7 +36,7 @@ impl<B: Backend> Tracer<B> {
         match (moving.next(), moving.next()) {
             (None, _) => true,
             // A first thread that has ended before the others is still there.
-            (Some(&first), None) if B::STOP_SCOPE == StopScope::Thread => {
+            (Some(&first), None) if Self::first_threads_end_silently() => {
                 let slot = self.table.slot(first);
                 let (thread, runs) = (slot.thread, slot.state == State::Running);
                 if !(self.table.is_first(first) && runs && process.threads.len() > 2) {
@@ -78,7 +77,7 @@ impl<B: Backend> Tracer<B> {
     /// The same of a first thread that is about to end, and of whose end no wait tells before the
     /// others have ended.
     pub(super) fn ends_alone(&mut self, index: u32) -> bool {
-        let silent = B::STOP_SCOPE == StopScope::Thread && self.table.is_first(index);
+        let silent = Self::first_threads_end_silently() && self.table.is_first(index);
         silent && self.leaves_a_standstill(index)
     }
 
@@ -103,24 +102,5 @@ impl<B: Backend> Tracer<B> {
             self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
         }
         true
-    }
-
-    /// What the kernel has to be told to report, so that the end of a thread that is about to run
-    /// is heard of.
-    pub(super) fn with_lone_end(&mut self, index: u32, mut setup: Setup) -> Setup {
-        match B::STOP_SCOPE {
-            StopScope::Thread if self.table.is_first(index) && self.ends_last(index) => {
-                setup.flags |= EventFlags::EXIT;
-            }
-            StopScope::Thread => {}
-            StopScope::Process => {
-                let mut threads = self.table.process_of(index).threads.iter();
-                let stay = threads.any(|&i| self.table.slot(i).stays());
-                setup
-                    .flags
-                    .set(EventFlags::THREAD, stay || setup.flags.contains(EventFlags::THREAD));
-            }
-        }
-        setup
     }
 }

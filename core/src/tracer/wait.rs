@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::backend::{RawKind, RawReason, RawStop, Run, StopScope, TrapOrigin};
+use crate::backend::{RawKind, RawReason, RawStop, Run, TrapOrigin};
 use crate::stopped::Place;
 use crate::{
     Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped, TrapCauses,
@@ -11,7 +11,7 @@ use crate::{
 use super::failures::Before;
 use super::next::Only;
 use super::process::Start;
-use super::thread::{CallSide, Intent, Interrupt, Slot, State, StopKind};
+use super::thread::{CallSide, Intent, Interrupt, State};
 use super::trap::Trap;
 use super::{ForkPair, Ready, Side, Tracer};
 
@@ -222,10 +222,7 @@ impl<B: Backend> Tracer<B> {
             return self.execed(index, former_tid);
         }
         let process = self.table.slot(index).process;
-        if B::STOP_SCOPE == StopScope::Process {
-            // The others are at rest as well; only what stopped has something to say.
-            self.rest_others(process, index);
-        }
+        self.stopped_by(index);
         let slot = self.table.slot_mut(index);
         if slot.is_stopped() {
             // It was killed in a stop, and has gone on to its exit stop.
@@ -258,22 +255,12 @@ impl<B: Backend> Tracer<B> {
         if steps_behind_call {
             slot.intent = Intent::Event;
         }
-        slot.stop = match (reason, B::STOP_SCOPE) {
-            (RawReason::GroupStop(_), _) => StopKind::GroupStop,
-            (RawReason::Paused | RawReason::Signal { .. }, _) => StopKind::Interruption,
-            (RawReason::Forked { .. } | RawReason::VforkDone, StopScope::Thread) => {
-                StopKind::EndOfCall
-            }
-            (RawReason::ThreadExiting, StopScope::Process) => StopKind::WayOut,
-            _ => StopKind::Other,
-        };
+        slot.stop = Self::kind_of_stop(reason);
         if reason == RawReason::ThreadExiting {
             slot.soft.forget_place(); // it executes nothing more
         }
         if slot.run == Run::Step && slot.was_interrupted() {
-            // Linux has the trap of a step come before all other signals.
-            slot.soft.stray_step =
-                B::STOP_SCOPE == StopScope::Process || !matches!(reason, RawReason::Signal { .. });
+            slot.soft.stray_step = Self::may_hide_a_step(reason);
         }
         let (announced, listening) =
             (slot.state == State::Announced, slot.state == State::Listening);
@@ -375,35 +362,6 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The interrupt that a stop answers: any stop of the thread does, and where one stop stops
-    /// the process, any stop of the process.
-    fn take_interrupt(&mut self, index: u32) -> Interrupt {
-        let take = |slot: &mut Slot| std::mem::replace(&mut slot.interrupt, Interrupt::None);
-        let mut interrupt = take(self.table.slot_mut(index));
-        if B::STOP_SCOPE == StopScope::Process {
-            let process = self.table.slot(index).process;
-            for i in 0..self.table.process(process).threads.len() {
-                let other = self.table.process(process).threads[i];
-                match take(self.table.slot_mut(other)) {
-                    Interrupt::None => {}
-                    asked => interrupt = asked,
-                }
-            }
-        }
-        interrupt
-    }
-
-    /// The same, which is not taken yet.
-    fn asked_interrupt(&self, index: u32) -> Interrupt {
-        let own = self.table.slot(index).interrupt;
-        if B::STOP_SCOPE == StopScope::Thread {
-            return own;
-        }
-        let threads = self.table.process_of(index).threads.iter();
-        let asked = threads.map(|&i| self.table.slot(i).interrupt);
-        asked.filter(|&asked| asked != Interrupt::None).last().unwrap_or(own)
-    }
-
     /// A signal is about to be delivered, or a trap of ours looks like one.
     fn signalled(&mut self, index: u32, signal: Signal, trap: Option<TrapOrigin>) -> Result<()> {
         if signal == Signal::TRAP {
@@ -452,18 +410,5 @@ impl<B: Backend> Tracer<B> {
         slot.state = State::Queued(reason);
         slot.interrupt = Interrupt::None;
         self.ready.push_back(Ready::Stop(self.table.place(index)));
-    }
-
-    /// Where one stop stops the process: the other threads are stopped too.
-    fn rest_others(&mut self, process: u32, index: u32) {
-        for i in 0..self.table.process(process).threads.len() {
-            let other = self.table.process(process).threads[i];
-            let slot: &mut Slot = self.table.slot_mut(other);
-            if other != index && !slot.is_stopped() {
-                slot.state = State::Resting;
-                // Whether its step is done will be known when it is reported.
-                slot.soft.stray_step |= slot.run == Run::Step;
-            }
-        }
     }
 }

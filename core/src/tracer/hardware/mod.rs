@@ -12,7 +12,7 @@ pub(super) use trap::Looked;
 
 use std::rc::Rc;
 
-use crate::backend::{DebugSlots, StopScope};
+use crate::backend::DebugSlots;
 use crate::debug::{check, plan};
 use crate::{
     Backend, Breakpoint, BreakpointId, Change, Error, HardwareBreakpoint, HardwareKind,
@@ -180,9 +180,7 @@ impl<B: Backend> Tracer<B> {
     /// Has all threads of a process that are at rest watch the same; if one cannot, none has
     /// changed. The others will before they run.
     fn watch_all(&mut self, process: u32, slots: &Rc<DebugSlots>) -> Result<()> {
-        if B::STOP_SCOPE == StopScope::Process {
-            self.look_up_threads(process)?;
-        }
+        self.look_up_threads(process)?;
         let debug = self.table.process(process).debug.as_ref();
         let before = debug.map(|debug| Rc::clone(&debug.slots)).unwrap_or_default();
         let mut threads = self.table.process(process).threads.clone();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup, StopScope};
+use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup};
 use crate::debug::plan;
 use crate::{
     Backend, BreakpointId, BreakpointSet, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind,
@@ -170,7 +170,7 @@ impl<B: Backend> Tracer<B> {
     pub(in super::super) fn told_setup(&self, process: u32) -> Setup {
         let process = self.table.process(process);
         let mut setup = process.setup;
-        if B::STOP_SCOPE == StopScope::Process && process.debug.is_some() {
+        if !Self::makers_announce_threads() && process.debug.is_some() {
             let armed = process.debug.as_ref().is_some_and(|debug| *debug.slots != NO_SLOTS);
             setup.flags.set(EventFlags::THREAD, armed || setup.flags.contains(EventFlags::THREAD));
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::backend::{DEBUG_SLOTS, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS, StopScope};
+use crate::backend::{DEBUG_SLOTS, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
 use crate::debug::{changed, used};
 use crate::error::unless_gone;
 use crate::{Backend, Change, Result, Signal};
@@ -208,10 +208,10 @@ impl<B: Backend> Tracer<B> {
         }
         let may_trap = slot.debug.as_ref().is_some_and(|debug| debug.may_trap());
         let mut pending = false;
-        if may_trap && B::STOP_SCOPE == StopScope::Thread {
+        if may_trap && Self::takes_out_traps() {
             pending = unless_gone(self.backend.get_mut().has_pending_trap(thread))? == Some(true);
         }
-        if may_trap && B::STOP_SCOPE == StopScope::Thread && !Self::passes_by_step() {
+        if may_trap && Self::takes_out_traps() && !Self::passes_by_step() {
             // This clears it, too.
             let status =
                 unless_gone(self.backend.get_mut().take_debug_status(thread))?.unwrap_or_default();
@@ -223,7 +223,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.watch(index, &Rc::default())?;
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
-            if B::STOP_SCOPE == StopScope::Thread {
+            if Self::takes_out_traps() {
                 debug.stale = None;
             }
             debug.carried.gone = pending;

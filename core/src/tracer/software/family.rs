@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::backend::{StopScope, Thread};
+use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
@@ -35,7 +35,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(thread) = find(self, false) {
             return Ok(Some(thread));
         }
-        if B::STOP_SCOPE == StopScope::Process && self.is_stopped_whole(process) {
+        if self.is_stopped_whole(process) {
             self.look_up_threads(process)?; // one that only rests may be gone without a word
         }
         Ok(find(self, true))

@@ -9,13 +9,13 @@
 
 use std::rc::Rc;
 
-use crate::backend::{RawReason, Run, StopScope, Thread};
+use crate::backend::{RawReason, Run, Thread};
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Error, Passing, Pid, Result, TrapCauses};
+use crate::{Arch, Backend, Error, Passing, Pid, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
 use super::super::drive::Turn;
-use super::super::thread::{CallSide, Delivery, Slot, State, StopKind};
+use super::super::thread::{CallSide, Delivery, Slot, State};
 use super::image::Shared;
 use super::places::InMemory;
 
@@ -34,7 +34,7 @@ impl<B: Backend> Tracer<B> {
             }
             let mut result = self.pass_family(&family);
             for &(process, pid) in &family {
-                if !self.lives(process, pid) {
+                if !self.is_there(pid, process) {
                     continue;
                 }
                 let entry = self.table.process_mut(process);
@@ -46,7 +46,7 @@ impl<B: Backend> Tracer<B> {
             if result.is_err() {
                 // The next wait tries again, with those that are left.
                 for &(process, pid) in &family {
-                    if self.lives(process, pid) {
+                    if self.is_there(pid, process) {
                         self.queue_pass(pid);
                     }
                 }
@@ -66,26 +66,22 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Whether a process is still there, and is the one that had this index.
-    pub(super) fn lives(&self, process: u32, pid: Pid) -> bool {
-        self.table.find_process(pid) == Some(process) && !self.table.process(process).has_ended()
-    }
-
     /// Leads all threads of a family past, with the others at rest, and puts in what could not be
     /// before.
     fn pass_family(&mut self, family: &[(u32, Pid)]) -> Result<()> {
         for &(process, pid) in family {
-            if self.lives(process, pid) {
+            if self.is_there(pid, process) {
                 self.rest_all(process)?;
             }
-            if self.lives(process, pid) {
+            if self.is_there(pid, process) {
                 match self.inherit_again(process) {
                     Err(Error::NotStopped) => {} // the kernel holds it
                     inherited => inherited?,
                 }
             }
         }
-        if let Some(&(process, _)) = family.iter().find(|&&(process, pid)| self.lives(process, pid))
+        if let Some(&(process, _)) =
+            family.iter().find(|&&(process, pid)| self.is_there(pid, process))
         {
             if let Some(image) = self.table.process(process).image.clone() {
                 self.settle_family(&image, process)?;
@@ -94,7 +90,7 @@ impl<B: Backend> Tracer<B> {
         loop {
             let mut next = None;
             for &(process, pid) in family {
-                if next.is_none() && self.lives(process, pid) {
+                if next.is_none() && self.is_there(pid, process) {
                     next = self.next_to_pass(process)?;
                 }
             }
@@ -107,25 +103,8 @@ impl<B: Backend> Tracer<B> {
 
     /// A thread of a process that is to run, and is at a breakpoint.
     fn next_to_pass(&mut self, process: u32) -> Result<Option<u32>> {
-        let entry = self.table.process(process);
-        let mut threads = entry.threads.clone();
-        let asked = |&i: &u32| self.table.slot(i).deferred.is_some();
-        let kept = entry.is_kept();
-        if B::STOP_SCOPE == StopScope::Process {
-            if !threads.iter().any(asked) || self.is_shown(process) {
-                return Ok(None);
-            }
-            threads.retain(|i| asked(i) || !self.table.slot(*i).stays());
-        } else {
-            threads.retain(|&i| {
-                let slot = self.table.slot(i);
-                let runs = !slot.stays() && slot.stop != StopKind::GroupStop && slot.next.is_none();
-                runs && (slot.soft.queued.is_some() || !kept)
-            });
-        }
-        for index in threads {
-            let slot = self.table.slot(index);
-            if slot.rests() && self.stands(index)? {
+        for index in self.about_to_run(process) {
+            if self.table.slot(index).rests() && self.stands(index)? {
                 return Ok(Some(index));
             }
         }
@@ -194,7 +173,7 @@ impl<B: Backend> Tracer<B> {
             }
             slot.run = run;
             self.table.revoke(index);
-            self.alone(index);
+            self.runs_alone(index);
             let ran = match unless_gone(self.backend.get_mut().resume(thread, run, signal)) {
                 Ok(ran) => ran,
                 Err(error) => {
@@ -202,24 +181,42 @@ impl<B: Backend> Tracer<B> {
                     return Err(error);
                 }
             };
-            if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
-                self.give_up_pass(process, index, signal)?;
+            if ran.is_none() && self.could_not_run_alone(process, index, signal) {
                 return self.free_others(process, index);
             }
             self.eager.resumed(thread);
             self.await_pass(index, thread, run)?;
             let slot = self.table.slot(index);
             let runs = slot.thread == thread && !slot.is_stopped();
-            if !self.lives(process, thread.pid) || runs {
+            if !self.is_there(thread.pid, process) || runs {
                 return Ok(());
             }
             self.free_others(process, index)?;
             let slot = self.table.slot(index);
             let there = slot.thread == thread && slot.soft.at.is_some();
             let rests = slot.rests();
-            if !there || !rests || (B::STOP_SCOPE == StopScope::Process && self.is_shown(process)) {
+            if !there || !rests || self.runs_with_what_is_shown(process) {
                 return Ok(());
             }
+        }
+    }
+
+    /// It could not be run: it is at the breakpoint as before, and so are the others.
+    fn keep_at_rest(&mut self, process: u32, index: u32, signal: Option<Signal>) {
+        let slot = self.table.slot_mut(index);
+        slot.run = slot.soft.passing.take().unwrap_or(slot.run);
+        slot.state = State::Resting;
+        self.rest_again(process);
+        let mut signal = signal;
+        for i in self.table.process(process).threads.clone() {
+            let slot = self.table.slot_mut(i);
+            if let Some((_, kept @ None)) = &mut slot.deferred {
+                *kept = signal.take();
+            }
+        }
+        if let Err(error) = self.free_others(process, index) {
+            let pid = self.table.process(process).pid;
+            self.failures.note(pid, error);
         }
     }
 
@@ -239,11 +236,11 @@ impl<B: Backend> Tracer<B> {
             }
             if slot.rests() {
                 // Stopped with its process by another thread that was still inside the kernel.
-                if self.is_shown(self.table.slot(index).process) {
+                if self.runs_with_what_is_shown(self.table.slot(index).process) {
                     self.break_off(index)?;
                     return Ok(());
                 }
-                self.alone(index);
+                self.runs_alone(index);
                 let ran = match unless_gone(self.backend.get_mut().resume(thread, run, None)) {
                     Ok(ran) => ran,
                     Err(error) => {
@@ -252,9 +249,9 @@ impl<B: Backend> Tracer<B> {
                         return Err(error);
                     }
                 };
-                if ran.is_none() && B::STOP_SCOPE == StopScope::Process {
-                    let process = self.table.slot(index).process;
-                    return self.give_up_pass(process, index, None);
+                let process = self.table.slot(index).process;
+                if ran.is_none() && self.could_not_run_alone(process, index, None) {
+                    return Ok(());
                 }
             }
             match self.drive_briefly()? {
@@ -276,8 +273,7 @@ impl<B: Backend> Tracer<B> {
         if unless_gone(self.backend.get_mut().is_uninterruptible(thread))?.is_none() {
             return Ok(true);
         }
-        Ok(B::STOP_SCOPE == StopScope::Process
-            && unless_gone(self.backend.get_mut().is_unkillable(thread.pid))? == Some(true))
+        self.is_silenced_by_vfork(thread.pid)
     }
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not
@@ -389,51 +385,6 @@ impl<B: Backend> Tracer<B> {
                 None => Ok(()),
             },
             false => Ok(()),
-        }
-    }
-
-    /// Whether a thread of a process has an event or a token out, or will have.
-    fn is_shown(&self, process: u32) -> bool {
-        self.table.process(process).threads.iter().any(|&i| {
-            let slot = self.table.slot(i);
-            slot.is_shown()
-        })
-    }
-
-    /// Runs who was led past, and then who rested meanwhile.
-    fn go_on(&mut self, process: u32, pid: Pid) -> Result<()> {
-        let threads = self.table.process(process).threads.clone();
-        if B::STOP_SCOPE == StopScope::Thread {
-            for index in threads {
-                let slot = self.table.slot_mut(index);
-                let Some(run) = slot.soft.queued.take() else { continue };
-                let runs = slot.rests() && !slot.stays();
-                let shown = slot.next;
-                match (runs, shown) {
-                    (true, None) => self.start(index, run, None)?,
-                    _ => continue,
-                }
-                if !self.lives(process, pid) {
-                    return Ok(());
-                }
-            }
-            if self.table.process(process).is_halted() {
-                return Ok(());
-            }
-            return self.run_late(process);
-        }
-        if self.is_shown(process) {
-            return Ok(()); // runs with what is shown
-        }
-        let rests = |slot: &Slot| slot.rests();
-        let asked = threads.iter().find_map(|&i| {
-            let slot = self.table.slot(i);
-            Some((i, slot.deferred.filter(|_| rests(slot))?))
-        });
-        match asked {
-            Some((index, (run, signal))) => self.start_process(index, run, signal),
-            None if self.table.process(process).is_halted() => Ok(()),
-            None => self.run_late(process),
         }
     }
 }

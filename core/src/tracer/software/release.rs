@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::backend::{Run, StopScope, Thread};
+use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Pid, Result};
 
@@ -111,7 +111,7 @@ impl<B: Backend> Tracer<B> {
     fn clean_at_rest(&mut self, process: u32, pid: Pid, image: &Shared) -> Result<()> {
         self.settle_family(image, process)?;
         self.note_shared_loss(process, image)?;
-        if B::STOP_SCOPE == StopScope::Process {
+        if !Self::takes_out_traps() {
             self.backend.get_mut().clean_children(pid, image.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
@@ -119,7 +119,7 @@ impl<B: Backend> Tracer<B> {
             if self.table.slot(index).can_be_asked() {
                 self.write_back(index)?;
             }
-            if B::STOP_SCOPE == StopScope::Thread {
+            if Self::takes_out_traps() {
                 self.take_out_trap(process, index)?;
             }
             if self.traced(pid).ok() != Some(process) {

@@ -39,51 +39,13 @@ impl<B: Backend> Tracer<B> {
         Ok(onward)
     }
 
-    /// The same where a process is run as a whole, for any of its threads that would run.
-    pub(in crate::tracer) fn process_goes_on_from(
+    /// Has the kernel know from where a thread is to run, which is not a breakpoint.
+    pub(in crate::tracer) fn leave_place(
         &mut self,
         index: u32,
         run: Run,
         signal: Option<Signal>,
     ) -> Result<Onward> {
-        let process = self.table.slot(index).process;
-        if self.table.process(process).image.is_none() {
-            return Ok(Onward::Runs);
-        }
-        let mut waits = false;
-        for i in self.table.process(process).threads.clone() {
-            let slot = self.table.slot(i);
-            let deferred = slot.deferred;
-            let runs = i == index || deferred.is_some() || !slot.stays();
-            if !runs || slot.is_dead() {
-                continue;
-            }
-            let wanted = deferred.map_or(slot.run, |(run, _)| run);
-            let signal = if i == index { signal } else { deferred.and_then(|(_, signal)| signal) };
-            match self.leave_place(i, if i == index { run } else { wanted }, signal)? {
-                Onward::Runs => {}
-                Onward::Waits => waits = true,
-                Onward::Stepped => {
-                    self.table.slot_mut(i).deferred = None;
-                    return Ok(Onward::Stepped);
-                }
-            }
-        }
-        if !waits {
-            return Ok(Onward::Runs);
-        }
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Resting;
-        let kept = slot.deferred.and_then(|(_, signal)| signal);
-        slot.deferred = Some((run, signal.or(kept)));
-        let pid = slot.thread.pid;
-        self.queue_pass(pid);
-        Ok(Onward::Waits)
-    }
-
-    /// Has the kernel know from where a thread is to run, which is not a breakpoint.
-    fn leave_place(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<Onward> {
         let slot = self.table.slot(index);
         if slot.soft.at.is_none() && !slot.soft.in_slot && !slot.was_interrupted() {
             return Ok(Onward::Runs);
