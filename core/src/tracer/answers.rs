@@ -8,7 +8,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Pid};
 
 use super::Tracer;
-use super::halt::HELD_FOR;
+use super::limits::HELD_FOR;
 use super::thread::Interrupt;
 
 /// An interrupt that the first thread of a process was asked for, beside other threads.

@@ -25,7 +25,61 @@ pub(super) enum Turn {
     NoTracees,
 }
 
+/// How long the engine waits for something of its own before it leaves that to later waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// So many turns, whatever they bring.
+    Turns(u32),
+    /// So many turns in a row that bring nothing.
+    Silence(u32),
+    /// As long as it takes, for it always comes.
+    Never,
+}
+
+/// How a wait for something has ended.
+#[derive(Debug)]
+pub(super) enum Driven<T> {
+    /// It has come.
+    Done(T),
+    /// It has not, within the limit.
+    Over,
+    /// It cannot: there is no tracee.
+    NoTracees,
+}
+
 impl<B: Backend> Tracer<B> {
+    /// Takes in report after report until something has come. `look` says so after each turn, and once
+    /// before the first. What else is reported meanwhile goes its own way, and so do forks whose other
+    /// half does not come.
+    pub(super) fn drive_until<T>(
+        &mut self,
+        limit: Limit,
+        mut look: impl FnMut(&mut Self, Turn) -> Result<Option<T>>,
+    ) -> Result<Driven<T>> {
+        let (mut turn, mut turns, mut silent) = (Turn::Report, 0, 0);
+        loop {
+            if let Some(done) = look(self, turn)? {
+                return Ok(Driven::Done(done));
+            }
+            let over = match limit {
+                Limit::Turns(most) => turns >= most,
+                Limit::Silence(most) => silent >= most,
+                Limit::Never => false,
+            };
+            if over {
+                return Ok(Driven::Over);
+            }
+            turn = self.drive_briefly()?;
+            turns += 1;
+            match turn {
+                Turn::Report => silent = 0,
+                Turn::Nothing => silent += 1,
+                Turn::Woken => {}
+                Turn::NoTracees => return Ok(Driven::NoTracees),
+            }
+        }
+    }
+
     /// Waits once, and takes in what comes.
     pub(super) fn drive(&mut self, patience: Patience) -> Result<Turn> {
         Ok(match self.ask(patience)? {

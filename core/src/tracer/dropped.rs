@@ -7,9 +7,7 @@ use crate::{Backend, Ending, Pid};
 
 use super::Tracer;
 use super::drive::Turn;
-
-/// How long a dropped tracer waits for what it has killed.
-const DYING_FOR: Duration = Duration::from_secs(5);
+use super::limits::DYING_FOR;
 
 impl<B: Backend> Drop for Tracer<B> {
     fn drop(&mut self) {

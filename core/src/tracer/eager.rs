@@ -15,23 +15,7 @@ use std::time::Duration;
 
 use crate::backend::Thread;
 
-/// Stops that are taken one by one before all are taken in, with few threads: with N of them none
-/// waits for more than this and N stops of others.
-const ROUND: u32 = 48;
-/// With many threads it is one more stop for so many of them, for to look at all costs more.
-const SHARE: u32 = 8;
-/// Where one of so many threads has stopped, and at least two have, all are taken in again after
-/// that: each gets its turn.
-const CROWD: usize = 16;
-/// The same where one thread alone is traced, and only a tracee that nobody has announced could
-/// wait.
-const ROUND_ALONE: u32 = 1024;
-/// A round of yields that lasts longer has not run the tracee alone.
-const LONG: Duration = Duration::from_micros(200);
-/// Failures in a row that cost nothing yet.
-const PATIENT: u32 = 4;
-/// Waits that are made without looks (or yields) after a failure, at most.
-const PAUSE_MOST: u32 = 64;
+use super::limits::{CROWD, LONG_YIELD, PAUSE_MOST, ROUND, ROUND_ALONE};
 
 /// Leaves something out the longer, the oftener it fails.
 #[derive(Debug, Default)]
@@ -61,12 +45,12 @@ impl Habit {
     #[inline]
     fn failed(&mut self) {
         self.failures = self.failures.saturating_add(1);
-        let doublings = self.failures.saturating_sub(PATIENT).min(16);
+        let doublings = self.failures.saturating_sub(PAUSE_MOST / 16).min(16);
         self.pause = if doublings == 0 { 0 } else { (1 << doublings).min(PAUSE_MOST) };
     }
 
     fn harmed(&mut self) {
-        self.failures = self.failures.max(PATIENT) + 1;
+        self.failures = self.failures.max(PAUSE_MOST / 16) + 1;
         self.pause = PAUSE_MOST;
     }
 }
@@ -115,7 +99,7 @@ impl Eager {
         self.looks.succeeded();
         match after {
             None => {}
-            Some(took) if took > LONG => self.yields.harmed(),
+            Some(took) if took > LONG_YIELD => self.yields.harmed(),
             Some(_) => self.yields.succeeded(),
         }
     }
@@ -126,7 +110,7 @@ impl Eager {
         self.looks.failed();
         match after {
             None => {}
-            Some(took) if took > LONG => self.yields.harmed(),
+            Some(took) if took > LONG_YIELD => self.yields.harmed(),
             Some(_) => self.yields.failed(),
         }
     }
@@ -134,7 +118,7 @@ impl Eager {
     /// Whether yields have lasted so long that more would make things worse.
     #[inline]
     pub(super) fn is_long(took: Duration) -> bool {
-        took > LONG
+        took > LONG_YIELD
     }
 
     /// Whether all that have stopped are to be taken in before the next stop: so many threads are
@@ -145,11 +129,8 @@ impl Eager {
             return true;
         }
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-        let round = if threads > 1 || self.wakes {
-            ROUND.saturating_add(threads / SHARE)
-        } else {
-            ROUND_ALONE
-        };
+        let round =
+            if threads > 1 || self.wakes { ROUND.saturating_add(threads / 8) } else { ROUND_ALONE };
         self.stops >= round
     }
 

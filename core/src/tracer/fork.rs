@@ -12,18 +12,12 @@ use crate::error::unless_gone;
 use crate::{Backend, Ending, Error, EventFlags, ForkKind, Pid, Result, StopReason, Tid};
 
 use super::forks::{Announced, Seen};
+use super::limits::PATIENCE;
 use super::process::{End, Process};
 use super::software::image::Shared;
 use super::software::inherit::Heritage;
 use super::thread::{Interrupt, State};
 use super::{FollowFork, ForkPair, Ready, Side, Tracer};
-
-/// The living threads that may have made a child are first looked for after this share of the
-/// patience for a half: mostly it comes by then.
-const FIRST_LOOK: u32 = 100;
-/// How many times longer than that patience a half is waited for that a living thread may be about to
-/// report: it comes, however busy the machine is, unless the child was made so that nobody tells.
-const LIVING_PATIENCE: u32 = 100;
 
 impl<B: Backend> Tracer<B> {
     /// A thread has made a task.
@@ -379,11 +373,11 @@ impl<B: Backend> Tracer<B> {
             self.pair(fork, raw)?;
             return Ok(true);
         }
-        if !looked && !at_end && since.elapsed() < self.half_patience / FIRST_LOOK {
+        if !looked && !at_end && since.elapsed() < self.half_patience / PATIENCE {
             return Ok(false);
         }
         let silent = self.look_at_candidates(&raw, real_parent)?;
-        let overdue = since.elapsed() >= self.half_patience.saturating_mul(LIVING_PATIENCE);
+        let overdue = since.elapsed() >= self.half_patience.saturating_mul(PATIENCE);
         if silent && (!overdue || at_end) {
             return Ok(false);
         }

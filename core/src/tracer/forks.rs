@@ -24,6 +24,7 @@ use crate::backend::{RawKind, RawStop, Setup, Thread};
 use crate::stopped::Place;
 use crate::{ForkKind, Pid, Tid};
 
+use super::limits::{REMEMBERED, ROUND_ALONE};
 use super::software::image::Shared;
 
 /// A fork that the parent has reported.
@@ -73,12 +74,6 @@ pub(super) enum Seen {
     /// It waits for its parent's half.
     Waits,
 }
-
-/// How many ends of tasks that nobody has announced, and how many detached processes are remembered.
-const REMEMBERED: usize = 64;
-/// How many reports of others a child lets pass before its parent is looked for, though there is
-/// always something to report.
-const PASSED_MOST: u32 = 512;
 
 /// The forks of which a half is missing.
 #[derive(Default)]
@@ -181,7 +176,7 @@ impl ForkTracker {
         for one in &mut self.unannounced {
             one.waits = false;
             one.passed += 1;
-            overdue |= one.stops() && one.passed % PASSED_MOST == 0;
+            overdue |= one.stops() && one.passed % ROUND_ALONE == 0;
         }
         overdue
     }
@@ -431,7 +426,7 @@ mod tests {
     fn reports_of_others_do_not_starve_one_that_waits() {
         let mut tracker = ForkTracker::default();
         see(&mut tracker, stop());
-        let overdue = (0..PASSED_MOST).filter(|_| tracker.report_taken()).count();
+        let overdue = (0..ROUND_ALONE).filter(|_| tracker.report_taken()).count();
         assert_eq!(overdue, 1);
     }
 

@@ -6,7 +6,8 @@ use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::Tracer;
-use super::drive::Turn;
+use super::drive::{Driven, Turn};
+use super::limits::{HELD_FOR, STOPPING};
 use super::process::Process;
 use super::thread::{Hold, State, Told};
 
@@ -67,14 +68,6 @@ pub enum Next {
     /// then one for the same signal; any other one says [`StopReason::AtRest`].
     Stay,
 }
-
-/// How many brief waits a thread may spend in an uninterruptible sleep before it counts as held.
-pub(super) const HELD_FOR: u32 = 20;
-/// How many brief waits may find nothing at all, while a thread that was interrupted seems to be
-/// able to stop: about ten seconds. FreeBSD's kernel can forget a thread that meets a signal on its
-/// way to a sleep while another one stops (`sleepq_check_ast_sc_locked` in
-/// `kern/subr_sleepqueue.c`); the process then neither stops nor runs until somebody wakes it.
-pub(super) const SILENT_FOR: u32 = 10_000;
 
 impl<B: Backend> Tracer<B> {
     /// Brings all threads of a stopped process to rest.
@@ -162,69 +155,75 @@ impl<B: Backend> Tracer<B> {
                 && unless_gone(self.backend.get_mut().threads(pid))?
                     .is_some_and(|t| t.len() <= vforking);
         self.interrupt_running(process)?;
-        let (mut looks, mut silent) = (0, 0);
+        let mut held_for = 0;
+        let driven = self.drive_until(STOPPING, |tracer, turn| {
+            let awaited = match tracer.await_stops(pid, process, known)? {
+                Ok(running) => running,
+                Err(done) => return Ok(Some(done)),
+            };
+            if turn != Turn::Nothing {
+                return Ok(None);
+            }
+            let Some(held) = tracer.are_held(pid, &awaited)? else {
+                held_for = 0;
+                return Ok(None);
+            };
+            held_for += 1;
+            let waits = |&i: &u32| held.contains(&i) || tracer.table.slot(i).soft.vfork.waits();
+            let held = || tracer.running(process).into_iter().filter(waits).collect();
+            Ok((held_for >= HELD_FOR).then(held))
+        })?;
+        let held = match driven {
+            Driven::Done(held) => held,
+            Driven::Over => self.running(process),
+            Driven::NoTracees => Vec::new(),
+        };
+        Ok(held.into_iter().map(|i| self.table.slot(i).thread.tid).collect())
+    }
+
+    /// Takes in those of a process that have stopped by now. The threads that still run and are waited
+    /// for; or, as what a halt calls an error, those that run when there is nobody to wait for.
+    fn await_stops(
+        &mut self,
+        pid: Pid,
+        process: u32,
+        known: bool,
+    ) -> Result<std::result::Result<Vec<u32>, Vec<u32>>> {
         loop {
+            if !self.is_there(pid, process) {
+                return Ok(Err(Vec::new()));
+            }
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.vfork.waits()));
-            if running.is_empty() && self.add_late_threads(pid, process)? {
-                continue;
-            }
-            if running.is_empty() {
+            if !running.is_empty() {
+                if self.take_in_each(pid, process, &running)? == 0 {
+                    return Ok(Ok(running));
+                }
+            } else if !self.add_late_threads(pid, process)? {
                 if self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
                 }
-                let held = self.running(process).into_iter();
-                return Ok(held.map(|i| self.table.slot(i).thread.tid).collect());
-            }
-            if self.take_in_each(pid, process, &running)? > 0 {
-                silent = 0;
-                if !self.is_there(pid, process) {
-                    return Ok(Vec::new());
-                }
-                continue;
-            }
-            match self.drive_briefly()? {
-                Turn::Report => {
-                    silent = 0;
-                    if !self.is_there(pid, process) {
-                        return Ok(Vec::new());
-                    }
-                    // Threads that were born meanwhile rest at their first stop by themselves.
-                }
-                Turn::Woken => {}
-                Turn::NoTracees => return Ok(Vec::new()),
-                Turn::Nothing => {
-                    silent += 1;
-                    if silent >= SILENT_FOR {
-                        return Ok(running
-                            .iter()
-                            .map(|&i| self.table.slot(i).thread.tid)
-                            .collect());
-                    }
-                    let (mut held, mut gone) = (Vec::new(), 0);
-                    // Killed, but a thread of it waits in vfork: none of the others stops any more.
-                    let mute = self.is_silenced_by_vfork(pid)?;
-                    for &index in &running {
-                        let thread = self.table.slot(index).thread;
-                        match unless_gone(self.backend.get_mut().is_uninterruptible(thread))? {
-                            Some(true) => held.push(thread.tid),
-                            Some(false) if mute => held.push(thread.tid),
-                            Some(false) => {}
-                            // It was killed, or it is a first thread that ended before the others,
-                            // and is not heard of until they have.
-                            None => gone += 1,
-                        }
-                    }
-                    looks = if held.len() + gone == running.len() { looks + 1 } else { 0 };
-                    if looks >= HELD_FOR {
-                        let running = self.running(process).into_iter();
-                        let waits = running.filter(|&i| self.table.slot(i).soft.vfork.waits());
-                        held.extend(waits.map(|i| self.table.slot(i).thread.tid));
-                        return Ok(held);
-                    }
-                }
+                return Ok(Err(self.running(process)));
             }
         }
+    }
+
+    /// Those of these threads that the kernel holds, if no other one can stop.
+    fn are_held(&mut self, pid: Pid, running: &[u32]) -> Result<Option<Vec<u32>>> {
+        // Killed, but a thread of it waits in vfork: none of the others stops any more.
+        let silenced = self.is_silenced_by_vfork(pid)?;
+        let mut held = Vec::new();
+        for &index in running {
+            let thread = self.table.slot(index).thread;
+            match unless_gone(self.backend.get_mut().is_uninterruptible(thread))? {
+                Some(false) if !silenced => return Ok(None),
+                Some(_) => held.push(index),
+                // It was killed, or it is a first thread that ended before the others, and is not
+                // heard of until they have.
+                None => {}
+            }
+        }
+        Ok(Some(held))
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.

@@ -4,14 +4,11 @@ use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, Thread
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::drive::Turn;
-use super::halt::{HELD_FOR, SILENT_FOR};
+use super::drive::{Driven, Turn};
+use super::limits::{FIRST_STOP, HELD_FOR, STOPPING};
 use super::thread::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
-
-/// How many brief waits the first stop of a child may take.
-const STRAY_WAITS: u32 = 1000;
 
 impl<B: Backend> Tracer<B> {
     /// Lets the processes of an event (or a token) go, as if they had never been traced: a signal
@@ -306,14 +303,9 @@ impl<B: Backend> Tracer<B> {
     /// Waits for children that are to be let go: each is about to make its first stop.
     fn await_strays(&mut self) -> Result<()> {
         self.detach_unannounced()?;
-        for _ in 0..STRAY_WAITS {
-            if !self.forks.is_detaching() {
-                break;
-            }
-            match self.drive_briefly()? {
-                Turn::Report | Turn::Woken | Turn::Nothing => {}
-                Turn::NoTracees => self.forks.end_detaching(),
-            }
+        let none_left = |tracer: &mut Self, _| Ok((!tracer.forks.is_detaching()).then_some(()));
+        if let Driven::NoTracees = self.drive_until(FIRST_STOP, none_left)? {
+            self.forks.end_detaching();
         }
         Ok(())
     }
@@ -321,57 +313,47 @@ impl<B: Backend> Tracer<B> {
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
     /// those that the kernel holds or has forgotten: a later wait meets them.
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
-        let (mut looks, mut silent) = (0, 0);
-        loop {
-            if !self.is_there(pid, process) {
-                return Ok(());
+        let (mut gone_for, mut begun) = (0, false);
+        let driven = self.drive_until(STOPPING, |tracer, turn| {
+            if std::mem::replace(&mut begun, true) && turn == Turn::Report {
+                tracer.failures.told_of(pid)?;
             }
-            let running = self.running(process);
-            if self.take_in_each(pid, process, &running)? > 0 {
-                silent = 0;
-                self.failures.told_of(pid)?;
-                continue;
+            while tracer.is_there(pid, process) {
+                let running = tracer.running(process);
+                if tracer.take_in_each(pid, process, &running)? == 0 {
+                    break;
+                }
+                tracer.failures.told_of(pid)?;
             }
-            match self.drive_briefly()? {
-                Turn::Report => {
-                    silent = 0;
-                    self.failures.told_of(pid)?;
-                }
-                Turn::Woken => {}
-                Turn::NoTracees => {
-                    // By an exec, the thread that was let go was the last one.
-                    if self.table.process(process).is_partly_detached() {
-                        self.forget_process(process);
-                    }
-                    return Ok(());
-                }
-                Turn::Nothing => {
-                    silent += 1;
-                    if silent >= SILENT_FOR {
-                        return Ok(());
-                    }
-                    let (mut free, mut gone) = (false, true);
-                    for index in self.running(process) {
-                        let thread = self.table.slot(index).thread;
-                        let answer =
-                            unless_gone(self.backend.get_mut().is_uninterruptible(thread))?;
-                        gone &= answer.is_none();
-                        free |= answer == Some(false);
-                    }
-                    // What was killed has an end that a wait finds. What is left of a first thread
-                    // that ended before the others has none until they end.
-                    let shell = gone && self.table.process(process).is_partly_detached();
-                    looks = if shell { looks + 1 } else { 0 };
-                    if looks >= HELD_FOR {
-                        self.leave_shell(process);
-                        return Ok(());
-                    }
-                    if !free && !shell {
-                        return Ok(());
-                    }
-                }
+            if !tracer.is_there(pid, process) {
+                return Ok(Some(()));
             }
+            if turn != Turn::Nothing {
+                return Ok(None);
+            }
+            let (mut free, mut gone) = (false, true);
+            for index in tracer.running(process) {
+                let thread = tracer.table.slot(index).thread;
+                let answer = unless_gone(tracer.backend.get_mut().is_uninterruptible(thread))?;
+                gone &= answer.is_none();
+                free |= answer == Some(false);
+            }
+            // What was killed has an end that a wait finds. What is left of a first thread that ended
+            // before the others has none until they end.
+            let shell = gone && tracer.table.process(process).is_partly_detached();
+            gone_for = if shell { gone_for + 1 } else { 0 };
+            if gone_for >= HELD_FOR {
+                tracer.leave_shell(process);
+                return Ok(Some(()));
+            }
+            Ok((!free && !shell).then_some(()))
+        })?;
+        // By an exec, the thread that was let go can have been the last one.
+        let partly = |index| self.table.process(index).is_partly_detached();
+        if matches!(driven, Driven::NoTracees) && self.is_there(pid, process) && partly(process) {
+            self.forget_process(process);
         }
+        Ok(())
     }
 
     /// A thread of a process that is being let go has stopped.

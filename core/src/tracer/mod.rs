@@ -21,6 +21,7 @@ mod forks;
 mod halt;
 mod hardware;
 mod let_go;
+mod limits;
 mod next;
 mod placement;
 mod process;

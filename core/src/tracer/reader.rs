@@ -6,10 +6,7 @@ use crate::stopped::Place;
 use crate::{Arch, Backend, Error, Pid, Result, SignalInfo, StopReason, Stopped, Syscall, Tid};
 
 use super::Tracer;
-
-/// How much of a string is read at once, so that it ends at the end of a page: what is behind it may
-/// not be mapped.
-const CHUNK: u64 = 256;
+use super::limits::CHUNK;
 
 /// A stopped thread, to ask questions about: what an unwinder, a value printer or a disassembler
 /// takes. It can be copied, and changes nothing.
@@ -243,7 +240,8 @@ impl<B: Backend> Reader<'_, B> {
         let mut string = Vec::new();
         while string.len() < most {
             let at = addr.wrapping_add(string.len() as u64);
-            let chunk = (CHUNK - at % CHUNK).min((most - string.len()) as u64);
+            let chunk = CHUNK as u64;
+            let chunk = (chunk - at % chunk).min((most - string.len()) as u64);
             let mut bytes = vec![0; chunk as usize];
             let read = self.read_memory(at, &mut bytes)?;
             bytes.truncate(read);

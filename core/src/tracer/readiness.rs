@@ -2,14 +2,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::{Backend, Result};
 
 use super::Tracer;
-
-/// When to look again after something that is on its way and that nothing announces.
-const SOON: Duration = Duration::from_millis(1);
+use super::limits::SOON;
 
 /// A descriptor that becomes readable when a tracer may have an event: for `poll(2)`, `epoll(7)`,
 /// `kevent(2)`, and what is built on them. Made by [`Tracer::readiness`]; cheap to clone.

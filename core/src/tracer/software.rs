@@ -36,6 +36,7 @@ use crate::{
     Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
 };
 
+use super::limits::HELD_FOR;
 use super::{StepOver, Tracer};
 use handlers::Handler;
 use image::{Image, Shared};
@@ -169,10 +170,6 @@ impl<R> Software<R> {
     }
 }
 
-/// How many times to look for a thread that the kernel does not hold, as it does for a moment in a
-/// page fault on a busy machine.
-const HELD_TRIES: u32 = 20;
-
 impl<B: Backend> Tracer<B> {
     pub(super) fn insert_software(
         &mut self,
@@ -300,7 +297,7 @@ impl<B: Backend> Tracer<B> {
             });
             tries += 1;
             let held = matches!(result, Err(Error::NotStopped));
-            if !held || tries == HELD_TRIES || self.traced(pid).ok() != Some(process) {
+            if !held || tries == HELD_FOR || self.traced(pid).ok() != Some(process) {
                 return result;
             }
         }

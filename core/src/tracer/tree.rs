@@ -12,11 +12,8 @@ use crate::{Backend, Ending, Pid, Result};
 
 use super::Tracer;
 use super::drive::Turn;
-use super::halt::HELD_FOR;
+use super::limits::{FIRST_STOP, HELD_FOR};
 use super::process::Start;
-
-/// How many brief waits the first stop of a process may take.
-const START_WAITS: u32 = 1000;
 
 /// What an attach to a tree has found so far.
 struct Tree {
@@ -179,29 +176,22 @@ impl<B: Backend> Tracer<B> {
     /// holds.
     fn await_starts(&mut self, attached: &[Pid]) -> Result<()> {
         let mut held_for = 0;
-        for _ in 0..START_WAITS {
-            let processes = attached.iter().filter_map(|&pid| self.table.find_process(pid));
-            let starting: Vec<u32> = processes
-                .filter(|&process| self.table.process(process).start == Start::Attaching)
-                .collect();
-            if starting.is_empty() || held_for >= HELD_FOR {
-                break;
-            }
-            match self.drive_briefly()? {
-                Turn::Report | Turn::Woken => {}
-                Turn::NoTracees => break,
-                Turn::Nothing => {
-                    let mut held = true;
-                    let running = starting.into_iter().flat_map(|process| self.running(process));
-                    for index in running.collect::<Vec<u32>>() {
-                        let thread = self.table.slot(index).thread;
-                        held &= unless_gone(self.backend.get_mut().is_uninterruptible(thread))?
-                            != Some(false);
-                    }
-                    held_for = if held { held_for + 1 } else { 0 };
+        self.drive_until(FIRST_STOP, |tracer, turn| {
+            let processes = attached.iter().filter_map(|&pid| tracer.table.find_process(pid));
+            let starts = |&process: &u32| tracer.table.process(process).start == Start::Attaching;
+            let starting: Vec<u32> = processes.filter(starts).collect();
+            if turn == Turn::Nothing {
+                let mut held = true;
+                let running = starting.iter().flat_map(|&process| tracer.running(process));
+                for index in running.collect::<Vec<u32>>() {
+                    let thread = tracer.table.slot(index).thread;
+                    let answer = tracer.backend.get_mut().is_uninterruptible(thread);
+                    held &= unless_gone(answer)? != Some(false);
                 }
+                held_for = if held { held_for + 1 } else { 0 };
             }
-        }
+            Ok((starting.is_empty() || held_for >= HELD_FOR).then_some(()))
+        })?;
         Ok(())
     }
 }

@@ -13,12 +13,9 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
+use super::super::limits::REMEMBERED;
 use super::thread::Hit;
 use super::trap::Looked;
-
-/// How many handlers of a thread may be on the way at once; of more the breakpoint is reported
-/// again.
-const RETURNS_MOST: usize = 16;
 
 /// What a thread has to do with breakpoints that it is at.
 #[derive(Default)]
@@ -107,7 +104,7 @@ impl<B: Backend> Tracer<B> {
                 let standing = &mut debug.standing;
                 standing.access = None;
                 if standing.at.take().is_some() {
-                    if standing.returns.len() >= RETURNS_MOST {
+                    if standing.returns.len() >= REMEMBERED {
                         standing.returns.remove(0);
                     }
                     standing.returns.push((pc, sp));

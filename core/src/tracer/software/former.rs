@@ -3,18 +3,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::backend::Thread;
 use crate::{Backend, ForkKind, Pid};
 
 use super::super::Tracer;
+use super::super::limits::{BORN_WITHIN, REMEMBERED};
 use super::image::Shared;
-
-/// How long a child can take from its making to its first stop, on a busy machine: it is at most one
-/// turn of the scheduler behind the end of its maker.
-const KEPT_FOR: Duration = Duration::from_secs(2);
-const KEPT_MOST: usize = 64;
 
 /// The memory of a process that does not have it any more, or is not traced.
 pub(super) struct Former {
@@ -41,8 +37,8 @@ impl<B: Backend> Tracer<B> {
             return;
         }
         let former = &mut self.software.former;
-        former.retain(|former| former.since.elapsed() < KEPT_FOR);
-        if former.len() == KEPT_MOST {
+        former.retain(|former| former.since.elapsed() < BORN_WITHIN);
+        if former.len() == REMEMBERED {
             former.remove(0);
         }
         former.push(Former { pid: entry.pid, thread, image, detached, since: Instant::now() });
@@ -51,7 +47,7 @@ impl<B: Backend> Tracer<B> {
     /// The breakpoints of those processes.
     pub(in crate::tracer) fn former_images(&mut self) -> Vec<(Pid, Shared)> {
         let former = &mut self.software.former;
-        former.retain(|former| former.since.elapsed() < KEPT_FOR);
+        former.retain(|former| former.since.elapsed() < BORN_WITHIN);
         former.iter().filter_map(|former| Some((former.pid, former.image.clone()?))).collect()
     }
 

@@ -10,10 +10,9 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Result, Signal};
 
 use super::super::Tracer;
+use super::super::limits::REMEMBERED;
 use super::super::thread::CallSide;
 
-/// How many handlers of a thread may be on the way at once.
-const HANDLERS_MOST: usize = 16;
 /// How far a stack can be unwound at once; what is further away is another stack.
 const STACK: u64 = 64 << 20;
 
@@ -39,7 +38,7 @@ impl<B: Backend> Tracer<B> {
         match unless_gone(self.backend.get_mut().disposition(thread, signal))? {
             Some(Disposition::Caught) => {
                 let handlers = &mut self.table.slot_mut(index).soft.handlers;
-                if handlers.len() >= HANDLERS_MOST {
+                if handlers.len() >= REMEMBERED {
                     handlers.remove(0);
                 }
                 handlers.push(Handler { at, sp });

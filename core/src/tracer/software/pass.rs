@@ -14,7 +14,7 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Passing, Pid, Result, Signal, TrapCauses};
 
 use super::super::Tracer;
-use super::super::drive::Turn;
+use super::super::drive::{Limit, Turn};
 use super::super::thread::{CallSide, Delivery, Slot, State};
 use super::image::Shared;
 use super::places::InMemory;
@@ -222,47 +222,48 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits for the one thread that runs, taking in what others report.
     fn await_pass(&mut self, index: u32, thread: Thread, run: Run) -> Result<()> {
-        loop {
-            let slot = self.table.slot(index);
+        self.drive_until(Limit::Never, |tracer, turn| {
+            let slot = tracer.table.slot(index);
             if slot.thread != thread || slot.soft.passing.is_none() {
-                return Ok(());
+                return Ok(Some(()));
             }
             if matches!(slot.state, State::Retrying(_)) {
-                self.look_again(index)?;
-                match self.table.slot(index).state {
-                    State::Retrying(_) => return Ok(()), // a later wait finds out
-                    _ => continue,
+                tracer.look_again(index)?;
+                let slot = tracer.table.slot(index);
+                // If that has failed again, a later wait finds out.
+                if matches!(slot.state, State::Retrying(_)) || slot.soft.passing.is_none() {
+                    return Ok(Some(()));
                 }
             }
-            if slot.rests() {
-                // Stopped with its process by another thread that was still inside the kernel.
-                if self.runs_with_what_is_shown(self.table.slot(index).process) {
-                    self.break_off(index)?;
-                    return Ok(());
-                }
-                self.runs_alone(index);
-                let ran = match unless_gone(self.backend.get_mut().resume(thread, run, None)) {
-                    Ok(ran) => ran,
-                    Err(error) => {
-                        let process = self.table.slot(index).process;
-                        self.keep_at_rest(process, index, None);
-                        return Err(error);
-                    }
-                };
-                let process = self.table.slot(index).process;
-                if ran.is_none() && self.could_not_run_alone(process, index, None) {
-                    return Ok(());
-                }
+            if tracer.table.slot(index).rests() {
+                return tracer.pass_again(index, thread, run);
             }
-            match self.drive_briefly()? {
-                Turn::Report | Turn::Woken => {}
-                Turn::NoTracees => return Ok(()),
-                Turn::Nothing => {
-                    if self.is_silenced(thread)? {
-                        self.table.slot_mut(index).soft.passing = None;
-                        return Ok(());
-                    }
-                }
+            if turn == Turn::Nothing && tracer.is_silenced(thread)? {
+                tracer.table.slot_mut(index).soft.passing = None;
+                return Ok(Some(()));
+            }
+            Ok(None)
+        })?;
+        Ok(())
+    }
+
+    /// One that is being led past a breakpoint was stopped with its process by another thread that was
+    /// still inside the kernel: it is run again, unless that has something to say. Says whether the
+    /// pass is over by that.
+    fn pass_again(&mut self, index: u32, thread: Thread, run: Run) -> Result<Option<()>> {
+        let process = self.table.slot(index).process;
+        if self.runs_with_what_is_shown(process) {
+            self.break_off(index)?;
+            return Ok(Some(()));
+        }
+        self.runs_alone(index);
+        match unless_gone(self.backend.get_mut().resume(thread, run, None)) {
+            Ok(ran) => {
+                Ok((ran.is_none() && self.could_not_run_alone(process, index, None)).then_some(()))
+            }
+            Err(error) => {
+                self.keep_at_rest(process, index, None);
+                Err(error)
             }
         }
     }

@@ -8,9 +8,9 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, CodeMode, Passing, Pid, Result};
 
 use super::super::Tracer;
+use super::super::limits::CHUNK;
 
-/// How much code is read at a time, and how many such pieces are kept.
-const PIECE: usize = 256;
+/// How many pieces of code are kept.
 const PIECES: usize = 16;
 /// The longest instruction of any CPU, which may reach into the next piece.
 const LONGEST: usize = 16;
@@ -25,18 +25,18 @@ pub(super) struct Pieces {
 struct Piece {
     pid: Pid,
     start: u64,
-    code: [u8; PIECE + LONGEST],
+    code: [u8; CHUNK + LONGEST],
     len: usize,
 }
 
 impl Pieces {
     fn at(start: u64) -> usize {
-        (start / PIECE as u64) as usize % PIECES
+        (start / CHUNK as u64) as usize % PIECES
     }
 
     /// The code at an address, if it is known.
     fn find(&self, pid: Pid, addr: u64) -> Option<&[u8]> {
-        let start = addr & !(PIECE as u64 - 1);
+        let start = addr & !(CHUNK as u64 - 1);
         let piece = self.pieces.get(Self::at(start))?.as_ref()?;
         let fits = (piece.pid, piece.start) == (pid, start);
         let code = piece.code.get(..piece.len)?.get((addr - start) as usize..)?;
@@ -95,8 +95,8 @@ impl<B: Backend> Tracer<B> {
 
     fn stores_flags(&mut self, index: u32, thread: Thread, pc: u64) -> Result<bool> {
         if self.software.pieces.find(thread.pid, pc).is_none() {
-            let start = pc & !(PIECE as u64 - 1);
-            let mut piece = Piece { pid: thread.pid, start, code: [0; PIECE + LONGEST], len: 0 };
+            let start = pc & !(CHUNK as u64 - 1);
+            let mut piece = Piece { pid: thread.pid, start, code: [0; CHUNK + LONGEST], len: 0 };
             piece.len = match self.read_as_program(thread, start, &mut piece.code) {
                 Ok(read) => read,
                 Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => 0,

@@ -7,13 +7,11 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
-use super::super::drive::Turn;
+use super::super::drive::Limit;
+use super::super::limits::REMEMBERED;
 use super::super::thread::State;
 use super::Vfork;
 use super::image::{Before, Shared};
-
-/// How many times a thread may have something else to say before its trap.
-const TRAPS_MOST: usize = 4;
 
 /// Where a thread is.
 #[derive(Clone, Copy)]
@@ -204,7 +202,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
     fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
-        for _ in 0..TRAPS_MOST {
+        for _ in 0..REMEMBERED {
             let slot = self.table.slot(index);
             let (thread, stopped) = (slot.thread, slot.can_be_asked());
             if slot.process != process || !stopped || !slot.was_interrupted() {
@@ -238,17 +236,11 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn await_stop(&mut self, index: u32, thread: Thread) -> Result<()> {
-        loop {
-            let slot = self.table.slot(index);
-            if slot.thread != thread || slot.is_stopped() || slot.is_dead() {
-                return Ok(());
-            }
-            match self.drive_briefly()? {
-                Turn::Report | Turn::Woken => {}
-                Turn::NoTracees => return Ok(()),
-                Turn::Nothing => {}
-            }
-        }
+        self.drive_until(Limit::Never, |tracer, _| {
+            let slot = tracer.table.slot(index);
+            Ok((slot.thread != thread || slot.is_stopped() || slot.is_dead()).then_some(()))
+        })?;
+        Ok(())
     }
 
     /// Cleans the memory of a process that is let go without ever having been in the table, and
