@@ -129,8 +129,6 @@ impl<B: Backend> Builder<B> {
             readiness: None,
             eager: Eager::default(),
             forks: ForkTracker::default(),
-            may_be_unknown: false,
-            left_setup: None,
             unanswered: Vec::new(),
             halts: Vec::new(),
             held_exits: Vec::new(),

@@ -225,8 +225,7 @@ impl<B: Backend> Tracer<B> {
     /// nobody will tell.
     pub(super) fn leaves_children(&mut self, process: u32, detached: bool) {
         self.keep_former_image(process, detached);
-        self.left_setup = Some(self.table.process(process).setup);
-        self.may_be_unknown = true;
+        self.forks.has_left(self.table.process(process).setup);
     }
 
     /// Asks who the parent of a dead process's children is now.
@@ -309,7 +308,7 @@ impl<B: Backend> Tracer<B> {
     /// event is left.
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
         self.settle_awaited();
-        self.may_be_unknown = false;
+        self.forks.has_left_nothing();
         let vanished: Vec<u32> =
             self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(i, _)| i).collect();
         let mut taken = None;

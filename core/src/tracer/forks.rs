@@ -80,6 +80,10 @@ pub(super) enum Seen {
 pub(super) struct ForkTracker {
     announced: Vec<Announced>,
     unannounced: Vec<Unannounced>,
+    /// What a process reported that has ended, exec'ed or was detached last.
+    left: Option<Setup>,
+    /// Such a process may have made one of which nobody has told.
+    may_have_left: bool,
     /// Children that were shown without their parents' halves, with the threads from which these
     /// may still come.
     shown: Vec<(Pid, Vec<Thread>)>,
@@ -277,6 +281,25 @@ impl ForkTracker {
     #[inline]
     pub(super) fn is_watching(&self) -> bool {
         self.unannounced.iter().any(|one| one.stops() && !one.waits)
+    }
+
+    /// A process is gone, and may have made children just before of which nobody will tell.
+    pub(super) fn has_left(&mut self, setup: Setup) {
+        (self.left, self.may_have_left) = (Some(setup), true);
+    }
+
+    /// There is no child of such a process.
+    pub(super) fn has_left_nothing(&mut self) {
+        self.may_have_left = false;
+    }
+
+    pub(super) fn may_have_left(&self) -> bool {
+        self.may_have_left
+    }
+
+    /// What such a process reported last.
+    pub(super) fn left_setup(&self) -> Option<Setup> {
+        self.left
     }
 
     /// Whether a process is stopped, or about to, that is not in the table.

@@ -1,11 +1,11 @@
 //! Detaching and killing.
 
-use crate::backend::{NO_SLOTS, NewTask, RawKind, RawReason, RawStop, Run, Thread};
+use crate::backend::{NewTask, RawReason, Run};
 use crate::error::unless_gone;
-use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped, Tid};
+use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped};
 
 use super::drive::{Driven, Turn};
-use super::limits::{FIRST_STOP, HELD_FOR, STOPPING};
+use super::limits::{HELD_FOR, STOPPING};
 use super::thread::{Interrupt, Slot, State};
 use super::trap::Trap;
 use super::{Ready, Side, Tracer};
@@ -300,16 +300,6 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Waits for children that are to be let go: each is about to make its first stop.
-    fn await_strays(&mut self) -> Result<()> {
-        self.detach_unannounced()?;
-        let none_left = |tracer: &mut Self, _| Ok((!tracer.forks.is_detaching()).then_some(()));
-        if let Driven::NoTracees = self.drive_until(FIRST_STOP, none_left)? {
-            self.forks.end_detaching();
-        }
-        Ok(())
-    }
-
     /// Waits until the threads that were interrupted have stopped and are let go, but not for
     /// those that the kernel holds or has forgotten: a later wait meets them.
     fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
@@ -439,92 +429,6 @@ impl<B: Backend> Tracer<B> {
         if self.table.process(process).threads.is_empty() {
             self.forget_process(process);
         }
-        Ok(())
-    }
-
-    /// Lets the children of a process go of whose forks the user was not told.
-    fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
-        for child in self.forks.retract(parent) {
-            self.let_go_child(child, parent);
-        }
-        let mut seen = Vec::new();
-        let untold = |ready: &Ready, seen: &[Pid]| match ready {
-            Ready::Fork(pair) => {
-                pair.parent_pid == Some(parent)
-                    && !matches!(pair.parent, Side::LetGo)
-                    && !seen.contains(&pair.child_pid)
-            }
-            _ => false,
-        };
-        while let Some(at) = self.ready.iter().position(|ready| untold(ready, &seen)) {
-            let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { break };
-            seen.push(pair.child_pid);
-            let mut later = false;
-            if let Side::Stopped(place) = pair.child {
-                if self.table.at(place).is_some_and(|slot| !slot.is_dead()) {
-                    if let Err(error) = self.let_go(place.index, None) {
-                        self.failures.note_and_retry(pair.child_pid, error);
-                        later = true;
-                    }
-                    pair.child = Side::Gone;
-                }
-            }
-            let dead = match std::mem::replace(&mut pair.parent, Side::LetGo) {
-                Side::Stopped(place) if self.table.at(place).is_some_and(|slot| slot.is_dead()) => {
-                    pair.parent = Side::Gone;
-                    Some(place.index)
-                }
-                _ => None,
-            };
-            // Of a child that was killed the end will be told, and so this before it.
-            if !later && self.table.processes().any(|(_, process)| process.pid == pair.child_pid) {
-                self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
-            }
-            if let Some(dead) = dead {
-                self.release_dead(dead);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets a child go at its first stop, which may have come already.
-    fn let_go_child(&mut self, child: Pid, parent: Pid) {
-        self.keep_home(child, parent);
-        match self.forks.take(Some(child), B::first_thread(child)) {
-            Some(raw) => {
-                if let Some(tid) = raw.tid {
-                    self.let_go_stray(child, tid, raw.kind);
-                }
-            }
-            None => self.forks.detach(child),
-        }
-    }
-
-    /// Lets a process go of which only the first stop is known.
-    pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) {
-        let signal = match kind {
-            RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
-            RawKind::Stop(_) => None,
-            RawKind::Ended(_) => return,
-        };
-        if let Err(error) = self.release_stray(pid, tid, signal) {
-            self.forks.detach(pid);
-            let raw = RawStop { pid: Some(pid), tid: Some(tid), kind };
-            self.failures.retry_stop(pid, raw, error);
-        }
-    }
-
-    fn release_stray(&mut self, pid: Pid, tid: Tid, signal: Option<Signal>) -> Result<()> {
-        self.put_back(Thread { pid, tid });
-        if self.watches {
-            // Old kernels copy debug registers to it.
-            unless_gone(self.backend.get_mut().set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
-        }
-        self.clean_stray(Thread { pid, tid })?;
-        if unless_gone(self.backend.get_mut().detach(Thread { pid, tid }, signal))?.is_none() {
-            self.forks.detach(pid); // killed: its end comes
-        }
-        self.backend.get_mut().forget(pid);
         Ok(())
     }
 

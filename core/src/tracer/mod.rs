@@ -21,6 +21,7 @@ mod forks;
 mod halt;
 mod hardware;
 mod let_go;
+mod let_go_children;
 mod limits;
 mod next;
 mod placement;
@@ -38,6 +39,7 @@ mod table;
 mod thread;
 mod trap;
 mod tree;
+mod unannounced;
 mod wait;
 
 use std::cell::{Cell, RefCell};
@@ -148,10 +150,6 @@ pub struct Tracer<B: Backend> {
     eager: Eager,
     /// Forks of which a half is missing.
     forks: ForkTracker,
-    /// A process has ended, or was detached, that may have made one of which nobody has told.
-    may_be_unknown: bool,
-    /// What such a process reported.
-    left_setup: Option<Setup>,
     /// Interrupts that may have met a thread that was about to end.
     unanswered: Vec<Unanswered>,
     /// Processes that were halted.

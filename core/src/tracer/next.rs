@@ -222,7 +222,7 @@ impl<B: Backend> Tracer<B> {
         self.forks.is_watching()
             || self.failures.are_left()
             || !self.unanswered.is_empty()
-            || (self.table.is_empty() && (self.forks.has_unknown() || self.may_be_unknown))
+            || (self.table.is_empty() && (self.forks.has_unknown() || self.forks.may_have_left()))
     }
 
     /// The place in the queue of the next event, or of the next one of a thread or process.
