@@ -69,9 +69,9 @@ impl Crowd {
         let breakpoint = HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
         for _ in 0..n {
             let start = Instant::now();
-            let id = self.tracer.insert(self.pid, breakpoint).expect("insert");
+            let id = self.tracer.insert_breakpoint(self.pid, breakpoint).expect("insert");
             let armed = Instant::now();
-            self.tracer.remove(self.pid, id).expect("remove");
+            self.tracer.remove_breakpoint(self.pid, id).expect("remove");
             arming += armed - start;
             disarming += armed.elapsed();
         }
@@ -82,9 +82,9 @@ impl Crowd {
     fn requests(&mut self) -> (u64, u64) {
         let breakpoint = HardwareBreakpoint { addr: self.addr, len: 8, kind: HardwareKind::Write };
         let before = self.tracer.requests();
-        let id = self.tracer.insert(self.pid, breakpoint).expect("insert");
+        let id = self.tracer.insert_breakpoint(self.pid, breakpoint).expect("insert");
         let armed = self.tracer.requests();
-        self.tracer.remove(self.pid, id).expect("remove");
+        self.tracer.remove_breakpoint(self.pid, id).expect("remove");
         (armed - before, self.tracer.requests() - armed)
     }
 }

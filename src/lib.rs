@@ -44,17 +44,21 @@
 mod cpu;
 pub mod os;
 
+#[doc(inline)]
 pub use cpu::*;
+#[doc(hidden)]
 pub use trapline_core::backend;
+#[doc(inline)]
 pub use trapline_core::{
-    Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, Change, CodeMode,
-    ConditionalBreakpoint, CpuSet, EmulatedMemory, Ending, Error, Event, EventFlags, ExitStatus,
-    FollowExec, FollowFork, ForkKind, Forked, Half, Halted, HardwareBreakpoint, HardwareKind,
-    Inherit, InheritDebug, Insertion, Next, Notice, Only, Passing, Pid, Placement, ProcessInfo,
-    Readiness, Relocation, Result, Resume, Signal, SignalInfo, SlotCode, SoftwareBreakpoint,
-    Spawned, StepOver, StopReason, Stopped, Stops, Syscall, SyscallAbi, Tid, TrapCauses, Value,
-    Waker,
+    AttachOptions, Breakpoint, BreakpointId, BreakpointSet, BreakpointSpec, Change, CodeMode,
+    ConditionalBreakpoint, Error, Event, EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind,
+    ForkSide, Forked, Halted, HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, InvalidId,
+    InvalidSignal, Next, Notice, OnExit, Only, Pid, Placement, ProcessInfo, Readiness, Result,
+    Resume, Signal, SignalInfo, SoftwareBreakpoint, SpawnOptions, Spawned, StepOver, StopReason,
+    Stopped, Stops, Syscall, SyscallAbi, Tid, TrapCauses, Value, Waker,
 };
+// Bounds for code that runs on any system and any CPU; what they require is no part of this API.
+pub use trapline_core::{Arch, Backend};
 
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {
@@ -108,8 +112,8 @@ pub type TracerThread<S = ()> = trapline_core::TracerThread<System, S>;
 /// What the closures and the handler of a [`TracerThread`] get; see [`trapline_core::Session`].
 pub type Session<S = ()> = trapline_core::Session<System, S>;
 
-/// A thread that has arrived at a breakpoint; see [`trapline_core::Arrival`].
-pub type Arrival<'a> = trapline_core::Arrival<'a, Registers>;
+/// A thread that has arrived at a breakpoint; see [`trapline_core::BreakpointHit`].
+pub type BreakpointHit<'a> = trapline_core::BreakpointHit<'a, Registers>;
 
 /// Makes a [`Tracer`] on this system.
 pub type Builder = trapline_core::Builder<System>;

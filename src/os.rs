@@ -1,16 +1,24 @@
 //! What only one system has: for each a `TracerExt`, which [`Tracer`](crate::Tracer) implements
-//! there, and its back end with the raw requests, which [`Tracer::backend`](crate::Tracer::backend)
-//! gives.
+//! there, with the types of its answers.
 
 /// Linux: programs that stop at chosen system calls, the whole `siginfo_t`, the ABI of a thread.
+///
+/// On other systems this module does not exist.
 #[cfg(target_os = "linux")]
 pub mod linux {
-    pub use trapline_os_linux::*;
+    #[doc(inline)]
+    pub use trapline_os_linux::{Abi, BpfInstruction, TracerExt};
 }
 
 /// FreeBSD: `PT_LWPINFO`, arguments and results of system calls as the kernel has them, maps of
 /// memory, tracers and reapers.
+///
+/// On other systems this module does not exist.
 #[cfg(target_os = "freebsd")]
 pub mod freebsd {
-    pub use trapline_os_freebsd::*;
+    #[doc(inline)]
+    pub use trapline_os_freebsd::{
+        EventMask, LwpFlags, LwpInfo, MapEntry, Protection, SigInfo, SignalSet, SyscallReturn,
+        TraceStatus, TracerExt,
+    };
 }

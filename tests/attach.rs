@@ -30,7 +30,7 @@ pub fn ready(name: &str, args: &[&str]) -> (Child, Pid) {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    let pid = Pid::from_raw(child.id() as i32);
+    let pid = Pid::from(&child);
     (child, pid)
 }
 
@@ -46,8 +46,8 @@ fn attach_reports_one_start_and_then_what_happens() {
     assert!(matches!(tracer.attach(pid), Err(Error::NotPermitted { .. })));
     let stop = next_stop(&mut tracer);
     assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Started));
-    let us = Pid::from_raw(std::process::id() as i32);
-    assert_eq!(tracer.process(pid).unwrap().real_parent, Some(us));
+    let us = Pid::this();
+    assert_eq!(tracer.process_info(pid).unwrap().real_parent, Some(us));
     tracer.resume(stop, Resume::Continue).unwrap();
     for _ in 0..3 {
         assert!(kill(pid, libc::SIGUSR1));
@@ -90,7 +90,7 @@ fn f3_threads_are_let_go_with_their_process() {
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
         assert_eq!(stop.reason(), StopReason::Started);
-        assert_eq!(tracer.process(pid).unwrap().threads.len(), 12);
+        assert_eq!(tracer.process_info(pid).unwrap().threads.len(), 12);
         tracer.detach(stop).unwrap();
         assert!(tracer.is_empty());
         assert!(tracer.wait().unwrap().is_none());

@@ -55,16 +55,16 @@ fn m1_what_is_removed_is_not_hit() {
     tracer.resume(stop, Resume::Continue).unwrap();
     let stop = next_stop(&mut tracer);
     assert!(is_hit(&mut tracer, &stop, id, addr));
-    assert!(tracer.remove(pid, id).unwrap());
+    assert!(tracer.remove_breakpoint(pid, id).unwrap());
     tracer.resume(stop, Resume::Continue).unwrap();
     let stop = next_stop(&mut tracer);
     assert!(is_hit(&mut tracer, &stop, id, addr), "inserted twice, removed once");
-    assert!(tracer.remove(pid, id).unwrap());
-    assert!(!tracer.remove(pid, id).unwrap());
+    assert!(tracer.remove_breakpoint(pid, id).unwrap());
+    assert!(!tracer.remove_breakpoint(pid, id).unwrap());
     assert_eq!(tracer.breakpoints(pid).unwrap().count(), 0);
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer), (pid, ExitStatus::Code(0)));
-    assert!(matches!(tracer.remove(pid, id), Err(Error::Gone)));
+    assert!(matches!(tracer.remove_breakpoint(pid, id), Err(Error::Gone)));
 }
 
 fn m1_inserted_where_a_thread_stands() {
@@ -74,7 +74,7 @@ fn m1_inserted_where_a_thread_stands() {
     let stop = next_stop(&mut tracer);
     assert!(is_hit(&mut tracer, &stop, id, addr));
     // Removed and inserted again, it is another one, that was not reported yet.
-    assert!(tracer.remove(pid, id).unwrap());
+    assert!(tracer.remove_breakpoint(pid, id).unwrap());
     tracer.resume(stop, Resume::Step).unwrap();
     let stop = next_stop(&mut tracer);
     assert!(is_step(stop.reason()), "{stop:?}");
@@ -149,7 +149,7 @@ fn m1_a_bad_address_is_refused() {
     let mut tracer = tracer(EventFlags::PROCESS);
     let stop = spawned(&mut tracer, fixture("exit", &["0"]));
     for addr in [0, 8, u64::MAX - 15, 0xffff_8000_0000_0000] {
-        let refused = tracer.insert(stop.pid(), SoftwareBreakpoint { addr });
+        let refused = tracer.insert_breakpoint(stop.pid(), SoftwareBreakpoint { addr });
         assert!(matches!(refused, Err(Error::BadAddress { .. })), "{refused:?}");
     }
     assert_eq!(tracer.breakpoints(stop.pid()).unwrap().count(), 0);
@@ -247,17 +247,18 @@ fn m1_a_fault_names_the_programs_instruction() {
 fn m1_of_many_threads_each_condition_is_asked() {
     let (mut tracer, stop, addr, id) = probed(fixture("probe-loop", &["1000"]));
     let pid = stop.pid();
-    assert!(tracer.remove(pid, id).unwrap());
+    assert!(tracer.remove_breakpoint(pid, id).unwrap());
     let asked = std::rc::Rc::new(std::cell::Cell::new(0));
     let count = std::rc::Rc::clone(&asked);
-    let breakpoint = SoftwareBreakpoint::at(addr).when(move |arrival: &trapline::Arrival<'_>| {
-        assert_eq!(arrival.registers().pc(), addr);
-        let mut code = [0];
-        assert_eq!(arrival.read_memory(addr, &mut code).unwrap(), 1);
-        count.set(count.get() + 1);
-        count.get() % 100 == 0
-    });
-    let id = tracer.insert(pid, breakpoint).unwrap();
+    let breakpoint =
+        SoftwareBreakpoint::at(addr).when(move |arrival: &trapline::BreakpointHit<'_>| {
+            assert_eq!(arrival.registers().pc(), addr);
+            let mut code = [0];
+            assert_eq!(arrival.read_memory(addr, &mut code).unwrap(), 1);
+            count.set(count.get() + 1);
+            count.get() % 100 == 0
+        });
+    let id = tracer.insert_breakpoint(pid, breakpoint).unwrap();
     expect_hits(&mut tracer, stop, id, addr, 10);
     assert_eq!(asked.get(), 1000);
 }
@@ -319,5 +320,5 @@ fn m1_a_killed_process_at_a_breakpoint_is_gone() {
     assert!(kill(pid, libc::SIGKILL));
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
-    assert!(tracer.remove(pid, id).is_err());
+    assert!(tracer.remove_breakpoint(pid, id).is_err());
 }

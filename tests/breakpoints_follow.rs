@@ -1,7 +1,7 @@
 //! M1, F2 and F3: breakpoints in memory, and new processes.
 
 use trapline::{
-    Event, EventFlags, ExitStatus, FollowFork, Half, Resume, Signal, StopReason, Tracer,
+    Event, EventFlags, ExitStatus, FollowFork, ForkSide, Resume, Signal, StopReason, Tracer,
 };
 
 use crate::common::*;
@@ -88,7 +88,7 @@ fn f2_a_vfork_childs_own_breakpoint_is_its_own() {
     let (stop, addr) = probe_of(&mut tracer, fixture("probe-vfork", &[]));
     tracer.resume(stop, Resume::Continue).unwrap();
     let Some(Event::Forked(fork)) = tracer.wait().unwrap() else { panic!("no fork") };
-    let (Half::Stopped(child), Half::Stopped(parent)) = (fork.child, fork.parent) else {
+    let (ForkSide::Stopped(child), ForkSide::Stopped(parent)) = (fork.child, fork.parent) else {
         panic!("a half is gone");
     };
     let pid = child.pid();
@@ -121,7 +121,7 @@ fn m1_an_exec_forgets_them() {
     tracer.resume(stop, Resume::Continue).unwrap();
     let stop = next_stop(&mut tracer);
     assert_eq!(stop.reason(), StopReason::Execed { former_tid: None });
-    assert!(!tracer.remove(pid, id).unwrap());
+    assert!(!tracer.remove_breakpoint(pid, id).unwrap());
     let (stop, _) = announced(&mut tracer, stop);
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));

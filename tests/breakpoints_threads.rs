@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process::Stdio;
 
 use trapline::{
-    Arch, Cpu, Event, EventFlags, ExitStatus, Half, Pid, Resume, StopReason, Stopped, Tracer,
+    Arch, Cpu, Event, EventFlags, ExitStatus, ForkSide, Pid, Resume, StopReason, Stopped, Tracer,
 };
 
 use crate::common::*;
@@ -93,9 +93,9 @@ fn m1_inserted_and_removed_while_threads_run() {
     for round in 0..60 {
         let id = insert(&mut tracer, pid, addr);
         take_hits(&mut tracer, round % 4);
-        assert!(tracer.remove(pid, id).unwrap());
+        assert!(tracer.remove_breakpoint(pid, id).unwrap());
         // What was on its way is still told if it was taken in before.
-        while let Some(event) = tracer.try_wait().unwrap() {
+        while let Some(event) = poll(&mut tracer) {
             tracer.resume(event, Resume::Continue).unwrap();
         }
     }
@@ -173,7 +173,7 @@ fn m1_hits_of_a_halted_process() {
         }
         tracer.resume_halted(halted, |_| trapline::Next::Continue).unwrap();
     }
-    tracer.remove(pid, id).unwrap();
+    tracer.remove_breakpoint(pid, id).unwrap();
     drop(stdin);
     loop {
         match tracer.wait().unwrap() {
@@ -181,7 +181,7 @@ fn m1_hits_of_a_halted_process() {
                 assert_eq!(status, ExitStatus::Code(0));
                 break;
             }
-            Some(Event::Forked(fork)) => assert!(matches!(fork.child, Half::Gone)),
+            Some(Event::Forked(fork)) => assert!(matches!(fork.child, ForkSide::Gone)),
             Some(event) => tracer.resume(event, Resume::Continue).unwrap(),
             None => panic!("no end"),
         }

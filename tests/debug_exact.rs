@@ -81,7 +81,8 @@ fn arming_writes_only_what_changes() {
     let again = cost(&mut program, &mut |p| _ = p.watch(8, 8, Write));
     let pid = program.pid;
     let ids: Vec<_> = program.tracer.breakpoints(pid).unwrap().map(|(id, _)| id).collect();
-    let removed = cost(&mut program, &mut |p| assert!(p.tracer.remove(pid, ids[0]).unwrap()));
+    let removed =
+        cost(&mut program, &mut |p| assert!(p.tracer.remove_breakpoint(pid, ids[0]).unwrap()));
     assert_eq!(again, 0);
     if cfg!(target_os = "linux") {
         assert_eq!([first, second, removed], cpu::ARMING_REQUESTS);
@@ -127,7 +128,7 @@ fn d6_registers_that_somebody_else_holds() {
     };
     let (one, two) = (program.watch(0, 8, Write), program.watch(8, 8, Write));
     let third = HardwareBreakpoint { addr: program.data + 16, len: 8, kind: Write };
-    let refused = program.tracer.insert(program.pid, third).unwrap_err();
+    let refused = program.tracer.insert_breakpoint(program.pid, third).unwrap_err();
     assert!(matches!(refused, Error::NoFreeSlot { needed: 3, free: 2 }), "{refused}");
     program.go(stop);
     let hits = program.hits();

@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use trapline::HardwareKind::Write;
-use trapline::{Event, EventFlags, ExitStatus, FollowFork, Half, Inherit, InheritDebug, Resume};
+use trapline::{
+    Event, EventFlags, ExitStatus, FollowFork, ForkSide, Inherit, InheritDebug, Resume,
+};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -116,7 +118,7 @@ fn d3_exec_forgets_the_ids() {
     program.go(stop);
     let stop = next_stop(&mut program.tracer);
     assert_eq!(program.tracer.breakpoints(program.pid).unwrap().count(), 0);
-    assert!(!program.tracer.remove(program.pid, id).unwrap());
+    assert!(!program.tracer.remove_breakpoint(program.pid, id).unwrap());
     let id = program.watch(0, 8, Write);
     program.go(stop);
     let hits = program.hits();
@@ -155,7 +157,8 @@ fn f3_a_half_that_is_detached_has_no_traps() {
     program.go(stop);
     match program.tracer.wait().unwrap() {
         Some(Event::Forked(fork)) => {
-            let (Half::Stopped(parent), Half::Stopped(child)) = (fork.parent, fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(child)) = (fork.parent, fork.child)
+            else {
                 panic!("two halves")
             };
             program.tracer.detach(child).unwrap();
@@ -203,7 +206,7 @@ fn f3_removed_in_the_middle_of_hits() {
             program.go(stop);
         }
         let (stop, _) = program.trap();
-        assert!(program.tracer.remove(pid, id).unwrap());
+        assert!(program.tracer.remove_breakpoint(pid, id).unwrap());
         // Its register is another one's now.
         let others: Vec<_> = (2..6).map(|i| program.watch(8 * i, 8, Write)).collect();
         program.go(stop);

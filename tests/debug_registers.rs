@@ -198,7 +198,9 @@ fn d5_the_first_instruction_of_a_thread() {
                     let pc = program.tracer.registers(stop).unwrap().pc();
                     let (kind, len) = (HardwareKind::Execute, 1);
                     let here = HardwareBreakpoint { addr: pc, len, kind };
-                    first.get_or_insert_with(|| program.tracer.insert(pid, here).unwrap());
+                    first.get_or_insert_with(|| {
+                        program.tracer.insert_breakpoint(pid, here).unwrap()
+                    });
                     order.push("started");
                 }
                 StopReason::Trap(causes) if causes.hardware.contains(data) => {
@@ -314,7 +316,7 @@ fn d6_a_range_moves_and_what_was_there_is_no_hit() {
         let (stop, causes) = program.trap();
         assert!(only(causes, &[id]), "{causes:?}");
         for id in others.into_iter().chain([id]) {
-            assert!(program.tracer.remove(pid, id).unwrap());
+            assert!(program.tracer.remove_breakpoint(pid, id).unwrap());
         }
         program.go(stop);
     }
@@ -328,7 +330,7 @@ fn d4_a_thread_killed_at_a_hit_is_gone() {
     let (stop, causes) = program.trap();
     assert!(only(causes, &[id]));
     kill(program.pid, libc::SIGKILL);
-    match program.tracer.remove(program.pid, id) {
+    match program.tracer.remove_breakpoint(program.pid, id) {
         Ok(true) | Err(Error::Gone) => {}
         other => panic!("{other:?}"),
     }

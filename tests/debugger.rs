@@ -1,7 +1,9 @@
 //! What a debugger needs besides: signals that wait for their thread, signals of its own, and what
 //! it shows of a program.
 
-use trapline::{Event, EventFlags, ExitStatus, Next, Resume, Signal, StopReason, Stopped, Tracer};
+use trapline::{
+    Event, EventFlags, ExitStatus, Next, Resume, Signal, SpawnOptions, StopReason, Stopped, Tracer,
+};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -106,7 +108,7 @@ fn w4_a_signal_stays_with_its_thread_and_is_dropped() {
 
 fn e8_a_signal_is_injected_at_a_stop_that_is_not_for_one() {
     let (mut tracer, _, stop) = spinning(2);
-    tracer.inject(&stop, Signal::USR1).unwrap();
+    tracer.send_signal(&stop, Signal::USR1).unwrap();
     tracer.resume(stop, Resume::Continue).unwrap();
     killed_by_usr1(&mut tracer);
 }
@@ -170,7 +172,7 @@ fn f4_the_auxiliary_vector_of_a_program() {
 fn f4_names_of_threads() {
     let (mut tracer, pid, stop) = spinning(2);
     let halted = tracer.halt(stop).unwrap();
-    let program = tracer.process(pid).unwrap().executable.unwrap();
+    let program = tracer.process_info(pid).unwrap().executable.unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
     for thread in &halted.threads {
         let name = tracer.thread_name(thread).unwrap();
@@ -184,10 +186,10 @@ fn f4_names_of_threads() {
 
 fn e9_a_program_at_the_same_addresses_each_time() {
     let mut tracer = tracer(EventFlags::PROCESS);
-    tracer.randomize_addresses(false);
     let mut places = Vec::new();
     for _ in 0..4 {
-        let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+        let program = SpawnOptions::new(fixture("exit", &["0"])).randomize_addresses(false);
+        let stop = spawned(&mut tracer, program);
         let registers = tracer.registers(&stop).unwrap();
         places.push((registers.pc(), registers.sp()));
         tracer.resume(stop, Resume::Continue).unwrap();

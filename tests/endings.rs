@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use trapline::{Ending, EventFlags, Resume};
+use trapline::{EventFlags, OnExit, Resume, SpawnOptions};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -54,7 +54,10 @@ fn f5_children_share_the_ending_of_their_parent() {
 
 fn f5_unless_said_otherwise() {
     let mut tracer = tracer(EventFlags::PROCESS);
-    let pid = tracer.spawn_with(fixture("exit", &["0"]), Ending::Detach).unwrap().pid;
+    let pid = tracer
+        .spawn(SpawnOptions::new(fixture("exit", &["0"])).on_exit(OnExit::Detach))
+        .unwrap()
+        .pid;
     drop(tracer);
     let mut status = 0;
     // SAFETY: `status` lives; nobody else waits for this child.

@@ -48,7 +48,7 @@ impl Loop {
 
     fn next(&mut self, tracer: &mut Tracer) -> Event {
         loop {
-            if let Some(event) = tracer.try_wait().unwrap() {
+            if let Some(event) = poll(tracer) {
                 return event;
             }
             assert!(self.readable(seconds(20)), "nothing came");
@@ -67,7 +67,7 @@ fn trace_in_a_loop(mode: PollMode, command: std::process::Command) -> (Log, u32)
         log.add(&event);
         tracer.resume(event, Resume::Continue).unwrap();
         if log.count("exit") > 0 {
-            while let Some(event) = tracer.try_wait().unwrap() {
+            while let Some(event) = poll(&mut tracer) {
                 log.add(&event);
                 tracer.resume(event, Resume::Continue).unwrap();
             }
@@ -96,7 +96,7 @@ fn w1_a_loop_sleeps_as_long_as_nothing_happens() {
     tracer.resume(stop, Resume::Continue).unwrap();
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1000) {
-        assert!(tracer.try_wait().unwrap().is_none());
+        assert!(poll(&mut tracer).is_none());
         events.readable(Duration::from_millis(1000).saturating_sub(start.elapsed()));
     }
     // On FreeBSD it ticks.
@@ -122,7 +122,7 @@ fn w1_a_waker_ends_the_sleep_of_a_loop() {
         assert!(matches!(events.next(&mut tracer), Event::Woken));
         thread.join().unwrap();
     }
-    assert!(tracer.try_wait().unwrap().is_none());
+    assert!(poll(&mut tracer).is_none());
 }
 
 fn w1_what_a_tracer_of_another_thread_has_not_taken_hides_nothing() {
@@ -150,7 +150,7 @@ fn w1_what_a_tracer_of_another_thread_has_not_taken_hides_nothing() {
 fn w1_a_descriptor_may_outlive_its_tracer() {
     let mut tracer = tracer(EventFlags::PROCESS);
     let readiness = tracer.readiness().unwrap();
-    assert!(tracer.try_wait().unwrap().is_none());
+    assert!(poll(&mut tracer).is_none());
     drop(tracer);
     assert!(readiness.as_fd().try_clone_to_owned().is_ok());
 }

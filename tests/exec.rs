@@ -37,7 +37,7 @@ fn e3_exec_from_another_thread() {
                     ends.sort();
                     born.sort();
                     assert_eq!(ends, born);
-                    let info = tracer.process(stop.pid()).unwrap();
+                    let info = tracer.process_info(stop.pid()).unwrap();
                     assert_eq!(info.threads, [stop.tid()]);
                 }
                 _ => {}

@@ -1,7 +1,8 @@
 //! E1, E2, F1: every new process once, with both halves.
 
 use trapline::{
-    Error, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Half, Resume, Signal, StopReason,
+    Error, Event, EventFlags, ExitStatus, FollowFork, ForkKind, ForkSide, Resume, Signal,
+    StopReason,
 };
 
 use crate::common::*;
@@ -37,7 +38,8 @@ fn e2_each_fork_is_one_event_with_both_halves() {
     let log = run_with(&mut tracer, |tracer, event| {
         if let Event::Forked(fork) = &event {
             assert_eq!(fork.kind, ForkKind::Fork);
-            let (Half::Stopped(parent), Half::Stopped(child)) = (&fork.parent, &fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(child)) = (&fork.parent, &fork.child)
+            else {
                 panic!("{fork:?}");
             };
             assert_eq!(Some(parent.pid()), fork.parent_pid);
@@ -47,8 +49,8 @@ fn e2_each_fork_is_one_event_with_both_halves() {
             // Both answer questions.
             let (p, c) = (tracer.registers(parent).unwrap(), tracer.registers(child).unwrap());
             assert_eq!(p.sp(), c.sp());
-            assert_eq!(tracer.process(child.pid()).unwrap().real_parent, Some(parent.pid()));
-            assert_eq!(tracer.process(parent.pid()).unwrap().children, [child.pid()]);
+            assert_eq!(tracer.process_info(child.pid()).unwrap().real_parent, Some(parent.pid()));
+            assert_eq!(tracer.process_info(parent.pid()).unwrap().children, [child.pid()]);
         }
         Some(event)
     });
@@ -171,7 +173,9 @@ fn e2_a_number_that_is_used_again() {
     while let Some(event) = tracer.wait().unwrap() {
         match event {
             Event::Forked(fork) => {
-                let (Half::Stopped(maker), Half::Stopped(child)) = (fork.parent, fork.child) else {
+                let (ForkSide::Stopped(maker), ForkSide::Stopped(child)) =
+                    (fork.parent, fork.child)
+                else {
                     panic!("both halves")
                 };
                 assert_eq!(*number.get_or_insert(child.pid()), child.pid());

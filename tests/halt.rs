@@ -83,7 +83,7 @@ fn w4_halt_brings_every_thread_to_rest() {
         let after: Vec<_> = halted.threads.iter().map(|t| tracer.registers(t).unwrap()).collect();
         assert_eq!(before, after, "they are at rest");
         for other in &halted.threads[1..] {
-            assert_eq!(other.reason(), StopReason::AtRest);
+            assert_eq!(other.reason(), StopReason::Halted);
         }
         tracer.resume_halted(halted, |_| Next::Continue).unwrap();
         tracer.interrupt(pid).unwrap();
@@ -123,7 +123,7 @@ fn w4_one_thread_steps_and_the_others_stay() {
         let mut again = 0;
         while again < 3 {
             let stop = next_stop(&mut tracer);
-            assert_eq!(stop.reason(), StopReason::AtRest);
+            assert_eq!(stop.reason(), StopReason::Halted);
             again += 1;
             tracer.resume(stop, Resume::Continue).unwrap();
         }

@@ -104,7 +104,7 @@ fn f4_real_parents_of_the_tracees_of_any_host() {
         let mut tracer = tracer(EventFlags::PROCESS);
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
-        assert_eq!(tracer.process(pid).unwrap().real_parent, Some(parent_pid));
+        assert_eq!(tracer.process_info(pid).unwrap().real_parent, Some(parent_pid));
         tracer.resume(stop, Resume::Continue).unwrap();
         assert!(kill(pid, libc::SIGTERM));
         // It may have been attached to before its exec.

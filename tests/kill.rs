@@ -89,7 +89,7 @@ fn e5_killed_in_a_stop() {
         let last = &log.lines.last().unwrap().1;
         assert_eq!(last, "killed SIGKILL of us", "{how}");
         assert_eq!(log.count("killed"), 1, "{how}");
-        assert!(matches!(tracer.process(pid), Err(Error::Gone)));
+        assert!(matches!(tracer.process_info(pid), Err(Error::Gone)));
         tracer.kill(pid).unwrap();
     }
 }
@@ -170,7 +170,7 @@ fn churn(flags: EventFlags, processes: usize) {
         }
         let event = {
             let mut living = living.lock().unwrap();
-            let event = tracer.try_wait().unwrap();
+            let event = poll(&mut tracer);
             match &event {
                 Some(Event::Forked(fork)) => {
                     assert!(announced.insert(fork.child_pid), "{fork:?} twice");
@@ -180,9 +180,7 @@ fn churn(flags: EventFlags, processes: usize) {
                     assert!(announced.remove(pid), "{pid} ended and was never there");
                     living.retain(|p| p != pid);
                     ended += 1;
-                    if tracer.process(*pid).unwrap().real_parent
-                        == Some(Pid::from_raw(std::process::id() as i32))
-                    {
+                    if tracer.process_info(*pid).unwrap().real_parent == Some(Pid::this()) {
                         roots = announced.len().min(4);
                     }
                 }

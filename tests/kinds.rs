@@ -30,7 +30,7 @@ fn ask(tracer: &mut Tracer, stop: &Stopped) {
     let answers = [
         tracer.registers(stop).map(drop),
         tracer.read_memory(stop, 0x1000, &mut [0; 8]).map(drop),
-        tracer.process(stop.pid()).map(drop),
+        tracer.process_info(stop.pid()).map(drop),
     ];
     for answer in answers {
         match answer {

@@ -9,6 +9,7 @@ crate::tests![
     m3_registers_are_converted_into_a_type_of_the_hosts,
     m2_text_can_be_read_and_written,
     m2_a_short_read_says_how_much_it_got,
+    m2_many_places_are_read_at_once,
     m2_after_an_exec_it_is_the_new_image,
     m3_registers_by_value,
     m3_registers_are_those_of_this_stop,
@@ -77,6 +78,48 @@ fn m2_a_short_read_says_how_much_it_got() {
     assert_eq!(tracer.read_memory(&stop, 0, &mut []).unwrap(), 0);
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+}
+
+fn m2_many_places_are_read_at_once() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+    let pc = tracer.registers(&stop).unwrap().pc();
+    let mut text = [0; 256];
+    tracer.at(&stop).read_exactly(pc & !0xff, &mut text).unwrap();
+    // More than one call takes, with some that are not there or end where nothing is mapped.
+    let mut words = vec![[0; 16]; 2500];
+    let at = |n: usize| match n {
+        7 | 1500 | 1501 => 16 * n as u64,
+        n => (pc & !0xff) + (n % 241) as u64,
+    };
+    let mut places: Vec<(u64, &mut [u8])> =
+        words.iter_mut().enumerate().map(|(n, word)| (at(n), &mut word[..n % 17])).collect();
+    let before = tracer.requests();
+    let results = tracer.at(&stop).read_each(&mut places);
+    let requests = tracer.requests() - before;
+    assert_eq!(results.len(), words.len());
+    for (n, (result, word)) in results.iter().zip(&words).enumerate() {
+        let (len, offset) = (n % 17, n % 241);
+        match n {
+            7 | 1500 | 1501 if len > 0 => {
+                assert_eq!(*result, Err(Error::BadAddress { addr: 16 * n as u64 }), "{n}");
+            }
+            _ => {
+                assert_eq!(*result, Ok(len), "{n}");
+                assert_eq!(word[..len], text[offset..offset + len], "{n}");
+            }
+        }
+    }
+    if cfg!(target_os = "linux") {
+        // Three calls, and what it takes to find out what is not there.
+        assert!(requests < 30, "{requests}");
+    }
+    assert_eq!(tracer.at(&stop).read_each(&mut []), []);
+    assert_eq!(tracer.at(&stop).read_each(&mut [(0, &mut []), (pc, &mut [])]), [Ok(0), Ok(0)]);
+    tracer.kill(stop.pid()).unwrap();
+    until(|| tracer.at(&stop).read_each(&mut [(pc, &mut [0])]) == [Err(Error::Gone)]);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    run(&mut tracer);
 }
 
 fn m2_after_an_exec_it_is_the_new_image() {

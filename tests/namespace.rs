@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use trapline::{Event, EventFlags, Half};
+use trapline::{Event, EventFlags, ForkSide};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -66,10 +66,11 @@ fn e2_a_program_in_a_pid_namespace() {
     let log = run_with(&mut tracer, |tracer, event| {
         if let Event::Forked(fork) = &event {
             // Both halves, and the ids are those that this process can name.
-            let (Half::Stopped(_), Half::Stopped(child)) = (&fork.parent, &fork.child) else {
+            let (ForkSide::Stopped(_), ForkSide::Stopped(child)) = (&fork.parent, &fork.child)
+            else {
                 panic!("{fork:?}");
             };
-            let info = tracer.process(child.pid()).unwrap();
+            let info = tracer.process_info(child.pid()).unwrap();
             assert_eq!(info.real_parent, fork.parent_pid);
         }
         Some(event)

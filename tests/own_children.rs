@@ -71,7 +71,7 @@ fn w2_a_host_that_takes_the_end_of_a_tracee_is_told() {
     assert_eq!((taken, libc::WEXITSTATUS(status)), (pid.as_raw(), 9));
     match tracer.wait() {
         Err(Error::Taken { pid: named }) if cfg!(target_os = "linux") => {
-            assert_eq!(named, pid.as_raw());
+            assert_eq!(named, pid);
         }
         Ok(Some(Event::Exited { status, .. })) if cfg!(target_os = "freebsd") => {
             assert_eq!(status, ExitStatus::Code(9));

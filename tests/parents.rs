@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use trapline::{Builder, Event, EventFlags, FollowFork, Half, Resume};
+use trapline::{Builder, Event, EventFlags, FollowFork, ForkSide, Resume};
 
 use crate::common::skip;
 use crate::fixtures::fixture;
@@ -71,7 +71,7 @@ fn traced(name: &str, how: How) -> String {
             Event::Exited { pid, status, .. } if pid == spawned.pid => ended = Some(status),
             Event::Forked(fork) if matches!(how, How::ParentsFirst) => {
                 for half in [fork.parent, fork.child] {
-                    if let Half::Stopped(stop) = half {
+                    if let ForkSide::Stopped(stop) = half {
                         tracer.resume(stop, Resume::Continue).unwrap();
                     }
                 }

@@ -3,9 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use trapline::backend::CpuSet;
 use trapline::{
-    Backend, Builder, CpuSet, Event, EventFlags, Half, Pid, Placement, Resume, Stopped, Tid,
-    Tracer, backend,
+    Backend, Builder, Event, EventFlags, ForkSide, Pid, Placement, Resume, Stopped, Tid, Tracer,
+    backend,
 };
 
 use crate::common::*;
@@ -54,7 +55,8 @@ fn placement_what_is_spawned_shares_a_cpu_and_is_put_back() {
     let mut let_go = None;
     let log = run_with(&mut tracer, |tracer, event| {
         let Event::Forked(fork) = event else { return Some(event) };
-        let (Half::Stopped(parent), Half::Stopped(child)) = (fork.parent, fork.child) else {
+        let (ForkSide::Stopped(parent), ForkSide::Stopped(child)) = (fork.parent, fork.child)
+        else {
             panic!("killed by nobody");
         };
         assert_eq!(cpus(tracer, &parent), shared);
@@ -80,7 +82,7 @@ fn placement_what_is_attached_to_is_put_back() {
     let mut child = fixture("forward", &["3"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let pid = Pid::from_raw(child.id() as i32);
+    let pid = Pid::from(&child);
     for ends in [false, true] {
         let mut tracer = sharing();
         tracer.attach(pid).unwrap();

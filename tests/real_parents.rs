@@ -21,13 +21,13 @@ fn family(name: &str, args: &[&str]) -> (Child, Vec<Pid>) {
     let mut child = fixture(name, args).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let pids = line.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
+    let pids = line.split_whitespace().map(|pid| pid.parse().unwrap());
     let pids = pids.collect();
     (child, pids)
 }
 
 fn of(child: &Child) -> Pid {
-    Pid::from_raw(child.id() as i32)
+    child.into()
 }
 
 /// Attaches, and runs the process on.
@@ -46,7 +46,7 @@ fn f4_the_real_parent_waits_as_ever() {
     let (mut guardian, pids) = family("guardian", &[]);
     let child = pids[0];
     let mut tracer = attached(child);
-    assert_eq!(tracer.process(child).unwrap().real_parent, Some(of(&guardian)));
+    assert_eq!(tracer.process_info(child).unwrap().real_parent, Some(of(&guardian)));
     for _ in 0..5 {
         tracer.interrupt(child).unwrap();
         let stop = next_stop(&mut tracer);
@@ -107,9 +107,9 @@ fn f4_an_untraced_parent_dies() {
     let (mut reaper, pids) = family("reaper", &["held"]);
     let (parent, child) = (pids[0], pids[1]);
     let mut tracer = attached(child);
-    assert_eq!(tracer.process(child).unwrap().real_parent, Some(parent));
+    assert_eq!(tracer.process_info(child).unwrap().real_parent, Some(parent));
     assert!(kill(parent, libc::SIGKILL));
-    until(|| tracer.process(child).unwrap().real_parent == Some(of(&reaper)));
+    until(|| tracer.process_info(child).unwrap().real_parent == Some(of(&reaper)));
     assert!(kill(child, libc::SIGTERM));
     let mut ended = None;
     while let Some(event) = tracer.wait().unwrap() {

@@ -69,7 +69,7 @@ fn shards_hold_and_run_their_stops_apart() {
                 // In each round one runs its tracee to the end while the others hold theirs.
                 for round in 0..SHARDS {
                     held.wait();
-                    assert!(tracer.try_wait().unwrap().is_none());
+                    assert!(poll(&mut tracer).is_none());
                     if round == shard {
                         tracer.resume(stop.take().unwrap(), Resume::Continue).unwrap();
                         assert_eq!(run(&mut tracer).count("exit 7"), 1);
@@ -118,7 +118,7 @@ fn the_stops_of_one_shard_do_not_wake_another() {
         tracer.resume(stop, Resume::Continue).unwrap();
         let waker = tracer.waker().unwrap();
         // What the tracee does on its way to its sleep.
-        while tracer.try_wait().unwrap().is_some() {}
+        while poll(&mut tracer).is_some() {}
         tell.send(waker).unwrap();
         let before = sleeps();
         assert!(matches!(tracer.wait().unwrap(), Some(Event::Woken)));

@@ -153,7 +153,7 @@ fn e9_the_host_keeps_its_signal_mask() {
 fn f4_what_a_program_is_can_be_asked() {
     let mut tracer = tracer(EventFlags::PROCESS);
     let stop = spawned(&mut tracer, sh("exit 1"));
-    let info = tracer.process(stop.pid()).unwrap();
+    let info = tracer.process_info(stop.pid()).unwrap();
     let arguments: Vec<OsString> = ["sh", "-c", "exit 1"].iter().map(Into::into).collect();
     assert_eq!(info.arguments, Some(arguments));
     let program = std::fs::canonicalize("/bin/sh").unwrap();
@@ -164,9 +164,9 @@ fn f4_what_a_program_is_can_be_asked() {
     let pid = stop.pid();
     tracer.resume(stop, Default::default()).unwrap();
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(1));
-    assert_eq!(tracer.process(pid).unwrap().exit_status, Some(ExitStatus::Code(1)));
+    assert_eq!(tracer.process_info(pid).unwrap().exit_status, Some(ExitStatus::Code(1)));
     assert!(tracer.wait().unwrap().is_none());
-    assert!(matches!(tracer.process(pid), Err(Error::Gone)));
+    assert!(matches!(tracer.process_info(pid), Err(Error::Gone)));
 }
 
 fn drop_of_a_token_gives_the_stop_again() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use trapline::{Event, EventFlags, Half, Pid, Resume, Signal, StopReason, Tid};
+use trapline::{Event, EventFlags, ForkSide, Pid, Resume, Signal, StopReason, Tid};
 
 use crate::attach::ready;
 use crate::common::*;
@@ -45,7 +45,8 @@ fn e2_forks_of_several_threads_are_paired_right() {
     let mut makers: BTreeMap<Tid, usize> = BTreeMap::new();
     let log = run_with(&mut tracer, |tracer, event| {
         if let Event::Forked(fork) = &event {
-            let (Half::Stopped(parent), Half::Stopped(child)) = (&fork.parent, &fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(child)) = (&fork.parent, &fork.child)
+            else {
                 panic!("{fork:?}");
             };
             assert_eq!(fork.parent_tid, Some(parent.tid()));
@@ -67,7 +68,7 @@ fn e4_threads_born_and_ended_around_an_attach() {
         tracer.attach(pid).unwrap();
         let stop = next_stop(&mut tracer);
         assert_eq!(stop.reason(), StopReason::Started);
-        let mut living = Living(tracer.process(pid).unwrap().threads.into_iter().collect());
+        let mut living = Living(tracer.process_info(pid).unwrap().threads.into_iter().collect());
         assert!(living.0.contains(&stop.tid()), "round {round}");
         tracer.resume(stop, Resume::Continue).unwrap();
         for _ in 0..40 {

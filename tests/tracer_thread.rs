@@ -149,7 +149,7 @@ fn w5_what_was_attached_to_lives_on() {
             command.spawn().expect("a child")
         })
         .collect();
-    let pids = [0, 1].map(|i: usize| Pid::from_raw(children[i].id() as i32));
+    let pids = [0, 1].map(|i: usize| Pid::from(&children[i]));
     let (host, notices) = host(EventFlags::PROCESS);
     for pid in pids {
         host.call(move |session| session.tracer_mut().attach(pid)).expect("attached");

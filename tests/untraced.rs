@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use trapline::{Error, Event, EventFlags, Half, HardwareKind, Resume, Tracer};
+use trapline::{Error, Event, EventFlags, ForkSide, HardwareKind, Resume, Tracer};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -48,7 +48,7 @@ fn d2_a_thread_that_is_made_untraced_is_not_armed() {
     let pid = program.pid;
     program.go(stop);
     let hits = program.hits_with(|tracer, stop| {
-        assert_eq!(tracer.process(pid).unwrap().threads, [stop.tid()]);
+        assert_eq!(tracer.process_info(pid).unwrap().threads, [stop.tid()]);
     });
     assert_eq!((Watched::count(&hits, id), hits.len()), (1, 1));
 }
@@ -62,7 +62,10 @@ fn e2_a_child_that_is_traced_and_never_announced() {
     let log = run_with(&mut tracer, |_, event| {
         if let Event::Forked(fork) = &event {
             forks += 1;
-            assert!(matches!((&fork.parent, &fork.child), (Half::LetGo, Half::Stopped(_))));
+            assert!(matches!(
+                (&fork.parent, &fork.child),
+                (ForkSide::Detached, ForkSide::Stopped(_))
+            ));
         }
         Some(event)
     });
@@ -87,7 +90,7 @@ fn e3_an_exec_by_a_thread_that_is_made_untraced_ends_the_tracing() {
     let stop = next_stop(&mut tracer);
     tracer.resume(stop, Resume::Continue).unwrap();
     match tracer.wait() {
-        Err(Error::Taken { pid: taken }) => assert_eq!(taken, pid.as_raw()),
+        Err(Error::Taken { pid: taken }) => assert_eq!(taken, pid),
         other => panic!("{other:?}"),
     }
     assert!(tracer.wait().unwrap().is_none());

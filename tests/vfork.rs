@@ -4,7 +4,7 @@ use std::process::{ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use trapline::{
-    Event, EventFlags, ExitStatus, Half, Pid, Resume, Signal, StopReason, Stopped, Tracer,
+    Event, EventFlags, ExitStatus, ForkSide, Pid, Resume, Signal, StopReason, Stopped, Tracer,
 };
 
 use crate::common::*;
@@ -37,7 +37,8 @@ fn vforking(args: &[&str]) -> Vforking {
     match tracer.wait().unwrap() {
         Some(Event::Forked(fork)) => {
             assert_eq!(fork.kind, trapline::ForkKind::Vfork);
-            let (Half::Stopped(parent), Half::Stopped(child)) = (fork.parent, fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(child)) = (fork.parent, fork.child)
+            else {
                 panic!("both halves");
             };
             Vforking { tracer, parent, child, input }

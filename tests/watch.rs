@@ -47,7 +47,7 @@ fn d1_every_length_at_every_place() {
             let words: Vec<String> = (0..32).map(|i| format!("write:1@{i}")).collect();
             let (mut program, stop) = Watched::new(&words.join(" "));
             let breakpoint = HardwareBreakpoint { addr: program.data + at, len, kind: Write };
-            match program.tracer.insert(program.pid, breakpoint) {
+            match program.tracer.insert_breakpoint(program.pid, breakpoint) {
                 Ok(id) => {
                     program.go(stop);
                     let hits = program.hits();
@@ -93,21 +93,21 @@ fn d1_the_same_one_twice_is_one_and_goes_with_the_second_removal() {
     assert_eq!(program.watch(0, 8, Write), id);
     let three: Vec<_> = (1..4).map(|i| program.watch(i * 8, 8, Write)).collect();
     let no_more = HardwareBreakpoint { addr: program.data + 64, len: 8, kind: Write };
-    let refused = program.tracer.insert(program.pid, no_more).unwrap_err();
+    let refused = program.tracer.insert_breakpoint(program.pid, no_more).unwrap_err();
     assert!(matches!(refused, Error::NoFreeSlot { needed: 1, free: 0 }), "{refused}");
     let pid = program.pid;
     let known: Vec<_> = program.tracer.breakpoints(pid).unwrap().map(|(id, _)| id).collect();
     assert_eq!(known, [id, three[0], three[1], three[2]]);
     program.go(stop);
     let (stop, _) = program.trap();
-    assert!(program.tracer.remove(pid, id).unwrap());
+    assert!(program.tracer.remove_breakpoint(pid, id).unwrap());
     program.go(stop);
     let stop = watched::ready(next_stop(&mut program.tracer));
     program.go(stop);
     let (stop, causes) = program.trap();
     assert!(causes.hardware.contains(id), "it was inserted twice");
-    assert!(program.tracer.remove(pid, id).unwrap());
-    assert!(!program.tracer.remove(pid, id).unwrap());
+    assert!(program.tracer.remove_breakpoint(pid, id).unwrap());
+    assert!(!program.tracer.remove_breakpoint(pid, id).unwrap());
     program.go(stop);
     let hits = program.hits();
     assert_eq!(hits, []);
@@ -119,7 +119,7 @@ fn d1_changes_are_told_with_both_values() {
     program.go(stop);
     let mut values = Vec::new();
     let hits = program.hits_with(|tracer, stop| {
-        for change in tracer.changes(stop).unwrap() {
+        for change in tracer.watch_changes(stop).unwrap() {
             assert_eq!(change.id, id);
             let value = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
             values.push((value(&change.old), value(&change.new)));
@@ -199,7 +199,7 @@ fn d1_nonsense_is_refused_by_us() {
     let (mut program, stop) = Watched::new("");
     let (pid, before) = (program.pid, program.tracer.requests());
     let mut refused = |addr, len, kind: HardwareKind| {
-        program.tracer.insert(pid, HardwareBreakpoint { addr, len, kind }).unwrap_err()
+        program.tracer.insert_breakpoint(pid, HardwareBreakpoint { addr, len, kind }).unwrap_err()
     };
     assert!(matches!(refused(0x1000, 0, Write), Error::BadBreakpoint { .. }));
     for len in [0, 2, 4, 8] {
@@ -222,11 +222,11 @@ fn d1_nonsense_is_refused_by_us() {
 fn d1_bytes_that_are_not_there_cannot_be_watched_for_changes() {
     let (mut program, stop) = Watched::new("write:8@0");
     let nowhere = HardwareBreakpoint { addr: 0x1000, len: 8, kind: Change };
-    let error = program.tracer.insert(program.pid, nowhere).unwrap_err();
+    let error = program.tracer.insert_breakpoint(program.pid, nowhere).unwrap_err();
     assert!(matches!(error, Error::BadAddress { addr: 0x1000 }), "{error}");
     // To watch them for writes is no error: something may come there.
     let later = HardwareBreakpoint { addr: 0x1000, len: 8, kind: Write };
-    program.tracer.insert(program.pid, later).unwrap();
+    program.tracer.insert_breakpoint(program.pid, later).unwrap();
     program.go(stop);
     assert_eq!(program.hits(), []);
 }
@@ -249,13 +249,13 @@ fn d4_hits_in_flight_count_when_it_is_inserted_again() {
             let StopReason::Trap(causes) = stop.reason() else { panic!("{stop:?}") };
             assert_eq!(causes.hardware.iter().collect::<Vec<_>>(), [id]);
             hits += 1;
-            changes += program.tracer.changes(&stop).unwrap().len();
+            changes += program.tracer.watch_changes(&stop).unwrap().len();
             let halted = program.tracer.halt(stop).unwrap();
-            assert!(program.tracer.remove(pid, id).unwrap());
+            assert!(program.tracer.remove_breakpoint(pid, id).unwrap());
             let elsewhere = (hits % 2 == 0).then(|| program.watch(32, 8, Write));
             id = program.watch(0, 8, kind);
             if let Some(elsewhere) = elsewhere {
-                assert!(program.tracer.remove(pid, elsewhere).unwrap());
+                assert!(program.tracer.remove_breakpoint(pid, elsewhere).unwrap());
             }
             program.tracer.resume_halted(halted, |_| Next::Continue).unwrap();
         }

@@ -11,6 +11,8 @@ use crate::{Emulated, ExtendedState, FpRegisters, Pstate, Registers, instruction
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AArch64;
 
+impl trapline_core::private::Sealed for AArch64 {}
+
 impl Arch for AArch64 {
     type Registers = Registers;
     type FpRegisters = FpRegisters;

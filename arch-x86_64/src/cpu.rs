@@ -11,6 +11,8 @@ use crate::{Emulated, ExtendedState, FpRegisters, RFlags, Registers, instruction
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct X86_64;
 
+impl trapline_core::private::Sealed for X86_64 {}
+
 impl Arch for X86_64 {
     type Registers = Registers;
     type FpRegisters = FpRegisters;

@@ -45,7 +45,7 @@ fn started(tracer: &mut Tracer, command: std::process::Command) -> Event {
 /// Inserts breakpoints in memory.
 pub fn insert_all(tracer: &mut Tracer, pid: Pid, places: impl Iterator<Item = u64>) {
     let breakpoints = places.map(SoftwareBreakpoint::at);
-    for inserted in tracer.insert_all(pid, breakpoints).expect("insert") {
+    for inserted in tracer.insert_breakpoints(pid, breakpoints).expect("insert") {
         inserted.expect("insert");
     }
 }
@@ -59,7 +59,7 @@ impl Hot {
             Breakpoints::Hardware => {
                 let hardware =
                     HardwareBreakpoint { addr: CODE, len: 1, kind: HardwareKind::Execute };
-                hot.tracer.insert(hot.pid, hardware).ok()?;
+                hot.tracer.insert_breakpoint(hot.pid, hardware).ok()?;
             }
         }
         hot.run(1);

@@ -94,7 +94,8 @@ pub fn steps(pid: i32) -> [Duration; 4] {
     let (halted, halt) = timed(&mut tracer, |tracer| tracer.halt(stop).expect("halt"));
     tracer.resume_halted(halted, |_| Next::Continue).expect("resume");
     let breakpoint = SoftwareBreakpoint { addr: CODE + 0x900 };
-    let (_, insert) = timed(&mut tracer, |tracer| tracer.insert(pid, breakpoint).expect("insert"));
+    let (_, insert) =
+        timed(&mut tracer, |tracer| tracer.insert_breakpoint(pid, breakpoint).expect("insert"));
     let ((), detach) = timed(&mut tracer, |tracer| tracer.detach_process(pid).expect("detach"));
     [attach, halt, insert, detach]
 }

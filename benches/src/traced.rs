@@ -53,7 +53,7 @@ impl Traced {
             _ => None,
         };
         if let Some((addr, len, kind)) = watch {
-            tracer.insert(stop.pid(), HardwareBreakpoint { addr, len, kind }).ok()?;
+            tracer.insert_breakpoint(stop.pid(), HardwareBreakpoint { addr, len, kind }).ok()?;
         }
         let mut traced = Traced { tracer, event: Some(stop.into()), kind };
         traced.run(1);

@@ -4,10 +4,14 @@ use std::fmt::Debug;
 
 use crate::backend::{DebugHits, DebugPool, MemoryAccess};
 use crate::debug_registers::Probe;
+use crate::private::Sealed;
 use crate::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 
 /// A CPU architecture: plain data and pure functions; no operating system in it.
-pub trait Arch {
+///
+/// The trait is sealed: only the crates of trapline implement it, and what it has may change in any
+/// release, but for the types and functions of registers.
+pub trait Arch: Sealed {
     /// The general registers, the same type on every system.
     type Registers: Copy + Eq + Debug;
     /// The floating-point registers.

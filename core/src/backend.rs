@@ -16,19 +16,25 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::cpus::CpuSet;
 pub use crate::debug::{
     DEBUG_SLOTS, DebugAlignment, DebugHits, DebugKind, DebugPool, DebugRoom, DebugSlot, DebugSlots,
     DebugStatus, MemoryAccess, NO_SLOTS,
 };
-use crate::{Arch, CodeMode, CpuSet, Pid, Result, Signal, Tid};
+use crate::private::Sealed;
+use crate::{Arch, CodeMode, Pid, Result, Signal, Tid};
 pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     SyscallAbi, TrapOrigin, Waited,
 };
-pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope, Thread, Wake};
+pub use request::{Activity, Disposition, OnExit, Patience, Run, Setup, StopScope, Thread, Wake};
 
 /// The requests of one kernel.
+///
+/// The trait is sealed: only the crates of trapline implement it, and what it has may change in any
+/// release. As a bound it is stable: code that takes a `Tracer<B>` for any `B: Backend` runs on every
+/// system and on the model kernel.
 ///
 /// # The contract
 ///
@@ -58,7 +64,7 @@ pub use request::{Activity, Disposition, Ending, Patience, Run, Setup, StopScope
 ///     traps of threads that are still to be reported, and detaches the children of forks that are,
 ///     [clean](Backend::clean_children); with [`StopScope::Thread`] the engine does, by
 ///     [`has_pending_trap`](Backend::has_pending_trap).
-pub trait Backend: Sized {
+pub trait Backend: Sized + Sealed {
     /// The CPU.
     type Arch: Arch;
 
@@ -235,6 +241,16 @@ pub trait Backend: Sized {
     /// Reads memory; a short read says how much it got, and is
     /// [`Error::BadAddress`](crate::Error::BadAddress) if that is nothing.
     fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize>;
+
+    /// Reads several places, each as [`read_memory`](Backend::read_memory) does; a result for each,
+    /// in their order. By one request where the system has that.
+    fn read_memory_each(
+        &mut self,
+        thread: Thread,
+        places: &mut [(u64, &mut [u8])],
+    ) -> Vec<Result<usize>> {
+        places.iter_mut().map(|(addr, buf)| self.read_memory(thread, *addr, buf)).collect()
+    }
 
     /// Writes memory, read-only text too; a short write says how much was written.
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize>;

@@ -130,7 +130,7 @@ impl SelfTest {
         tracer.write_memory(stop, probe.at, probe.code)?;
         tracer.set_registers(stop, &probe.registers)?;
         let mut insert = |addr, len, kind| match tracer
-            .insert(stop.pid(), HardwareBreakpoint { addr, len, kind })
+            .insert_breakpoint(stop.pid(), HardwareBreakpoint { addr, len, kind })
         {
             Ok(id) => Ok(Some(id)),
             Err(Error::NoFreeSlot { .. }) => Ok(None),
@@ -174,14 +174,14 @@ fn free_slots<B: Backend>(tracer: &mut Tracer<B>, stop: &Stopped) -> Result<usiz
     while ids.len() < most {
         let addr = addr + 8 * ids.len() as u64;
         let breakpoint = HardwareBreakpoint { addr, len: 8, kind: HardwareKind::Write };
-        match tracer.insert(stop.pid(), breakpoint) {
+        match tracer.insert_breakpoint(stop.pid(), breakpoint) {
             Ok(id) => ids.push(id),
             Err(Error::NoFreeSlot { .. }) => most = ids.len(),
             Err(error) => return Err(error),
         }
     }
     for id in ids {
-        tracer.remove(stop.pid(), id)?;
+        tracer.remove_breakpoint(stop.pid(), id)?;
     }
     Ok(most)
 }

@@ -6,8 +6,29 @@ use crate::{BreakpointId, BreakpointSet, Pid, Signal, Stopped, Tid};
 
 /// Something happened to a tracee.
 ///
-/// Events that own stopped threads carry their tokens; give the event to
+/// An event owns the tokens of the stopped threads that it is about. Give it to
 /// [`Tracer::resume`](crate::Tracer::resume) to run them all, or take it apart.
+///
+/// ```no_run
+/// use std::process::Command;
+/// use trapline::{Event, Resume, StopReason, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// tracer.spawn(Command::new("make"))?;
+/// while let Some(event) = tracer.wait()? {
+///     match &event {
+///         Event::Forked(fork) => println!("{} is new", fork.child_pid),
+///         Event::Stopped(stop) => match stop.reason() {
+///             StopReason::Execed { .. } => println!("{} runs a new program", stop.pid()),
+///             reason => println!("{}: {reason:?}", stop.tid()),
+///         },
+///         Event::Exited { pid, status, .. } => println!("{pid}: {status}"),
+///         other => println!("{other:?}"),
+///     }
+///     tracer.resume(event, Resume::Continue)?;
+/// }
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the threads of an event stay stopped until it is resumed or detached"]
 #[non_exhaustive]
@@ -16,46 +37,51 @@ pub enum Event {
     Stopped(Stopped),
     /// A process made another one; both are stopped.
     Forked(Forked),
-    /// A thread other than its process's first ended (under
-    /// [`EventFlags::THREAD`](crate::EventFlags::THREAD)). One for each that was reported as
-    /// [`StopReason::ThreadStarted`], and before the [`StopReason::Execed`] or
-    /// [`Event::Exited`] that took it along. Whatever the flags, and also of a first thread: an end
-    /// that leaves nothing of the process running, since all its other threads stay at rest or their
-    /// tokens are with the caller.
+    /// A thread ended that was not the first of its process. The event comes under
+    /// [`EventFlags::THREAD`](crate::EventFlags::THREAD), once for each thread that was reported as
+    /// [`StopReason::ThreadStarted`], and before the [`StopReason::Execed`] or the
+    /// [`Event::Exited`] that took the thread along.
+    ///
+    /// It comes whatever the flags, and for a first thread too, if this end leaves no thread of the
+    /// process running: all others stay halted, or the caller has their tokens.
     ThreadExited {
         /// Its process.
         pid: Pid,
         /// The thread.
         tid: Tid,
     },
-    /// A process ended: once for each, and the last event of its pid.
+    /// A process ended. This comes once for each process, and is the last event of its pid.
     Exited {
         /// The process.
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
-        /// The parent it had at its end, which is not the tracer for its tracing; `None` where
-        /// the kernel never said. If the parent has ended as well, and its own `Exited` is still
-        /// to come, this can be the one that it had until then.
+        /// The parent it had at its end; the tracer does not count as parent because it traces.
+        /// `None` if the kernel did not report it. If the parent has ended as well, and its own
+        /// `Exited` is still to come, this can be the parent from before that.
         real_parent: Option<Pid>,
     },
-    /// A process was given to another real parent (under
-    /// [`EventFlags::REPARENT`](crate::EventFlags::REPARENT)): mostly because the one until now has
-    /// ended, but on FreeBSD also because that has closed its descriptor of it (`pdfork(2)`).
+    /// A process got another real parent (under
+    /// [`EventFlags::REPARENT`](crate::EventFlags::REPARENT)), mostly because its parent has ended.
+    ///
+    /// # Platform notes
+    ///
+    /// On FreeBSD it comes too when the parent has closed its descriptor of the process
+    /// (`pdfork(2)`).
     Reparented {
         /// The process.
         pid: Pid,
         /// Its parent until now.
         from: Pid,
         /// Its parent from now on: a subreaper, a reaper or init. `None` if the tracer cannot name
-        /// it, for it is in another pid namespace, or nobody tells.
+        /// it, because it is in another pid namespace, or because the kernel does not report it.
         to: Option<Pid>,
     },
-    /// A process has exec'ed, and is traced no more, by
-    /// [`FollowExec::LetGo`](crate::FollowExec::LetGo) (under
+    /// A process has exec'ed and is not traced any more, by
+    /// [`FollowExec::Detach`](crate::FollowExec::Detach) (under
     /// [`EventFlags::EXEC`](crate::EventFlags::EXEC)). It is the last event of the process, unless
-    /// that was killed before it could be detached.
-    LetGo {
+    /// the process was killed before it could be detached.
+    Detached {
         /// The process.
         pid: Pid,
     },
@@ -64,68 +90,116 @@ pub enum Event {
 }
 
 /// A new process, and the thread that made it.
+///
+/// ```
+/// use trapline::{Backend, Forked, Resume, Result, TracerOn};
+///
+/// /// Keeps the parent traced, and detaches the child.
+/// fn follow_parent<B: Backend>(tracer: &mut TracerOn<B>, fork: Forked) -> Result<()> {
+///     if let Some(child) = fork.child.into_stopped() {
+///         tracer.detach(child)?;
+///     }
+///     if let Some(parent) = fork.parent.into_stopped() {
+///         tracer.resume(parent, Resume::Continue)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
-#[must_use = "both halves stay stopped until they are resumed or detached"]
+#[must_use = "both sides stay stopped until they are resumed or detached"]
+#[non_exhaustive]
 pub struct Forked {
-    /// How it was made.
+    /// How the process was made.
     pub kind: ForkKind,
-    /// The process that forked. `None` where it was killed before the kernel could say so, unless only
-    /// one living process can have been it.
+    /// The process that forked. `None` if it was killed before the kernel could report it, unless
+    /// only one living process can have been it.
     pub parent_pid: Option<Pid>,
-    /// The thread that forked; `None` where the kernel did not say so.
+    /// The thread that forked; `None` if the kernel did not report it.
     pub parent_tid: Option<Tid>,
     /// The new process.
     pub child_pid: Pid,
     /// The thread that forked.
-    pub parent: Half,
+    pub parent: ForkSide,
     /// The first thread of the new process, before its first instruction.
-    pub child: Half,
+    pub child: ForkSide,
 }
 
 /// One side of a fork.
+///
+/// ```
+/// use trapline::ForkSide;
+///
+/// fn describe(side: &ForkSide) -> &'static str {
+///     match side {
+///         ForkSide::Stopped(_) => "stopped",
+///         ForkSide::Detached => "not traced",
+///         ForkSide::Gone => "killed already",
+///     }
+/// }
+/// ```
 #[derive(Debug)]
-pub enum Half {
+pub enum ForkSide {
     /// It is stopped, and this is its token.
     Stopped(Stopped),
-    /// It has no token, and runs. It is not traced, by the follow policy or because it was detached
-    /// before this event was given; but a parent still is if all that was ever heard of the fork is
-    /// the child.
+    /// It has no token, and runs. It is not traced, because of the follow policy, or because it was
+    /// detached before this event was given. A parent of which only the child was ever reported is
+    /// traced all the same.
     ///
     /// # Platform notes
     ///
-    /// Linux does not tell of children that are made with both `CLONE_PTRACE` and `CLONE_UNTRACED`:
-    /// each is heard of by its own first stop, and shown as soon as its parent sleeps, or after 10 s.
-    LetGo,
+    /// Linux does not report children that are made with both `CLONE_PTRACE` and `CLONE_UNTRACED`.
+    /// Such a child is found by its own first stop, and shown as soon as its parent sleeps, or after
+    /// 10 s.
+    Detached,
     /// It was killed before it could be reported; [`Event::Exited`] follows.
     Gone,
 }
 
-impl Half {
-    /// The token, if this half is stopped.
+impl ForkSide {
+    /// The token, if this side is stopped.
+    ///
+    /// ```
+    /// use trapline::ForkSide;
+    ///
+    /// assert!(ForkSide::Gone.into_stopped().is_none());
+    /// ```
     pub fn into_stopped(self) -> Option<Stopped> {
         match self {
-            Half::Stopped(stop) => Some(stop),
-            Half::LetGo | Half::Gone => None,
+            ForkSide::Stopped(stop) => Some(stop),
+            ForkSide::Detached | ForkSide::Gone => None,
         }
     }
 
-    /// The token, if this half is stopped.
+    /// The token, if this side is stopped; it stays where it is.
+    ///
+    /// ```
+    /// use trapline::{Forked, Tid};
+    ///
+    /// fn first_thread(fork: &Forked) -> Option<Tid> {
+    ///     Some(fork.child.stopped()?.tid())
+    /// }
+    /// ```
     pub fn stopped(&self) -> Option<&Stopped> {
         match self {
-            Half::Stopped(stop) => Some(stop),
-            Half::LetGo | Half::Gone => None,
+            ForkSide::Stopped(stop) => Some(stop),
+            ForkSide::Detached | ForkSide::Gone => None,
         }
     }
 }
 
 /// How a process was made.
+///
+/// ```
+/// assert_eq!(trapline::ForkKind::Vfork.to_string(), "vfork");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ForkKind {
     /// `fork`, and what FreeBSD makes with `rfork` or `pdfork`.
     Fork,
     /// `vfork`: the parent waits until the child execs or ends, and shares its memory until then.
     Vfork,
-    /// Linux `clone` with an exit signal other than `SIGCHLD`.
+    /// `clone` with an exit signal other than `SIGCHLD` (Linux only).
     Clone,
 }
 
@@ -140,6 +214,14 @@ impl fmt::Display for ForkKind {
 }
 
 /// How a process ended.
+///
+/// ```
+/// use trapline::{ExitStatus, Signal};
+///
+/// assert_eq!(ExitStatus::Code(3).to_string(), "exit status 3");
+/// let killed = ExitStatus::Killed { signal: Signal::SEGV, core_dumped: true };
+/// assert_eq!(killed.to_string(), "killed by SIGSEGV (core dumped)");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitStatus {
     /// It exited with this code, 0 to 255.
@@ -169,75 +251,111 @@ impl fmt::Display for ExitStatus {
 }
 
 /// Why a thread is stopped.
+///
+/// ```
+/// use trapline::{Signal, StopReason, Stopped};
+///
+/// /// Whether a stop is one that a debugger shows its user.
+/// fn is_shown(stop: &Stopped) -> bool {
+///     match stop.reason() {
+///         StopReason::Signal(signal) => signal != Signal::CHLD,
+///         StopReason::Trap(causes) => causes.software.is_some() || !causes.hardware.is_empty(),
+///         _ => false,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// A signal is about to be delivered, and will be unless
-    /// [`Stopped::set_signal`] says otherwise.
+    /// A signal is about to be delivered. To resume the thread delivers it, unless
+    /// [`Stopped::set_signal`] has chosen otherwise.
     Signal(Signal),
-    /// Job control has stopped the process. To resume it leaves it stopped, as it would be
+    /// Job control has stopped the process. To resume the thread leaves it stopped, as it would be
     /// without a tracer, until a `SIGCONT` comes.
     ///
     /// # Platform notes
     ///
-    /// Linux only; FreeBSD ignores the stop signals of a traced process.
+    /// Linux only. FreeBSD ignores the stop signals of a traced process.
     GroupStop(Signal),
     /// A trap that the tracer asked for.
     Trap(TrapCauses),
-    /// [`Tracer::interrupt`](crate::Tracer::interrupt) asked for it.
+    /// [`Tracer::interrupt`](crate::Tracer::interrupt) asked for the stop.
     Interrupted,
-    /// It has nothing to say: it was halted for another thread of its process.
-    AtRest,
+    /// The thread has nothing to report: it was halted for another thread of its process.
+    Halted,
     /// Tracing starts here: the child of a fork before its first instruction, or a process that
     /// was attached to.
     Started,
-    /// It forked; the thread's half of an [`Event::Forked`].
+    /// The thread forked. It is the reason of the parent's token in an [`Event::Forked`], which says
+    /// the rest. Such a stop is an event of its own only if the tokens of the two sides were
+    /// parted, and this one was dropped and is given again.
     Forked {
-        /// How.
+        /// How the process was made.
         kind: ForkKind,
         /// The new process.
         child: Pid,
     },
-    /// A successful exec; the process has this one thread now. The first stop of a spawned program
-    /// is this one too.
+    /// The process has exec'ed successfully, and has this one thread now. The first stop of a
+    /// spawned program has this reason too.
     Execed {
-        /// The id that the thread had when it called `execve`, if it was not the process's first
-        /// thread; on Linux the thread has changed its id.
+        /// The id that the thread had when it called `execve`, if it was not the first thread of
+        /// the process. On Linux the thread has got the id of the first one.
         former_tid: Option<Tid>,
     },
-    /// Its vfork child has exec'ed or ended.
+    /// The thread's vfork child has exec'ed or ended.
     VforkDone,
-    /// A new thread, before its first instruction.
+    /// The thread is new, and before its first instruction.
     ThreadStarted,
-    /// The thread is about to end; its registers can still be read.
+    /// The thread is about to end. Its registers can still be read.
     ThreadExiting,
-    /// At the entry of a system call, before it is carried out: under
-    /// [`EventFlags::SYSCALL`](crate::EventFlags::SYSCALL), or (Linux) because a filter has picked
-    /// it out.
+    /// The thread is at the entry of a system call, before that is carried out: under
+    /// [`EventFlags::SYSCALL`](crate::EventFlags::SYSCALL), or because a seccomp filter has picked
+    /// the call out (Linux only).
     SyscallEntry,
-    /// At the exit of a system call.
+    /// The thread is at the exit of a system call.
     SyscallExit,
-    /// The kernel says something that this library does not know.
+    /// The kernel reports something that this library does not know.
     Unknown {
-        /// The kernel's own words: a wait status (Linux) or `pl_flags` (FreeBSD).
+        /// What the kernel reports: a wait status (Linux) or `pl_flags` (FreeBSD).
         raw: u32,
     },
 }
 
-/// Why a thread trapped: a set, for one trap can have several causes.
+/// Why a thread trapped. It is a set, because one trap can have several causes.
+///
+/// ```
+/// use trapline::{StopReason, Stopped};
+///
+/// fn describe(stop: &Stopped) -> Option<String> {
+///     let StopReason::Trap(causes) = stop.reason() else { return None };
+///     if let Some(id) = causes.software {
+///         return Some(format!("breakpoint {id}"));
+///     }
+///     let watchpoints: Vec<String> = causes.hardware.iter().map(|id| id.to_string()).collect();
+///     Some(match causes.single_step {
+///         true => "a step".into(),
+///         false => format!("watchpoints {}", watchpoints.join(", ")),
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TrapCauses {
     /// The single step that was asked for is done.
     pub single_step: bool,
-    /// This breakpoint in memory was reached; the program counter is at it.
+    /// The thread has arrived at this breakpoint in memory; the program counter is at it.
     pub software: Option<BreakpointId>,
-    /// These were hit by the debug registers.
+    /// These breakpoints of the debug registers were hit.
     pub hardware: BreakpointSet,
 }
 
 impl TrapCauses {
-    /// Whether no cause of ours is known, so that the trap is the program's own.
+    /// Whether no cause is known that the tracer has asked for, so that the trap is the program's
+    /// own.
+    ///
+    /// ```
+    /// assert!(trapline::TrapCauses::default().is_empty());
+    /// ```
     #[inline]
     pub fn is_empty(self) -> bool {
         self == TrapCauses::default()

@@ -17,28 +17,32 @@ mod event;
 mod flags;
 mod host;
 mod id;
+#[cfg(feature = "nix")]
+mod nix;
+#[doc(hidden)]
+pub mod private;
 mod relocation;
 mod signal;
 mod stopped;
 mod tracer;
 
 pub use arch::{Arch, Passing};
-pub use backend::{Backend, Ending, SignalInfo, Syscall, SyscallAbi};
+pub use backend::{Backend, OnExit, SignalInfo, Syscall, SyscallAbi};
 pub use breakpoint::{
-    Arrival, Breakpoint, BreakpointId, BreakpointSet, ConditionalBreakpoint, HardwareBreakpoint,
-    HardwareKind, Insertion, SoftwareBreakpoint,
+    Breakpoint, BreakpointHit, BreakpointId, BreakpointSet, BreakpointSpec, ConditionalBreakpoint,
+    HardwareBreakpoint, HardwareKind, SoftwareBreakpoint,
 };
 pub use cpus::CpuSet;
 pub use debug::{Change, Inherit, InheritDebug};
 pub use error::{Error, Result};
-pub use event::{Event, ExitStatus, ForkKind, Forked, Half, StopReason, TrapCauses};
+pub use event::{Event, ExitStatus, ForkKind, ForkSide, Forked, StopReason, TrapCauses};
 pub use flags::EventFlags;
 pub use host::{Notice, Session, Stops, TracerThread};
-pub use id::{Pid, Tid};
+pub use id::{InvalidId, Pid, Tid};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
-pub use signal::Signal;
+pub use signal::{InvalidSignal, Signal};
 pub use stopped::Stopped;
 pub use tracer::{
-    Builder, FollowExec, FollowFork, Halted, Next, Only, Placement, ProcessInfo, Reader, Readiness,
-    Resume, Spawned, StepOver, Tracer, Value, Waker,
+    AttachOptions, Builder, FollowExec, FollowFork, Halted, Next, Only, Placement, ProcessInfo,
+    Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver, Tracer, Value, Waker,
 };

@@ -1,6 +1,19 @@
 //! How an instruction is executed away from its place: what [`Arch`](crate::Arch) says about it.
 
-/// In which mode the CPU reads an instruction: the same bytes mean different instructions.
+/// The mode in which the CPU executes an instruction. The same bytes mean another instruction in each.
+///
+/// ```
+/// use trapline::{Backend, CodeMode, Result, Stopped, TracerOn};
+///
+/// /// How wide a pointer of the code is that a thread executes.
+/// fn pointer_width<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<usize> {
+///     Ok(match tracer.code_mode(stop)? {
+///         CodeMode::Bits64 => 8,
+///         CodeMode::Bits32 => 4,
+///         CodeMode::Bits16 => 2,
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CodeMode {
     /// 64-bit code.
@@ -8,7 +21,7 @@ pub enum CodeMode {
     Bits64,
     /// 32-bit code.
     Bits32,
-    /// 16-bit code.
+    /// 16-bit code (x86 only).
     Bits16,
 }
 

@@ -2,19 +2,45 @@
 
 use std::fmt;
 use std::num::NonZeroU8;
+use std::str::FromStr;
 
-/// A signal: the raw number, so that no signal is unknown, real-time ones included.
+/// A signal: its number, so that no signal is unknown, real-time ones included.
 ///
-/// The numbers are those of the system this was built for; `Display` gives the name.
+/// The numbers are those of the system that this was built for. `Display` gives the name, and the
+/// name can be parsed again, in upper or lower case, with or without the `SIG`.
 ///
 /// ```
-/// use trapline_core::Signal;
+/// use trapline::Signal;
+///
 /// assert_eq!(Signal::TERM.to_string(), "SIGTERM");
-/// assert_eq!(Signal::from_raw(9), Some(Signal::KILL));
-/// assert_eq!(Signal::from_raw(0), None);
+/// assert_eq!("term".parse(), Ok(Signal::TERM));
+/// assert_eq!("9".parse(), Ok(Signal::KILL));
+/// let realtime: Signal = "SIGRTMIN+3".parse()?;
+/// assert_eq!(realtime.to_string(), "SIGRTMIN+3");
+/// # Ok::<(), trapline::InvalidSignal>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(NonZeroU8);
+
+/// A number, or a text, that is no signal of this system.
+///
+/// ```
+/// use trapline::{InvalidSignal, Signal};
+///
+/// let result: Result<Signal, InvalidSignal> = "SIGNAL".parse();
+/// assert_eq!(result.unwrap_err().to_string(), "this system has no such signal");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct InvalidSignal;
+
+impl fmt::Display for InvalidSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this system has no such signal")
+    }
+}
+
+impl std::error::Error for InvalidSignal {}
 
 /// How one system numbers its signals.
 struct Numbering {
@@ -63,6 +89,29 @@ impl Numbering {
         None
     }
 
+    /// The signal that a name or a number means, as [`write`](Self::write) has it.
+    fn parse(&self, text: &str) -> Option<Signal> {
+        let text = text.strip_prefix("signal ").unwrap_or(text).to_ascii_uppercase();
+        if let Ok(number) = text.parse() {
+            return Signal::from_raw(number);
+        }
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        let realtime = |offset: &str| match offset.strip_prefix(['+', '-']) {
+            Some(number) if number.starts_with(['+', '-']) => None,
+            Some(number) => number.parse::<i32>().ok(),
+            None => offset.is_empty().then_some(0),
+        };
+        let (first, last) = (i32::from(self.realtime.0), i32::from(self.realtime.1));
+        let number = if let Some(offset) = name.strip_prefix("RTMIN") {
+            first.checked_add(realtime(offset).filter(|_| !offset.starts_with('-'))?)?
+        } else if let Some(offset) = name.strip_prefix("RTMAX") {
+            last.checked_sub(realtime(offset).filter(|_| !offset.starts_with('+'))?)?
+        } else {
+            return self.number(name);
+        };
+        Signal::from_raw(number).filter(|_| (first..=last).contains(&number))
+    }
+
     fn write(&self, number: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, last) = self.realtime;
         if let Some(name) = self.names.get(usize::from(number) - 1) {
@@ -93,7 +142,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 
 macro_rules! signals {
     ($($name:ident)*) => {
-        /// The signals that both systems have, each with the number it has here.
+        /// The signals that both systems have, each with the number that it has here.
         impl Signal {
             $(
                 #[doc = concat!("`SIG", stringify!($name), "`")]
@@ -111,6 +160,13 @@ signals! {
 impl Signal {
     /// The signal with this number; `None` for 0 (which means "no signal"), for negative numbers
     /// and for those above 127, which no wait status can carry.
+    ///
+    /// ```
+    /// use trapline::Signal;
+    ///
+    /// assert_eq!(Signal::from_raw(9), Some(Signal::KILL));
+    /// assert_eq!(Signal::from_raw(0), None);
+    /// ```
     pub const fn from_raw(raw: i32) -> Option<Signal> {
         if raw < 1 || raw > 127 {
             return None;
@@ -121,12 +177,22 @@ impl Signal {
         }
     }
 
-    /// The raw number, 1 to 127.
+    /// Its number, 1 to 127.
+    ///
+    /// ```
+    /// assert_eq!(trapline::Signal::KILL.as_raw(), 9);
+    /// ```
     pub const fn as_raw(self) -> i32 {
         self.0.get() as i32
     }
 
     /// Whether the default action of this signal is to stop the process (job control).
+    ///
+    /// ```
+    /// use trapline::Signal;
+    ///
+    /// assert!(Signal::TSTP.stops() && !Signal::CONT.stops());
+    /// ```
     pub fn stops(self) -> bool {
         [Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&self)
     }
@@ -135,6 +201,28 @@ impl Signal {
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         HOST.write(self.0.get(), f)
+    }
+}
+
+impl TryFrom<i32> for Signal {
+    type Error = InvalidSignal;
+
+    fn try_from(raw: i32) -> Result<Signal, InvalidSignal> {
+        Signal::from_raw(raw).ok_or(InvalidSignal)
+    }
+}
+
+impl From<Signal> for i32 {
+    fn from(signal: Signal) -> i32 {
+        signal.as_raw()
+    }
+}
+
+impl FromStr for Signal {
+    type Err = InvalidSignal;
+
+    fn from_str(text: &str) -> Result<Signal, InvalidSignal> {
+        HOST.parse(text).ok_or(InvalidSignal)
     }
 }
 
@@ -179,6 +267,28 @@ mod tests {
         assert_eq!(realtime.to_string(), "SIGRTMIN+3");
         assert_eq!(Signal::from_raw(127).unwrap().to_string(), "signal 127");
         assert_eq!(format!("[{:>8}]", Signal::INT), "[  SIGINT]");
+    }
+
+    #[test]
+    fn every_name_is_parsed_again() {
+        for raw in 1..=127 {
+            let signal = Signal::from_raw(raw).unwrap();
+            let name = signal.to_string();
+            assert_eq!(name.parse(), Ok(signal), "{name}");
+            assert_eq!(name.to_lowercase().parse(), Ok(signal), "{name}");
+            assert_eq!(raw.to_string().parse(), Ok(signal));
+            assert_eq!(Signal::try_from(raw), Ok(signal));
+        }
+        assert_eq!("int".parse(), Ok(Signal::INT));
+        let last = Signal::from_raw(i32::from(HOST.realtime.1));
+        assert_eq!("SIGRTMAX".parse().ok(), last);
+        assert_eq!("RTMAX-0".parse().ok(), last);
+        for none in ["", "SIG", "SIGSIGINT", "0", "128", "-9", "RTMIN-1", "RTMIN+200", "RTMAX+1"] {
+            assert_eq!(none.parse::<Signal>(), Err(InvalidSignal), "{none}");
+        }
+        for none in ["RTMIN+", "RTMIN+-1", "RTMAX-2147483647", "SIGINT ", "signal x", "RTMIN++1"] {
+            assert_eq!(none.parse::<Signal>(), Err(InvalidSignal), "{none}");
+        }
     }
 
     #[test]

@@ -19,14 +19,30 @@ pub(crate) struct Place {
 /// The places of tokens that were dropped, for the next wait to give again.
 pub(crate) type Returned = Rc<RefCell<Vec<Place>>>;
 
-/// One stopped thread, owned.
+/// The token for one stopped thread.
 ///
-/// Questions about the thread take `&Stopped`; to resume or detach consumes it. Dropping it runs
-/// nothing: the thread stays stopped, and the next wait gives this stop again, so that an early
-/// `?` loses no tracee.
+/// Questions about the thread take `&Stopped`; to resume or detach the thread consumes the token. To
+/// drop the token runs nothing: the thread stays stopped, and the next wait gives this stop again, so
+/// that an early `?` loses no tracee.
 ///
-/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another. To
-/// any other tracer than its own it is [`Error::Gone`].
+/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another one.
+/// To any other tracer than its own it is [`Error::Gone`].
+///
+/// ```
+/// use trapline::fake::{Kernel, LinuxRules};
+/// use trapline::{Event, Resume, StopReason, TracerOn};
+///
+/// let kernel = Kernel::<LinuxRules>::new();
+/// let pid = kernel.start();
+/// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+/// tracer.attach(pid)?;
+/// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+/// assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Started));
+/// drop(stop);
+/// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("it is given again") };
+/// tracer.resume(stop, Resume::Continue)?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[must_use = "the thread stays stopped until it is resumed or detached"]
 pub struct Stopped {
     pub(crate) place: Place,
@@ -41,35 +57,76 @@ pub struct Stopped {
 
 impl Stopped {
     /// The process.
+    ///
+    /// ```
+    /// fn describe(stop: &trapline::Stopped) -> String {
+    ///     format!("thread {} of process {}", stop.tid(), stop.pid())
+    /// }
+    /// ```
     #[inline]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
     /// The thread.
+    ///
+    /// ```
+    /// fn is_same_thread(one: &trapline::Stopped, other: &trapline::Stopped) -> bool {
+    ///     one.tid() == other.tid()
+    /// }
+    /// ```
     #[inline]
     pub fn tid(&self) -> Tid {
         self.tid
     }
 
-    /// Why it stopped.
+    /// Why the thread stopped.
+    ///
+    /// ```
+    /// use trapline::{StopReason, Stopped};
+    ///
+    /// fn has_execed(stop: &Stopped) -> bool {
+    ///     matches!(stop.reason(), StopReason::Execed { .. })
+    /// }
+    /// ```
     #[inline]
     pub fn reason(&self) -> StopReason {
         self.reason
     }
 
-    /// The signal that resuming will deliver.
+    /// The signal that is delivered when the thread is resumed.
+    ///
+    /// ```
+    /// use trapline::{Signal, Stopped};
+    ///
+    /// fn is_about_to_abort(stop: &Stopped) -> bool {
+    ///     stop.signal() == Some(Signal::ABRT)
+    /// }
+    /// ```
     #[inline]
     pub fn signal(&self) -> Option<Signal> {
         self.signal
     }
 
-    /// Chooses the signal that resuming delivers: another one, or none.
+    /// Chooses the signal that is delivered when the thread is resumed: another one, or none.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Resume, Signal, StopReason, Stopped, TracerOn};
+    ///
+    /// /// Runs a thread on, but keeps `SIGINT` from its program.
+    /// fn go_on<B: Backend>(tracer: &mut TracerOn<B>, mut stop: Stopped) -> Result<()> {
+    ///     if stop.reason() == StopReason::Signal(Signal::INT) {
+    ///         stop.set_signal(None)?;
+    ///     }
+    ///     tracer.resume(stop, Resume::Continue)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::NotSignalStop`] unless this stop is for a signal: no kernel delivers one reliably
-    /// by resuming from another stop. There [`Tracer::inject`](crate::Tracer::inject) does it.
+    /// [`Error::NotSignalStop`] unless this stop is for a signal, because no kernel delivers one
+    /// reliably by resuming from another stop. There
+    /// [`Tracer::send_signal`](crate::Tracer::send_signal) does it.
     pub fn set_signal(&mut self, signal: Option<Signal>) -> Result<()> {
         if !matches!(self.reason, StopReason::Signal(_)) {
             return Err(Error::NotSignalStop);

@@ -6,7 +6,7 @@
 //!
 //! One thread waits for three things at once, with the crate `polling`: for what the program
 //! writes, for its events, and for the next second to have passed. The rule for the tracer's
-//! descriptor is at `Tracer::readiness`: after anything else, `try_wait` until it gives `None`;
+//! descriptor is at `Tracer::readiness`: after anything else, `try_wait` until it gives no event;
 //! then sleep.
 
 #[path = "../child_signals/mod.rs"]
@@ -14,6 +14,7 @@ mod child_signals;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use polling::{Event as Ready, Events, Poller};
@@ -44,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut tick = Instant::now() + Duration::from_secs(1);
     let mut open = true;
     loop {
-        while let Some(event) = tracer.try_wait()? {
+        while let Poll::Ready(Some(event)) = tracer.try_wait()? {
             tell(&event);
             tracer.resume(event, Resume::Continue)?;
         }

@@ -16,8 +16,8 @@ use std::process::Command;
 
 use clap::Parser;
 use trapline::{
-    Builder, Error, Event, EventFlags, ExitStatus, Forked, Half, Pid, Resume, Signal, StopReason,
-    Tracer,
+    Builder, Error, Event, EventFlags, ExitStatus, ForkSide, Forked, Pid, Resume, Signal,
+    StopReason, Tracer,
 };
 
 use options::Options;
@@ -54,7 +54,7 @@ fn follow(options: &Options) -> Result<i32, Error> {
         .build()?;
     let mut session = Session::default();
     if let Some(pid) = options.pid {
-        for pid in tracer.attach_tree(Pid::from_raw(pid))? {
+        for pid in tracer.attach_tree(pid)? {
             session.begins(pid, "attached to");
         }
     } else if let Some((program, args)) = options.program.split_first() {
@@ -107,12 +107,12 @@ impl Session {
             Event::Forked(fork) => self.forked(fork),
             Event::Stopped(stop) => {
                 if let StopReason::Execed { .. } = stop.reason() {
-                    let info = tracer.process(stop.pid()).ok();
+                    let info = tracer.process_info(stop.pid()).ok();
                     let program = info.and_then(|info| info.executable).unwrap_or_default();
                     eprintln!("follow: {} runs {}", stop.pid(), program.display());
                 }
             }
-            Event::LetGo { pid } => {
+            Event::Detached { pid } => {
                 self.leaves(*pid);
                 eprintln!("follow: {pid} runs another program; it is detached");
             }
@@ -134,10 +134,10 @@ impl Session {
     fn forked(&mut self, fork: &Forked) {
         let parent = fork.parent_pid.map_or("a process".to_string(), |pid| pid.to_string());
         let child = fork.child_pid;
-        let fate = |half: &Half| match half {
-            Half::Stopped(_) => "traced",
-            Half::LetGo => "detached",
-            Half::Gone => "gone",
+        let fate = |side: &ForkSide| match side {
+            ForkSide::Stopped(_) => "traced",
+            ForkSide::Detached => "detached",
+            ForkSide::Gone => "gone",
         };
         eprintln!(
             "follow: {parent} makes {child} by {}: the parent is {}, the child is {}",
@@ -146,10 +146,10 @@ impl Session {
             fate(&fork.child)
         );
         match fork.child {
-            Half::LetGo => drop(self.let_go.insert(child)),
+            ForkSide::Detached => drop(self.let_go.insert(child)),
             _ => drop(self.traced.insert(child)),
         }
-        if let (Half::LetGo, Some(parent)) = (&fork.parent, fork.parent_pid) {
+        if let (ForkSide::Detached, Some(parent)) = (&fork.parent, fork.parent_pid) {
             self.leaves(parent);
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Parser, ValueEnum};
-use trapline::{FollowExec, FollowFork};
+use trapline::{FollowExec, FollowFork, Pid};
 
 const AFTER: &str = "\
 Examples:
@@ -41,7 +41,7 @@ pub(crate) struct Options {
 
     /// Attach to this process and all its descendants.
     #[arg(short = 'p', value_name = "PID", conflicts_with = "program")]
-    pub(crate) pid: Option<i32>,
+    pub(crate) pid: Option<Pid>,
 
     /// The program to run, and its arguments.
     #[arg(value_name = "PROGRAM", trailing_var_arg = true, required_unless_present = "pid")]
@@ -72,8 +72,8 @@ impl Options {
 
     pub(crate) fn follow_exec(&self) -> FollowExec {
         match self.detach_on_exec {
-            Switch::On => FollowExec::LetGo,
-            Switch::Off => FollowExec::Stay,
+            Switch::On => FollowExec::Detach,
+            Switch::Off => FollowExec::Follow,
         }
     }
 }

@@ -111,7 +111,7 @@ impl Truss {
                 self.lines.execed(pid, tid, tid);
                 if !self.lines.is_inside(tid) {
                     // The first exec, which began before there was an event.
-                    let words = tracer.process(pid)?.arguments.unwrap_or_default();
+                    let words = tracer.process_info(pid)?.arguments.unwrap_or_default();
                     self.lines.entered(pid, tid, format!("execve({})", show_words(&words)));
                 }
                 if self.map {

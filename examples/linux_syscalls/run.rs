@@ -134,7 +134,7 @@ impl Trace {
                 self.lines.execed(pid, former_tid.unwrap_or(tid), tid);
                 if self.shows_execs && !self.lines.is_inside(tid) {
                     // The first exec, which began before there was an event.
-                    let words = tracer.process(pid)?.arguments.unwrap_or_default();
+                    let words = tracer.process_info(pid)?.arguments.unwrap_or_default();
                     self.lines.entered(pid, tid, format!("execve({})", show_words(&words)));
                 }
             }

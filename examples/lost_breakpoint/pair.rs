@@ -32,7 +32,7 @@ pub(crate) fn run(pair: usize, seconds: u64) -> Result<Counts, Failure> {
     BufReader::new(spawned.stdout.ok_or("no pipe")?).read_line(&mut line)?;
     let addr = line.trim().parse()?;
     let breakpoint = HardwareBreakpoint { addr, len: 1, kind: HardwareKind::Execute };
-    let id = tracer.insert(spawned.pid, breakpoint)?;
+    let id = tracer.insert_breakpoint(spawned.pid, breakpoint)?;
     tracer.resume(ready, Resume::Continue)?;
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut counts = Counts::default();

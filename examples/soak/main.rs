@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use trapline::{Builder, Event, EventFlags, Half, Pid, Result, Resume, Stopped, Tracer};
+use trapline::{Builder, Event, EventFlags, ForkSide, Pid, Result, Resume, Stopped, Tracer};
 
 use model::Model;
 use random::Random;
@@ -220,7 +220,7 @@ impl Soak {
                 if let Event::Forked(fork) = event {
                     // The parent first, or one of them much later.
                     let halves = [fork.parent, fork.child];
-                    for stop in halves.into_iter().filter_map(Half::into_stopped) {
+                    for stop in halves.into_iter().filter_map(ForkSide::into_stopped) {
                         tracer.resume(stop, Resume::Continue)?;
                     }
                     return Ok(());
@@ -236,7 +236,7 @@ impl Soak {
             Event::Stopped(stop) => vec![stop.pid()],
             Event::Forked(fork) => {
                 let halves = [&fork.parent, &fork.child];
-                halves.into_iter().filter_map(Half::stopped).map(Stopped::pid).collect()
+                halves.into_iter().filter_map(ForkSide::stopped).map(Stopped::pid).collect()
             }
             _ => Vec::new(),
         };

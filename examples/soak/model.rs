@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trapline::{Event, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid};
+use trapline::{Event, ExitStatus, ForkKind, ForkSide, Pid, Signal, StopReason, Stopped, Tid};
 
 use crate::program::{FORKS, WRONG_CHILD, WRONG_SIGNAL, right};
 
@@ -69,7 +69,7 @@ impl Model {
     }
 
     pub(crate) fn starts(&mut self, pid: Pid) {
-        let maker = Some(Pid::from_raw(std::process::id() as i32));
+        let maker = Some(Pid::this());
         self.begins(pid, Process { maker, starting: true, ..Process::default() });
     }
 
@@ -149,22 +149,22 @@ impl Model {
                     None if !excused(self) => self.deviates(format!("{event:?} by nobody")),
                     _ => {}
                 }
-                if let (Half::Gone, Some(pid)) = (&fork.parent, maker) {
+                if let (ForkSide::Gone, Some(pid)) = (&fork.parent, maker) {
                     if self.processes.get(&pid).is_some_and(|p| !p.killed && !p.let_go) {
                         self.deviates(format!("{event:?}, and nobody has killed the parent"));
                     }
                 }
                 let early = self.killed_early.contains(&fork.child_pid);
-                if matches!(fork.child, Half::Gone) && !early {
+                if matches!(fork.child, ForkSide::Gone) && !early {
                     self.deviates(format!("{event:?}, and nobody has killed the child"));
                 }
                 let maker = fork.parent_pid;
                 let starting = fork.kind == ForkKind::Vfork;
                 // A creator that was killed may not have said how, nor one whose own stop is late, as it
                 // is on FreeBSD, where the child of a vfork comes first.
-                let perhaps_vforked = !matches!(fork.parent, Half::Stopped(_));
+                let perhaps_vforked = !matches!(fork.parent, ForkSide::Stopped(_));
                 // The tracer knew of it before this was told.
-                let let_go = matches!(fork.child, Half::LetGo);
+                let let_go = matches!(fork.child, ForkSide::Detached);
                 let history = vec![format!("{event:?}")];
                 let new = Process {
                     maker,
@@ -280,7 +280,7 @@ impl Model {
                 }
             }
         }
-        let us = Pid::from_raw(std::process::id() as i32);
+        let us = Pid::this();
         let Some(maker) = process.maker else { return };
         // A process that has ended, or was detached, may have ended before its child.
         let maker_lives =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
-use trapline::FollowFork;
+use trapline::{FollowFork, Pid};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,8 +59,8 @@ pub(crate) struct Options {
     pub(crate) follow: Follow,
 
     /// Attach to this running process, with all its threads; may be given several times.
-    #[arg(short = 'p', value_name = "PID", value_parser = process_id)]
-    pub(crate) pids: Vec<i32>,
+    #[arg(short = 'p', value_name = "PID")]
+    pub(crate) pids: Vec<Pid>,
 
     /// The program to run, and its arguments.
     #[arg(value_name = "PROGRAM", trailing_var_arg = true)]
@@ -110,10 +110,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
         ));
     }
     Ok(options)
-}
-
-fn process_id(text: &str) -> Result<i32, &'static str> {
-    text.parse().ok().filter(|&pid| pid > 0).ok_or("not a process id, which is a positive number")
 }
 
 /// clap explains over several lines; the first ones say what is wrong.

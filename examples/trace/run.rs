@@ -59,7 +59,6 @@ fn trace(options: &Options) -> Result<i32, Failure> {
 
     let mut session = Session::new(options);
     for &pid in &options.pids {
-        let pid = Pid::from_raw(pid);
         if session.attaches(pid) {
             tracer.attach(pid).map_err(|error| cannot_attach(pid, error))?;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal;
 use trapline::{
-    Event, ExitStatus, FollowFork, Forked, Half, Pid, Resume, Signal, StopReason, Stopped, Tid,
+    Event, ExitStatus, FollowFork, ForkSide, Forked, Pid, Resume, Signal, StopReason, Stopped, Tid,
     Tracer,
 };
 
@@ -78,7 +78,7 @@ impl Session {
 
     /// Notes the program.
     pub(crate) fn spawned(&mut self, pid: Pid) {
-        let us = Pid::from_raw(std::process::id() as i32);
+        let us = Pid::this();
         self.processes.add(pid, Origin::Spawned, None, Some(us), Duration::ZERO);
         self.program = Some(pid);
     }
@@ -196,7 +196,7 @@ impl Session {
                 (None, None) => return Ok(0),
                 (None, Some(child)) => {
                     if let Ok(signal) = caught.signals.recv_timeout(Duration::from_millis(20)) {
-                        pass_on(signal, Pid::from_raw(child.id() as i32));
+                        pass_on(signal, child.into());
                     }
                 }
             }
@@ -263,7 +263,7 @@ impl Session {
         if let Some(at) = self.processes.find(pid) {
             return at;
         }
-        let info = tracer.process(pid).ok();
+        let info = tracer.process_info(pid).ok();
         let parent = info.as_ref().and_then(|info| info.real_parent);
         let at = self.processes.add(pid, Origin::Attached, None, parent, t);
         self.processes.get_mut(at).tid = tid;
@@ -282,7 +282,7 @@ impl Session {
         let (pid, tid) = (stop.pid(), Some(stop.tid()));
         let Some(at) = self.processes.find(pid) else { return };
         // None if it was killed meanwhile.
-        let info = tracer.process(pid).ok();
+        let info = tracer.process_info(pid).ok();
         self.processes.get_mut(at).tid = tid;
         self.processes.parent_is(at, info.as_ref().and_then(|info| info.real_parent));
         self.announce_spawn(at);
@@ -312,8 +312,10 @@ impl Session {
         let what = What::Fork { kind: fork.kind, child };
         self.tell_at(t, fork.parent_pid, fork.parent_tid, maker, what);
         match (self.follow, &fork.parent, &fork.child, fork.parent_pid) {
-            (FollowFork::Parent, _, Half::LetGo, _) => self.gone(t, child, None),
-            (FollowFork::Child, Half::LetGo, _, Some(pid)) => self.gone(t, pid, fork.parent_tid),
+            (FollowFork::Parent, _, ForkSide::Detached, _) => self.gone(t, child, None),
+            (FollowFork::Child, ForkSide::Detached, _, Some(pid)) => {
+                self.gone(t, pid, fork.parent_tid)
+            }
             _ => {}
         }
     }
@@ -357,7 +359,7 @@ fn stopped(event: &Event) -> Vec<(Pid, Tid)> {
     match event {
         Event::Stopped(stop) => vec![of(stop)],
         Event::Forked(fork) => {
-            [&fork.child, &fork.parent].into_iter().filter_map(Half::stopped).map(of).collect()
+            [&fork.child, &fork.parent].into_iter().filter_map(ForkSide::stopped).map(of).collect()
         }
         _ => Vec::new(),
     }
@@ -366,9 +368,9 @@ fn stopped(event: &Event) -> Vec<(Pid, Tid)> {
 /// Sends the program a signal that was sent to us, unless the terminal has sent it to both.
 fn pass_on(signal: Signal, program: Pid) {
     if ![Signal::INT, Signal::QUIT].contains(&signal) {
-        let signal = signal::Signal::try_from(signal.as_raw()).ok();
+        let signal = signal::Signal::try_from(signal).ok();
         // If it has just ended, there is nothing to do.
-        let _ = signal::kill(nix::unistd::Pid::from_raw(program.as_raw()), signal);
+        let _ = signal::kill(program.into(), signal);
     }
 }
 

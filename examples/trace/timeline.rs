@@ -109,8 +109,8 @@ impl Timeline {
     fn death(&mut self, ts: f64, process: &Process, how: &str, name: &str) {
         let pid = process.pid;
         let track = self.track(pid);
-        let all = (track, Tid::from_raw(i32::MIN))..=(track, Tid::from_raw(i32::MAX));
-        let open: Vec<(i64, Tid)> = self.threads.range(all).copied().collect();
+        let all = self.threads.iter().filter(|&&(of, _)| of == track);
+        let open: Vec<(i64, Tid)> = all.copied().collect();
         for life in open {
             self.threads.remove(&life);
             self.slice("E", ts, (track, thread(life.1)), "thread", Value::Null);

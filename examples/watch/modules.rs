@@ -91,7 +91,9 @@ impl Modules {
     /// The executable of a process that has just exec'ed; its libraries are not there yet.
     pub(crate) fn of_executable(tracer: &mut Tracer, pid: Pid) -> Result<Modules> {
         let headers = entry(tracer, pid, AT_PHDR)?;
-        let Some(path) = tracer.process(pid)?.executable else { return Ok(Modules::default()) };
+        let Some(path) = tracer.process_info(pid)?.executable else {
+            return Ok(Modules::default());
+        };
         let bias = |file: &object::File<'_>| match (headers, program_headers(file)) {
             (Some(at), Some(offset)) => at.wrapping_sub(offset),
             _ => 0,

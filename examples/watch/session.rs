@@ -113,7 +113,7 @@ impl Session<'_> {
             return Err(Trouble::Request("the program has no entry point".into()));
         };
         let breakpoint = HardwareBreakpoint { addr, len: 1, kind: HardwareKind::Execute };
-        let id = tracer.insert(pid, breakpoint)?;
+        let id = tracer.insert_breakpoint(pid, breakpoint)?;
         if let Some(process) = self.processes.get_mut(&pid) {
             process.entry = Some(id);
         }
@@ -130,14 +130,14 @@ impl Session<'_> {
         let Some(process) = self.processes.get_mut(&pid) else { return Ok(()) };
         if let Some(entry) = process.entry.filter(|&id| causes.hardware.contains(id)) {
             process.entry = None;
-            tracer.remove(pid, entry)?;
+            tracer.remove_breakpoint(pid, entry)?;
             return self.begin(tracer, stop);
         }
         let Some((id, breakpoint, value)) = &mut process.watched else { return Ok(()) };
         if !causes.hardware.contains(*id) {
             return Ok(());
         }
-        let old = match tracer.changes(stop)?.first() {
+        let old = match tracer.watch_changes(stop)?.first() {
             Some(change) => change.old.clone(),
             None => value.clone(),
         };
@@ -168,7 +168,7 @@ impl Session<'_> {
             },
         };
         let breakpoint = HardwareBreakpoint { addr, len, kind: self.options.kind() };
-        let id = tracer.insert(pid, breakpoint)?;
+        let id = tracer.insert_breakpoint(pid, breakpoint)?;
         let value = bytes(tracer, stop, breakpoint);
         let watched = Some((id, breakpoint, value));
         self.found = true;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Parser, ValueEnum};
+use trapline::Pid;
 
 use crate::wire::Address;
 
@@ -104,7 +105,7 @@ pub(crate) enum What {
     /// A program, with its arguments, that is started now.
     Program(Vec<OsString>),
     /// A running process.
-    Process(i32),
+    Process(Pid),
     /// What a client asks for.
     Nothing,
 }
@@ -161,7 +162,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
         return wrong(&format!("{} is no address to listen at", text.to_string_lossy()));
     };
     let what = match (line.attach, line.multi, words.as_slice()) {
-        (true, _, [word]) => match is_id(word).filter(|&id| id > 0) {
+        (true, _, [word]) => match is_id(word).and_then(Pid::new) {
             Some(id) => What::Process(id),
             None => return wrong(&format!("{} is no process id", word.to_string_lossy())),
         },
@@ -208,8 +209,8 @@ mod tests {
 
     #[test]
     fn processes_and_nothing() {
-        assert_eq!(read("--attach :0 12").unwrap().what, What::Process(12));
-        assert_eq!(read("--attach 12 :0").unwrap().what, What::Process(12));
+        assert_eq!(read("--attach :0 12").unwrap().what, What::Process(Pid::new(12).unwrap()));
+        assert_eq!(read("--attach 12 :0").unwrap().what, What::Process(Pid::new(12).unwrap()));
         assert_eq!(read("--multi :0").unwrap().what, What::Nothing);
         let kill = read("--multi --on-disconnect kill :0").unwrap();
         assert_eq!(kill.on_disconnect, Some(OnDisconnect::Kill));

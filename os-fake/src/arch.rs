@@ -67,6 +67,8 @@ const fn pool(first: usize, kinds: &'static [DebugKind]) -> DebugPool {
 static COMMON: [DebugPool; 1] = [pool(0, ANY)];
 static SEPARATE: [DebugPool; 2] = [pool(0, EXECUTE), pool(SLOTS, DATA)];
 
+impl<const BEFORE: bool> trapline_core::private::Sealed for FakeArch<BEFORE> {}
+
 impl<const BEFORE: bool> Arch for FakeArch<BEFORE> {
     type Registers = FakeRegisters;
     type FpRegisters = Vec<u8>;

@@ -14,7 +14,7 @@ impl Model {
         setup: Setup,
         killed: bool,
     ) -> (Pid, Option<RawStop>) {
-        let pid = self.add_process(Pid::from_raw(std::process::id() as i32), program);
+        let pid = self.add_process(Pid::this(), program);
         self.trace_all(pid, setup);
         for tid in self.threads(pid) {
             let cpus = self.tracer_cpus.clone();

@@ -23,6 +23,8 @@ use crate::model::all_cpus;
 use crate::rules::Rules;
 use crate::system::Fake;
 
+impl<R: Rules> trapline_core::private::Sealed for Fake<R> {}
+
 impl<R: Rules> Backend for Fake<R> {
     type Arch = R::Cpu;
     const SYSTEM: &'static str = R::RULES.system;

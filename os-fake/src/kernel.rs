@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason, TrapOrigin};
-use trapline_core::{Ending, ExitStatus, ForkKind, Pid, Signal, Tid};
+use trapline_core::{ExitStatus, ForkKind, OnExit, Pid, Signal, Tid};
 
 use crate::faults::Fault;
 use crate::model::{Held, INIT, Model, State};
@@ -341,7 +341,7 @@ impl Model {
                 _ => None,
             };
             self.let_go(tid);
-            if setup.ending == Ending::Kill {
+            if setup.on_exit == OnExit::Kill {
                 self.kill(pid);
             }
             match status {

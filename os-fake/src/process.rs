@@ -62,15 +62,10 @@ impl Model {
         let stop = self.stop_of(thread, "signal_info")?;
         let RawReason::Signal { signal, .. } = stop.reason else { return Err(Error::Gone) };
         let sent = stop.origin == TrapOrigin::Sent;
-        Ok(SignalInfo {
-            signal,
-            code: if sent { 0 } else { 2 },
-            errno: 0,
-            sender: sent.then_some(crate::model::INIT),
-            sender_uid: sent.then_some(0),
-            addr: None,
-            value: None,
-        })
+        let mut info = SignalInfo::new(signal, if sent { 0 } else { 2 });
+        info.sender = sent.then_some(crate::model::INIT);
+        info.sender_uid = sent.then_some(0);
+        Ok(info)
     }
 
     pub(crate) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
@@ -86,7 +81,7 @@ impl Model {
             true => (u64::MAX, [0; 6]),
             false => (39, [1, 2, 3, 4, 5, 6]),
         };
-        Ok(Syscall { abi: SyscallAbi::Bits64, number, args, result })
+        Ok(Syscall::new(SyscallAbi::Bits64, number, args, result))
     }
 
     /// A thread whose registers are asked for or set.

@@ -17,7 +17,7 @@ impl Model {
         let child = self.add_process(parent, &creator.program);
         let memory = match kind {
             ForkKind::Vfork => creator.memory,
-            ForkKind::Fork | ForkKind::Clone => self.memory.copy(creator.memory),
+            _ => self.memory.copy(creator.memory),
         };
         let process = self.processes.get_mut(&child)?;
         process.memory = memory;

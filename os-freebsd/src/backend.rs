@@ -22,6 +22,8 @@ use crate::sys::{self, Process};
 use crate::system::FreeBsd;
 use crate::{decode, regs};
 
+impl trapline_core::private::Sealed for FreeBsd {}
+
 impl Backend for FreeBsd {
     type Arch = X86_64;
     const SYSTEM: &'static str = "FreeBSD";

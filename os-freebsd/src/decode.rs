@@ -354,15 +354,13 @@ pub(crate) fn signal_info(info: &SigInfo) -> Option<SignalInfo> {
     let carries = matches!(info.code, SI_QUEUE | SI_TIMER | SI_ASYNCIO | SI_MESGQ);
     let at_address =
         info.is_fault() || (info.signo == SIGTRAP && (1..SI_USER).contains(&info.code));
-    Some(SignalInfo {
-        signal: Signal::from_raw(info.signo)?,
-        code: info.code,
-        errno: info.errno,
-        sender: sent.then_some(Pid::from_raw(info.pid)),
-        sender_uid: sent.then_some(info.uid),
-        addr: at_address.then_some(info.addr),
-        value: carries.then_some(info.value),
-    })
+    let mut known = SignalInfo::new(Signal::from_raw(info.signo)?, info.code);
+    known.errno = info.errno;
+    known.sender = Pid::new(info.pid).filter(|_| sent);
+    known.sender_uid = sent.then_some(info.uid);
+    known.addr = at_address.then_some(info.addr);
+    known.value = carries.then_some(info.value);
+    Some(known)
 }
 
 /// What `PT_GET_SC_RET` says. Positive is an error number; of the kernel's own negative ones

@@ -27,6 +27,7 @@ bitflags! {
 
 /// A range of a process's memory: `struct ptrace_vm_entry`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct MapEntry {
     /// The first address.
     pub start: u64,
@@ -52,6 +53,7 @@ pub struct SyscallReturn {
 
 /// `PROC_TRACE_STATUS`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TraceStatus {
     /// Nobody traces it.
     NotTraced,

@@ -134,7 +134,7 @@ impl FreeBsd {
         };
         let [a, b, c, d, e, f, ..] = args;
         let abi = self.abi_of(thread.pid)?;
-        Ok(Syscall { abi, number: info.syscall.into(), args: [a, b, c, d, e, f], result })
+        Ok(Syscall::new(abi, info.syscall.into(), [a, b, c, d, e, f], result))
     }
 
     /// The ABI of a program's system calls, whatever instruction makes them (`ia32_syscall` in

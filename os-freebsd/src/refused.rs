@@ -18,7 +18,7 @@ impl FreeBsd {
 
     /// What `PT_ATTACH` says, or would say, in words.
     pub(crate) fn refused(&mut self, pid: Pid, errno: Errno) -> Error {
-        let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid: pid.as_raw(), advice };
+        let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid, advice };
         match errno {
             Errno::SRCH => Error::Gone,
             Errno::BUSY => match self.kernel.process(pid.as_raw()) {

@@ -375,19 +375,19 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
 pub(crate) fn refusal(kernel: &Kernel, tid: Tid, refusal: io::Error) -> Error {
     match refusal.raw_os_error() {
         Some(libc::EPERM | libc::EACCES | libc::ENOSYS) if kernel.is_ptrace_refused() => {
-            return refused::by_filter(tid.as_raw());
+            return refused::by_filter(Pid::from_raw(tid.as_raw()));
         }
         Some(libc::EPERM | libc::EACCES) => {}
         _ => return error("PTRACE_SEIZE", tid.as_raw(), refusal),
     }
-    let own = std::process::id() as i32;
+    let (pid, own) = (Pid::from_raw(tid.as_raw()), std::process::id() as i32);
     let theirs = match process::status(kernel, tid.as_raw()) {
         Ok(Some(theirs)) => theirs,
-        Ok(None) => return refused::unexplained(tid.as_raw()),
+        Ok(None) => return refused::unexplained(pid),
         Err(error) => return error,
     };
     let Ok(Some(ours)) = process::status(kernel, own) else {
-        return refused::unexplained(tid.as_raw());
+        return refused::unexplained(pid);
     };
     if theirs.has_ended() {
         return Error::Gone;

@@ -17,6 +17,8 @@ use crate::regs::{self, Cpu};
 use crate::sys::own_tid;
 use crate::{Linux, decode, proc, process};
 
+impl trapline_core::private::Sealed for Linux {}
+
 impl Backend for Linux {
     type Arch = Cpu;
     const SYSTEM: &'static str = "Linux";
@@ -193,6 +195,14 @@ impl Backend for Linux {
 
     fn read_memory(&mut self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize> {
         self.memory.read(&self.kernel, thread, addr, buf)
+    }
+
+    fn read_memory_each(
+        &mut self,
+        thread: Thread,
+        places: &mut [(u64, &mut [u8])],
+    ) -> Vec<Result<usize>> {
+        self.memory.read_each(&self.kernel, thread, places)
     }
 
     fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {

@@ -1,6 +1,6 @@
 //! What the kernel's numbers mean: pure functions, integers in and stops out.
 
-use trapline_core::backend::{Ending, RawKind, RawReason, RawStop, Setup};
+use trapline_core::backend::{OnExit, RawKind, RawReason, RawStop, Setup};
 use trapline_core::{EventFlags, ExitStatus, ForkKind, Pid, Signal, SignalInfo, Tid};
 
 use crate::ffi::{PTRACE_EVENT_STOP, Siginfo};
@@ -21,7 +21,7 @@ pub(crate) fn options(setup: Setup) -> i32 {
     if setup.flags.contains(EventFlags::EXIT) {
         options |= libc::PTRACE_O_TRACEEXIT;
     }
-    if setup.ending == Ending::Kill {
+    if setup.on_exit == OnExit::Kill {
         options |= libc::PTRACE_O_EXITKILL;
     }
     options
@@ -121,15 +121,14 @@ pub(crate) fn signal_info(info: &Siginfo) -> Option<SignalInfo> {
     let has_addr = made_by_kernel
         && [Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP].contains(&signal);
     let has_value = code < SI_USER && code != libc::SI_SIGIO && code != libc::SI_TKILL;
-    Some(SignalInfo {
-        signal,
-        code,
-        errno: int(info, 4),
-        sender: has_sender.then(|| Pid::from_raw(int(info, 16))),
-        sender_uid: has_sender.then(|| int(info, 20) as u32),
-        addr: has_addr.then(|| long(info, 16)),
-        value: has_value.then(|| long(info, 24)),
-    })
+    let mut known = SignalInfo::new(signal, code);
+    known.errno = int(info, 4);
+    // 0 is a sender outside of this pid namespace.
+    known.sender = Pid::new(int(info, 16)).filter(|_| has_sender);
+    known.sender_uid = has_sender.then(|| int(info, 20) as u32);
+    known.addr = has_addr.then(|| long(info, 16));
+    known.value = has_value.then(|| long(info, 24));
+    Some(known)
 }
 
 /// The number of its signal.

@@ -1,15 +1,14 @@
 //! What only Linux has.
 
-use std::process::Command;
-
 use trapline_core::backend::Thread;
-use trapline_core::{Result, Spawned, Stopped, Tracer};
+use trapline_core::{Result, SpawnOptions, Spawned, Stopped, Tracer};
 
 use crate::ffi::Siginfo;
 use crate::{Linux, regs};
 
 /// Where a thread is and by which ABI it makes system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Abi {
     /// The CPU and ABI, as `AUDIT_ARCH_*` of `linux/audit.h`: `0xc000003e` is x86-64 (and x32),
     /// `0x40000003` is 32-bit x86. In a system call it is that of the call, elsewhere that of the
@@ -65,7 +64,11 @@ pub trait TracerExt: sealed::Sealed {
     /// # References
     ///
     /// `seccomp(2)`; `PTRACE_EVENT_SECCOMP` in `ptrace(2)`.
-    fn spawn_filtered(&mut self, command: Command, filter: &[BpfInstruction]) -> Result<Spawned>;
+    fn spawn_filtered(
+        &mut self,
+        options: impl Into<SpawnOptions>,
+        filter: &[BpfInstruction],
+    ) -> Result<Spawned>;
 
     /// Whether `SECCOMP_RET_TRACE` of a filter that a program has given *itself* stops it, too
     /// (`PTRACE_O_TRACESECCOMP`): for programs started or attached to from now on, and for their
@@ -111,10 +114,14 @@ mod sealed {
 }
 
 impl TracerExt for Tracer<Linux> {
-    fn spawn_filtered(&mut self, command: Command, filter: &[BpfInstruction]) -> Result<Spawned> {
+    fn spawn_filtered(
+        &mut self,
+        options: impl Into<SpawnOptions>,
+        filter: &[BpfInstruction],
+    ) -> Result<Spawned> {
         self.set_filter_stops(true);
         self.on_backend(|backend| backend.filter = Some(filter.to_vec()));
-        let spawned = self.spawn(command);
+        let spawned = self.spawn(options);
         self.on_backend(|backend| backend.filter = None);
         spawned
     }

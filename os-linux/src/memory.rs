@@ -18,7 +18,7 @@ use trapline_core::backend::Thread;
 use trapline_core::{Error, Pid, Result};
 
 use crate::refused;
-use crate::sys::{self, Kernel};
+use crate::sys::{self, Kernel, MOST_AT_ONCE};
 
 mod file;
 mod unlock;
@@ -103,6 +103,41 @@ impl Memory {
         buf: &mut [u8],
     ) -> Result<usize> {
         self.transfer(kernel, thread, addr, Piece::Read(buf))
+    }
+
+    /// Reads several places, each as [`read`](Self::read) does: all by one call as far as that goes.
+    pub(crate) fn read_each(
+        &mut self,
+        kernel: &Kernel,
+        thread: Thread,
+        places: &mut [(u64, &mut [u8])],
+    ) -> Vec<Result<usize>> {
+        let mut results = Vec::with_capacity(places.len());
+        while results.len() < places.len() {
+            let rest = places.get_mut(results.len()..).unwrap_or_default();
+            let by_call = self.known.get(&thread.pid).is_none_or(|ways| ways.calls.is_none());
+            // Why it stops where it does is for the single read to find out.
+            let mut copied = match by_call && rest.len() > 1 {
+                true => kernel.read_memory_each(thread.tid, rest).unwrap_or(0),
+                false => 0,
+            };
+            let before = results.len();
+            for (_, buf) in rest.iter() {
+                let Some(left) = copied.checked_sub(buf.len()) else { break };
+                if left == 0 && copied == 0 {
+                    break;
+                }
+                copied = left;
+                results.push(Ok(buf.len()));
+            }
+            if results.len() - before == MOST_AT_ONCE {
+                continue;
+            }
+            if let Some((addr, buf)) = places.get_mut(results.len()) {
+                results.push(self.read(kernel, thread, *addr, buf));
+            }
+        }
+        results
     }
 
     /// Writes as much as can be; nothing at all is [`Error::BadAddress`].

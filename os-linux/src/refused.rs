@@ -33,11 +33,11 @@ pub(crate) fn thread_of(tid: Pid, tgid: Option<i32>) -> Error {
         Some(tgid) => format!("{tid} is a thread of process {tgid}; attach to {tgid}"),
         None => format!("{tid} is a thread of another process; attach to that"),
     };
-    Error::NotPermitted { pid: tid.as_raw(), advice: advice.into() }
+    Error::NotPermitted { pid: tid, advice: advice.into() }
 }
 
 /// Nothing is known of the process, for there is no `/proc` that tells of it.
-pub(crate) fn unexplained(pid: i32) -> Error {
+pub(crate) fn unexplained(pid: Pid) -> Error {
     Error::NotPermitted {
         pid,
         advice: "another process may trace it already, or it may have privileges that this \
@@ -48,7 +48,7 @@ pub(crate) fn unexplained(pid: i32) -> Error {
 }
 
 /// No process may be traced at all, by a filter of system calls that this process is under.
-pub(crate) fn by_filter(pid: i32) -> Error {
+pub(crate) fn by_filter(pid: Pid) -> Error {
     Error::NotPermitted {
         pid,
         advice:
@@ -61,7 +61,7 @@ pub(crate) fn by_filter(pid: i32) -> Error {
 /// A tracee whose memory cannot be reached, by none of the ways that there are.
 pub(crate) fn memory_of(pid: Pid) -> Error {
     Error::NotPermitted {
-        pid: pid.as_raw(),
+        pid,
         advice: "its memory is out of reach, since it may not be dumped, has changed its user, or \
                  has privileges that this process has not; run the tracer as root or with \
                  CAP_SYS_PTRACE (in a container: --cap-add=SYS_PTRACE)"
@@ -71,7 +71,7 @@ pub(crate) fn memory_of(pid: Pid) -> Error {
 
 impl Refused {
     pub(crate) fn error(&self) -> Error {
-        Error::NotPermitted { pid: self.pid, advice: self.advice() }
+        Error::NotPermitted { pid: Pid::from_raw(self.pid), advice: self.advice() }
     }
 
     /// The first that holds, the surest first.

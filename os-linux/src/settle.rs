@@ -145,12 +145,12 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use trapline_core::EventFlags;
-    use trapline_core::backend::{Backend, Ending, Patience, Run, Setup, Thread, Waited};
+    use trapline_core::backend::{Backend, OnExit, Patience, Run, Setup, Thread, Waited};
 
     use super::*;
     use crate::sys::Kernel;
 
-    const SETUP: Setup = Setup { flags: EventFlags::PROCESS, ending: Ending::Detach };
+    const SETUP: Setup = Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach };
     const ROLE: &str = "TRAPLINE_SETTLE_ROLE";
     const THREADS: usize = 64;
 

@@ -346,7 +346,7 @@ impl Birth<'_> {
     /// The child was killed before it could be seized: an ordinary child, whose end no wait for
     /// tracees finds.
     fn killed_untraced(&self, mut child: Child) -> Result<RawSpawn> {
-        let pid = Pid::from_raw(child.id() as i32);
+        let pid = Pid::from(&child);
         self.kernel.count();
         let status = child.wait().map_err(|e| error("waitpid", pid.as_raw(), e))?;
         let end = decode::stop(Tid::from_raw(pid.as_raw()), status.into_raw());

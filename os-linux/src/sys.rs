@@ -21,7 +21,7 @@ use trapline_core::{Error, Result};
 
 pub(crate) use directory::Directory;
 pub(crate) use event::EventFd;
-pub(crate) use memory::most_descriptors;
+pub(crate) use memory::{MOST_AT_ONCE, most_descriptors};
 pub(crate) use signal::{Handle, Mask};
 pub(crate) use spawn::{Line, READY, RETURNED, fix_addresses, report_before_exec};
 pub(crate) use user::{become_user, is_dumpable, set_dumpable};

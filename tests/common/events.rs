@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::task::Poll;
 use std::time::Duration;
 
 use trapline::{
-    Event, EventFlags, ExitStatus, Forked, Half, Pid, Resume, Signal, StopReason, Stopped, Tid,
-    Tracer,
+    Event, EventFlags, ExitStatus, ForkSide, Forked, Pid, Resume, Signal, SpawnOptions, StopReason,
+    Stopped, Tid, Tracer,
 };
 
 /// Gives ids their names.
@@ -44,7 +45,7 @@ pub struct Log {
 
 impl Log {
     pub fn add(&mut self, event: &Event) {
-        let us = Pid::from_raw(std::process::id() as i32);
+        let us = Pid::this();
         let line = match event {
             Event::Stopped(stop) => (self.names.pid(stop.pid()), self.stop(stop)),
             Event::Forked(fork) => {
@@ -78,7 +79,7 @@ impl Log {
                 };
                 (name, format!("reparented {from} to {to}"))
             }
-            Event::LetGo { pid } => (self.names.pid(*pid), "detached".into()),
+            Event::Detached { pid } => (self.names.pid(*pid), "detached".into()),
             Event::Woken => (String::new(), "woken".into()),
             _ => (String::new(), "?".into()),
         };
@@ -91,7 +92,7 @@ impl Log {
             StopReason::GroupStop(signal) => format!("group stop {signal}"),
             StopReason::Trap(causes) => format!("trap {causes:?}"),
             StopReason::Interrupted => "interrupted".into(),
-            StopReason::AtRest => "at rest".into(),
+            StopReason::Halted => "at rest".into(),
             StopReason::Started => "started".into(),
             StopReason::Forked { .. } => "forked".into(),
             StopReason::Execed { former_tid: None } => "exec".into(),
@@ -124,11 +125,11 @@ impl Log {
 
 fn halves(fork: &Forked) -> &'static str {
     match (&fork.parent, &fork.child) {
-        (Half::Stopped(_), Half::Stopped(_)) => "",
-        (Half::Stopped(_), Half::LetGo) => ", child detached",
-        (Half::LetGo, Half::Stopped(_)) => ", parent detached",
-        (Half::Stopped(_), Half::Gone) => ", child gone",
-        (Half::Gone, Half::Stopped(_)) => ", parent gone",
+        (ForkSide::Stopped(_), ForkSide::Stopped(_)) => "",
+        (ForkSide::Stopped(_), ForkSide::Detached) => ", child detached",
+        (ForkSide::Detached, ForkSide::Stopped(_)) => ", parent detached",
+        (ForkSide::Stopped(_), ForkSide::Gone) => ", child gone",
+        (ForkSide::Gone, ForkSide::Stopped(_)) => ", parent gone",
         _ => ", both gone",
     }
 }
@@ -188,6 +189,14 @@ pub fn next_stop(tracer: &mut Tracer) -> Stopped {
     }
 }
 
+/// What a wait finds without sleeping.
+pub fn poll(tracer: &mut Tracer) -> Option<Event> {
+    match tracer.try_wait().expect("wait") {
+        Poll::Ready(event) => event,
+        Poll::Pending => None,
+    }
+}
+
 /// The next event, which must be the end of a process.
 pub fn next_exit(tracer: &mut Tracer) -> (Pid, ExitStatus) {
     match tracer.wait().expect("wait") {
@@ -197,8 +206,8 @@ pub fn next_exit(tracer: &mut Tracer) -> (Pid, ExitStatus) {
 }
 
 /// Spawns a program and returns its first stop.
-pub fn spawned(tracer: &mut Tracer, command: Command) -> Stopped {
-    let pid = tracer.spawn(command).expect("spawn").pid;
+pub fn spawned(tracer: &mut Tracer, program: impl Into<SpawnOptions>) -> Stopped {
+    let pid = tracer.spawn(program).expect("spawn").pid;
     let stop = next_stop(tracer);
     assert_eq!((stop.pid(), stop.reason()), (pid, StopReason::Execed { former_tid: None }));
     stop

@@ -48,7 +48,7 @@ pub fn probe_of(tracer: &mut Tracer, command: Command) -> (Stopped, u64) {
 }
 
 pub fn insert(tracer: &mut Tracer, pid: Pid, addr: u64) -> BreakpointId {
-    tracer.insert(pid, SoftwareBreakpoint { addr }).expect("insert")
+    tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr }).expect("insert")
 }
 
 /// Whether a stop is for a breakpoint, and at it.

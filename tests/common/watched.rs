@@ -72,13 +72,15 @@ impl Watched {
     /// Watches bytes of the data.
     pub fn watch(&mut self, offset: u64, len: u64, kind: HardwareKind) -> BreakpointId {
         let addr = self.data + offset;
-        self.tracer.insert(self.pid, HardwareBreakpoint { addr, len, kind }).expect("insert")
+        self.tracer
+            .insert_breakpoint(self.pid, HardwareBreakpoint { addr, len, kind })
+            .expect("insert")
     }
 
     /// A breakpoint at an instruction.
     pub fn execute(&mut self, addr: u64) -> BreakpointId {
         let breakpoint = HardwareBreakpoint { addr, len: 1, kind: HardwareKind::Execute };
-        self.tracer.insert(self.pid, breakpoint).expect("insert")
+        self.tracer.insert_breakpoint(self.pid, breakpoint).expect("insert")
     }
 
     pub fn go(&mut self, event: impl Into<Event>) {

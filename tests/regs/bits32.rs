@@ -47,7 +47,7 @@ fn started(tracer: &mut Tracer, program: &Program, command: Command) -> (Spawned
     let Ok(spawned) = tracer.spawn(command) else { skip(none) };
     let stop = next_stop(tracer);
     // What the kernel does not know is taken for a script.
-    if tracer.process(spawned.pid).unwrap().executable.as_deref() != Some(&*program.path) {
+    if tracer.process_info(spawned.pid).unwrap().executable.as_deref() != Some(&*program.path) {
         tracer.kill(spawned.pid).unwrap();
         tracer.resume(stop, Resume::Continue).unwrap();
         while tracer.wait().unwrap().is_some() {}
@@ -86,11 +86,11 @@ fn changing(flags: EventFlags) -> (Tracer, Program, Stopped) {
 }
 
 fn watch(tracer: &mut Tracer, pid: Pid, addr: u64, len: u64, kind: HardwareKind) -> BreakpointId {
-    tracer.insert(pid, HardwareBreakpoint { addr, len, kind }).unwrap()
+    tracer.insert_breakpoint(pid, HardwareBreakpoint { addr, len, kind }).unwrap()
 }
 
 fn put(tracer: &mut Tracer, pid: Pid, addr: u64) -> BreakpointId {
-    tracer.insert(pid, SoftwareBreakpoint { addr }).unwrap()
+    tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr }).unwrap()
 }
 
 /// Runs a program to its end, which is a good one; counts the hits of a breakpoint in memory, each

@@ -97,7 +97,7 @@ fn begun(flags: EventFlags) -> (Tracer, Program, Stopped) {
     let Ok(spawned) = tracer.spawn(Command::new(&program.0)) else { skip(none) };
     let stop = next_stop(&mut tracer);
     // What the kernel does not know is taken for a script.
-    if tracer.process(spawned.pid).unwrap().executable.as_deref() != Some(&*program.0) {
+    if tracer.process_info(spawned.pid).unwrap().executable.as_deref() != Some(&*program.0) {
         tracer.kill(spawned.pid).unwrap();
         tracer.resume(stop, Resume::Continue).unwrap();
         while tracer.wait().unwrap().is_some() {}
@@ -151,7 +151,7 @@ fn m3_the_registers_of_a_32_bit_program() {
 
 fn m1_a_breakpoint_in_memory_of_32_bit_code_is_refused() {
     let (mut tracer, _program, stop) = begun(EventFlags::PROCESS);
-    let refused = tracer.insert(stop.pid(), SoftwareBreakpoint { addr: ROUND });
+    let refused = tracer.insert_breakpoint(stop.pid(), SoftwareBreakpoint { addr: ROUND });
     assert!(matches!(refused, Err(Error::BadBreakpoint { .. })), "{refused:?}");
     let mut code = [0; 4];
     tracer.read_memory(&stop, ROUND, &mut code).unwrap();
@@ -163,7 +163,7 @@ fn d1_the_debug_registers_of_a_32_bit_program() {
     for (addr, len, kind, pc) in [(ROUND, 1, Execute, ROUND), (DATA, 4, Write, AFTER)] {
         let (mut tracer, _program, stop) = begun(EventFlags::PROCESS);
         let breakpoint = HardwareBreakpoint { addr, len, kind };
-        let id = tracer.insert(stop.pid(), breakpoint).unwrap();
+        let id = tracer.insert_breakpoint(stop.pid(), breakpoint).unwrap();
         let mut hits = Vec::new();
         ends(&mut tracer, stop, |tracer, event| {
             let Event::Stopped(stop) = event else { return };

@@ -72,6 +72,8 @@ mod choice {
         (@brief $answer:ident) => { $answer.as_ref().map(|_| ()) };
     }
 
+    impl<B: Backend> Sealed for Logged<B> {}
+
     impl<B: Backend> Backend for Logged<B> {
         type Arch = B::Arch;
 
@@ -102,6 +104,17 @@ mod choice {
             registers: &<B::Arch as Arch>::Registers,
         ) -> Option<<B::Arch as Arch>::Registers> {
             B::restarted(registers)
+        }
+
+        fn read_memory_each(
+            &mut self,
+            thread: Thread,
+            places: &mut [(u64, &mut [u8])],
+        ) -> Vec<Result<usize>> {
+            let asked = asked("read_memory_each", &(thread, places.len()));
+            let answer = self.0.read_memory_each(thread, places);
+            told("read_memory_each", asked, &answer);
+            answer
         }
 
         fn stepped_to(&self, thread: Thread) -> Option<u64> {

@@ -113,7 +113,20 @@ pub enum TrapOrigin {
 }
 
 /// What is known about a signal: the parts of `siginfo_t` that both systems have.
+///
+/// ```
+/// use trapline::SignalInfo;
+///
+/// fn describe(info: &SignalInfo) -> String {
+///     match (info.addr, info.sender) {
+///         (Some(addr), _) => format!("{} at {addr:#x}", info.signal),
+///         (None, Some(sender)) => format!("{} from process {sender}", info.signal),
+///         (None, None) => info.signal.to_string(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
@@ -121,20 +134,49 @@ pub struct SignalInfo {
     pub code: i32,
     /// `si_errno`.
     pub errno: i32,
-    /// The sender, for signals that a process sent.
+    /// The sender, if a process sent the signal that the tracer can name.
     pub sender: Option<Pid>,
     /// The sender's real user id.
     pub sender_uid: Option<u32>,
-    /// `si_addr`, for `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE` and `SIGTRAP` of the kernel.
+    /// `si_addr`, for the kernel's own `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE` and `SIGTRAP`.
     pub addr: Option<u64>,
     /// `si_value`, for signals that carry one.
     pub value: Option<u64>,
 }
 
+impl SignalInfo {
+    /// Of a signal of which nothing more is known: for back ends.
+    #[doc(hidden)]
+    pub fn new(signal: Signal, code: i32) -> Self {
+        SignalInfo {
+            signal,
+            code,
+            errno: 0,
+            sender: None,
+            sender_uid: None,
+            addr: None,
+            value: None,
+        }
+    }
+}
+
 /// A system call, at its entry or its exit.
+///
+/// ```
+/// use trapline::Syscall;
+///
+/// fn describe(call: &Syscall) -> String {
+///     match call.result {
+///         None => format!("call {} with {:x?}", call.number, call.args),
+///         Some(Ok(value)) => format!("call {} = {value}", call.number),
+///         Some(Err(errno)) => format!("call {} failed: error {errno}", call.number),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Syscall {
-    /// The ABI that it was made by, which decides what its number means.
+    /// The ABI that it was made by, which says what its number means.
     pub abi: SyscallAbi,
     /// Its number in that ABI.
     pub number: u64,
@@ -144,9 +186,35 @@ pub struct Syscall {
     pub result: Option<std::result::Result<u64, i32>>,
 }
 
+impl Syscall {
+    /// For back ends.
+    #[doc(hidden)]
+    pub fn new(
+        abi: SyscallAbi,
+        number: u64,
+        args: [u64; 6],
+        result: Option<std::result::Result<u64, i32>>,
+    ) -> Self {
+        Syscall { abi, number, args, result }
+    }
+}
+
 /// The ABI of a system call: a table of numbers, and a width of arguments.
 ///
 /// It belongs to the call, not to the program: a 64-bit program can make 32-bit calls.
+///
+/// ```
+/// use trapline::{Syscall, SyscallAbi};
+///
+/// /// `write` has another number in each ABI (here of Linux on x86).
+/// fn is_write(call: &Syscall) -> bool {
+///     match call.abi {
+///         SyscallAbi::Bits64 => call.number == 1,
+///         SyscallAbi::Bits32 => call.number == 4,
+///         _ => false,
+///     }
+/// }
+/// ```
 ///
 /// # Platform notes
 ///

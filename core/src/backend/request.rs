@@ -28,15 +28,24 @@ pub struct Setup {
     /// What to report. A back end may report more, where the kernel can change it only at a stop.
     pub flags: EventFlags,
     /// What becomes of it when the tracer ends.
-    pub ending: Ending,
+    pub on_exit: OnExit,
 }
 
 /// What becomes of a tracee when its tracer is dropped, or ends in any other way.
+///
+/// ```
+/// use std::process::Command;
+/// use trapline::{OnExit, SpawnOptions};
+///
+/// let server = SpawnOptions::new(Command::new("httpd")).on_exit(OnExit::Detach);
+/// # drop(server);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ending {
-    /// It is killed: the default for what was spawned.
+#[non_exhaustive]
+pub enum OnExit {
+    /// It is killed. This is the default for what was spawned.
     Kill,
-    /// It is detached and lives on: the default for what was attached to.
+    /// It is detached and lives on. This is the default for what was attached to.
     ///
     /// # Platform notes
     ///

@@ -6,53 +6,84 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
-pub use conditional::{Arrival, ConditionalBreakpoint, Insertion};
+pub use conditional::{BreakpointHit, BreakpointSpec, ConditionalBreakpoint};
 pub(crate) use conditional::{Memory, Rules};
 
-/// A place where a process shall stop.
+/// A breakpoint of either kind, as [`Tracer::breakpoints`](crate::Tracer::breakpoints) lists them.
+///
+/// ```
+/// use trapline::{Breakpoint, HardwareBreakpoint, HardwareKind, SoftwareBreakpoint};
+///
+/// let code: Breakpoint = SoftwareBreakpoint { addr: 0x40_1000 }.into();
+/// let data: Breakpoint =
+///     HardwareBreakpoint { addr: 0x60_0000, len: 8, kind: HardwareKind::Write }.into();
+/// assert!(matches!(code, Breakpoint::Software(_)));
+/// assert!(matches!(data, Breakpoint::Hardware(_)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Breakpoint {
-    /// By an instruction in memory.
+    /// An instruction in memory.
     Software(SoftwareBreakpoint),
-    /// By a debug register of the CPU.
+    /// One or more debug registers of the CPU.
     Hardware(HardwareBreakpoint),
 }
 
-/// A breakpoint instruction in place of the program's own: as many as one likes, for code only.
+/// A breakpoint instruction in place of the program's own. There can be any number of them, for code
+/// only.
 ///
-/// It belongs to a process, for all its threads; each arrival of each thread is one stop, with the
-/// program counter at it, and to resume passes it. It is not seen by
-/// [`read_memory`](crate::Tracer::read_memory), and stays if
+/// It belongs to a process, for all its threads. Each arrival of each thread is one stop, with the
+/// program counter at the breakpoint; to resume the thread passes it.
+/// [`read_memory`](crate::Tracer::read_memory) does not show the instruction, and it stays if
 /// [`write_memory`](crate::Tracer::write_memory) writes there.
 ///
-/// The child of a fork has its parent's as long as it is traced, under the same ids. A child of
-/// `vfork`, which shares its parent's memory, passes its parent's without a stop, and can have its
-/// own. An exec removes them all. A detached process has none in its memory.
+/// The child of a fork has its parent's breakpoints as long as it is traced, under the same ids. A
+/// child of `vfork`, which shares its parent's memory, passes its parent's without a stop, and can
+/// have its own. An exec removes them all. A detached process has none in its memory.
+///
+/// ```
+/// use trapline::{Backend, BreakpointId, Pid, Result, SoftwareBreakpoint, TracerOn};
+///
+/// fn break_at<B: Backend>(tracer: &mut TracerOn<B>, pid: Pid, addr: u64) -> Result<BreakpointId> {
+///     tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr })
+/// }
+/// ```
 ///
 /// # Platform notes
 ///
-/// If the tracer is *killed*, nobody takes them out: a process that lives on dies of `SIGTRAP` when
-/// it comes to one. So does one with a thread that does, if a Linux program has made that with
-/// `CLONE_UNTRACED`.
+/// If the tracer is *killed*, nobody takes the instructions out: a process that lives on dies of
+/// `SIGTRAP` when it comes to one. On Linux the same happens to a program one of whose threads
+/// comes to one that it has made with `CLONE_UNTRACED`. On aarch64 there are none in 32-bit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SoftwareBreakpoint {
     /// The first byte of an instruction.
     pub addr: u64,
 }
 
-/// What the CPU itself watches with its debug registers: few, for code and data.
+/// A breakpoint or watchpoint of the CPU's debug registers, of which there are few, for code and
+/// data.
 ///
-/// After a data hit the program counter is at the next instruction, after an execute hit at the
-/// instruction itself, which runs when the thread is resumed.
+/// After a data hit the program counter is at the next instruction. After an execute hit it is at
+/// the instruction itself, which runs when the thread is resumed.
+///
+/// ```
+/// use trapline::{Backend, BreakpointId, HardwareBreakpoint, HardwareKind, Pid, Result, TracerOn};
+///
+/// /// Has a process stop when the 4 bytes of a variable get another value.
+/// fn watch<B: Backend>(tracer: &mut TracerOn<B>, pid: Pid, addr: u64) -> Result<BreakpointId> {
+///     let kind = HardwareKind::Change;
+///     tracer.insert_breakpoint(pid, HardwareBreakpoint { addr, len: 4, kind })
+/// }
+/// ```
 ///
 /// # Platform notes
 ///
-/// A detached process is left clear. But if the tracer is *killed*, Linux detaches its tracees
-/// with their debug registers armed, and the next hit kills them with `SIGTRAP`.
+/// The debug registers of a detached process are clear. But if the tracer is *killed*, Linux detaches
+/// its tracees with their debug registers armed, and the next hit kills them with `SIGTRAP`.
 ///
 /// Threads that a Linux program makes with `CLONE_UNTRACED` are not traced, and have no
-/// breakpoints.
+/// breakpoints. x86-64 has four debug registers for anything; aarch64 has up to 16 for instructions
+/// and up to 16 for data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HardwareBreakpoint {
     /// The first byte.
@@ -64,19 +95,29 @@ pub struct HardwareBreakpoint {
     pub kind: HardwareKind,
 }
 
-/// What a debug register stops at: what the program itself does. What the kernel reads and writes
-/// for it, say in `read(2)`, does not count.
+/// What a debug register stops at. It is what the program itself does: what the kernel reads and
+/// writes for it, say in `read(2)`, does not count.
+///
+/// ```
+/// use trapline::{HardwareBreakpoint, HardwareKind};
+///
+/// // An instruction in read-only memory.
+/// let breakpoint = HardwareBreakpoint { addr: 0x40_1000, len: 1, kind: HardwareKind::Execute };
+/// # let _ = breakpoint;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HardwareKind {
     /// The instruction at the address is about to be executed.
     Execute,
-    /// One of the bytes was written, whatever the value; the writing instruction is done.
+    /// One of the bytes was written, whatever the value. The writing instruction is done.
     Write,
-    /// One of the bytes was read or written; the instruction is done.
+    /// One of the bytes was read or written. The instruction is done.
     ReadWrite,
-    /// The bytes were written, and are not what they were when a stop last showed them (or at
-    /// first, when it was inserted): [`Tracer::changes`](crate::Tracer::changes) tells. Other
-    /// writes are not reported, though each stops the thread for a moment.
+    /// The bytes were written, and have another value than when a stop last showed them (at first:
+    /// than when the breakpoint was inserted).
+    /// [`Tracer::watch_changes`](crate::Tracer::watch_changes) gives both values. Other writes are
+    /// not reported, though each of them stops the thread for a moment.
     Change,
 }
 
@@ -92,8 +133,19 @@ impl From<HardwareBreakpoint> for Breakpoint {
     }
 }
 
-/// Names a breakpoint of a process. It is not used again in the life of its tracer; the child of a
-/// fork that has its parent's breakpoints has them under the same ids.
+/// Names a breakpoint of a process. An id is not used again in the life of its tracer. The child of a
+/// fork has its parent's breakpoints under the same ids.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use trapline::{BreakpointId, StopReason, Stopped};
+///
+/// /// What a debugger calls the breakpoint that a thread has arrived at.
+/// fn name<'a>(names: &'a HashMap<BreakpointId, String>, stop: &Stopped) -> Option<&'a str> {
+///     let StopReason::Trap(causes) = stop.reason() else { return None };
+///     Some(names.get(&causes.software?)?.as_str())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BreakpointId(NonZeroU32);
 
@@ -104,6 +156,12 @@ impl BreakpointId {
     }
 
     /// Its number, from 1 on, for messages.
+    ///
+    /// ```
+    /// fn describe(id: trapline::BreakpointId) -> String {
+    ///     format!("Breakpoint {}", id.number())
+    /// }
+    /// ```
     pub fn number(self) -> u32 {
         self.0.get()
     }
@@ -115,7 +173,15 @@ impl fmt::Display for BreakpointId {
     }
 }
 
-/// The breakpoints of one trap: a small set, by value.
+/// The breakpoints that one trap has hit: a small set, by value.
+///
+/// ```
+/// use trapline::{BreakpointId, TrapCauses};
+///
+/// fn has_hit(causes: &TrapCauses, watchpoint: BreakpointId) -> bool {
+///     causes.hardware.contains(watchpoint)
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BreakpointSet(Ids);
 
@@ -150,17 +216,30 @@ impl Ids {
 }
 
 impl BreakpointSet {
-    /// How many there can be: four debug registers can serve ten ranges made of neighbours, each
+    /// How many there can be. Four debug registers can serve ten ranges made of neighbours, each
     /// for all writes and for changes.
     pub const MOST: usize = 20;
 
     /// Whether there is none.
+    ///
+    /// ```
+    /// assert!(trapline::BreakpointSet::default().is_empty());
+    /// ```
     #[inline]
     pub fn is_empty(self) -> bool {
         matches!(self.0, Ids::Few([None, ..]))
     }
 
     /// Whether this one is among them.
+    ///
+    /// ```
+    /// use trapline::{BreakpointId, BreakpointSet};
+    ///
+    /// fn with(id: BreakpointId) {
+    ///     let set: BreakpointSet = [id].into_iter().collect();
+    ///     assert!(set.contains(id));
+    /// }
+    /// ```
     pub fn contains(self, id: BreakpointId) -> bool {
         self.iter().any(|is| is == id)
     }
@@ -183,6 +262,16 @@ impl BreakpointSet {
     }
 
     /// All of them, in the order in which they were inserted.
+    ///
+    /// ```
+    /// use trapline::TrapCauses;
+    ///
+    /// fn print(causes: &TrapCauses) {
+    ///     for id in causes.hardware.iter() {
+    ///         println!("watchpoint {id}");
+    ///     }
+    /// }
+    /// ```
     pub fn iter(self) -> impl Iterator<Item = BreakpointId> {
         let (few, many): (_, &[BreakpointId]) = match self.0 {
             Ids::Few(ids) => (ids, &[]),

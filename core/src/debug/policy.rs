@@ -2,23 +2,38 @@
 
 use crate::BreakpointId;
 
-/// What a new process or a new image has of the hardware breakpoints before it.
+/// What a new process or a new program has of the hardware breakpoints before it.
+///
+/// ```
+/// use trapline::{Inherit, InheritDebug};
+///
+/// assert_eq!(InheritDebug::default().fork, Inherit::Clear);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Inherit {
-    /// Nothing: its debug registers are clear.
+    /// None of them: its debug registers are clear.
     #[default]
     Clear,
     /// All of them, under the same ids, before its first instruction.
     Copy,
 }
 
-/// Which tasks inherit a process's hardware breakpoints; the same on every system, whatever its kernel
-/// copies. Threads always share those of their process.
+/// What inherits the hardware breakpoints of a process. Its threads always share them.
+///
+/// ```
+/// use trapline::{Builder, Inherit, InheritDebug};
+///
+/// let inherit = InheritDebug { fork: Inherit::Copy, ..InheritDebug::default() };
+/// let builder = Builder::new().inherit_debug(inherit);
+/// # drop(builder);
+/// ```
 ///
 /// # Platform notes
 ///
-/// Old kernels copied debug registers to the child of a fork, today's do not; FreeBSD copies them
-/// to new threads, Linux does not; all clear them at an exec. None of that shows.
+/// It is the same on every system. That old kernels copied debug registers to the child of a fork
+/// and today's do not, and that FreeBSD copies them to new threads and Linux does not, does not
+/// show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct InheritDebug {
     /// The child of a `fork`, or of a Linux `clone` that makes a process.
@@ -30,12 +45,21 @@ pub struct InheritDebug {
     pub exec: Inherit,
 }
 
-/// What a stop for a [`HardwareKind::Change`](crate::HardwareKind::Change) has found.
+/// A change of a value, at a stop for a [`HardwareKind::Change`](crate::HardwareKind::Change).
+///
+/// ```
+/// use trapline::Change;
+///
+/// fn describe(change: &Change) -> String {
+///     format!("watchpoint {}: {:x?}, was {:x?}", change.id, change.new, change.old)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Change {
     /// The breakpoint.
     pub id: BreakpointId,
-    /// Its bytes as they were when it was inserted or changed last.
+    /// Its bytes, as they were when it was inserted or changed last.
     pub old: Vec<u8>,
     /// Its bytes at this stop.
     pub new: Vec<u8>,

@@ -4,6 +4,7 @@ mod notice;
 mod session;
 
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ enum Order<B: Backend, S> {
 ///
 /// [`finish`](TracerThread::finish), or dropping it, ends the thread as soon as it has done all that was
 /// posted before; then the tracer is dropped on its own thread, and its tracees are killed or detached,
-/// as was chosen for them ([`Ending`](crate::Ending)). A panic in the handler or in a closure ends the
+/// as was chosen for them ([`OnExit`](crate::OnExit)). A panic in the handler or in a closure ends the
 /// thread in the same way, and `finish` returns it.
 ///
 /// ```no_run
@@ -265,7 +266,10 @@ fn serve<B: Backend, S>(
         let (event, slept) = match next.take().map_or_else(|| orders.try_recv(), Ok) {
             Ok(Order::Do(job)) => {
                 job(&mut session);
-                (session.tracer_mut().try_wait(), false)
+                let found = session.tracer_mut().try_wait();
+                let event =
+                    found.map(|found| if let Poll::Ready(event) = found { event } else { None });
+                (event, false)
             }
             Ok(Order::End) | Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => (session.tracer_mut().wait(), true),

@@ -1,6 +1,6 @@
 //! What an event says, apart from the threads that it owns.
 
-use crate::{Event, ExitStatus, ForkKind, Half, Pid, StopReason, Tid};
+use crate::{Event, ExitStatus, ForkKind, ForkSide, Pid, StopReason, Tid};
 
 /// What an [`Event`] says, as plain data: it can be sent to another thread, kept and compared. The tokens
 /// of the event are not in it.
@@ -62,8 +62,8 @@ pub enum Notice {
         /// Its parent from now on.
         to: Option<Pid>,
     },
-    /// A process has exec'ed and is traced no more: [`Event::LetGo`].
-    LetGo {
+    /// A process has exec'ed and is traced no more: [`Event::Detached`].
+    Detached {
         /// The process.
         pid: Pid,
     },
@@ -81,7 +81,7 @@ impl Notice {
             | Notice::ThreadExited { pid, .. }
             | Notice::Exited { pid, .. }
             | Notice::Reparented { pid, .. }
-            | Notice::LetGo { pid } => Some(*pid),
+            | Notice::Detached { pid } => Some(*pid),
             Notice::Woken => None,
         }
     }
@@ -98,7 +98,7 @@ impl Notice {
 
 impl From<&Event> for Notice {
     fn from(event: &Event) -> Self {
-        let stopped = |half: &Half| half.stopped().map(|stop| stop.tid());
+        let stopped = |side: &ForkSide| side.stopped().map(|stop| stop.tid());
         match event {
             Event::Stopped(stop) => {
                 Notice::Stopped { pid: stop.pid(), tid: stop.tid(), reason: stop.reason() }
@@ -115,7 +115,7 @@ impl From<&Event> for Notice {
                 Notice::Exited { pid, status, real_parent }
             }
             &Event::Reparented { pid, from, to } => Notice::Reparented { pid, from, to },
-            &Event::LetGo { pid } => Notice::LetGo { pid },
+            &Event::Detached { pid } => Notice::Detached { pid },
             Event::Woken => Notice::Woken,
         }
     }

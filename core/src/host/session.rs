@@ -188,7 +188,7 @@ impl<B: Backend, S> Session<B, S> {
             // The other threads are gone, and so is what their tokens were for.
             Notice::Stopped { pid, reason: StopReason::Execed { .. }, .. }
             | Notice::Exited { pid, .. }
-            | Notice::LetGo { pid } => drop(self.stops.take_process(pid)),
+            | Notice::Detached { pid } => drop(self.stops.take_process(pid)),
             Notice::ThreadExited { tid, .. } => drop(self.stops.take(tid)),
             _ => {}
         }

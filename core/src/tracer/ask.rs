@@ -331,7 +331,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The real parent of a traced process, as the tracer was told last; no request is made for
-    /// it. [`process`](Tracer::process) asks again where the parent is not traced.
+    /// it. [`process_info`](Tracer::process_info) asks again where the parent is not traced.
     ///
     /// # Errors
     ///
@@ -358,7 +358,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if it is not traced.
-    pub fn process(&self, pid: Pid) -> Result<ProcessInfo> {
+    pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo> {
         let departed = self.departed.filter(|&i| self.table.process(i).pid == pid);
         let index = self.table.find_process(pid).or(departed).ok_or(Error::Gone)?;
         let process = self.table.process(index);
@@ -390,6 +390,17 @@ impl<B: Backend> Tracer<B> {
             arguments: if alive { self.backend.borrow_mut().arguments(pid).ok() } else { None },
             exit_status,
         })
+    }
+
+    /// [`process_info`](Tracer::process_info), under its former name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[doc(hidden)]
+    #[deprecated(note = "use `process_info`")]
+    pub fn process(&self, pid: Pid) -> Result<ProcessInfo> {
+        self.process_info(pid)
     }
 
     /// The threads of a process as the events that were given leave them.

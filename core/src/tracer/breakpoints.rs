@@ -1,6 +1,6 @@
 //! Breakpoints and watchpoints of a process.
 
-use crate::{Arch, Backend, Breakpoint, BreakpointId, Insertion, Pid, Result};
+use crate::{Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Pid, Result};
 
 use super::Tracer;
 
@@ -24,13 +24,28 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot), and
     /// [`Error::Unsupported`](crate::Error::Unsupported) in a 32-bit program. After an error
     /// nothing has changed.
-    pub fn insert(
+    pub fn insert_breakpoint(
         &mut self,
         pid: Pid,
-        breakpoint: impl Into<Insertion<<B::Arch as Arch>::Registers>>,
+        breakpoint: impl Into<BreakpointSpec<<B::Arch as Arch>::Registers>>,
     ) -> Result<BreakpointId> {
         let process = self.traced(pid)?;
         self.insert_with_rules(process, breakpoint.into())
+    }
+
+    /// [`insert_breakpoint`](Tracer::insert_breakpoint), under its former name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[doc(hidden)]
+    #[deprecated(note = "use `insert_breakpoint`")]
+    pub fn insert(
+        &mut self,
+        pid: Pid,
+        breakpoint: impl Into<BreakpointSpec<<B::Arch as Arch>::Registers>>,
+    ) -> Result<BreakpointId> {
+        self.insert_breakpoint(pid, breakpoint)
     }
 
     pub(super) fn insert_plain(
@@ -51,9 +66,20 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
     /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads.
-    pub fn remove(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
+    pub fn remove_breakpoint(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
         let process = self.traced(pid)?;
         Ok(self.remove_software(process, id)? || self.remove_hardware(process, id)?)
+    }
+
+    /// [`remove_breakpoint`](Tracer::remove_breakpoint), under its former name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[doc(hidden)]
+    #[deprecated(note = "use `remove_breakpoint`")]
+    pub fn remove(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
+        self.remove_breakpoint(pid, id)
     }
 
     /// The breakpoints of a process, the oldest first.

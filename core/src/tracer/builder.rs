@@ -134,6 +134,7 @@ impl<B: Backend> Builder<B> {
             held_exits: Vec::new(),
             departed: None,
             woken: false,
+            has_waker: false,
             detached: Vec::new(),
             shells: Vec::new(),
             follow: self.follow,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::Run;
-use crate::{Backend, Ending, Pid};
+use crate::{Backend, OnExit, Pid};
 
 use super::Tracer;
 use super::drive::Turn;
@@ -30,9 +30,9 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             // There is nobody left to tell of what fails here.
-            let _ = match self.table.process(process).setup.ending {
-                Ending::Kill => self.kill(pid),
-                Ending::Detach => self.let_go_running(process),
+            let _ = match self.table.process(process).setup.on_exit {
+                OnExit::Kill => self.kill(pid),
+                OnExit::Detach => self.let_go_running(process),
             };
         }
         let until = Instant::now() + DYING_FOR;
@@ -66,13 +66,13 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             let process = self.table.slot(index).process;
-            let _ = match self.table.process(process).setup.ending {
-                Ending::Kill => {
+            let _ = match self.table.process(process).setup.on_exit {
+                OnExit::Kill => {
                     let pid = self.table.process(process).pid;
                     let _ = self.kill(pid);
                     self.start(index, Run::Continue, None)
                 }
-                Ending::Detach => self.let_go(index, self.kept_signal(index)),
+                OnExit::Detach => self.let_go(index, self.kept_signal(index)),
             };
         }
         let ended: Vec<u32> =

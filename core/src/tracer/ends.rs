@@ -84,7 +84,7 @@ impl<B: Backend> Tracer<B> {
         if process.detaches_at_stops() {
             return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
         }
-        if start != Start::Spawning && self.follow_exec == FollowExec::LetGo {
+        if start != Start::Spawning && self.follow_exec == FollowExec::Detach {
             // First, for it may be killed while it is let go, and that is told later.
             if flags.contains(EventFlags::EXEC) {
                 self.ready.push_back(Ready::LetGo { pid: thread.pid });
@@ -173,7 +173,7 @@ impl<B: Backend> Tracer<B> {
         entry.end = End::Ended(status);
         entry.halted = None;
         let (pid, flags) = (entry.pid, entry.told());
-        let us = Pid::from_raw(std::process::id() as i32);
+        let us = Pid::this();
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
             if let Ok(parent) = self.backend.get_mut().parent_at_end(pid, known) {
@@ -321,7 +321,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.queue_held_exits();
         match taken {
-            Some(pid) => Err(Error::Taken { pid: pid.as_raw() }),
+            Some(pid) => Err(Error::Taken { pid }),
             None => Ok(!self.ready.is_empty()),
         }
     }

@@ -327,7 +327,7 @@ impl Unannounced {
 mod tests {
     use super::*;
     use crate::backend::RawReason;
-    use crate::{Ending, EventFlags, ExitStatus};
+    use crate::{EventFlags, ExitStatus, OnExit};
 
     const PARENT: Thread = Thread { pid: Pid::from_raw(10), tid: Tid::from_raw(10) };
     const OTHER: Thread = Thread { pid: Pid::from_raw(11), tid: Tid::from_raw(11) };
@@ -341,7 +341,7 @@ mod tests {
             parent: PARENT,
             place: None,
             real_parent: Some(PARENT.pid),
-            setup: Setup { flags: EventFlags::PROCESS, ending: Ending::Detach },
+            setup: Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach },
             image: None,
             since: Instant::now(),
         }

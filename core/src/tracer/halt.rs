@@ -20,7 +20,7 @@ pub struct Halted {
     /// The process.
     pub pid: Pid,
     /// A token for each thread at rest; the one that the process was halted at is the first, the
-    /// others say [`StopReason::AtRest`].
+    /// others say [`StopReason::Halted`].
     pub threads: Vec<Stopped>,
     /// Threads that the kernel holds: a parent in `vfork`, a caller of `execve` that waits for the
     /// other threads, an uninterruptible sleep. They run nothing of the program; one that gets
@@ -59,13 +59,14 @@ impl<'a> IntoIterator for &'a Halted {
 
 /// What a thread of a halted process does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Next {
     /// Runs until its next event.
     Continue,
     /// Runs one instruction.
     Step,
     /// Stays at rest, until a later halt gives its token again. A stop for a signal that stays is
-    /// then one for the same signal; any other one says [`StopReason::AtRest`].
+    /// then one for the same signal; any other one says [`StopReason::Halted`].
     Stay,
 }
 
@@ -114,7 +115,7 @@ impl<B: Backend> Tracer<B> {
                 State::Resting if slot.told == Told::End => {}
                 State::Resting => {
                     let kept = self.table.slot_mut(index).kept.take();
-                    let reason = kept.map_or(StopReason::AtRest, StopReason::Signal);
+                    let reason = kept.map_or(StopReason::Halted, StopReason::Signal);
                     let token = self.token(index, reason);
                     halted.threads.push(token);
                 }
@@ -125,7 +126,7 @@ impl<B: Backend> Tracer<B> {
                         place: self.table.place(index),
                         pid,
                         tid,
-                        reason: StopReason::AtRest,
+                        reason: StopReason::Halted,
                         signal: None,
                         returned: None,
                     };
@@ -272,7 +273,7 @@ impl<B: Backend> Tracer<B> {
             let reason = match (signal, slot.state) {
                 (Some(signal), _) => StopReason::Signal(signal),
                 (None, State::Given(reason)) => reason,
-                (None, _) => StopReason::AtRest,
+                (None, _) => StopReason::Halted,
             };
             self.queue(place.index, reason);
             return Ok(());

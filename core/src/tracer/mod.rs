@@ -35,6 +35,7 @@ mod shell;
 mod signals;
 mod software;
 mod standstill;
+mod start;
 mod table;
 mod thread;
 mod trap;
@@ -44,16 +45,13 @@ mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::logged::{Logged, bare};
 use crate::backend::{RawStop, Setup, Thread, Wake};
 use crate::stopped::{Place, Returned};
-use crate::{
-    Arch, Backend, Ending, Error, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid,
-};
+use crate::{Arch, Backend, EventFlags, ForkKind, InheritDebug, Pid, Result, Stopped, Tid};
 
 pub use ask::ProcessInfo;
 pub use builder::Builder;
@@ -63,73 +61,110 @@ pub use placement::Placement;
 pub use reader::{Reader, Value};
 pub use readiness::Readiness;
 pub use run::Resume;
+pub use start::{AttachOptions, SpawnOptions, Spawned};
 
 use answers::Unanswered;
 use eager::Eager;
 use failures::Failures;
 use forks::ForkTracker;
 use placement::Placing;
-use process::{Births, First, Process, Start};
 use software::Software;
 use table::Table;
-use thread::State;
 
-/// Which side of a fork stays traced; the other is let go.
+/// Which side of a fork stays traced; the other one is detached.
+///
+/// ```no_run
+/// use trapline::{Builder, FollowFork};
+///
+/// let tracer = Builder::new().follow_fork(FollowFork::Child).build()?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FollowFork {
     /// The parent.
     Parent,
     /// The child.
     Child,
-    /// Both, which also is how a caller takes both tokens and decides itself.
+    /// Both. A caller that decides fork by fork also uses this, and detaches one of the tokens.
     #[default]
     Both,
 }
 
 /// Whether a process stays traced over an exec.
 ///
-/// Who decides program by program leaves it at [`Stay`](FollowExec::Stay), and detaches the token
-/// of the [`StopReason::Execed`](crate::StopReason::Execed) of a program that is not wanted.
+/// A caller that decides program by program leaves it at [`Follow`](FollowExec::Follow), and detaches
+/// the token of the [`StopReason::Execed`](crate::StopReason::Execed) of a program that is not wanted.
+///
+/// ```no_run
+/// use trapline::{Builder, FollowExec};
+///
+/// let tracer = Builder::new().follow_exec(FollowExec::Detach).build()?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum FollowExec {
-    /// It does: the tracer stays with the process.
+    /// It stays traced.
     #[default]
-    Stay,
-    /// It is let go at its next exec, before the new program's first instruction, and
-    /// [`Event::LetGo`](crate::Event::LetGo) says so. The exec that starts a spawned program does
-    /// not count.
-    LetGo,
+    Follow,
+    /// It is detached at its next exec, before the new program's first instruction, which
+    /// [`Event::Detached`](crate::Event::Detached) reports. The exec that starts a spawned program
+    /// does not count.
+    Detach,
 }
 
-/// How a thread gets past a breakpoint in memory that it has arrived at.
+/// How a thread steps over a breakpoint in memory that it has arrived at.
+///
+/// ```no_run
+/// use trapline::{Builder, StepOver};
+///
+/// // For a program whose memory is not to have any mapping of the tracer's.
+/// let tracer = Builder::new().step_over(StepOver::InPlace).build()?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum StepOver {
     /// It executes a copy of the instruction, in memory that the process was made to map for this,
-    /// and nobody else is stopped for it. Where that cannot be (no memory is to be had, a seccomp
-    /// filter may forbid the mapping, an instruction depends on its place in a way that cannot be
-    /// adapted), it is done in place.
+    /// and no other thread is stopped. Where that is not possible it is done in place: no memory can
+    /// be had, a seccomp filter may forbid the mapping, or an instruction depends on its place in a
+    /// way that cannot be adapted.
     #[default]
     OutOfLine,
-    /// It executes the instruction at its place, from which the breakpoint is taken away for that
-    /// moment, with all other threads that share the memory at rest. Nothing is mapped, and the cost
+    /// It executes the instruction at its place, where the breakpoint is removed for that moment,
+    /// while all other threads that share the memory are stopped. Nothing is mapped, and the cost
     /// grows with the number of threads.
     InPlace,
 }
 
 /// A tracer: the processes that it traces, and their events.
 ///
-/// A tracer belongs to the thread that made it, for so do its tracees on Linux.
+/// A tracer belongs to the thread that made it, because on Linux its tracees do.
+///
+/// ```no_run
+/// use std::process::Command;
+/// use trapline::{Event, Resume, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// tracer.spawn(Command::new("make"))?;
+/// let mut processes = 1;
+/// while let Some(event) = tracer.wait()? {
+///     processes += usize::from(matches!(event, Event::Forked(_)));
+///     tracer.resume(event, Resume::Continue)?;
+/// }
+/// println!("{processes} processes");
+/// # Ok::<(), trapline::Error>(())
+/// ```
 ///
 /// # Platform notes
 ///
-/// Linux: one per thread; several on several threads do not disturb each other, nor wake each
-/// other.
-/// Who has more busy tracees than one thread can serve makes several, and gives each whole trees of
-/// processes: what a tracee makes is its tracer's, and nothing moves between tracers. FreeBSD: one
-/// per process.
+/// On Linux there can be one tracer on each thread of a program. They neither disturb nor wake each
+/// other. A program with more busy tracees than one thread can serve makes several, and gives each
+/// one whole trees of processes: what a tracee makes belongs to its tracer, and nothing moves between
+/// tracers. On FreeBSD there is one tracer per process.
 ///
-/// Real parents wait for their children as ever. But on FreeBSD one that ignores SIGCHLD, or has set
-/// `SA_NOCLDWAIT`, gets zombies of those that are traced all the same (`proc_reap` in
+/// Real parents wait for their children as without a tracer. But on FreeBSD a parent that ignores
+/// `SIGCHLD`, or has set `SA_NOCLDWAIT`, gets zombies of its traced children (`proc_reap` in
 /// `sys/kern/kern_exit.c`).
 pub struct Tracer<B: Backend> {
     /// Behind a cell, since questions change nothing that a user can see.
@@ -160,6 +195,8 @@ pub struct Tracer<B: Backend> {
     departed: Option<u32>,
     /// A waker woke while something else was waited for.
     woken: bool,
+    /// Somebody may wake a wait that nothing else would end.
+    has_waker: bool,
     /// Spawned and then detached.
     detached: Vec<std::process::Child>,
     /// Spawned and then detached, but for a first thread that had ended.
@@ -207,31 +244,43 @@ enum Side {
     Gone,
 }
 
-/// A program that was spawned, and the pipes that its `Command` asked for.
+/// Ends a blocked [`Tracer::wait`], from any thread and any signal handler. It is cheap to clone.
 ///
-/// The `std::process::Child` stays with the tracer while the program is traced, since its `wait`
-/// would take stops for exits; [`Tracer::take_child`] gives it after a detach.
-#[derive(Debug)]
-pub struct Spawned {
-    /// Its process.
-    pub pid: Pid,
-    /// Its standard input, if piped.
-    pub stdin: Option<ChildStdin>,
-    /// Its standard output, if piped.
-    pub stdout: Option<ChildStdout>,
-    /// Its standard error, if piped.
-    pub stderr: Option<ChildStderr>,
-}
-
-/// Ends a blocked [`Tracer::wait`]: cheap to clone, for any thread and any signal handler.
+/// A wake before, during or after a wait ends this or the next one, with
+/// [`Event::Woken`](crate::Event::Woken). Several wakes may end only one. A waker whose tracer is
+/// gone does nothing.
 ///
-/// A wake before, during or after a wait ends this or the next one; several wakes may end only
-/// one. A waker whose tracer is gone does nothing.
+/// ```no_run
+/// use std::process::Command;
+/// use std::time::Duration;
+/// use trapline::{Event, Resume, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// let make = tracer.spawn(Command::new("make"))?.pid;
+/// let waker = tracer.waker()?;
+/// std::thread::spawn(move || {
+///     std::thread::sleep(Duration::from_secs(60));
+///     waker.wake();
+/// });
+/// while let Some(event) = tracer.wait()? {
+///     match event {
+///         Event::Woken => tracer.kill(make)?,
+///         event => tracer.resume(event, Resume::Continue)?,
+///     }
+/// }
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Wake>);
 
 impl Waker {
-    /// Ends the wait. Async-signal-safe.
+    /// Ends the wait. It is async-signal-safe.
+    ///
+    /// ```
+    /// fn stop_waiting(waker: &trapline::Waker) {
+    ///     waker.wake();
+    /// }
+    /// ```
     pub fn wake(&self) {
         self.0.wake();
     }
@@ -244,124 +293,29 @@ impl std::fmt::Debug for Waker {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// Settings for a new tracer.
+    /// The settings of a new tracer.
+    ///
+    /// ```no_run
+    /// use trapline::{EventFlags, Tracer};
+    ///
+    /// let tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn builder() -> Builder<B> {
         Builder::default()
     }
 
-    /// Starts a program, traced from before its first instruction; it is killed if the tracer
-    /// ends first.
+    /// A way to end a blocked [`wait`](Tracer::wait) from elsewhere; see [`Waker`].
     ///
-    /// Its first event is a stop with [`StopReason::Execed`](crate::StopReason::Execed), whatever
-    /// the event flags; if it is killed on the way there, its only event is
-    /// [`Event::Exited`](crate::Event::Exited).
+    /// ```no_run
+    /// use trapline::{Event, Tracer};
     ///
-    /// # Errors
-    ///
-    /// [`Error::Spawn`] with what `Command::spawn` would have said: there is no such program, it
-    /// cannot be executed, and so on. Then there is no process. [`Error::Os`] for a
-    /// [`Placement`] that is not possible.
-    pub fn spawn(&mut self, command: Command) -> Result<Spawned> {
-        self.spawn_with(command, Ending::Kill)
-    }
-
-    /// As [`spawn`](Tracer::spawn), choosing what becomes of the program when the tracer ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`](Tracer::spawn).
-    pub fn spawn_with(&mut self, command: Command, ending: Ending) -> Result<Spawned> {
-        self.place_tracer()?;
-        let setup = Setup { flags: self.flags, ending };
-        let mut raw = self.backend.get_mut().spawn(command, setup)?;
-        let us = Pid::from_raw(std::process::id() as i32);
-        let mut process = Process::new(raw.pid, Some(us), setup);
-        let spawned = Spawned {
-            pid: raw.pid,
-            stdin: raw.child.as_mut().and_then(|child| child.stdin.take()),
-            stdout: raw.child.as_mut().and_then(|child| child.stdout.take()),
-            stderr: raw.child.as_mut().and_then(|child| child.stderr.take()),
-        };
-        process.child = raw.child;
-        process.start = Start::Spawning;
-        process.births = Births::under(setup);
-        process.inherit = self.inherit;
-        let process = self.add_process(process);
-        let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
-        if let Some(tid) = tid {
-            let slot = self.table.add_thread(process, tid, State::Running);
-            self.table.slot_mut(slot).applied = Some(setup);
-        }
-        self.take_all(raw.stop.into_iter().chain(raw.meanwhile));
-        Ok(spawned)
-    }
-
-    /// Traces a running process, with all its threads; it is let go if the tracer ends first.
-    ///
-    /// Its first event is a stop of one thread with
-    /// [`StopReason::Started`](crate::StopReason::Started); if it execs or ends before it can be
-    /// stopped, its first event is that.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Gone`] if there is no such process, [`Error::NotPermitted`] with what to do about
-    /// it if the kernel refuses, or if this tracer traces it already.
-    ///
-    /// # Platform notes
-    ///
-    /// A process that job control has stopped stays stopped on Linux: a
-    /// [`StopReason::GroupStop`](crate::StopReason::GroupStop) follows. FreeBSD ends that stop, and
-    /// the process runs once it is resumed or let go.
-    ///
-    /// On Linux the threads of a process are stopped for a moment each, so that a sleeping system
-    /// call may return `EINTR` where the kernel does not restart it; of more than 32 threads only
-    /// one is. A thread that another of so many is just making is traced before a wait sleeps, or
-    /// when the process is halted, at the latest.
-    ///
-    /// # References
-    ///
-    /// `PTRACE_SEIZE` (Linux) and `PT_ATTACH` (FreeBSD) in `ptrace(2)`.
-    pub fn attach(&mut self, pid: Pid) -> Result<()> {
-        self.attach_with(pid, Ending::Detach)
-    }
-
-    /// As [`attach`](Tracer::attach), choosing what becomes of the process when the tracer ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`attach`](Tracer::attach).
-    pub fn attach_with(&mut self, pid: Pid, ending: Ending) -> Result<()> {
-        // It may be the child of a fork that is not reported yet.
-        if self.table.find_process(pid).is_some() || self.backend.get_mut().is_traced(pid)? {
-            return Err(Error::NotPermitted {
-                pid: pid.as_raw(),
-                advice: "this tracer traces it already".into(),
-            });
-        }
-        self.place_tracer()?;
-        let setup = Setup { flags: self.flags, ending };
-        let raw = self.backend.get_mut().attach(pid, setup)?;
-        let mut process = Process::new(pid, raw.real_parent, setup);
-        process.start = Start::Attaching;
-        // What it is to report holds once it has stopped for the first time.
-        process.births = Births::Untold;
-        process.inherit = self.inherit;
-        if let Some(first) = B::first_thread(pid) {
-            process.first = First::This(first);
-        }
-        let process = self.add_process(process);
-        for tid in raw.threads {
-            let slot = self.table.add_thread(process, tid, State::Running);
-            let slot = self.table.slot_mut(slot);
-            slot.applied = Some(setup);
-            slot.was_born();
-        }
-        self.place_attached(process);
-        self.take_all(raw.meanwhile);
-        Ok(())
-    }
-
-    /// A way to end a blocked [`wait`](Tracer::wait) from elsewhere.
+    /// let mut tracer = Tracer::builder().build()?;
+    /// let waker = tracer.waker()?;
+    /// let thread = std::thread::spawn(move || waker.wake());
+    /// # thread.join().unwrap();
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -369,56 +323,95 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Platform notes
     ///
-    /// The first waker costs a hidden helper: on Linux a tiny process, which is a child of this
-    /// one that no ordinary wait finds; on FreeBSD a pipe.
+    /// The first waker needs a hidden helper. On Linux it is a tiny process, which is a child of this
+    /// one that no ordinary wait finds; on FreeBSD it is a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
         let waker = self.backend.get_mut().waker()?;
         self.eager.expects_wakes();
+        self.has_waker = true;
         Ok(Waker(waker))
     }
 
-    /// Whether programs that are [spawned](Tracer::spawn) from now on have their code, stack and
-    /// libraries at random addresses, as they do at first where the system has it so; if not, a
-    /// debugger finds everything where it was the last time.
-    ///
-    /// # Platform notes
-    ///
-    /// What the program starts inherits it. A spawn fails if the system refuses.
-    ///
-    /// # References
-    ///
-    /// `ADDR_NO_RANDOMIZE` in `personality(2)` (Linux); `PROC_ASLR_CTL` in `procctl(2)` (FreeBSD).
-    pub fn randomize_addresses(&mut self, random: bool) {
-        self.backend.get_mut().randomize_addresses(random);
-    }
-
     /// Which side of a fork stays traced.
+    ///
+    /// ```no_run
+    /// use trapline::{FollowFork, Tracer};
+    ///
+    /// let tracer = Tracer::builder().build()?;
+    /// assert_eq!(tracer.follow_fork(), FollowFork::Both);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn follow_fork(&self) -> FollowFork {
         self.follow
     }
 
-    /// Which side of later forks stays traced; may change at any time.
+    /// Sets which side of later forks stays traced. It can change at any time.
+    ///
+    /// ```
+    /// use trapline::{Backend, FollowFork, TracerOn};
+    ///
+    /// /// gdb's `set follow-fork-mode child`.
+    /// fn follow_child<B: Backend>(tracer: &mut TracerOn<B>) {
+    ///     tracer.set_follow_fork(FollowFork::Child);
+    /// }
+    /// ```
     pub fn set_follow_fork(&mut self, follow: FollowFork) {
         self.follow = follow;
     }
 
     /// Whether processes stay traced over an exec.
+    ///
+    /// ```no_run
+    /// use trapline::{FollowExec, Tracer};
+    ///
+    /// let tracer = Tracer::builder().build()?;
+    /// assert_eq!(tracer.follow_exec(), FollowExec::Follow);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn follow_exec(&self) -> FollowExec {
         self.follow_exec
     }
 
-    /// Whether processes stay traced over later execs; may change at any time.
+    /// Sets whether processes stay traced over later execs. It can change at any time.
+    ///
+    /// ```
+    /// use trapline::{Backend, FollowExec, TracerOn};
+    ///
+    /// fn leave_new_programs_alone<B: Backend>(tracer: &mut TracerOn<B>) {
+    ///     tracer.set_follow_exec(FollowExec::Detach);
+    /// }
+    /// ```
     pub fn set_follow_exec(&mut self, follow: FollowExec) {
         self.follow_exec = follow;
     }
 
-    /// Which events the processes report that are spawned or attached to from now on; see
-    /// [`set_events`](Tracer::set_events) for those that are traced already.
+    /// Sets which events processes report that are spawned or attached to from now on;
+    /// [`set_events`](Tracer::set_events) is for those that are traced already.
+    ///
+    /// ```
+    /// use trapline::{Backend, EventFlags, TracerOn};
+    ///
+    /// fn report_threads<B: Backend>(tracer: &mut TracerOn<B>) {
+    ///     tracer.set_default_events(EventFlags::PROCESS | EventFlags::THREAD);
+    /// }
+    /// ```
     pub fn set_default_events(&mut self, flags: EventFlags) {
         self.flags = flags;
     }
 
-    /// Whether no process is traced and no event is left, nor an error to be told.
+    /// Whether no process is traced, and neither an event nor an error is left to report.
+    ///
+    /// ```
+    /// use trapline::TracerOn;
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// assert!(tracer.is_empty());
+    /// tracer.attach(kernel.start())?;
+    /// assert!(!tracer.is_empty());
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
         // The stop of a thread that was let go since is none.
@@ -432,6 +425,16 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// How many requests were made of the kernel so far: for tests and benches.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// fn cost_of_registers<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<u64> {
+    ///     let before = tracer.requests();
+    ///     tracer.registers(stop)?;
+    ///     Ok(tracer.requests() - before)
+    /// }
+    /// ```
     pub fn requests(&self) -> u64 {
         self.backend.borrow().requests()
     }
@@ -452,8 +455,20 @@ impl<B: Backend> Tracer<B> {
         self.asked(stop)
     }
 
-    /// What std knows of a program that was spawned and then detached, to wait for it as for any
-    /// other child.
+    /// The [`Child`](std::process::Child) of a program that was spawned and then detached, to wait
+    /// for it as for any other child.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use trapline::Tracer;
+    ///
+    /// let mut tracer = Tracer::builder().build()?;
+    /// let pid = tracer.spawn(Command::new("make"))?.pid;
+    /// tracer.detach_process(pid)?;
+    /// let mut make = tracer.take_child(pid).expect("it was spawned, and is detached");
+    /// println!("{}", make.wait().expect("a child"));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn take_child(&mut self, pid: Pid) -> Option<std::process::Child> {
         let at = self.detached.iter().position(|child| child.id() as i32 == pid.as_raw())?;
         Some(self.detached.swap_remove(at))

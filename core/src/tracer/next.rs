@@ -1,8 +1,9 @@
 //! The waits.
 
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::backend::Patience;
+use crate::backend::{Patience, StopScope};
 use crate::{Backend, Error, Event, Pid, Result, Tid};
 
 use super::Tracer;
@@ -10,8 +11,17 @@ use super::drive::Turn;
 use super::thread::Slot;
 use super::{Ready, Side};
 
-/// Whose events a wait gives; see [`Tracer::wait_for`].
+/// Whose events [`Tracer::wait_for`] gives.
+///
+/// ```
+/// use trapline::{Only, Stopped};
+///
+/// fn only_this(stop: &Stopped) -> Only {
+///     Only::Thread(stop.pid(), stop.tid())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Only {
     /// Those of one thread: its stops, its end, and that of its process.
     Thread(Pid, Tid),
@@ -55,60 +65,115 @@ impl Until {
 impl<B: Backend> Tracer<B> {
     /// The next event; `None` once no process is traced.
     ///
-    /// If every traced thread is stopped and its token is in the caller's hands, this blocks until
-    /// one of them is killed or a waker wakes.
+    /// ```no_run
+    /// use std::process::Command;
+    /// use trapline::{Event, Resume, Tracer};
+    ///
+    /// let mut tracer = Tracer::builder().build()?;
+    /// tracer.spawn(Command::new("make"))?;
+    /// while let Some(event) = tracer.wait()? {
+    ///     if let Event::Exited { pid, status, .. } = &event {
+    ///         println!("{pid}: {status}");
+    ///     }
+    ///     tracer.resume(event, Resume::Continue)?;
+    /// }
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Os`](crate::Error::Os) for an answer of the kernel that is not expected; no stop
-    /// is lost by it. [`Error::Taken`](crate::Error::Taken) if the host has waited for a tracee
-    /// itself.
+    /// [`Error::NotRunning`] if nothing would end this wait: the caller has the tokens of all threads
+    /// that could stop, and there is no [`Waker`](crate::Waker). [`Error::Taken`] if the host has
+    /// waited for a tracee itself. [`Error::Tracee`] for what the tracer does on its own behalf and
+    /// that has failed. [`Error::Os`] for an answer of the kernel that is not expected. No stop is
+    /// lost by an error.
     ///
     /// # Platform notes
     ///
     /// Only tracees of this tracer are waited for, never another child of this process. The host
-    /// must not wait for a tracee itself, nor for "any child": `waitpid(-1)` there may take stops
+    /// must not wait for a tracee itself, nor for any child: `waitpid(-1)` there may take stops
     /// and ends of tracees (on Linux only of those that this process has spawned).
     pub fn wait(&mut self) -> Result<Option<Event>> {
-        self.next(Until::Ever)
+        Ok(match self.next(Until::Ever, None)? {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        })
     }
 
-    /// The next event, if there is one now.
+    /// The next event, without waiting for one: [`Poll::Pending`] if there is none now,
+    /// `Ready(None)` once no process is traced.
+    ///
+    /// ```
+    /// use std::task::Poll;
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    /// use trapline::{Event, Resume, TracerOn};
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Poll::Ready(Some(event)) = tracer.try_wait()? else { panic!("no stop") };
+    /// tracer.resume(event, Resume::Continue)?;
+    /// assert!(tracer.try_wait()?.is_pending());
+    /// kernel.exit(kernel.leader(pid), 0);
+    /// assert!(matches!(tracer.try_wait()?, Poll::Ready(Some(Event::Exited { .. }))));
+    /// assert!(matches!(tracer.try_wait()?, Poll::Ready(None)));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`wait`](Tracer::wait).
-    pub fn try_wait(&mut self) -> Result<Option<Event>> {
-        self.next(Until::Now)
+    /// As [`wait`](Tracer::wait), but for [`Error::NotRunning`].
+    pub fn try_wait(&mut self) -> Result<Poll<Option<Event>>> {
+        self.next(Until::Now, None)
     }
 
-    /// The next event, if there is one within so long; `None` too once no process is traced, which
-    /// [`is_empty`](Tracer::is_empty) tells. It sleeps as [`wait`](Tracer::wait) does, and answers
-    /// a stop as fast.
+    /// The next event, if there is one within this time; `None` also once no process is traced,
+    /// which [`is_empty`](Tracer::is_empty) tells. It sleeps as [`wait`](Tracer::wait) does, and
+    /// answers a stop as fast.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    /// use trapline::{Resume, Tracer};
+    ///
+    /// let mut tracer = Tracer::builder().build()?;
+    /// let make = tracer.spawn(Command::new("make"))?.pid;
+    /// loop {
+    ///     match tracer.wait_timeout(Duration::from_secs(60))? {
+    ///         Some(event) => tracer.resume(event, Resume::Continue)?,
+    ///         None if tracer.is_empty() => break,
+    ///         None => tracer.kill(make)?, // nothing has happened for a minute
+    ///     }
+    /// }
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`wait`](Tracer::wait), and as [`waker`](Tracer::waker).
+    /// As [`wait`](Tracer::wait), but for [`Error::NotRunning`], and as [`waker`](Tracer::waker).
     ///
     /// # Platform notes
     ///
-    /// On Linux the first one that has to sleep makes the hidden helper that a waker needs
-    /// (see there), with a `timerfd`.
+    /// On Linux the first call that has to sleep makes the hidden helper that a
+    /// [waker](Tracer::waker) needs, with a `timerfd`.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        match Instant::now().checked_add(timeout) {
-            Some(deadline) => self.next(Until::Then(deadline)),
-            None => self.next(Until::Ever),
-        }
+        let until = Instant::now().checked_add(timeout).map_or(Until::Ever, Until::Then);
+        Ok(match self.next(until, None)? {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        })
     }
 
-    /// The next event of one thread or process. Those of others stay in the queue, in their order, for
-    /// later waits; their stops last until then. `None` if it is not traced, or is no more.
+    /// The next event of one thread or process; `None` if it is not traced, or is no more. Events of
+    /// others stay in the queue, in their order, for later waits, and their threads stay stopped
+    /// until then.
     ///
     /// ```no_run
-    /// use trapline_core::{Backend, Event, Only, Result, Resume, Stopped, Tracer};
+    /// use trapline::{Backend, Event, Only, Result, Resume, Stopped, TracerOn};
     ///
     /// /// Makes a step, whatever other threads do meanwhile.
-    /// fn step<B: Backend>(tracer: &mut Tracer<B>, stop: Stopped) -> Result<Option<Event>> {
+    /// fn step<B: Backend>(tracer: &mut TracerOn<B>, stop: Stopped) -> Result<Option<Event>> {
     ///     let only = Only::Thread(stop.pid(), stop.tid());
     ///     tracer.resume(stop, Resume::Step)?;
     ///     tracer.wait_for(only)
@@ -117,30 +182,29 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Tracer::wait), and [`Error::AtRest`](crate::Error::AtRest) if nothing of it runs,
-    /// so that no wait would end: its tokens are with the caller.
+    /// As [`wait`](Tracer::wait). [`Error::NotRunning`] if nothing of it runs, so that no wait would
+    /// end: its tokens are with the caller.
     ///
     /// # Platform notes
     ///
-    /// FreeBSD stops a process as a whole: while the stop of another thread waits in the queue, none
-    /// of its threads runs.
+    /// FreeBSD stops a process as a whole: while the stop of another thread waits in the queue, no
+    /// thread of the process runs.
     pub fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
-        let event = self.find_next(Until::Ever, Some(only))?;
-        if event.is_none() {
+        Ok(match self.next(Until::Ever, Some(only))? {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        })
+    }
+
+    fn next(&mut self, until: Until, only: Option<Only>) -> Result<Poll<Option<Event>>> {
+        let event = self.find_next(until, only)?;
+        if !matches!(event, Poll::Ready(Some(_))) {
             self.set_readiness()?;
         }
         Ok(event)
     }
 
-    fn next(&mut self, until: Until) -> Result<Option<Event>> {
-        let event = self.find_next(until, None)?;
-        if event.is_none() {
-            self.set_readiness()?;
-        }
-        Ok(event)
-    }
-
-    fn find_next(&mut self, until: Until, only: Option<Only>) -> Result<Option<Event>> {
+    fn find_next(&mut self, until: Until, only: Option<Only>) -> Result<Poll<Option<Event>>> {
         if let Some(process) = self.departed.take() {
             self.table.remove_process(process);
         }
@@ -160,36 +224,39 @@ impl<B: Backend> Tracer<B> {
                 return Err(error);
             }
             if std::mem::take(&mut self.woken) {
-                return Ok(Some(Event::Woken));
+                return Ok(Poll::Ready(Some(Event::Woken)));
             }
             if let Some(event) = self.give_next(only)? {
-                return Ok(Some(event));
+                return Ok(Poll::Ready(Some(event)));
             }
             if only.is_some_and(|only| !self.may_tell(only)) {
-                return Ok(None);
+                return Ok(Poll::Ready(None));
             }
             let over = self.table.is_empty() && !self.expects_an_unknown()?;
             if over && self.settle_awaited() {
                 continue;
             }
             if over && self.readiness.is_none() {
-                return Ok(None);
+                return Ok(Poll::Ready(None));
             }
             if self.eager.is_due(self.table.threads()) && self.take_in_all()? {
                 continue;
             }
+            let stuck = match until {
+                Until::Ever if !over => self.stuck(only),
+                _ => None,
+            };
             let patience = match (until, self.expects_something()) {
                 // Only a waker may have something to say, which must not stay readable.
                 _ if over => Patience::Poll,
+                // What was killed in its stop is reported all the same.
+                _ if stuck.is_some() => Patience::Poll,
                 (Until::Now, _) => Patience::Poll,
                 (_, true) => Patience::Brief,
                 _ if self.failures.has_repeated() => Patience::Brief,
                 (Until::Then(deadline), false) => Patience::Until(deadline),
                 (Until::Ever, false) => Patience::Block,
             };
-            if let Some(only) = only {
-                self.can_tell(only)?;
-            }
             match self.drive(patience)? {
                 Turn::Report | Turn::Woken => {}
                 Turn::Nothing => {
@@ -200,17 +267,23 @@ impl<B: Backend> Tracer<B> {
                     {
                         continue;
                     }
-                    if over || until.is_over() {
-                        return Ok(None);
+                    if over {
+                        return Ok(Poll::Ready(None));
+                    }
+                    if until.is_over() {
+                        return Ok(Poll::Pending);
                     }
                     // Nobody would end this wait.
                     if let Some(error) = self.failures.take_repeated() {
                         return Err(error);
                     }
+                    if let Some(pid) = stuck {
+                        return Err(Error::NotRunning { pid });
+                    }
                 }
                 Turn::NoTracees => {
                     if !self.settle_vanished()? {
-                        return Ok(None);
+                        return Ok(Poll::Ready(None));
                     }
                 }
             }
@@ -259,16 +332,39 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Whether anything runs that may do so: otherwise a wait for it would not end.
-    fn can_tell(&self, only: Only) -> Result<()> {
-        let Ok(process) = self.traced(only.pid()) else { return Ok(()) };
-        let threads = &self.table.process(process).threads;
-        let mut slots = threads.iter().map(|&index| self.table.slot(index));
-        let given = |slot: &Slot| slot.is_given();
-        let stuck = match only {
-            Only::Thread(_, tid) => slots.any(|slot| slot.thread.tid == tid && given(slot)),
-            Only::Process(_) => slots.all(given),
-        };
-        if stuck { Err(Error::AtRest { pid: only.pid().as_raw() }) } else { Ok(()) }
+    /// A process of those that a wait is for, if no thread of any of them can stop or end, because
+    /// the caller has the tokens, and nobody can wake the wait.
+    fn stuck(&self, only: Option<Only>) -> Option<Pid> {
+        if only.is_none() && (self.has_waker || self.expects_something()) {
+            return None;
+        }
+        match only {
+            Some(Only::Thread(pid, tid)) => {
+                let index = self.table.find_thread_of(pid, tid)?;
+                self.table.slot(index).is_given().then_some(pid)
+            }
+            Some(Only::Process(pid)) => {
+                let process = self.table.find_process(pid)?;
+                self.is_out(process).then_some(pid)
+            }
+            None => {
+                let mut all = self.table.processes();
+                let pid = self.table.processes().map(|(_, process)| process.pid).next();
+                pid.filter(|_| all.all(|(process, _)| self.is_out(process)))
+            }
+        }
+    }
+
+    /// Whether no thread of a process can stop or end before the caller runs one.
+    fn is_out(&self, process: u32) -> bool {
+        let process = self.table.process(process);
+        let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
+        match B::STOP_SCOPE {
+            // Its end is kept until the tokens are given back.
+            _ if process.has_ended() => true,
+            _ if process.threads.is_empty() => false,
+            StopScope::Thread => threads.all(|slot| slot.is_given() || slot.rests()),
+            StopScope::Process => threads.any(Slot::is_given),
+        }
     }
 }

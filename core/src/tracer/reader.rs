@@ -112,7 +112,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.slot(index);
             let place = self.table.place(index);
             if slot.is_held() && !slot.is_dead() {
-                let (tid, reason) = (slot.thread.tid, StopReason::AtRest);
+                let (tid, reason) = (slot.thread.tid, StopReason::Halted);
                 return Ok(Reader { tracer: self, place, pid, tid, reason });
             }
         }
@@ -258,9 +258,35 @@ impl<B: Backend> Reader<'_, B> {
         Ok(CString::new(string).unwrap_or_default()) // the bytes before the first zero
     }
 
-    /// Reads several places, each as [`read_memory`](Reader::read_memory) does, with a result for
-    /// each.
+    /// Reads several places at once, each as [`read_memory`](Reader::read_memory) does. The results
+    /// are in the order of the places.
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// /// The words at some addresses, as far as they can be read.
+    /// fn words<B: Backend>(thread: Reader<'_, B>, addresses: &[u64]) -> Vec<Option<u64>> {
+    ///     let mut words = vec![[0; 8]; addresses.len()];
+    ///     let mut places: Vec<(u64, &mut [u8])> =
+    ///         addresses.iter().zip(&mut words).map(|(&addr, word)| (addr, &mut word[..])).collect();
+    ///     let results = thread.read_each(&mut places);
+    ///     let whole = |(word, read)| matches!(read, Ok(8)).then(|| u64::from_ne_bytes(word));
+    ///     words.into_iter().zip(results).map(whole).collect()
+    /// }
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// On Linux it takes one request for up to 1024 places that can be read, and two more for each
+    /// that cannot. On FreeBSD it takes one for each place.
+    ///
+    /// # References
+    ///
+    /// `process_vm_readv(2)` (Linux); `PT_IO` in `ptrace(2)` (FreeBSD).
     pub fn read_each(self, places: &mut [(u64, &mut [u8])]) -> Vec<Result<usize>> {
-        places.iter_mut().map(|(addr, buf)| self.read_memory(*addr, buf)).collect()
+        match self.asks(Tracer::asked) {
+            Ok(thread) => self.tracer.read_each_as_program(thread, places),
+            Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 }

@@ -32,12 +32,12 @@ impl<B: Backend> Tracer<B> {
     /// A descriptor for an event loop, which becomes readable when a tracee stops or ends, and
     /// when a [waker](Tracer::waker) wakes.
     ///
-    /// The loop has one rule: call [`try_wait`](Tracer::try_wait) until it gives `None`, after
+    /// The loop has one rule: call [`try_wait`](Tracer::try_wait) until it gives no event, after
     /// the descriptor was readable and after anything else that was done with the tracer; then
-    /// sleep. That `None` is what sets the descriptor: from there on it becomes readable, and
-    /// stays so, as soon as there may be something, also if that came just before. Then no event
-    /// is lost, whether the loop watches for levels or edges. Now and then it is readable and there
-    /// is nothing.
+    /// sleep. The call that gives no event is what sets the descriptor: from there on it becomes
+    /// readable, and stays so, as soon as there may be something, also if that came just before.
+    /// Then no event is lost, whether the loop watches for levels or edges. Now and then it is
+    /// readable and there is nothing.
     ///
     /// # Errors
     ///

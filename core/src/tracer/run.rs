@@ -2,7 +2,7 @@
 
 use crate::backend::Run;
 use crate::error::unless_gone;
-use crate::{Backend, Event, EventFlags, Half, Pid, Result, Signal, StopReason, Stopped, Tid};
+use crate::{Backend, Event, EventFlags, ForkSide, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::process::End;
 use super::thread::{Intent, Interrupt, State, StopKind, Told};
@@ -10,6 +10,7 @@ use super::{Ready, Tracer};
 
 /// How to run a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Resume {
     /// Until its next event.
     #[default]
@@ -51,14 +52,14 @@ impl Event {
             Event::ThreadExited { pid, .. }
             | Event::Exited { pid, .. }
             | Event::Reparented { pid, .. }
-            | Event::LetGo { pid } => Some(*pid),
+            | Event::Detached { pid } => Some(*pid),
             Event::Woken => None,
         }
     }
 }
 
-impl From<Half> for Option<Stopped> {
-    fn from(half: Half) -> Self {
+impl From<ForkSide> for Option<Stopped> {
+    fn from(half: ForkSide) -> Self {
         half.into_stopped()
     }
 }

@@ -31,7 +31,7 @@ impl<B: Backend> Tracer<B> {
         };
         let (pid, setup) = self.shells.swap_remove(at);
         self.detached.retain(|child| child.id() as i32 != pid.as_raw());
-        let us = Pid::from_raw(std::process::id() as i32);
+        let us = Pid::this();
         let process = self.add_process(Process::new(pid, Some(us), setup));
         self.end_process(process, status);
         true

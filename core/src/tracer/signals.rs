@@ -20,7 +20,7 @@ impl<B: Backend> Tracer<B> {
     /// # References
     ///
     /// `tgkill(2)` (Linux), `thr_kill2(2)` (FreeBSD).
-    pub fn inject(&mut self, stop: &Stopped, signal: Signal) -> Result<()> {
+    pub fn send_signal(&mut self, stop: &Stopped, signal: Signal) -> Result<()> {
         let thread = self.asked(stop)?;
         self.send(stop.place.index, thread, signal)
     }

@@ -8,17 +8,17 @@ use rustc_hash::FxHashSet;
 
 use crate::backend::Listed;
 use crate::error::unless_gone;
-use crate::{Backend, Ending, Pid, Result};
+use crate::{Backend, Pid, Result};
 
-use super::Tracer;
 use super::drive::Turn;
 use super::limits::{FIRST_STOP, HELD_FOR};
 use super::process::Start;
+use super::{AttachOptions, Tracer};
 
 /// What an attach to a tree has found so far.
 struct Tree {
     root: Pid,
-    ending: Ending,
+    options: AttachOptions,
     /// Those that this call has attached to.
     attached: Vec<Pid>,
     /// Those that were there before it, and are no descendants.
@@ -71,20 +71,11 @@ impl<B: Backend> Tracer<B> {
     /// The memory layout is known on Linux from `/proc/<pid>/stat` (`proc_pid_stat(5)`), on
     /// FreeBSD from the `kern.proc.ps_strings` sysctl. With address space layout randomisation off
     /// it tells nobody apart, and daemons are found only if they were seen before.
-    pub fn attach_tree(&mut self, root: Pid) -> Result<Vec<Pid>> {
-        self.attach_tree_with(root, Ending::Detach)
-    }
-
-    /// As [`attach_tree`](Tracer::attach_tree), choosing what becomes of the processes when the
-    /// tracer ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`attach_tree`](Tracer::attach_tree).
-    pub fn attach_tree_with(&mut self, root: Pid, ending: Ending) -> Result<Vec<Pid>> {
+    pub fn attach_tree(&mut self, root: impl Into<AttachOptions>) -> Result<Vec<Pid>> {
+        let options = root.into();
         let mut tree = Tree {
-            root,
-            ending,
+            root: options.pid,
+            options,
             attached: Vec::new(),
             strangers: FxHashSet::default(),
             images: FxHashSet::default(),
@@ -152,7 +143,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn attach_new(&mut self, tree: &mut Tree, pid: Pid) -> Result<()> {
-        self.attach_with(pid, tree.ending)?;
+        self.attach_as(tree.options.of(pid))?;
         tree.attached.push(pid);
         Ok(())
     }
@@ -198,7 +189,7 @@ impl<B: Backend> Tracer<B> {
 
 /// This process, which cannot trace itself.
 fn own_pid() -> Pid {
-    Pid::from_raw(std::process::id() as i32)
+    Pid::this()
 }
 
 /// The processes of a list whose parents lead to one of these, parents before their children.

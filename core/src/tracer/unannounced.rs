@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::backend::{Activity, RawStop, Setup, Thread};
 use crate::error::unless_gone;
-use crate::{Backend, Ending, Error, ForkKind, Pid, Result, Tid};
+use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 
 use super::forks::Announced;
 use super::limits::PATIENCE;
@@ -84,7 +84,7 @@ impl<B: Backend> Tracer<B> {
                 child: Side::Gone,
             };
             self.show_fork(pair, fork.setup.flags)?;
-            self.failures.note(child, Error::Taken { pid: child.as_raw() });
+            self.failures.note(child, Error::Taken { pid: child });
             return Ok(true);
         }
         Ok(false)
@@ -232,7 +232,7 @@ impl<B: Backend> Tracer<B> {
             None => self
                 .forks
                 .left_setup()
-                .unwrap_or(Setup { flags: self.flags, ending: Ending::Detach }),
+                .unwrap_or(Setup { flags: self.flags, on_exit: OnExit::Detach }),
         };
         let mut images = self.former_images();
         match parent.map(|parent| self.table.process(parent)) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::backend::{RawKind, RawReason, RawStop, Run, TrapOrigin};
 use crate::stopped::Place;
 use crate::{
-    Backend, Event, EventFlags, Forked, Half, Result, Signal, StopReason, Stopped, TrapCauses,
+    Backend, Event, EventFlags, ForkSide, Forked, Result, Signal, StopReason, Stopped, TrapCauses,
 };
 
 use super::failures::Before;
@@ -90,9 +90,11 @@ impl<B: Backend> Tracer<B> {
                 }
                 Ready::Fork(pair) => {
                     let mut half = |side| match side {
-                        Side::Stopped(place) => self.give(place).map_or(Half::Gone, Half::Stopped),
-                        Side::LetGo => Half::LetGo,
-                        Side::Gone => Half::Gone,
+                        Side::Stopped(place) => {
+                            self.give(place).map_or(ForkSide::Gone, ForkSide::Stopped)
+                        }
+                        Side::LetGo => ForkSide::Detached,
+                        Side::Gone => ForkSide::Gone,
                     };
                     return Ok(Some(Event::Forked(Forked {
                         kind: pair.kind,
@@ -116,7 +118,7 @@ impl<B: Backend> Tracer<B> {
                 Ready::Reparented { pid, from, to } => {
                     return Ok(Some(Event::Reparented { pid, from, to }));
                 }
-                Ready::LetGo { pid } => return Ok(Some(Event::LetGo { pid })),
+                Ready::LetGo { pid } => return Ok(Some(Event::Detached { pid })),
             }
         }
         Ok(None)

@@ -1,9 +1,10 @@
 //! A world with a tracer in it, and short words for what the tests say.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use trapline_core::{
-    Builder, Event, EventFlags, ExitStatus, FollowFork, ForkKind, Forked, Half, Pid, Resume,
+    Builder, Event, EventFlags, ExitStatus, FollowFork, ForkKind, ForkSide, Forked, Pid, Resume,
     Signal, StopReason, Stopped, Tid, Tracer,
 };
 use trapline_fake::{Fake, Kernel, Rules};
@@ -160,10 +161,18 @@ impl<R: Rules> World<R> {
         self.tracer().resume(event, Resume::Step).unwrap();
     }
 
+    /// What a wait finds without sleeping.
+    pub(crate) fn poll(&mut self) -> Option<Event> {
+        match self.tracer().try_wait().unwrap() {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        }
+    }
+
     /// Resumes all that comes, until nothing more does; says what it was.
     pub(crate) fn run_all(&mut self) -> Vec<String> {
         let mut seen = Vec::new();
-        while let Some(event) = self.tracer().try_wait().unwrap() {
+        while let Some(event) = self.poll() {
             seen.push(told(&event));
             self.go(event);
             assert!(seen.len() < 1000, "no end of events: {seen:?}");
@@ -173,7 +182,7 @@ impl<R: Rules> World<R> {
 
     /// Nothing is left to do, and nothing is amiss.
     pub(crate) fn idle(&mut self) {
-        let event = self.tracer().try_wait().unwrap();
+        let event = self.poll();
         assert!(event.is_none(), "{event:?}");
         let wrong = self.kernel.check_idle(&[]);
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -225,17 +234,17 @@ impl<R: Rules> Drop for World<R> {
 
 /// An event, in short.
 pub(crate) fn told(event: &Event) -> String {
-    let half = |half: &Half| match half {
-        Half::Stopped(_) => "stopped",
-        Half::LetGo => "detached",
-        Half::Gone => "gone",
+    let side = |side: &ForkSide| match side {
+        ForkSide::Stopped(_) => "stopped",
+        ForkSide::Detached => "detached",
+        ForkSide::Gone => "gone",
     };
     match event {
         Event::Stopped(stop) => format!("{} {:?}", stop.tid(), stop.reason()),
         Event::Forked(fork) => {
             let parent = fork.parent_pid.map_or("?".into(), |pid| pid.to_string());
             let (kind, child) = (fork.kind, fork.child_pid);
-            format!("{parent} {kind} {child}: {}, {}", half(&fork.parent), half(&fork.child))
+            format!("{parent} {kind} {child}: {}, {}", side(&fork.parent), side(&fork.child))
         }
         Event::ThreadExited { tid, .. } => format!("{tid} ended"),
         Event::Exited { pid, status, .. } => format!("{pid} {status}"),

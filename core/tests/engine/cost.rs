@@ -82,7 +82,7 @@ fn a_new_thread_that_nobody_wants_to_hear_of<R: Rules>() {
     let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
     let before = world.tracer().requests();
     world.kernel.thread(world.main(pid));
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     let price = world.tracer().requests() - before;
     // Two waits, two resumptions, the message; and the wait that finds nothing.
     assert_eq!(price, if R::RULES.tells_ids { 1 } else { 6 });

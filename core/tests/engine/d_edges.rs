@@ -59,7 +59,7 @@ fn d3_fork_as_the_policy_says<R: Rules>() {
                 if copy {
                     world.hit(first, id);
                     // Its own from now on.
-                    world.tracer().remove(child, id).unwrap();
+                    world.tracer().remove_breakpoint(child, id).unwrap();
                     assert!(!world.kernel.store(first, AT, 8));
                 }
                 if kind != ForkKind::Vfork {
@@ -107,7 +107,7 @@ fn d3_exec_as_the_policy_says<R: Rules>() {
             if copy {
                 world.hit(main, id);
             } else {
-                assert!(!world.tracer().remove(pid, id).unwrap(), "forgotten");
+                assert!(!world.tracer().remove_breakpoint(pid, id).unwrap(), "forgotten");
                 let id = world.watch(pid, AT, 8);
                 assert!(world.kernel.store(main, AT, 8));
                 world.hit(main, id);
@@ -179,7 +179,7 @@ fn f3_removed_with_hits_that_were_not_shown<R: Rules>() {
         assert!(world.kernel.store(tid, AT, 8));
     }
     let stop = world.stop();
-    world.tracer().remove(pid, id).unwrap();
+    world.tracer().remove_breakpoint(pid, id).unwrap();
     world.watch(pid, AT + 64, 8);
     world.go(stop);
     // The other one's may have been taken in already; if not, it is nobody's.
@@ -237,7 +237,7 @@ fn d1_two_changes_of_one_value<R: Rules>() {
     assert!(world.kernel.store_value(main, AT, &[1; 8]));
     assert!(world.kernel.store_value(two, AT, &[2; 8]));
     let stop = world.stop();
-    assert_eq!(world.tracer().changes(&stop).unwrap()[0].new, [2; 8]);
+    assert_eq!(world.tracer().watch_changes(&stop).unwrap()[0].new, [2; 8]);
     world.go(stop);
     world.idle();
     assert!(world.kernel.acts(main) && world.kernel.acts(two));

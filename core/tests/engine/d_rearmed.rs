@@ -34,14 +34,14 @@ impl<R: Rules> World<R> {
                     assert!(store() && kernel.overtake(two));
                 }
             });
-            self.tracer().remove(pid, id).unwrap();
+            self.tracer().remove_breakpoint(pid, id).unwrap();
             self.kernel.before_requests(|_, _| {});
         } else {
             // Its trap waits for its turn.
             self.go(stop);
             assert!(self.kernel.store(self.main(pid), AT + 64, 8) && store());
             stop = self.trap(self.main(pid)).0;
-            self.tracer().remove(pid, id).unwrap();
+            self.tracer().remove_breakpoint(pid, id).unwrap();
         }
         stop
     }
@@ -71,7 +71,7 @@ fn d4_a_hit_in_the_kernel_counts_again<R: Rules>() {
             let (stop, causes) = world.trap(two);
             assert_eq!(causes.hardware.iter().collect::<Vec<_>>(), [again]);
             if kind == HardwareKind::Change {
-                let change = world.tracer().changes(&stop).unwrap()[0].clone();
+                let change = world.tracer().watch_changes(&stop).unwrap()[0].clone();
                 assert_eq!((change.id, change.old, change.new), (again, vec![0; 8], vec![1; 8]));
             }
             world.go(stop);
@@ -109,14 +109,14 @@ fn d4_a_change_that_was_made_meanwhile_is_none<R: Rules>() {
     let main = world.main(pid);
     world.kernel.map(pid, AT, &[0; 8]);
     let id = world.insert(pid, AT, 8, HardwareKind::Change);
-    world.tracer().remove(pid, id).unwrap();
+    world.tracer().remove_breakpoint(pid, id).unwrap();
     world.kernel.map(pid, AT, &[1; 8]);
     world.insert(pid, AT, 8, HardwareKind::Change);
     assert!(world.kernel.store_value(main, AT, &[1; 8]));
     world.idle();
     assert!(world.kernel.store_value(main, AT, &[2; 8]));
     let (stop, _) = world.trap(main);
-    assert_eq!(world.tracer().changes(&stop).unwrap()[0].old, [1; 8]);
+    assert_eq!(world.tracer().watch_changes(&stop).unwrap()[0].old, [1; 8]);
     world.go(stop);
     world.idle();
 }

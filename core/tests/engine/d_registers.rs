@@ -44,7 +44,7 @@ impl<R: Rules> World<R> {
         len: u64,
         kind: HardwareKind,
     ) -> BreakpointId {
-        self.tracer().insert(pid, HardwareBreakpoint { addr, len, kind }).unwrap()
+        self.tracer().insert_breakpoint(pid, HardwareBreakpoint { addr, len, kind }).unwrap()
     }
 
     /// The next event, a trap of this thread.
@@ -79,9 +79,9 @@ fn d1_hit_by_a_write<R: Rules>() {
     assert!(world.kernel.store(main, AT + 7, 1));
     world.hit(main, id);
     assert!(!world.kernel.store(main, AT + 8, 8));
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert!(!world.kernel.store(main, AT, 8));
-    assert!(!world.tracer().remove(pid, id).unwrap());
+    assert!(!world.tracer().remove_breakpoint(pid, id).unwrap());
     world.idle();
 }
 
@@ -93,10 +93,10 @@ fn d1_reference_counts_and_the_list<R: Rules>() {
     assert_eq!(world.watch(pid, AT, 8), id);
     let listed: Vec<_> = world.tracer().breakpoints(pid).unwrap().map(|(id, _)| id).collect();
     assert_eq!(listed, [id, other]);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert!(world.kernel.store(main, AT, 8));
     world.hit(main, id);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert!(!world.kernel.store(main, AT, 8));
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 1);
 }
@@ -108,7 +108,7 @@ fn d1_refused_without_a_request<R: Rules>() {
     }
     let before = world.tracer().requests();
     let mut refused = |addr, len, kind| {
-        world.tracer().insert(pid, HardwareBreakpoint { addr, len, kind }).unwrap_err()
+        world.tracer().insert_breakpoint(pid, HardwareBreakpoint { addr, len, kind }).unwrap_err()
     };
     let write = HardwareKind::Write;
     assert!(matches!(refused(AT, 0, write), Error::BadBreakpoint { .. }));
@@ -131,7 +131,7 @@ fn d1_a_32_bit_program_takes_what_its_kernel_allows<R: Rules>() {
     world.hit(main, id);
     let free = 4 - slots.len();
     let more = HardwareBreakpoint { addr: AT + 64, len: 32, kind: HardwareKind::Write };
-    let refused = world.tracer().insert(pid, more).unwrap_err();
+    let refused = world.tracer().insert_breakpoint(pid, more).unwrap_err();
     let needed = 32 / usize::from(longest);
     assert!(
         matches!(refused, Error::NoFreeSlot { needed: n, free: f } if (n, f) == (needed, free)),
@@ -151,16 +151,16 @@ fn d1_changes_only<R: Rules>() {
     assert!(world.kernel.store_value(main, AT, &[1, 9]));
     let (stop, causes) = world.trap(main);
     assert!(causes.hardware.contains(id));
-    let changes = world.tracer().changes(&stop).unwrap().to_vec();
+    let changes = world.tracer().watch_changes(&stop).unwrap().to_vec();
     assert_eq!(changes.len(), 1);
     assert_eq!((&changes[0].old[..], &changes[0].new[..]), (&[1, 2, 3, 4][..], &[1, 9, 3, 4][..]));
     world.go(stop);
     world.kernel.signal_thread(main, Signal::USR1);
     let stop = world.stop();
-    assert!(world.tracer().changes(&stop).unwrap().is_empty(), "another stop");
+    assert!(world.tracer().watch_changes(&stop).unwrap().is_empty(), "another stop");
     world.go(stop);
     let missing = HardwareBreakpoint { addr: AT + 2, len: 4, kind: HardwareKind::Change };
-    let refused = world.tracer().insert(pid, missing).unwrap_err();
+    let refused = world.tracer().insert_breakpoint(pid, missing).unwrap_err();
     assert!(matches!(refused, Error::BadAddress { addr } if addr == AT + 4), "{refused}");
 }
 
@@ -179,7 +179,7 @@ fn d2_all_threads_those_to_come_too<R: Rules>() {
     world.hit(three, id);
     assert!(world.kernel.store(main, AT, 8));
     world.hit(main, id);
-    world.tracer().remove(pid, id).unwrap();
+    world.tracer().remove_breakpoint(pid, id).unwrap();
     let four = world.new_thread(pid);
     for tid in [main, two, three, four] {
         assert!(world.kernel.watched(tid).is_empty());
@@ -207,7 +207,7 @@ fn d6_a_failure_on_any_thread_rolls_back_all<R: Rules>() {
     let id = world.watch(pid, AT, 8);
     world.kernel.set_unwatchable(three, true);
     let more = HardwareBreakpoint { addr: AT + 8, len: 8, kind: HardwareKind::Write };
-    let refused = world.tracer().insert(pid, more).unwrap_err();
+    let refused = world.tracer().insert_breakpoint(pid, more).unwrap_err();
     assert!(matches!(refused, Error::Os { .. }), "{refused}");
     for tid in [main, two, three] {
         assert_eq!(world.kernel.watched(tid), only_write(AT));
@@ -216,7 +216,7 @@ fn d6_a_failure_on_any_thread_rolls_back_all<R: Rules>() {
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 1);
     world.kernel.set_unwatchable(three, false);
     world.kernel.reserve_slots(3);
-    let refused = world.tracer().insert(pid, more).unwrap_err();
+    let refused = world.tracer().insert_breakpoint(pid, more).unwrap_err();
     assert!(matches!(refused, Error::NoFreeSlot { needed: 2, free: 1 }), "{refused}");
     world.kernel.reserve_slots(0);
     assert!(world.kernel.store(three, AT, 8));
@@ -233,7 +233,7 @@ fn d6_a_failure_in_a_halted_process_rolls_back_all<R: Rules>() {
     let halted = world.tracer().halt(stop).unwrap();
     world.kernel.set_unwatchable(three, true);
     let breakpoint = HardwareBreakpoint { addr: AT, len: 8, kind: HardwareKind::Write };
-    assert!(world.tracer().insert(pid, breakpoint).is_err());
+    assert!(world.tracer().insert_breakpoint(pid, breakpoint).is_err());
     for tid in [main, two, three] {
         assert!(world.kernel.watched(tid).is_empty());
     }
@@ -286,7 +286,7 @@ fn e5_killed_at_any_request_of_an_insertion<R: Rules>() {
             }
         });
         let breakpoint = HardwareBreakpoint { addr: AT, len: 8, kind: HardwareKind::Write };
-        let result = world.tracer().insert(pid, breakpoint);
+        let result = world.tracer().insert_breakpoint(pid, breakpoint);
         assert!(result.is_ok() || result.as_ref().is_err_and(Error::is_gone), "{result:?}");
         world.kernel.kill(pid);
         world.run_all();

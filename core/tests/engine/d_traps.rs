@@ -76,7 +76,7 @@ fn d4_registers_that_are_not_enabled_do_not_count<R: Rules>() {
     let id = world.watch(pid, AT + 8, 8);
     assert!(world.kernel.store(main, AT, 8));
     world.hit(main, gone);
-    world.tracer().remove(pid, gone).unwrap();
+    world.tracer().remove_breakpoint(pid, gone).unwrap();
     // The CPU says of the disabled one that it matches, too.
     assert!(world.kernel.store(main, AT + 4, 8));
     world.hit(main, id);
@@ -145,10 +145,10 @@ fn d4_a_hit_of_what_was_removed_meanwhile_is_not_shown<R: Rules>() {
                     kernel.overtake(two);
                 }
             });
-            world.tracer().remove(pid, id).unwrap();
+            world.tracer().remove_breakpoint(pid, id).unwrap();
             world.kernel.before_requests(|_, _| {});
         } else {
-            world.tracer().remove(pid, id).unwrap();
+            world.tracer().remove_breakpoint(pid, id).unwrap();
         }
         if again {
             // Its register means something else now.
@@ -165,7 +165,7 @@ fn d4_a_hit_of_what_was_removed_meanwhile_is_not_shown<R: Rules>() {
         let pid_ = pid;
         let ids: Vec<_> = world.tracer().breakpoints(pid_).unwrap().map(|(id, _)| id).collect();
         for id in ids {
-            world.tracer().remove(pid, id).unwrap();
+            world.tracer().remove_breakpoint(pid, id).unwrap();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Poll;
 
 use trapline_core::{Event, EventFlags, ForkKind, StepOver};
 use trapline_fake::{Kernel, Rules};
@@ -60,7 +61,7 @@ fn e10_a_copy_that_cannot_be_read_is_cleaned_later<R: Rules>() {
     world.kernel.signal_thread(world.main(pid), trapline_core::Signal::USR1);
     let mut stop = world.stop();
     stop.set_signal(None).unwrap();
-    world.tracer().remove(pid, id).unwrap();
+    world.tracer().remove_breakpoint(pid, id).unwrap();
     world.kernel.release(two);
     let failed = fail(&world.kernel, "read_memory", 0);
     world.go(stop);
@@ -96,8 +97,8 @@ fn e10_who_is_left_of_a_family_has_its_breakpoints_again<R: Rules>() {
     let failed = fail(&world.kernel, "write_memory", 1);
     for _ in 0..20 {
         match world.tracer().try_wait() {
-            Ok(Some(event)) => world.go(event),
-            Ok(None) => break,
+            Ok(Poll::Ready(Some(event))) => world.go(event),
+            Ok(_) => break,
             Err(_) => {}
         }
     }
@@ -115,9 +116,9 @@ fn e10_the_end_of_a_vfork_is_taken_in_again<R: Rules>() {
     let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
     let fork = world.forked();
     assert_eq!(fork.child_pid, child);
-    let trapline_core::Half::Stopped(stop) = fork.child else { panic!() };
+    let trapline_core::ForkSide::Stopped(stop) = fork.child else { panic!() };
     world.tracer().detach(stop).unwrap();
-    let trapline_core::Half::Stopped(stop) = fork.parent else { panic!() };
+    let trapline_core::ForkSide::Stopped(stop) = fork.parent else { panic!() };
     world.go(stop);
     world.run_all();
     assert_eq!(world.kernel.memory(pid, CODE, 1), [TEXT[0]], "lent");
@@ -163,7 +164,7 @@ fn e10_a_detach_that_fails_is_as_if_it_had_not_been<R: Rules>() {
             assert!(result.is_err());
             assert_eq!(world.kernel.memory(pid, CODE, 1), [0xcc], "{name} {but}");
             let mut arrived = Vec::new();
-            while let Some(event) = world.tracer().try_wait().unwrap() {
+            while let Some(event) = world.poll() {
                 let Event::Stopped(stop) = event else { panic!("{event:?}") };
                 arrived.push(stop.tid());
                 world.go(stop);
@@ -193,8 +194,8 @@ fn e10_memory_that_may_be_anothers_is_left_alone() {
     });
     for _ in 0..20 {
         match world.tracer().try_wait() {
-            Ok(Some(event)) => world.go(event),
-            Ok(None) => break,
+            Ok(Poll::Ready(Some(event))) => world.go(event),
+            Ok(_) => break,
             Err(_) => {}
         }
     }

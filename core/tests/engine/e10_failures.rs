@@ -3,9 +3,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Poll;
 
 use trapline_core::{
-    Error, Event, EventFlags, FollowFork, ForkKind, Half, Next, Pid, Resume, Signal,
+    Error, Event, EventFlags, FollowFork, ForkKind, ForkSide, Next, Pid, Resume, Signal,
     SoftwareBreakpoint, StopReason,
 };
 use trapline_fake::{Kernel, Rules};
@@ -48,11 +49,11 @@ fn run_out<R: Rules>(world: &mut World<R>) -> (Vec<Event>, Vec<Error>) {
     let (mut events, mut errors) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
         match world.tracer().try_wait() {
-            Ok(None) => return (events, errors),
-            Ok(Some(event @ Event::Forked(_))) => {
+            Ok(Poll::Pending | Poll::Ready(None)) => return (events, errors),
+            Ok(Poll::Ready(Some(event @ Event::Forked(_)))) => {
                 events.push(event);
             }
-            Ok(Some(event)) => match world.tracer().resume(event, Resume::Continue) {
+            Ok(Poll::Ready(Some(event))) => match world.tracer().resume(event, Resume::Continue) {
                 Ok(()) => {}
                 Err(error) => errors.push(error),
             },
@@ -69,7 +70,7 @@ fn each_fails<R: Rules>(follow: FollowFork, set: bool, flags: EventFlags, kind: 
         world.kernel.map_programs(0x1000, &[0x90, 0x90]);
         let pid = world.attach();
         if set {
-            world.tracer().insert(pid, SoftwareBreakpoint { addr: 0x1000 }).unwrap();
+            world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: 0x1000 }).unwrap();
         }
         let failed = fail_one(&world.kernel, at);
         let child = world.kernel.fork(world.main(pid), kind);
@@ -83,7 +84,8 @@ fn each_fails<R: Rules>(follow: FollowFork, set: bool, flags: EventFlags, kind: 
         for event in events {
             let Event::Forked(fork) = event else { panic!("{event:?}") };
             assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-            let halves = [&fork.parent, &fork.child].map(|half| matches!(half, Half::Stopped(_)));
+            let halves =
+                [&fork.parent, &fork.child].map(|half| matches!(half, ForkSide::Stopped(_)));
             let followed = [follow != FollowFork::Child, follow != FollowFork::Parent];
             assert_eq!(halves, followed, "{at}: {fork:?}");
             world.kernel.fail_requests(|_, _| false);
@@ -152,7 +154,7 @@ fn e10_what_fails_for_good_is_told_and_starves_nobody<R: Rules>() {
     world.kernel.exec(main, "other");
     let error = world.tracer().try_wait().unwrap_err();
     assert_eq!(error.pid(), Some(pid), "{error}");
-    assert!(world.tracer().try_wait().unwrap().is_none(), "told once");
+    assert!(world.poll().is_none(), "told once");
     world.kernel.signal_thread(world.main(other), Signal::USR1);
     let stop = world.stop();
     assert_eq!(stop.pid(), other);
@@ -160,7 +162,7 @@ fn e10_what_fails_for_good_is_told_and_starves_nobody<R: Rules>() {
     // A wait without an end would sleep for ever.
     assert_eq!(world.tracer().wait().unwrap_err().pid(), Some(pid));
     world.kernel.fail_requests(|_, _| false);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert!(world.kernel.acts(main));
 }
 
@@ -221,6 +223,6 @@ fn e10_the_error_names_the_process() {
     let error = world.tracer().try_wait().unwrap_err();
     assert!(failed.get());
     assert!(error.to_string().contains(&format!("process {pid}")), "{error}");
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert!(world.kernel.acts(main));
 }

@@ -1,6 +1,6 @@
 //! E2: one `Forked` per new process, whichever half comes first, and whoever is killed when.
 
-use trapline_core::{EventFlags, ForkKind, Half, StopReason};
+use trapline_core::{EventFlags, ForkKind, ForkSide, StopReason};
 use trapline_fake::Rules;
 
 use crate::common::*;
@@ -18,12 +18,13 @@ fn either_half_first<R: Rules>() {
             let child = world.kernel.fork(main, kind);
             let late = if child_first { main } else { world.main(child) };
             world.kernel.hold(late);
-            assert!(world.tracer().try_wait().unwrap().is_none(), "one half is no event");
+            assert!(world.poll().is_none(), "one half is no event");
             world.kernel.release(late);
             let fork = world.forked();
             assert_eq!((fork.kind, fork.child_pid), (kind, child));
             assert_eq!((fork.parent_pid, fork.parent_tid), (Some(pid), Some(main)));
-            let (Half::Stopped(parent), Half::Stopped(new)) = (&fork.parent, &fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(new)) = (&fork.parent, &fork.child)
+            else {
                 panic!("{fork:?}");
             };
             assert_eq!(parent.reason(), StopReason::Forked { kind, child });

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
+use trapline_core::{Event, EventFlags, ForkKind, ForkSide, Signal, StopReason};
 use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
@@ -26,7 +26,7 @@ fn two_threads_fork_at_the_same_time<R: Rules>() {
         if children_first {
             world.kernel.hold(main);
             world.kernel.hold(other);
-            assert!(world.tracer().try_wait().unwrap().is_none());
+            assert!(world.poll().is_none());
             // One parent after the other, in either order.
             world.kernel.release(if main_first { main } else { other });
         }
@@ -54,10 +54,13 @@ fn a_dead_parent_that_has_not_told_is_not_named<R: Rules>() {
     }
     let fork = world.forked();
     assert_eq!((fork.parent_pid, fork.child_pid), (None, child));
-    assert!(matches!(fork.parent, Half::Gone));
+    assert!(matches!(fork.parent, ForkSide::Gone));
     world.go(fork);
     assert_eq!(world.exited(), (pid, KILLED));
-    assert_eq!(world.tracer().process(child).unwrap().real_parent, world.kernel.real_parent(child));
+    assert_eq!(
+        world.tracer().process_info(child).unwrap().real_parent,
+        world.kernel.real_parent(child)
+    );
     world.idle();
 }
 
@@ -70,15 +73,15 @@ fn a_child_whose_parent_is_at_another_stop_waits_for_it<R: Rules>() {
     let whole = R::RULES.scope == trapline_core::backend::StopScope::Process;
     if whole {
         // However long the user looks at it: the fork is reported when the process runs on.
-        assert!(world.tracer().try_wait().unwrap().is_none());
-        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert!(world.poll().is_none());
+        assert!(world.poll().is_none());
         world.go(stop);
     } else {
         world.go(stop);
     }
     let fork = world.forked();
     assert_eq!((fork.parent_tid, fork.child_pid), (Some(other), child));
-    assert!(matches!(fork.parent, Half::Stopped(_)));
+    assert!(matches!(fork.parent, ForkSide::Stopped(_)));
     world.go(fork);
     world.idle();
 }
@@ -92,7 +95,7 @@ fn a_half_that_takes_its_time<R: Rules>() {
         // All patience is spent: the child is shown without its parent, which lives.
         let fork = world.forked();
         assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-        assert!(matches!(fork.parent, Half::LetGo));
+        assert!(matches!(fork.parent, ForkSide::Detached));
         world.go(fork);
         if child_ends {
             world.kernel.exit(world.main(child), 0);
@@ -104,7 +107,7 @@ fn a_half_that_takes_its_time<R: Rules>() {
         assert!(world.kernel.acts(main));
         world.kernel.fork(main, ForkKind::Fork);
         let next = world.forked();
-        assert!(matches!(next.parent, Half::Stopped(_)));
+        assert!(matches!(next.parent, ForkSide::Stopped(_)));
         world.go(next);
         world.idle();
     }
@@ -115,7 +118,7 @@ fn a_number_that_is_used_again<R: Rules>() {
     let main = world.main(pid);
     let first = world.kernel.fork(main, ForkKind::Fork);
     let fork = world.forked();
-    let (Half::Stopped(parent), Half::Stopped(token)) = (fork.parent, fork.child) else {
+    let (ForkSide::Stopped(parent), ForkSide::Stopped(token)) = (fork.parent, fork.child) else {
         panic!("both halves are there");
     };
     world.go(parent);
@@ -132,7 +135,7 @@ fn a_number_that_is_used_again<R: Rules>() {
         world.idle();
         return;
     }
-    assert!(world.tracer().try_wait().unwrap().is_none(), "the end waits for the token");
+    assert!(world.poll().is_none(), "the end waits for the token");
     assert!(world.kernel.reuse(first.as_raw()));
     assert_eq!(world.kernel.fork(main, ForkKind::Fork), first);
     let fork = world.forked();
@@ -141,7 +144,7 @@ fn a_number_that_is_used_again<R: Rules>() {
     assert!(world.tracer().registers(&token).unwrap_err().is_gone());
     world.go(token);
     assert_eq!(world.exited(), (first, KILLED));
-    let Half::Stopped(second) = &fork.child else { panic!("{fork:?}") };
+    let ForkSide::Stopped(second) = &fork.child else { panic!("{fork:?}") };
     world.tracer().registers(second).unwrap();
     world.go(fork);
     world.idle();
@@ -163,7 +166,7 @@ fn two_dead_parents_are_not_told_apart() {
     world.kernel.release(world.main(child));
     let fork = world.forked();
     assert_eq!((fork.parent_pid, fork.parent_tid, fork.child_pid), (None, None, child));
-    assert!(matches!(fork.parent, Half::Gone));
+    assert!(matches!(fork.parent, ForkSide::Gone));
     world.go(fork);
     world.idle();
 }
@@ -185,8 +188,8 @@ fn a_sibling_is_its_makers() {
         assert_eq!(fork.kind, ForkKind::Clone);
         world.go(fork);
         // F4: the one who made it is not its parent.
-        assert_eq!(world.tracer().process(sibling).unwrap().real_parent, Some(pid));
-        assert!(world.tracer().process(pid).unwrap().children.contains(&sibling));
+        assert_eq!(world.tracer().process_info(sibling).unwrap().real_parent, Some(pid));
+        assert!(world.tracer().process_info(pid).unwrap().children.contains(&sibling));
     }
     world.idle();
 }
@@ -249,7 +252,7 @@ fn the_living_who_are_silent_for_another_reason() {
                 world.kernel.hold(main);
                 assert_eq!(world.exited(), (pid, KILLED));
                 ends.push((pid, KILLED));
-                assert!(world.tracer().try_wait().unwrap().is_none());
+                assert!(world.poll().is_none());
                 world.kernel.signal_thread(main, Signal::USR1);
                 world.kernel.release(main);
                 let stop = world.stop_for(StopReason::Signal(Signal::USR1));
@@ -283,7 +286,7 @@ fn an_end_is_not_withheld_by_those_who_fork_later() {
     let fork = |world: &mut World<LinuxRules>, maker| {
         world.kernel.fork(maker, ForkKind::Fork);
         world.kernel.hold(maker);
-        world.tracer().try_wait().unwrap()
+        world.poll()
     };
     assert!(fork(&mut world, makers[0]).is_none());
     world.kernel.kill(pid);
@@ -294,7 +297,7 @@ fn an_end_is_not_withheld_by_those_who_fork_later() {
         let mut event = fork(&mut world, makers[0]);
         world.kernel.release(makers[1]);
         let mut ended = false;
-        while let Some(told) = event.take().or_else(|| world.tracer().try_wait().unwrap()) {
+        while let Some(told) = event.take().or_else(|| world.poll()) {
             ended |= matches!(told, Event::Exited { pid: ended, .. } if ended == pid);
             world.go(told);
         }
@@ -316,7 +319,7 @@ fn an_early_signal_is_kept() {
     let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
     world.kernel.signal_first(world.main(child), Signal::USR1);
     let fork = world.forked();
-    let Half::Stopped(new) = &fork.child else { panic!("{fork:?}") };
+    let ForkSide::Stopped(new) = &fork.child else { panic!("{fork:?}") };
     assert_eq!((new.reason(), new.signal()), (StopReason::Started, None));
     world.go(fork);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
@@ -351,11 +354,11 @@ fn the_number_of_a_child_that_was_shown_early() {
     assert_eq!(child, sibling);
     let new = world.main(child);
     world.kernel.hold(new);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     world.kernel.release(new);
     let fork = world.forked();
     assert_eq!((fork.parent_pid, fork.child_pid), (Some(other), child));
-    assert!(matches!(fork.parent, Half::Stopped(_)), "{fork:?}");
+    assert!(matches!(fork.parent, ForkSide::Stopped(_)), "{fork:?}");
     world.go(fork);
     world.idle();
 }
@@ -385,11 +388,11 @@ fn who_has_said_something_else_did_not_make_an_early_child() {
     assert_eq!(child, sibling);
     let new = world.main(child);
     world.kernel.hold(new);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     world.kernel.release(new);
     let fork = world.forked();
     assert_eq!((fork.parent_pid, fork.child_pid), (Some(other), child));
-    assert!(matches!(fork.parent, Half::Stopped(_)), "{fork:?}");
+    assert!(matches!(fork.parent, ForkSide::Stopped(_)), "{fork:?}");
     world.go(fork);
     world.idle();
 }
@@ -405,12 +408,12 @@ fn e2_the_news_of_a_child_that_has_ended_comes_late() {
     world.kernel.kill(child);
     // Nobody waits for its maker any more, and it is alive.
     for _ in 0..5 {
-        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert!(world.poll().is_none());
     }
     world.kernel.release(main);
     let fork = world.forked();
     assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-    assert!(matches!(fork.child, Half::Gone), "{fork:?}");
+    assert!(matches!(fork.child, ForkSide::Gone), "{fork:?}");
     world.go(fork);
     assert_eq!(world.exited(), (child, KILLED));
     world.kernel.exit(main, 0);

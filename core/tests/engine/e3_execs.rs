@@ -66,7 +66,7 @@ fn by_a_thread_that_is_not_the_first<R: Rules>() {
     assert_eq!(ended, [caller, other], "the new thread is the first, not one of these");
     assert_eq!(stop.reason(), StopReason::Execed { former_tid: Some(caller) });
     assert_eq!((stop.pid(), stop.tid()), (pid, world.main(pid)));
-    assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
+    assert_eq!(world.tracer().process_info(pid).unwrap().threads, [stop.tid()]);
     world.go(stop);
     world.idle();
 }
@@ -76,7 +76,7 @@ fn others_vanish_without_a_word<R: Rules>() {
     let (_, caller) = (world.new_thread(pid), world.new_thread(pid));
     world.kernel.exec(caller, "new");
     let stop = world.stop_for(StopReason::Execed { former_tid: Some(caller) });
-    assert_eq!(world.tracer().process(pid).unwrap().threads, [stop.tid()]);
+    assert_eq!(world.tracer().process_info(pid).unwrap().threads, [stop.tid()]);
     world.go(stop);
     world.idle();
 }
@@ -118,7 +118,7 @@ fn filtered_but_carried_out<R: Rules>() {
     world.kernel.exec(main, "new");
     world.idle();
     assert!(world.kernel.acts(main));
-    assert_eq!(world.tracer().process(pid).unwrap().executable.unwrap().to_str(), Some("new"));
+    assert_eq!(world.tracer().process_info(pid).unwrap().executable.unwrap().to_str(), Some("new"));
 }
 
 /// Only where threads stop one by one can another one exec meanwhile.

@@ -17,7 +17,7 @@ both![
 /// a process may come after its end.
 fn to_the_end<R: Rules>(world: &mut World<R>) -> (usize, Vec<(Pid, ExitStatus)>) {
     let (mut threads, mut processes) = (0, Vec::new());
-    while let Some(event) = world.tracer().try_wait().unwrap() {
+    while let Some(event) = world.poll() {
         let over = |pid| processes.iter().any(|&(ended, _)| Some(ended) == pid);
         assert!(!over(event.pid()), "after the end: {event:?}");
         match &event {
@@ -87,8 +87,8 @@ fn its_status_can_be_asked_until_the_next_wait<R: Rules>() {
     let (mut world, pid) = World::<R>::with_process(THREADS);
     world.kernel.exit(world.main(pid), 9);
     assert_eq!(world.exited(), (pid, ExitStatus::Code(9)));
-    let info = world.tracer().process(pid).unwrap();
+    let info = world.tracer().process_info(pid).unwrap();
     assert_eq!(info.exit_status, Some(ExitStatus::Code(9)));
     world.over();
-    assert!(world.tracer().process(pid).is_err());
+    assert!(world.tracer().process_info(pid).is_err());
 }

@@ -26,7 +26,7 @@ fn each_once_and_in_pairs<R: Rules>() {
     world.idle();
     world.kernel.exit_thread(tid, 0);
     assert_eq!(world.run_all(), [format!("{tid} ended")]);
-    assert_eq!(world.tracer().process(pid).unwrap().threads, [world.main(pid)]);
+    assert_eq!(world.tracer().process_info(pid).unwrap().threads, [world.main(pid)]);
     world.idle();
 }
 
@@ -40,7 +40,7 @@ fn listed_as_told<R: Rules>() {
     world.kernel.exit_thread(old, 0);
     let mut told = vec![main, old, other];
     let listed = |world: &mut World<R>| {
-        let mut listed = world.tracer().process(pid).unwrap().threads;
+        let mut listed = world.tracer().process_info(pid).unwrap().threads;
         listed.sort();
         listed
     };

@@ -1,7 +1,9 @@
 //! E5: a tracee can be killed in any stop. Its tokens then are harmless, and its `Exited` comes
 //! once, behind them.
 
-use trapline_core::{Error, Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason, Stopped};
+use trapline_core::{
+    Error, Event, EventFlags, ForkKind, ForkSide, Pid, Signal, StopReason, Stopped,
+};
 use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
@@ -95,7 +97,7 @@ fn ends<R: Rules>(world: &mut World<R>, pid: Pid) {
 
 /// Its `Exited` does not come as long as a token is out.
 fn not_yet<R: Rules>(world: &mut World<R>) {
-    let event = world.tracer().try_wait().unwrap();
+    let event = world.poll();
     assert!(!matches!(event, Some(Event::Exited { .. })), "a token is out");
 }
 
@@ -187,7 +189,7 @@ fn with_the_tokens_of_several_threads_out<R: Rules>() {
     assert_eq!(halted.threads.len(), 2);
     world.tracer().kill(pid).unwrap();
     for stop in halted.threads {
-        assert!(world.tracer().try_wait().unwrap().is_none(), "a token is out");
+        assert!(world.poll().is_none(), "a token is out");
         world.go(stop);
     }
     ends(&mut world, pid);
@@ -208,7 +210,8 @@ fn either_half_of_a_fork_or_both<R: Rules>() {
                 world.kernel.kill(child);
                 victims.push(child);
             }
-            let (Half::Stopped(parent), Half::Stopped(new)) = (&fork.parent, &fork.child) else {
+            let (ForkSide::Stopped(parent), ForkSide::Stopped(new)) = (&fork.parent, &fork.child)
+            else {
                 panic!("{fork:?}");
             };
             asked(&mut world, parent);
@@ -223,7 +226,7 @@ fn either_half_of_a_fork_or_both<R: Rules>() {
                 continue;
             }
             let mut ended = Vec::new();
-            while let Some(event) = world.tracer().try_wait().unwrap() {
+            while let Some(event) = world.poll() {
                 if let Event::Exited { pid, status, .. } = event {
                     assert_eq!(status, KILLED);
                     ended.push(pid);
@@ -245,7 +248,7 @@ fn before_a_new_process_was_told<R: Rules>() {
         world.kernel.kill(victim);
         let mut forks = 0;
         let mut ended = Vec::new();
-        while let Some(event) = world.tracer().try_wait().unwrap() {
+        while let Some(event) = world.poll() {
             match &event {
                 Event::Forked(fork) => {
                     assert_eq!(fork.child_pid, child);
@@ -284,11 +287,11 @@ fn an_exit_code_is_no_pid() {
             });
             let mut forks = 0;
             let mut ended = Vec::new();
-            while let Some(event) = world.tracer().try_wait().unwrap() {
+            while let Some(event) = world.poll() {
                 match &event {
                     Event::Forked(fork) => {
                         assert_eq!((fork.parent_pid, fork.child_pid), (None, child));
-                        assert!(matches!(fork.parent, Half::Gone));
+                        assert!(matches!(fork.parent, ForkSide::Gone));
                         forks += 1;
                     }
                     Event::Exited { pid, status, .. } => {
@@ -313,7 +316,7 @@ fn the_exit_stop_of_one_killed_in_a_stop() {
     world.kernel.signal(pid, Signal::USR1);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.kernel.kill(pid);
-    assert!(world.tracer().try_wait().unwrap().is_none(), "a token is out");
+    assert!(world.poll().is_none(), "a token is out");
     assert!(world.tracer().registers(&stop).is_ok());
     world.go(stop);
     let exiting = world.stop_for(StopReason::ThreadExiting);

@@ -21,7 +21,7 @@ fn e5_a_token_of_another_tracer_is_gone<R: Rules>() {
     let (mut one, mut other) = (World::<R>::new(THREADS), World::<R>::new(THREADS));
     let (theirs, ours) = (stopped(&mut one), stopped(&mut other));
     assert!(matches!(other.tracer().registers(&theirs), Err(Error::Gone)));
-    assert!(matches!(other.tracer().inject(&theirs, Signal::USR2), Err(Error::Gone)));
+    assert!(matches!(other.tracer().send_signal(&theirs, Signal::USR2), Err(Error::Gone)));
     let before = other.tracer().requests();
     assert!(matches!(other.tracer().resume(theirs, Resume::Continue), Err(Error::Gone)));
     assert_eq!(other.tracer().requests(), before);

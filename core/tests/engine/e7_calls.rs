@@ -20,7 +20,7 @@ fn at_entry<R: Rules>(world: &mut World<R>, pid: Pid, asks: bool) {
     let stop = world.stop_for(StopReason::SyscallEntry);
     if asks {
         let call = world.tracer().syscall(&stop).unwrap();
-        assert_eq!(call, Syscall { abi: SyscallAbi::Bits64, number: 39, args: ARGS, result: None });
+        assert_eq!(call, Syscall::new(SyscallAbi::Bits64, 39, ARGS, None));
         let before = world.tracer().requests();
         assert_eq!(world.tracer().syscall(&stop).unwrap(), call);
         assert_eq!(world.tracer().requests(), before, "it is known");
@@ -31,10 +31,7 @@ fn at_entry<R: Rules>(world: &mut World<R>, pid: Pid, asks: bool) {
 fn at_exit<R: Rules>(world: &mut World<R>) {
     let stop = world.stop_for(StopReason::SyscallExit);
     let call = world.tracer().syscall(&stop).unwrap();
-    assert_eq!(
-        call,
-        Syscall { abi: SyscallAbi::Bits64, number: 39, args: ARGS, result: Some(Ok(0)) }
-    );
+    assert_eq!(call, Syscall::new(SyscallAbi::Bits64, 39, ARGS, Some(Ok(0))));
     world.go(stop);
 }
 

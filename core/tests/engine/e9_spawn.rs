@@ -24,7 +24,7 @@ fn the_first_event_is_the_exec<R: Rules>() {
         let stop = world.stop_for(StopReason::Execed { former_tid: None });
         assert_eq!(stop.pid(), pid);
         let us = std::process::id() as i32;
-        let info = world.tracer().process(pid).unwrap();
+        let info = world.tracer().process_info(pid).unwrap();
         assert_eq!(info.real_parent.map(|parent| parent.as_raw()), Some(us));
         assert_eq!(info.executable.as_deref(), Some("program".as_ref()));
         world.go(stop);
@@ -74,7 +74,7 @@ fn is_not_attached_to_twice<R: Rules>() {
     assert!(matches!(world.tracer().attach(pid), Err(Error::NotPermitted { .. })));
     let nobody = trapline_core::Pid::from_raw(99_999);
     assert!(world.tracer().attach(nobody).unwrap_err().is_gone());
-    let event = world.tracer().try_wait().unwrap();
+    let event = world.poll();
     assert!(event.is_none(), "{event:?}");
     let _: Option<Event> = event;
     world.idle();

@@ -1,6 +1,6 @@
 //! F1: which side of a fork stays traced is a policy of the engine.
 
-use trapline_core::{EventFlags, FollowFork, ForkKind, Half};
+use trapline_core::{EventFlags, FollowFork, ForkKind, ForkSide};
 use trapline_fake::Rules;
 
 use crate::common::*;
@@ -28,7 +28,7 @@ fn the_parent<R: Rules>() {
         let child = world.kernel.fork(world.main(pid), kind);
         let fork = world.forked();
         assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-        assert!(matches!((&fork.parent, &fork.child), (Half::Stopped(_), Half::LetGo)));
+        assert!(matches!((&fork.parent, &fork.child), (ForkSide::Stopped(_), ForkSide::Detached)));
         assert!(!world.kernel.is_traced(child) && world.kernel.acts(world.main(child)));
         world.go(fork);
         world.idle();
@@ -46,7 +46,7 @@ fn the_child<R: Rules>() {
         let child = world.kernel.fork(world.main(pid), kind);
         let fork = world.forked();
         assert_eq!((fork.parent_pid, fork.child_pid), (Some(pid), child));
-        assert!(matches!((&fork.parent, &fork.child), (Half::LetGo, Half::Stopped(_))));
+        assert!(matches!((&fork.parent, &fork.child), (ForkSide::Detached, ForkSide::Stopped(_))));
         assert!(!world.kernel.is_traced(pid));
         world.go(fork);
         world.idle();

@@ -1,6 +1,6 @@
 //! F2: a vfork is one, and its end is reported.
 
-use trapline_core::{Event, EventFlags, ForkKind, Half, Signal, StopReason};
+use trapline_core::{Event, EventFlags, ForkKind, ForkSide, Signal, StopReason};
 use trapline_fake::{FreeBsdRules, Rules};
 
 use crate::common::*;
@@ -120,9 +120,9 @@ fn a_killed_parent_waits_for_the_child_that_it_did_not_report() {
         let Event::Forked(fork) = event else { panic!("{event:?}") };
         assert_eq!((fork.kind, fork.child_pid), (ForkKind::Vfork, child));
         assert_eq!((fork.parent_pid, fork.parent_tid), (Some(pid), Some(main)));
-        assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
+        assert!(matches!(fork.parent, ForkSide::Gone), "{fork:?}");
         world.go(fork);
-        assert!(world.tracer().try_wait().unwrap().is_none(), "it waits for its child");
+        assert!(world.poll().is_none(), "it waits for its child");
         let first = world.main(child);
         if execs {
             world.kernel.exec(first, "program");
@@ -130,7 +130,7 @@ fn a_killed_parent_waits_for_the_child_that_it_did_not_report() {
             world.kernel.exit(first, 3);
         }
         let mut ended = Vec::new();
-        while let Some(event) = world.tracer().try_wait().unwrap() {
+        while let Some(event) = world.poll() {
             if let Event::Exited { pid, status, .. } = event {
                 ended.push((pid, status));
             }

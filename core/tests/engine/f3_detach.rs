@@ -1,6 +1,6 @@
 //! F3: a detached process runs on as if it had never been traced.
 
-use trapline_core::{Event, EventFlags, ForkKind, Half, Pid, Signal, StopReason};
+use trapline_core::{Event, EventFlags, ForkKind, ForkSide, Pid, Signal, StopReason};
 use trapline_fake::{LinuxRules, Rules};
 
 use crate::common::*;
@@ -212,7 +212,7 @@ fn a_child_whose_fork_is_in_the_queue<R: Rules>() {
     assert!(world.tracer().processes().any(|known| known == child));
     world.tracer().detach_process(child).unwrap();
     let fork = world.forked();
-    assert!(matches!(fork.child, Half::LetGo), "{fork:?}");
+    assert!(matches!(fork.child, ForkSide::Detached), "{fork:?}");
     world.go(fork);
     world.run_all();
     assert!(!world.kernel.is_traced(child) && world.kernel.acts(world.main(child)));
@@ -244,7 +244,7 @@ fn a_sibling_of_one_that_was_killed_is_not_let_go_with_their_parent() {
     let pid = world.attach();
     let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
     let fork = world.forked();
-    let Half::Stopped(parent) = fork.parent else { panic!("{:?}", fork.parent) };
+    let ForkSide::Stopped(parent) = fork.parent else { panic!("{:?}", fork.parent) };
     world.go(fork.child.into_stopped().unwrap());
     world.tracer().detach(parent).unwrap();
     let maker = world.main(child);
@@ -254,7 +254,7 @@ fn a_sibling_of_one_that_was_killed_is_not_let_go_with_their_parent() {
     world.kernel.kill(child);
     world.kernel.release(maker);
     let mut told = false;
-    while let Some(event) = world.tracer().try_wait().unwrap() {
+    while let Some(event) = world.poll() {
         told |= matches!(&event, Event::Forked(fork) if fork.child_pid == sibling);
         world.go(event);
     }

@@ -27,7 +27,7 @@ impl<R: trapline_fake::Rules> World<R> {
     }
 
     fn real_parent(&mut self, pid: Pid) -> Option<Pid> {
-        self.tracer().process(pid).unwrap().real_parent
+        self.tracer().process_info(pid).unwrap().real_parent
     }
 
     fn ended(&mut self) -> (Pid, Option<Pid>) {
@@ -50,12 +50,12 @@ fn a_family<R: Rules>() {
     assert_eq!(world.real_parent(pid), Some(INIT), "not the tracer");
     let (one, two) = (world.child_of(pid), world.child_of(pid));
     let grandchild = world.child_of(one);
-    assert_eq!(world.tracer().process(pid).unwrap().children, [one, two]);
-    assert_eq!(world.tracer().process(one).unwrap().children, [grandchild]);
+    assert_eq!(world.tracer().process_info(pid).unwrap().children, [one, two]);
+    assert_eq!(world.tracer().process_info(one).unwrap().children, [grandchild]);
     assert_eq!(world.real_parent(grandchild), Some(one));
     world.kernel.exit(world.main(two), 0);
     assert_eq!(world.ended(), (two, Some(pid)));
-    assert_eq!(world.tracer().process(pid).unwrap().children, [one]);
+    assert_eq!(world.tracer().process_info(pid).unwrap().children, [one]);
     world.idle();
 }
 
@@ -69,7 +69,7 @@ fn orphans_get_a_new_one<R: Rules>() {
             world.kernel.exit(world.main(middle), 0);
             assert_eq!(world.ended(), (middle, Some(pid)));
             assert_eq!(world.reparented(), (orphan, middle, to));
-            assert!(world.tracer().process(pid).unwrap().children.contains(&orphan));
+            assert!(world.tracer().process_info(pid).unwrap().children.contains(&orphan));
         } else {
             world.kernel.exit(world.main(pid), 0);
             assert_eq!(world.ended(), (pid, Some(INIT)));

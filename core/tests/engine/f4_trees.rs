@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use trapline_core::{Error, Event, EventFlags, ForkKind, Half, Pid, StopReason};
+use trapline_core::{Error, Event, EventFlags, ForkKind, ForkSide, Pid, StopReason};
 use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
@@ -85,7 +85,7 @@ impl<R: Rules> Forest<R> {
         let world = &mut self.world;
         let mut told = BTreeSet::new();
         let mut turns = 0;
-        while let Some(event) = world.tracer().try_wait().unwrap() {
+        while let Some(event) = world.poll() {
             turns += 1;
             assert!(turns < 100, "{what}: no end of events");
             let new = match &event {
@@ -227,7 +227,7 @@ fn a_child_that_nobody_has_told_of<R: Rules>() {
     assert!(matches!(world.tracer().attach(child), Err(Error::NotPermitted { .. })));
     assert_eq!(world.tracer().attach_tree(pid).unwrap(), []);
     let fork = world.forked();
-    assert!(matches!((&fork.parent, &fork.child), (Half::Stopped(_), Half::Stopped(_))));
+    assert!(matches!((&fork.parent, &fork.child), (ForkSide::Stopped(_), ForkSide::Stopped(_))));
     world.go(fork);
     world.idle();
 }

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use trapline_core::{Ending, EventFlags, ForkKind, Pid, Signal, StopReason};
+use trapline_core::{
+    AttachOptions, EventFlags, ForkKind, OnExit, Pid, Signal, SpawnOptions, StopReason,
+};
 use trapline_fake::Rules;
 
 use crate::common::*;
@@ -16,10 +18,10 @@ both![
     while_halted,
 ];
 
-fn spawn<R: Rules>(world: &mut World<R>, ending: Option<Ending>) -> Pid {
+fn spawn<R: Rules>(world: &mut World<R>, ending: Option<OnExit>) -> Pid {
     let command = Command::new("program");
     let spawned = match ending {
-        Some(ending) => world.tracer().spawn_with(command, ending),
+        Some(on_exit) => world.tracer().spawn(SpawnOptions::new(command).on_exit(on_exit)),
         None => world.tracer().spawn(command),
     };
     let pid = spawned.unwrap().pid;
@@ -48,9 +50,9 @@ fn the_spawned_are_killed_and_the_attached_let_go<R: Rules>() {
 
 fn unless_said_otherwise<R: Rules>() {
     let mut world = World::<R>::new(EventFlags::PROCESS);
-    let spawned = spawn(&mut world, Some(Ending::Detach));
+    let spawned = spawn(&mut world, Some(OnExit::Detach));
     let attached = world.kernel.start();
-    world.tracer().attach_with(attached, Ending::Kill).unwrap();
+    world.tracer().attach(AttachOptions::new(attached).on_exit(OnExit::Kill)).unwrap();
     world.run_all();
     world.drop_tracer();
     assert_eq!([spawned, attached].map(|pid| lives(&world, pid)), [true, false]);
@@ -66,25 +68,25 @@ fn children_end_as_their_parents<R: Rules>() {
 }
 
 fn with_a_token_out<R: Rules>() {
-    for ending in [Ending::Kill, Ending::Detach] {
+    for ending in [OnExit::Kill, OnExit::Detach] {
         let mut world = World::<R>::new(EventFlags::PROCESS);
         let pid = spawn(&mut world, Some(ending));
         world.tracer().interrupt(pid).unwrap();
         let stop = world.stop_for(StopReason::Interrupted);
         world.drop_tracer();
         drop(stop);
-        assert_eq!(lives(&world, pid), ending == Ending::Detach);
+        assert_eq!(lives(&world, pid), ending == OnExit::Detach);
     }
 }
 
 fn with_events_nobody_has_seen<R: Rules>() {
-    for ending in [Ending::Kill, Ending::Detach] {
+    for ending in [OnExit::Kill, OnExit::Detach] {
         let mut world = World::<R>::new(EventFlags::PROCESS);
         let (pid, other) = (spawn(&mut world, Some(ending)), spawn(&mut world, Some(ending)));
         let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
         world.kernel.signal(other, Signal::USR1);
         world.drop_tracer();
-        let live = ending == Ending::Detach;
+        let live = ending == OnExit::Detach;
         assert_eq!([pid, child, other].map(|pid| lives(&world, pid)), [live; 3]);
         assert_eq!(world.kernel.delivered(other, Signal::USR1), usize::from(live));
     }

@@ -1,6 +1,6 @@
 //! M1, F2 and F3: breakpoints in memory, and processes that come, go and are detached.
 
-use trapline_core::{EventFlags, FollowFork, ForkKind, Half, Pid, Resume, Signal, StopReason};
+use trapline_core::{EventFlags, FollowFork, ForkKind, ForkSide, Pid, Resume, Signal, StopReason};
 use trapline_fake::Rules;
 
 use crate::common::*;
@@ -42,7 +42,7 @@ fn a_forks_child_has_them_under_the_same_ids<R: Rules>() {
     let fork = world.forked();
     let listed: Vec<_> = world.tracer().breakpoints(child).unwrap().collect();
     assert_eq!(listed.len(), 1);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert_eq!((byte(&world, pid), byte(&world, child)), (0x90, 0xcc));
     world.go(fork);
     world.kernel.jump(world.main(child), CODE);
@@ -66,10 +66,10 @@ fn a_copy_from_before_an_insertion_or_a_removal<R: Rules>() {
     world.kernel.release(main);
     world.kernel.release(world.main(child));
     let fork = world.forked();
-    world.tracer().remove(pid, gone).unwrap();
+    world.tracer().remove_breakpoint(pid, gone).unwrap();
     let new = world.put(pid, CODE + 1);
     assert_eq!(world.kernel.memory(child, CODE, 2), [0xcc, 0x90]);
-    assert!(!world.tracer().remove(child, new).unwrap());
+    assert!(!world.tracer().remove_breakpoint(child, new).unwrap());
     world.go(fork);
     world.idle();
 }
@@ -79,7 +79,7 @@ fn a_child_let_go_has_none<R: Rules>() {
     world.put(pid, CODE);
     let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
     let fork = world.forked();
-    assert!(matches!(fork.child, Half::LetGo));
+    assert!(matches!(fork.child, ForkSide::Detached));
     assert_eq!((byte(&world, pid), byte(&world, child)), (0xcc, 0x90));
     world.go(fork);
     world.kernel.jump(world.main(child), CODE);
@@ -128,7 +128,7 @@ fn a_vfork_child_let_go_meets_none_and_the_parent_has_them_again<R: Rules>() {
     let id = world.put(pid, CODE);
     let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
     let fork = world.forked();
-    assert!(matches!(fork.child, Half::LetGo));
+    assert!(matches!(fork.child, ForkSide::Detached));
     world.go(fork);
     assert_eq!(byte(&world, pid), 0x90);
     world.kernel.jump(world.main(child), CODE);
@@ -205,7 +205,7 @@ fn an_exec_forgets_them<R: Rules>() {
     world.kernel.map(pid, CODE, &[0x90]);
     let stop = world.stop_for(StopReason::Execed { former_tid: None });
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 0);
-    assert!(!world.tracer().remove(pid, id).unwrap());
+    assert!(!world.tracer().remove_breakpoint(pid, id).unwrap());
     world.go(stop);
     world.kernel.jump(world.main(pid), CODE);
     world.idle();

@@ -82,7 +82,7 @@ fn a_killed_process_that_waits_in_vfork_is_not_waited_for() {
     let maker = world.main(pid);
     let child = world.forks(maker, ForkKind::Vfork);
     world.kernel.kill(pid);
-    let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE });
+    let refused = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: CODE });
     assert!(matches!(refused, Err(Error::NotStopped | Error::Gone)), "{refused:?}");
     world.kernel.exit(world.main(child), 0);
     world.run_all();
@@ -214,7 +214,7 @@ fn who_is_killed_as_it_is_led_past_and_stops_no_more_is_left_alone() {
     let (mut world, pid, [hit, child]) = at_a_breakpoint_beside_a_vfork();
     world.kernel.kill(pid);
     world.go(hit);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     world.go(child);
     world.run_to_the_end();
     world.over();
@@ -270,7 +270,7 @@ fn a_thread_that_is_gone_without_a_word_is_not_asked() {
     world.kernel.signal_thread(other, Signal::USR1);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.put(pid, CODE + 1);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert_eq!(world.kernel.memory(pid, CODE, 2), [0x90, 0xcc]);
     world.go(stop);
     world.run_all();
@@ -396,7 +396,7 @@ fn an_insert_meets_an_exec() {
     world.kernel.signal_thread(main, Signal::USR1);
     let stop = world.stop_for(StopReason::Signal(Signal::USR1));
     world.kernel.exec(other, "new");
-    let id = world.tracer().insert(pid, SoftwareBreakpoint { addr: CODE }).unwrap();
+    let id = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: CODE }).unwrap();
     drop(stop);
     let stop = world.stop();
     assert!(matches!(stop.reason(), StopReason::Execed { .. }), "{stop:?}");

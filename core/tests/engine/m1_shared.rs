@@ -1,7 +1,7 @@
 //! F2 and M1: breakpoints in memory that processes share, by a vfork. The explorer has found these.
 
 use trapline_core::{
-    Error, EventFlags, FollowFork, ForkKind, Forked, Half, Pid, Signal, SoftwareBreakpoint,
+    Error, EventFlags, FollowFork, ForkKind, ForkSide, Forked, Pid, Signal, SoftwareBreakpoint,
     StopReason, Stopped, Tid,
 };
 use trapline_fake::{FreeBsdRules, LinuxRules, Rules};
@@ -32,7 +32,7 @@ impl<R: Rules> World<R> {
 /// Both halves of a fork, stopped.
 fn halves(fork: Forked) -> (Stopped, Stopped) {
     match (fork.parent, fork.child) {
-        (Half::Stopped(parent), Half::Stopped(child)) => (parent, child),
+        (ForkSide::Stopped(parent), ForkSide::Stopped(child)) => (parent, child),
         other => panic!("not both: {other:?}"),
     }
 }
@@ -43,7 +43,7 @@ fn a_child_that_is_reported_half_has_what_is_inserted_then<R: Rules>() {
     let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
     let first = world.main(child);
     world.kernel.hold(first);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     if R::RULES.scope == trapline_core::backend::StopScope::Thread {
         let stop = world.stopped(other);
         world.put(pid, CODE);
@@ -86,7 +86,7 @@ fn none_is_inserted_into_memory_of_a_parent_that_was_let_go<R: Rules>() {
     world.kernel.fork(world.main(pid), ForkKind::Vfork);
     let fork = world.forked();
     let child = fork.child_pid;
-    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE });
+    let refused = world.tracer().insert_breakpoint(child, SoftwareBreakpoint { addr: CODE });
     assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
     assert_eq!(world.code(pid), 0x90);
     world.go(fork);
@@ -178,7 +178,7 @@ fn a_hit_is_told_once_though_its_breakpoint_was_out_for_a_while() {
     let mut stop = world.stop_for(StopReason::Signal(Signal::USR1));
     stop.set_signal(None).unwrap();
     world.kernel.exit(world.main(child), 0);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert_eq!(world.code(pid), 0xcc);
     world.go(stop);
     assert_eq!(world.run_all(), [] as [&str; 0]);
@@ -248,7 +248,7 @@ fn a_child_whose_maker_is_silent_may_share_any_memory() {
     let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
     world.kernel.kill(pid);
     let (mut exiting, mut fork) = (Vec::new(), None);
-    while let Some(event) = world.tracer().try_wait().unwrap() {
+    while let Some(event) = world.poll() {
         match event {
             trapline_core::Event::Stopped(stop) => exiting.push(stop),
             trapline_core::Event::Forked(forked) => fork = Some(forked),
@@ -258,9 +258,9 @@ fn a_child_whose_maker_is_silent_may_share_any_memory() {
     assert!(exiting.iter().any(|stop| stop.tid() == other));
     let theirs = world.put(child, CODE);
     let ours = world.put(pid, CODE);
-    assert!(world.tracer().remove(child, theirs).unwrap());
+    assert!(world.tracer().remove_breakpoint(child, theirs).unwrap());
     assert_eq!(world.code(pid), 0xcc);
-    assert!(world.tracer().remove(pid, ours).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, ours).unwrap());
     assert_eq!((world.code(pid), world.code(child)), (0x90, 0x90));
     world.go(fork.unwrap());
     exiting.into_iter().for_each(|stop| world.go(stop));
@@ -284,7 +284,7 @@ fn a_child_of_somebody_who_was_let_go_may_share_its_memory() {
     let first = world.main(child);
     world.kernel.choose(move |all| all.iter().position(|report| report.tid == first).or(Some(0)));
     let fork = world.forked();
-    assert!(matches!(fork.parent, Half::LetGo), "{fork:?}");
+    assert!(matches!(fork.parent, ForkSide::Detached), "{fork:?}");
     world.go(fork);
     let fork = loop {
         match world.next() {
@@ -293,7 +293,7 @@ fn a_child_of_somebody_who_was_let_go_may_share_its_memory() {
         }
     };
     assert_eq!(fork.child_pid, child);
-    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE });
+    let refused = world.tracer().insert_breakpoint(child, SoftwareBreakpoint { addr: CODE });
     assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
     world.go(fork);
 }
@@ -356,7 +356,7 @@ fn a_child_that_comes_after_a_refused_insert_shares_the_memory() {
     let first = world.main(child);
     world.kernel.hold(first);
     let stop = world.stopped(other);
-    let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: 0xdead_0000 });
+    let refused = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: 0xdead_0000 });
     assert!(matches!(refused, Err(Error::BadAddress { .. })), "{refused:?}");
     world.kernel.release(first);
     let fork = world.forked();
@@ -382,7 +382,7 @@ fn what_was_let_go_may_have_left_others_that_share_the_memory() {
     world.kernel.kill(pid);
     world.run_all();
     assert_eq!(world.code(unseen), 0x90);
-    let refused = world.tracer().insert(child, SoftwareBreakpoint { addr: CODE + 1 });
+    let refused = world.tracer().insert_breakpoint(child, SoftwareBreakpoint { addr: CODE + 1 });
     assert!(matches!(refused, Err(Error::Unsupported { .. } | Error::NotStopped)), "{refused:?}");
     assert_eq!(world.kernel.memory(unseen, CODE, 2), [0x90, 0x90]);
     for pid in [unseen, child] {

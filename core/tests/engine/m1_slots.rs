@@ -271,9 +271,9 @@ fn code_that_is_another_by_now_is_shown_and_gets_a_breakpoint_when_asked<R: Rule
     world.go(stop);
     world.kernel.jump(main, CODE);
     let hit = world.hits(id, CODE);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     world.go(hit);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert_eq!(world.kernel.memory(pid, CODE, 2), [0x91, 0x92]);
 }
 
@@ -285,7 +285,7 @@ fn a_fork_asks_for_no_more_with_breakpoints_than_without<R: Rules>() {
     for with in [false, true] {
         if with {
             let all = (0x8000..0x9000).map(trapline_core::SoftwareBreakpoint::at);
-            world.tracer().insert_all(pid, all).unwrap();
+            world.tracer().insert_breakpoints(pid, all).unwrap();
             world.forks(main, ForkKind::Fork); // the creator was run since
         }
         let before = world.tracer().requests();

@@ -42,7 +42,7 @@ pub(crate) fn with_code<R: Rules>(flags: EventFlags) -> (World<R>, Pid) {
 
 impl<R: Rules> World<R> {
     pub(crate) fn put(&mut self, pid: Pid, addr: u64) -> BreakpointId {
-        self.tracer().insert(pid, SoftwareBreakpoint { addr }).unwrap()
+        self.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr }).unwrap()
     }
 
     /// The next event, a hit.
@@ -106,17 +106,17 @@ fn inserted_twice_is_removed_twice<R: Rules>() {
     let listed: Vec<_> = world.tracer().breakpoints(pid).unwrap().collect();
     assert_eq!(listed.len(), 2);
     assert_eq!(listed[0], (id, SoftwareBreakpoint { addr: CODE }.into()));
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert_eq!(world.kernel.memory(pid, CODE, 1), [0xcc]);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     assert_eq!(world.kernel.memory(pid, CODE, 1), [0x90]);
-    assert!(!world.tracer().remove(pid, id).unwrap());
+    assert!(!world.tracer().remove_breakpoint(pid, id).unwrap());
     world.idle();
 }
 
 fn a_bad_address_is_refused<R: Rules>() {
     let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
-    let refused = world.tracer().insert(pid, SoftwareBreakpoint { addr: 7 });
+    let refused = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: 7 });
     assert!(matches!(refused, Err(Error::BadAddress { addr: 7 })), "{refused:?}");
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 0);
     world.idle();
@@ -188,7 +188,7 @@ fn memory_is_shown_without_them<R: Rules>() {
     assert_eq!(world.kernel.memory(pid, CODE, 3), [1, 0xcc, 3]);
     world.tracer().read_memory(&stop, CODE, &mut read).unwrap();
     assert_eq!(read, [1, 2, 3]);
-    world.tracer().remove(pid, id).unwrap();
+    world.tracer().remove_breakpoint(pid, id).unwrap();
     assert_eq!(world.kernel.memory(pid, CODE, 3), [1, 2, 3]);
     world.go(stop);
     world.idle();
@@ -251,7 +251,7 @@ fn what_is_on_its_way_when_it_is_removed_harms_nobody<R: Rules>() {
     let other = world.new_thread(pid);
     let id = world.put(pid, CODE);
     world.kernel.run_into(other, CODE);
-    assert!(world.tracer().remove(pid, id).unwrap());
+    assert!(world.tracer().remove_breakpoint(pid, id).unwrap());
     world.idle();
     assert_eq!(world.kernel.executed(pid, CODE), 1);
     assert!(world.kernel.deliveries().is_empty());
@@ -333,7 +333,7 @@ fn killed_at_any_request<R: Rules>() {
             }
         });
         let tracer = world.tracer();
-        let inserted = tracer.insert(pid, SoftwareBreakpoint { addr: CODE });
+        let inserted = tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr: CODE });
         assert!(!matches!(inserted, Err(Error::Os { .. })), "{inserted:?}");
         for tid in [other, main] {
             if world.kernel.acts(tid) {
@@ -341,13 +341,13 @@ fn killed_at_any_request<R: Rules>() {
             }
         }
         let mut ended = false;
-        while let Some(event) = world.tracer().try_wait().unwrap() {
+        while let Some(event) = world.poll() {
             ended |= matches!(event, Event::Exited { .. });
             world.go(event);
         }
         if !ended {
             world.kernel.kill(pid);
-            while let Some(event) = world.tracer().try_wait().unwrap() {
+            while let Some(event) = world.poll() {
                 ended |= matches!(event, Event::Exited { .. });
                 world.go(event);
             }

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use trapline_core::{CpuSet, Ending, Error, Event, ForkKind, Half, Placement, Tid};
+use trapline_core::{
+    CpuSet, Error, Event, ForkKind, ForkSide, OnExit, Placement, SpawnOptions, Tid,
+};
 use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
@@ -46,10 +48,10 @@ fn what_is_spawned_shares_a_cpu_and_is_put_back<R: Rules>() {
     let fork = world.forked();
     let childs = world.main(child);
     assert_eq!(world.cpus(childs), set(&[2]));
-    let Half::Stopped(child_stop) = fork.child else { panic!() };
+    let ForkSide::Stopped(child_stop) = fork.child else { panic!() };
     world.tracer().detach(child_stop).unwrap();
     assert_eq!((world.cpus(childs), world.cpus(main)), (set(ALL), set(&[2])));
-    let Half::Stopped(parent) = fork.parent else { panic!() };
+    let ForkSide::Stopped(parent) = fork.parent else { panic!() };
     world.tracer().detach(parent).unwrap();
     assert_eq!(world.cpus(main), set(ALL));
     assert_eq!(world.kernel.tracer_cpus(), set(&[2]), "until its end");
@@ -72,7 +74,7 @@ fn what_is_attached_to_is_put_back_to_where_each_thread_was<R: Rules>() {
     let third = world.kernel.thread(other);
     world.run_all();
     let child = world.kernel.fork(main, ForkKind::Fork);
-    let Half::Stopped(half) = world.forked().child else { panic!() };
+    let ForkSide::Stopped(half) = world.forked().child else { panic!() };
     let childs = world.main(child);
     assert_eq!((world.cpus(third), world.cpus(childs)), (shared.clone(), shared));
     world.tracer().detach(half).unwrap();
@@ -88,7 +90,8 @@ fn a_tracer_that_ends_puts_back_what_lives_on<R: Rules>() {
     let mut world = World::<R>::placed(Placement::ShareCpu);
     let attached = world.attach();
     let command = Command::new("program");
-    let spawned = world.tracer().spawn_with(command, Ending::Detach).unwrap().pid;
+    let spawned =
+        world.tracer().spawn(SpawnOptions::new(command).on_exit(OnExit::Detach)).unwrap().pid;
     world.run_all();
     let threads = [world.main(attached), world.main(spawned)];
     assert_eq!(threads.map(|tid| world.cpus(tid)), [set(&[3]), set(&[3])]);

@@ -1,5 +1,7 @@
 //! W1: waits for one thread or process; the events of others keep their order.
 
+use std::task::Poll;
+
 use trapline_core::{Error, Event, EventFlags, ForkKind, Only, Resume, Signal, StopReason};
 use trapline_fake::Rules;
 
@@ -10,6 +12,7 @@ both![
     a_fork_is_its_parents_and_its_childs,
     the_end_of_it_is_the_last,
     what_would_not_end_is_an_error,
+    a_wait_for_all_that_nothing_would_end_is_an_error,
 ];
 
 fn the_events_of_others_stay_in_their_order<R: Rules>() {
@@ -68,7 +71,7 @@ fn what_would_not_end_is_an_error<R: Rules>() {
     world.kernel.signal_thread(main, Signal::USR1);
     let stop = world.stop();
     let waited = world.tracer().wait_for(Only::Thread(pid, main));
-    assert!(matches!(waited, Err(Error::AtRest { pid: at }) if at == pid.as_raw()), "{waited:?}");
+    assert!(matches!(waited, Err(Error::NotRunning { pid: at }) if at == pid), "{waited:?}");
     // The token is as it was, and a thread that runs is one to wait for.
     world.tracer().resume(stop, Resume::Step).unwrap();
     let step = world.tracer().wait_for(Only::Thread(pid, main)).unwrap();
@@ -76,8 +79,35 @@ fn what_would_not_end_is_an_error<R: Rules>() {
     assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.single_step));
     let halted = world.tracer().halt(stop).unwrap();
     let waited = world.tracer().wait_for(Only::Process(pid));
-    assert!(matches!(waited, Err(Error::AtRest { .. })), "{waited:?}");
+    assert!(matches!(waited, Err(Error::NotRunning { .. })), "{waited:?}");
     assert_eq!(halted.get(other).map(|stop| stop.tid()), Some(other));
     assert_eq!(halted.iter().count(), halted.threads.len());
     drop(halted);
+}
+
+fn a_wait_for_all_that_nothing_would_end_is_an_error<R: Rules>() {
+    let mut world = World::<R>::new(EventFlags::PROCESS);
+    let pids = [(); 2].map(|()| world.attach());
+    for pid in pids {
+        world.kernel.signal(pid, Signal::USR1);
+    }
+    let stop = world.stop();
+    let other = world.stop();
+    let waited = world.tracer().wait();
+    assert!(matches!(waited, Err(Error::NotRunning { pid }) if pids.contains(&pid)), "{waited:?}");
+    assert!(matches!(world.tracer().try_wait(), Ok(Poll::Pending)));
+    assert_eq!(world.kernel.blocked_waits(), 0);
+    // One that is killed meanwhile ends when its token is back, and no sooner.
+    world.kernel.kill(other.pid());
+    let waited = world.tracer().wait();
+    assert!(matches!(waited, Err(Error::NotRunning { .. })), "{waited:?}");
+    let killed = other.pid();
+    world.go(other);
+    assert_eq!(world.exited().0, killed);
+    // Somebody else may end a wait, now that there is a way to.
+    let waker = world.tracer().waker().unwrap();
+    waker.wake();
+    assert!(matches!(world.tracer().wait(), Ok(Some(Event::Woken))));
+    world.go(stop);
+    world.idle();
 }

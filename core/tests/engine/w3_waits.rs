@@ -95,10 +95,10 @@ fn a_time_limit_ends_a_wait_for_nothing<R: Rules>() {
 
 fn an_event_loop_is_set_by_each_wait_that_finds_nothing<R: Rules>() {
     let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert_eq!(world.kernel.watches(), [], "nobody has asked for it");
     world.tracer().readiness().unwrap();
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert_eq!(world.kernel.watches(), [None]);
     tick(&world, pid);
     let stop = world.stop();
@@ -109,8 +109,8 @@ fn an_event_loop_is_set_by_each_wait_that_finds_nothing<R: Rules>() {
     world.exited();
     let waker = world.tracer().waker().unwrap();
     waker.wake();
-    assert!(matches!(world.tracer().try_wait().unwrap(), Some(Event::Woken)));
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(matches!(world.poll(), Some(Event::Woken)));
+    assert!(world.poll().is_none());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn an_event_loop_looks_again_soon_for_half_a_fork() {
     let main = world.main(pid);
     let child = world.kernel.fork(main, trapline_core::ForkKind::Fork);
     world.kernel.hold(main);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert!(matches!(world.kernel.watches().last(), Some(Some(_))), "{child} is parked");
     world.kernel.release(main);
     let fork = world.forked();

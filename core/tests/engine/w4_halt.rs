@@ -96,7 +96,7 @@ fn one_token_for_each_thread<R: Rules>() {
     assert!(halted.blocked.is_empty());
     assert_eq!((halted.threads[0].tid(), halted.threads[0].reason()), (all[0], USR1));
     for stop in &halted.threads[1..] {
-        assert_eq!(stop.reason(), StopReason::AtRest);
+        assert_eq!(stop.reason(), StopReason::Halted);
         assert!(world.tracer().registers(stop).is_ok());
     }
     assert!(!all.iter().any(|&tid| world.kernel.acts(tid)));
@@ -179,7 +179,7 @@ fn who_stays_does_not_run_with_the_others<R: Rules>() {
         false => Next::Continue,
     };
     world.tracer().resume_halted(halted, keep_last).unwrap();
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     let acting = all.map(|tid| world.kernel.acts(tid));
     assert_eq!(acting, [true, true, false]);
     world.kernel.signal_thread(all[1], Signal::USR1);
@@ -198,7 +198,7 @@ fn who_was_to_run_stays_after_all<R: Rules>() {
     drop(threads);
     // Where the process runs as a whole, they wait for the first.
     for _ in 0..2 {
-        let stop = world.stop_for(StopReason::AtRest);
+        let stop = world.stop_for(StopReason::Halted);
         world.go(stop);
     }
     let halted = world.tracer().halt(first).unwrap();
@@ -208,7 +208,7 @@ fn who_was_to_run_stays_after_all<R: Rules>() {
         false => Next::Stay,
     };
     world.tracer().resume_halted(halted, first_alone).unwrap();
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert_eq!(all.map(|tid| world.kernel.acts(tid)), [true, false, false]);
     world.kernel.signal_thread(all[0], Signal::USR1);
     let stop = world.stop_for(USR1);
@@ -226,7 +226,7 @@ fn who_stays_when_all_did_does_not_run_with_one<R: Rules>() {
     let stop = world.stop_for(StopReason::Interrupted);
     let runs = stop.tid();
     world.go(stop);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert_eq!(all.map(|tid| world.kernel.acts(tid)), all.map(|tid| tid == runs));
     world.kernel.signal_thread(runs, Signal::USR1);
     let stop = world.stop_for(USR1);
@@ -240,7 +240,7 @@ fn a_signal_is_not_lost_by_staying<R: Rules>() {
     let (mut world, pid, all, stop) = three::<R>();
     let halted = world.tracer().halt(stop).unwrap();
     world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
-    assert!(world.tracer().try_wait().unwrap().is_none(), "it was given once");
+    assert!(world.poll().is_none(), "it was given once");
     assert_eq!(world.kernel.delivered(pid, Signal::USR1), 0);
     world.tracer().interrupt(pid).unwrap();
     let stop = world.stop_for(StopReason::Interrupted);
@@ -296,7 +296,7 @@ fn an_injected_signal_is_delivered_without_a_stop<R: Rules>() {
     let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
     world.tracer().interrupt(pid).unwrap();
     let stop = world.stop_for(StopReason::Interrupted);
-    world.tracer().inject(&stop, Signal::USR2).unwrap();
+    world.tracer().send_signal(&stop, Signal::USR2).unwrap();
     world.go(stop);
     world.idle();
     assert_eq!(world.kernel.delivered(pid, Signal::USR2), 1);
@@ -313,7 +313,7 @@ fn an_injected_signal_in_a_halted_process<R: Rules>() {
     stop.set_signal(None).unwrap();
     let halted = world.tracer().halt(stop).unwrap();
     let second = halted.threads.iter().find(|stop| stop.tid() == all[1]).unwrap();
-    world.tracer().inject(second, Signal::USR2).unwrap();
+    world.tracer().send_signal(second, Signal::USR2).unwrap();
     world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
     world.idle();
     assert_eq!(world.kernel.delivered(pid, Signal::USR2), 1);
@@ -328,7 +328,7 @@ fn a_dropped_halt_is_given_again<R: Rules>() {
     let mut again: Vec<Tid> = Vec::new();
     for at in 0..3 {
         let stop = world.stop();
-        assert_eq!(stop.reason(), if at == 0 { USR1 } else { StopReason::AtRest });
+        assert_eq!(stop.reason(), if at == 0 { USR1 } else { StopReason::Halted });
         again.push(stop.tid());
         world.go(stop);
     }
@@ -370,11 +370,11 @@ fn w4_a_thread_that_ends_and_leaves_nothing_running_is_told<R: Rules>() {
             false => Next::Stay,
         };
         world.tracer().resume_halted(halted, next).unwrap();
-        assert!(world.tracer().try_wait().unwrap().is_none());
+        assert!(world.poll().is_none());
         world.kernel.exit_thread(last, 0);
         let event = world.next();
         assert!(matches!(event, Event::ThreadExited { tid, .. } if tid == last), "{event:?}");
-        assert!(world.tracer().try_wait().unwrap().is_none(), "told once");
+        assert!(world.poll().is_none(), "told once");
         // The others are there.
         world.tracer().interrupt(pid).unwrap();
         let stop = world.stop_for(StopReason::Interrupted);
@@ -435,7 +435,7 @@ fn interrupt_of_what_rests<R: Rules>() {
     let mut halted = world.tracer().halt(stop).unwrap();
     halted.threads[0].set_signal(None).unwrap();
     world.tracer().resume_halted(halted, |_| Next::Stay).unwrap();
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     world.tracer().interrupt(pid).unwrap();
     let stop = world.stop_for(StopReason::Interrupted);
     let halted = world.tracer().halt(stop).unwrap();
@@ -497,7 +497,7 @@ fn the_kernels_are_listed_as_blocked() {
     world.kernel.exec(world.main(child), "new");
     let exec = world.stop_for(StopReason::Execed { former_tid: None });
     world.go(exec);
-    assert!(world.tracer().try_wait().unwrap().is_none());
+    assert!(world.poll().is_none());
     assert!(!all.iter().any(|&tid| world.kernel.acts(tid)));
     world.tracer().resume_halted(halted, |_| Next::Continue).unwrap();
     world.run_all();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trapline_core::backend::{RawKind, RawReason};
 use trapline_core::{
-    Event, EventFlags, ExitStatus, ForkKind, Half, Pid, Signal, StopReason, Stopped, Tid,
+    Event, EventFlags, ExitStatus, ForkKind, ForkSide, Pid, Signal, StopReason, Stopped, Tid,
 };
 use trapline_fake::{Kernel, Report, Rules};
 
@@ -76,7 +76,7 @@ impl Ledger {
     pub(crate) fn made(&mut self, child: Pid, maker: (Pid, Tid), kind: ForkKind) {
         let flag = match kind {
             ForkKind::Vfork => EventFlags::VFORK,
-            ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
+            _ => EventFlags::FORK,
         };
         // Nobody asked to be told.
         let unasked = !self.flags.contains(flag);
@@ -205,7 +205,7 @@ impl Ledger {
                     return Err(format!("E2: {event:?}, of which the kernel knows nothing"));
                 };
                 let again = std::mem::take(&mut life.given_again);
-                let let_go_child = matches!(fork.child, Half::LetGo);
+                let let_go_child = matches!(fork.child, ForkSide::Detached);
                 life.told = true;
                 life.announced += u32::from(!again);
                 if life.announced > 1 || life.exited {
@@ -228,8 +228,8 @@ impl Ledger {
                 if fork.parent_pid.as_ref().is_some_and(gone) {
                     return Err(format!("E4: {event:?} after the exit of the parent"));
                 }
-                let told = matches!(fork.parent, Half::Stopped(_)) || fork.parent_tid.is_some();
-                let told = told && !matches!(fork.parent, Half::Gone);
+                let told = matches!(fork.parent, ForkSide::Stopped(_)) || fork.parent_tid.is_some();
+                let told = told && !matches!(fork.parent, ForkSide::Gone);
                 if told
                     && (fork.kind, fork.parent_pid, fork.parent_tid) != (kind, Some(pid), Some(tid))
                 {
@@ -238,15 +238,16 @@ impl Ledger {
                 if fork.parent_pid.is_some_and(|named| named != pid) {
                     return Err(format!("E2: {event:?}, but the parent was {pid}"));
                 }
-                if let (Half::LetGo, Some(parent)) = (&fork.parent, self.lives.get_mut(&pid)) {
+                if let (ForkSide::Detached, Some(parent)) = (&fork.parent, self.lives.get_mut(&pid))
+                {
                     parent.let_go = true;
                 }
-                if let Half::Stopped(parent) = &fork.parent {
+                if let ForkSide::Stopped(parent) = &fork.parent {
                     if (parent.pid(), parent.tid()) != (pid, tid) {
                         return Err(format!("E2: {event:?}, but the parent was {pid} {tid}"));
                     }
                 }
-                if let Half::Stopped(child) = &fork.child {
+                if let ForkSide::Stopped(child) = &fork.child {
                     if child.pid() != fork.child_pid {
                         return Err(format!("E2: {event:?}: another child's token"));
                     }

@@ -97,7 +97,8 @@ impl<'a, R: Rules> World<'a, R> {
         let mut breaks = Breaks::new(scenario.code, scenario.follow);
         breaks.start(pid, &kernel);
         for addr in scenario.spots.iter().filter(|_| scenario.set).map(|spot| CODE + spot) {
-            let id = tracer.insert(pid, SoftwareBreakpoint { addr }).expect("it is mapped");
+            let id =
+                tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr }).expect("it is mapped");
             breaks.inserted(pid, addr, id).expect("the first");
         }
         kernel.set_slow_deaths(true);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use trapline::{
-    Error, Event, EventFlags, ForkKind, Forked, Half, Pid, Result, Resume, Signal, StopReason,
+    Error, Event, EventFlags, ForkKind, ForkSide, Forked, Pid, Result, Resume, Signal, StopReason,
     Stopped, Tid, TrapCauses,
 };
 
@@ -276,11 +276,11 @@ impl Inferiors {
         let Forked { kind, parent_pid, child_pid, parent, child, .. } = forked;
         let tells = match kind {
             ForkKind::Vfork => self.wishes.vforks,
-            ForkKind::Fork | ForkKind::Clone => self.wishes.forks,
+            _ => self.wishes.forks,
         };
         let parent = parent.into_stopped();
         let at = parent_pid.and_then(|pid| self.at(pid));
-        let (Some(at), Half::Stopped(child)) = (at, child) else {
+        let (Some(at), ForkSide::Stopped(child)) = (at, child) else {
             // The child is gone, or runs; or nobody knows whose it is.
             return match parent {
                 Some(parent) => self.go_on(parent),

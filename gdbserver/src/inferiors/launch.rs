@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use trapline::{Ending, Error, Event, Pid, Result, Resume, StopReason, Stopped};
+use trapline::{Error, Event, OnExit, Pid, Result, Resume, SpawnOptions, StopReason, Stopped};
 
 use super::events::unless_gone;
 use super::{Inferiors, Origin, Process, Program, Stop};
@@ -85,8 +85,8 @@ impl Inferiors {
     pub(crate) fn start(&mut self, program: Vec<OsString>) -> Result<Pid> {
         let nothing = || Error::Spawn(io::ErrorKind::NotFound.into());
         let (command, execs) = self.launch.command(&program).ok_or_else(nothing)?;
-        self.tracer.randomize_addresses(self.launch.random);
-        let pid = self.tracer.spawn(command)?.pid;
+        let options = SpawnOptions::new(command).randomize_addresses(self.launch.random);
+        let pid = self.tracer.spawn(options)?.pid;
         crate::server::give_terminal(pid);
         self.launch.program = program;
         self.meet(pid, Origin::Started, execs)?;
@@ -95,7 +95,7 @@ impl Inferiors {
 
     /// Attaches to a process, and has it stand still.
     pub(crate) fn attach(&mut self, pid: Pid) -> Result<()> {
-        self.tracer.attach_with(pid, Ending::Detach)?;
+        self.tracer.attach(pid)?;
         self.meet(pid, Origin::Attached, 0)
     }
 
@@ -156,7 +156,7 @@ impl Inferiors {
     /// Notes what there is to know of the program that a process runs now. What the system does not
     /// tell stays empty, and the client does without.
     pub(super) fn look(&mut self, pid: Pid, stop: Option<&Stopped>) {
-        let executable = self.tracer.process(pid).ok().and_then(|process| process.executable);
+        let executable = self.tracer.process_info(pid).ok().and_then(|process| process.executable);
         let auxv = self.tracer.auxiliary_vector(pid).unwrap_or_default();
         let entries = self.tracer.auxiliary_entries(pid).unwrap_or_default();
         let vectors = stop.and_then(|stop| Vectors::read(&mut self.tracer, stop).ok());
@@ -191,7 +191,7 @@ impl Inferiors {
                 }
             }
             if stay_stopped {
-                unless_gone(self.tracer.inject(&stop, trapline::Signal::STOP))?;
+                unless_gone(self.tracer.send_signal(&stop, trapline::Signal::STOP))?;
             }
             tokens.push(stop);
         }
@@ -239,12 +239,12 @@ impl Inferiors {
     }
 
     /// Kills what was started here, and lets go of the rest; or does one of the two with all.
-    pub(crate) fn end_all(&mut self, how: Option<Ending>) -> Result<()> {
+    pub(crate) fn end_all(&mut self, how: Option<OnExit>) -> Result<()> {
         let all: Vec<(Pid, Origin)> =
             self.all.iter().map(|process| (process.pid, process.origin)).collect();
         for (pid, origin) in all {
             let kills = match how {
-                Some(how) => how == Ending::Kill,
+                Some(how) => how == OnExit::Kill,
                 None => origin == Origin::Started,
             };
             match kills {

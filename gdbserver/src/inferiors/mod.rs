@@ -14,6 +14,7 @@ mod run;
 
 use std::collections::VecDeque;
 use std::process::Child;
+use std::task::Poll;
 
 use trapline::{
     Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
@@ -203,9 +204,9 @@ impl Inferiors {
     pub(crate) fn take_in(&mut self) -> Result<()> {
         loop {
             match self.tracer.try_wait() {
-                Ok(Some(Event::Woken)) => {}
-                Ok(Some(event)) => self.absorb(event)?,
-                Ok(None) => return self.run_on(),
+                Ok(Poll::Ready(Some(Event::Woken))) => {}
+                Ok(Poll::Ready(Some(event))) => self.absorb(event)?,
+                Ok(Poll::Ready(None) | Poll::Pending) => return self.run_on(),
                 Err(error) => self.failed(error)?,
             }
         }
@@ -230,7 +231,7 @@ impl Inferiors {
                 Ok(())
             }
             Error::Taken { pid } => {
-                self.all.retain(|process| process.pid.as_raw() != pid);
+                self.all.retain(|process| process.pid != pid);
                 Ok(())
             }
             error => Err(error),
@@ -245,7 +246,7 @@ impl Inferiors {
         for process in &mut self.all {
             // Where a stop stops the process, threads are born without a word.
             let threads = match STOPS_THREADS {
-                true => self.tracer.process(process.pid).map(|info| info.threads),
+                true => self.tracer.process_info(process.pid).map(|info| info.threads),
                 false => self.tracer.threads(process.pid),
             };
             let Ok(threads) = threads else { continue };

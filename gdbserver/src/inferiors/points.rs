@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use trapline::{
-    Arrival, Breakpoint, BreakpointId, Error, ForkKind, HardwareBreakpoint, HardwareKind, Pid,
-    Registers, Result, SoftwareBreakpoint, Stopped,
+    Breakpoint, BreakpointHit, BreakpointId, Error, ForkKind, HardwareBreakpoint, HardwareKind,
+    Pid, Registers, Result, SoftwareBreakpoint, Stopped,
 };
 
 use super::Inferiors;
@@ -140,7 +140,7 @@ impl Inferiors {
     ///
     /// # Errors
     ///
-    /// As [`trapline::Tracer::insert`].
+    /// As [`trapline::Tracer::insert_breakpoint`].
     pub(crate) fn insert(&mut self, pid: Pid, point: &Point) -> Result<()> {
         let rules = Rules::of(point);
         if let Some(at) = self.find(pid, point) {
@@ -152,7 +152,7 @@ impl Inferiors {
                 return Ok(());
             }
             let inserted = process.points.remove(at);
-            self.tracer.remove(pid, inserted.id)?;
+            self.tracer.remove_breakpoint(pid, inserted.id)?;
         }
         let rules = Rc::new(RefCell::new(rules));
         let id = self.insert_new(pid, point.kind, point.addr, point.len, &rules)?;
@@ -177,12 +177,14 @@ impl Inferiors {
             }
             PointKind::Software => {
                 let rules = Rc::clone(rules);
-                let condition = move |arrival: &Arrival<'_>| {
+                let condition = move |arrival: &BreakpointHit<'_>| {
                     let read = |addr, buf: &mut [u8]| arrival.read_memory(addr, buf);
                     let mut there = There { layout, registers: arrival.registers(), read };
                     rules.borrow().stops(&mut there)
                 };
-                return self.tracer.insert(pid, SoftwareBreakpoint::at(addr).when(condition));
+                return self
+                    .tracer
+                    .insert_breakpoint(pid, SoftwareBreakpoint::at(addr).when(condition));
             }
             PointKind::Hardware => hardware(HardwareKind::Execute, 1),
             PointKind::Write => hardware(HardwareKind::Write, len),
@@ -192,21 +194,21 @@ impl Inferiors {
                 return Err(Error::Unsupported { what, on });
             }
         };
-        self.tracer.insert(pid, breakpoint)
+        self.tracer.insert_breakpoint(pid, breakpoint)
     }
 
     /// Removes one. One that is not there is removed already: an exec has forgotten it.
     pub(crate) fn remove(&mut self, pid: Pid, point: &Point) -> Result<()> {
         let Some(at) = self.find(pid, point) else { return Ok(()) };
         let inserted = self.get_mut(pid)?.points.remove(at);
-        self.tracer.remove(pid, inserted.id).map(drop)
+        self.tracer.remove_breakpoint(pid, inserted.id).map(drop)
     }
 
     /// Removes all of a process.
     pub(crate) fn remove_all(&mut self, pid: Pid) -> Result<()> {
         let points = std::mem::take(&mut self.get_mut(pid)?.points);
         for point in points {
-            self.tracer.remove(pid, point.id)?;
+            self.tracer.remove_breakpoint(pid, point.id)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Resuming, stopping, and bringing to rest for a question.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use trapline::{Error, Event, Next, Pid, Result, Resume, StopReason, Tid};
@@ -128,7 +129,7 @@ impl Inferiors {
                 let signal = thread.signal.take();
                 match (stop.reason(), signal) {
                     (StopReason::Signal(_), signal) if thread.decides => stop.set_signal(signal)?,
-                    (_, Some(signal)) => drop(unless_gone(self.tracer.inject(&stop, signal))?),
+                    (_, Some(signal)) => drop(unless_gone(self.tracer.send_signal(&stop, signal))?),
                     (_, None) => {}
                 }
             }
@@ -145,7 +146,7 @@ impl Inferiors {
                 for stop in tokens {
                     let how = match runs(stop.tid()) {
                         Next::Step => Resume::Step,
-                        Next::Continue | Next::Stay => Resume::Continue,
+                        _ => Resume::Continue,
                     };
                     self.tracer.resume(stop, how)?;
                 }
@@ -188,9 +189,9 @@ impl Inferiors {
         // What the others had to say is known from now on, too.
         loop {
             match self.tracer.try_wait() {
-                Ok(Some(Event::Woken)) => self.woken = true,
-                Ok(Some(event)) => self.absorb(event)?,
-                Ok(None) => return Ok(()),
+                Ok(Poll::Ready(Some(Event::Woken))) => self.woken = true,
+                Ok(Poll::Ready(Some(event))) => self.absorb(event)?,
+                Ok(Poll::Ready(None) | Poll::Pending) => return Ok(()),
                 Err(error) => self.failed(error)?,
             }
         }

@@ -47,13 +47,15 @@ impl Session<'_> {
             Packet::ResumeThreads(actions) => self.resume(&actions),
             Packet::Interrupt => self.interrupt_by_packet(),
             Packet::NextStop => self.next_stop(),
-            Packet::KillProcess(pid) => self.kill_process(Pid::from_raw(pid)),
+            Packet::KillProcess(pid) => {
+                Pid::new(pid).map_or_else(Answer::error, |pid| self.kill_process(pid))
+            }
             Packet::Kill => self.kill_all(),
             Packet::Restart => self.restart(),
             Packet::Run(words) => self.run(words),
-            Packet::Attach(pid) => self.attach(Pid::from_raw(pid)),
+            Packet::Attach(pid) => Pid::new(pid).map_or_else(Answer::error, |pid| self.attach(pid)),
             Packet::Detach { process, stay_stopped } => {
-                let process = process.map(Pid::from_raw).or_else(|| self.current_process());
+                let process = process.and_then(Pid::new).or_else(|| self.current_process());
                 self.detach(process, stay_stopped)
             }
             Packet::File(request) => self.file(request),
@@ -78,7 +80,7 @@ impl Session<'_> {
             },
             Query::FirstThreads => self.first_threads(),
             Query::MoreThreads => self.more_threads(),
-            Query::Attached(pid) => self.is_attached(pid.map(Pid::from_raw)),
+            Query::Attached(pid) => self.is_attached(pid.and_then(Pid::new)),
             Query::ThreadInfo(thread) => self.thread_info(thread),
             Query::Read { object, annex, offset, len } => {
                 self.read_object(&object, &annex, offset, len)

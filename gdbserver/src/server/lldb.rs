@@ -23,10 +23,9 @@ impl Session<'_> {
                 None => Answer::error(),
             },
             LldbRequest::ProcessInfoOf(pid) => {
-                let pid = Pid::from_raw(pid);
-                match self.server.inferiors.get(pid) {
-                    Ok(_) => self.process_info(pid).into(),
-                    Err(_) => Answer::error(),
+                match Pid::new(pid).filter(|&pid| self.server.inferiors.get(pid).is_ok()) {
+                    Some(pid) => self.process_info(pid).into(),
+                    None => Answer::error(),
                 }
             }
             LldbRequest::WorkingDirectory => {

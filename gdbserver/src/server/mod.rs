@@ -17,7 +17,7 @@ mod text;
 mod threads;
 mod tls;
 
-use trapline::{Ending, Pid};
+use trapline::OnExit;
 
 use crate::inferiors::{Inferiors, Launch};
 use crate::options::{OnDisconnect, Options, What};
@@ -81,7 +81,7 @@ impl Server {
             }
             What::Process(pid) => {
                 self.inferiors
-                    .attach(Pid::from_raw(pid))
+                    .attach(pid)
                     .map_err(|error| format!("cannot attach to process {pid}: {error}"))?;
                 say(format_args!("Attached; pid = {pid}"));
             }
@@ -124,8 +124,8 @@ impl Server {
         let text = |error: trapline::Error| error.to_string();
         let default = if self.options.once { None } else { Some(OnDisconnect::Wait) };
         let how = match (close, self.options.on_disconnect.or(default)) {
-            (Close::Lost, Some(OnDisconnect::Kill)) => Some(Ending::Kill),
-            (Close::Lost, Some(OnDisconnect::Detach)) => Some(Ending::Detach),
+            (Close::Lost, Some(OnDisconnect::Kill)) => Some(OnExit::Kill),
+            (Close::Lost, Some(OnDisconnect::Detach)) => Some(OnExit::Detach),
             (Close::Lost, None) => None,
             (Close::Lost, Some(OnDisconnect::Wait)) | (Close::Exit, _) => {
                 return self.inferiors.rest_for_the_next().map_err(text);

@@ -57,8 +57,8 @@ impl Session<'_> {
                 let named = std::str::from_utf8(annex).ok().filter(|annex| !annex.is_empty());
                 let pid = match named {
                     Some(digits) => {
-                        let pid = i32::from_str_radix(digits, 16).map_err(|_| Answer::error())?;
-                        Pid::from_raw(pid)
+                        let pid = i32::from_str_radix(digits, 16).ok().and_then(Pid::new);
+                        pid.ok_or_else(Answer::error)?
                     }
                     None => process(self)?,
                 };

@@ -102,11 +102,11 @@ fn no_status_panics() {
 
 #[test]
 fn options_follow_the_setup() {
-    let setup = |flags, ending| options(Setup { flags, ending });
-    let plain = setup(EventFlags::empty(), Ending::Detach);
+    let setup = |flags, on_exit| options(Setup { flags, on_exit });
+    let plain = setup(EventFlags::empty(), OnExit::Detach);
     assert_eq!(plain, 0x3f);
-    assert_eq!(setup(EventFlags::EXIT, Ending::Detach), plain | 0x40);
-    assert_eq!(setup(EventFlags::PROCESS, Ending::Kill), plain | 0x10_0000);
+    assert_eq!(setup(EventFlags::EXIT, OnExit::Detach), plain | 0x40);
+    assert_eq!(setup(EventFlags::PROCESS, OnExit::Kill), plain | 0x10_0000);
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn arguments_are_split_at_their_ends() {
 #[test]
 fn this_process_is_found() {
     let kernel = Kernel::open();
-    let pid = Pid::from_raw(std::process::id() as i32);
+    let pid = Pid::this();
     let status = status(&kernel, pid.as_raw()).unwrap().unwrap();
     assert_eq!(status.tgid, pid.as_raw());
     assert_eq!(executable(&kernel, pid).unwrap(), std::env::current_exe().unwrap());
@@ -128,7 +128,7 @@ fn this_process_is_found() {
 #[test]
 fn threads_are_found_without_a_list() {
     let kernel = Kernel::default();
-    let pid = Pid::from_raw(std::process::id() as i32);
+    let pid = Pid::this();
     let (announce, tid) = std::sync::mpsc::channel();
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let other = std::thread::spawn(move || {

@@ -44,10 +44,10 @@ fn call(arch: u32, number: u64, args: [u64; 6], result: Option<Result<u64, i32>>
     let low = |value: u64| value & 0xffff_ffff;
     if arch & WIDE != 0 {
         let number = i64::from(number as i32) as u64;
-        return Syscall { abi: SyscallAbi::Bits64, number, args, result };
+        return Syscall::new(SyscallAbi::Bits64, number, args, result);
     }
     let result = result.map(|result| result.map(low));
-    Syscall { abi: SyscallAbi::Bits32, number: low(number), args: args.map(low), result }
+    Syscall::new(SyscallAbi::Bits32, low(number), args.map(low), result)
 }
 
 /// The result of a system call, from what the kernel says at its exit.

@@ -6,6 +6,9 @@ use trapline_core::{Error, Result, Tid};
 
 use super::{Kernel, check};
 
+/// How many places one call takes: `UIO_MAXIOV` of `linux/uio.h`.
+pub(crate) const MOST_AT_ONCE: usize = 1024;
+
 impl Kernel {
     /// Copies from a thread's memory; returns how much, page by page, up to the first that cannot
     /// be read.
@@ -16,6 +19,39 @@ impl Kernel {
         // SAFETY: writes into `buf` alone, no more than its length; `remote` is looked at in the
         // other process. Both structures outlive the call.
         let copied = unsafe { libc::process_vm_readv(tid.as_raw(), &local, 1, &remote, 1, 0) };
+        Ok(check(copied as libc::c_long)? as usize)
+    }
+
+    /// Copies from several places of a thread's memory, no more than [`MOST_AT_ONCE`]; returns how
+    /// much, in their order, up to the first page that cannot be read.
+    pub(crate) fn read_memory_each(
+        &self,
+        tid: Tid,
+        places: &mut [(u64, &mut [u8])],
+    ) -> io::Result<usize> {
+        self.count();
+        let mut vectors = Vec::with_capacity(2 * places.len().min(MOST_AT_ONCE));
+        vectors.extend(
+            places.iter_mut().take(MOST_AT_ONCE).map(|(_, buf)| libc::iovec {
+                iov_base: buf.as_mut_ptr().cast(),
+                iov_len: buf.len(),
+            }),
+        );
+        let count = vectors.len();
+        vectors.extend(
+            places
+                .iter()
+                .take(count)
+                .map(|(addr, buf)| libc::iovec { iov_base: *addr as *mut _, iov_len: buf.len() }),
+        );
+        let (local, remote) = vectors.split_at(count);
+        // SAFETY: writes into the buffers alone, which live and which nobody else has, no more than
+        // their lengths; `remote` is looked at in the other process. Both lists have `count`
+        // elements and outlive the call.
+        let copied = unsafe {
+            let count = count as libc::c_ulong;
+            libc::process_vm_readv(tid.as_raw(), local.as_ptr(), count, remote.as_ptr(), count, 0)
+        };
         Ok(check(copied as libc::c_long)? as usize)
     }
 

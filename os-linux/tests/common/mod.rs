@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use trapline_core::backend::{
-    Backend, Ending, Patience, RawKind, RawReason, RawSpawn, RawStop, Run, Setup, Thread, Waited,
+    Backend, OnExit, Patience, RawKind, RawReason, RawSpawn, RawStop, Run, Setup, Thread, Waited,
 };
 use trapline_core::{Error, EventFlags, ExitStatus, Pid, Signal, Tid};
 use trapline_os_linux::Linux;
 
 /// Runs a test on a thread of its own, for so many seconds at most. What it left running is killed
-/// with the process (`Ending::Kill`). With `TRAPLINE_LIMIT`, in seconds, it may take as much longer as
+/// with the process (`OnExit::Kill`). With `TRAPLINE_LIMIT`, in seconds, it may take as much longer as
 /// that is more than the two minutes that a test of the whole has.
 pub fn within(seconds: u64, test: impl FnOnce() + Send + 'static) {
     let limit = std::env::var("TRAPLINE_LIMIT").ok().and_then(|limit| limit.parse().ok());
@@ -40,8 +40,8 @@ pub fn within(seconds: u64, test: impl FnOnce() + Send + 'static) {
     }
 }
 
-pub const KILL: Setup = Setup { flags: EventFlags::PROCESS, ending: Ending::Kill };
-pub const DETACH: Setup = Setup { flags: EventFlags::PROCESS, ending: Ending::Detach };
+pub const KILL: Setup = Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Kill };
+pub const DETACH: Setup = Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach };
 
 pub fn thread_of(pid: Pid) -> Thread {
     Thread { pid, tid: Tid::from_raw(pid.as_raw()) }

@@ -127,7 +127,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed.
-    pub fn changes(&self, stop: &Stopped) -> Result<&[Change]> {
+    pub fn watch_changes(&self, stop: &Stopped) -> Result<&[Change]> {
         self.asked(stop)?;
         let trapped = matches!(stop.reason(), StopReason::Trap(_));
         let debug = self.table.slot(stop.place.index).debug.as_deref().filter(|_| trapped);

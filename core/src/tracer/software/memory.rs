@@ -22,6 +22,24 @@ impl<B: Backend> Tracer<B> {
         Ok(read)
     }
 
+    /// The same for several places.
+    pub(in crate::tracer) fn read_each_as_program(
+        &self,
+        thread: Thread,
+        places: &mut [(u64, &mut [u8])],
+    ) -> Vec<Result<usize>> {
+        let results = self.backend.borrow_mut().read_memory_each(thread, places);
+        let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
+        if let Some(image) = process.and_then(|process| process.image.as_ref()) {
+            for ((addr, buf), result) in places.iter_mut().zip(&results) {
+                let read = result.as_ref().map_or(0, |&read| read);
+                let read = buf.get_mut(..read).unwrap_or_default();
+                image.borrow_mut().hide(*addr, read, <B::Arch as Arch>::BREAKPOINT);
+            }
+        }
+        results
+    }
+
     /// Writes; where there is a breakpoint, that stays, and what it hides is changed.
     pub(in crate::tracer) fn write_as_program(
         &mut self,

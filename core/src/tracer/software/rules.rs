@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use crate::breakpoint::Arrival;
+use crate::breakpoint::BreakpointHit;
 use crate::error::unless_gone;
 use crate::{
-    Arch, Backend, Breakpoint, BreakpointId, Error, Insertion, Pid, Result, SoftwareBreakpoint,
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Error, Pid, Result, SoftwareBreakpoint,
 };
 
 use super::super::Tracer;
@@ -16,9 +16,9 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn insert_with_rules(
         &mut self,
         process: u32,
-        insertion: Insertion<<B::Arch as Arch>::Registers>,
+        insertion: BreakpointSpec<<B::Arch as Arch>::Registers>,
     ) -> Result<BreakpointId> {
-        let Insertion { breakpoint, rules } = insertion;
+        let BreakpointSpec { breakpoint, rules } = insertion;
         let Breakpoint::Software(breakpoint) = breakpoint else {
             return self.insert_plain(process, breakpoint);
         };
@@ -51,7 +51,7 @@ impl<B: Backend> Tracer<B> {
         let mut read = |addr, buf: &mut [u8]| self.read_as_program(thread, addr, buf);
         let (pid, tid) = (thread.pid, thread.tid);
         let memory = RefCell::new(&mut read as crate::breakpoint::Memory<'_>);
-        let admitted = rules.admit(&Arrival { pid, tid, id, registers, memory });
+        let admitted = rules.admit(&BreakpointHit { pid, tid, id, registers, memory });
         self.software.rules.insert(id, rules);
         admitted
     }
@@ -89,8 +89,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Tracer::insert), for what concerns all of them; then none is inserted.
-    pub fn insert_all(
+    /// As [`insert_breakpoint`](Tracer::insert_breakpoint), for what concerns all of them; then none is inserted.
+    pub fn insert_breakpoints(
         &mut self,
         pid: Pid,
         breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
@@ -152,13 +152,13 @@ impl<B: Backend> Tracer<B> {
         Ok(results.into_iter().map(|(_, _, result)| result).collect())
     }
 
-    /// Removes many breakpoints at once, as [`insert_all`](Tracer::insert_all) inserts them; says
+    /// Removes many breakpoints at once, as [`insert_breakpoints`](Tracer::insert_breakpoints) inserts them; says
     /// for each whether the process had it, in their order.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Tracer::remove).
-    pub fn remove_all(
+    /// As [`remove_breakpoint`](Tracer::remove_breakpoint).
+    pub fn remove_breakpoints(
         &mut self,
         pid: Pid,
         ids: impl IntoIterator<Item = BreakpointId>,

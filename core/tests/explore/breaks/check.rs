@@ -61,7 +61,7 @@ impl Breaks {
             let Some((maker, kind)) = made else { continue };
             let makers = match kind {
                 ForkKind::Vfork => Vec::new(),
-                ForkKind::Fork | ForkKind::Clone => self.of(maker),
+                _ => self.of(maker),
             };
             let from = self.owners.get(&maker);
             let dead = kernel.fate(maker).is_some() || kernel.threads(maker).is_empty();

@@ -1,5 +1,7 @@
 //! What the user does: waits, resumes, and follows whims.
 
+use std::task::Poll;
+
 use trapline_core::{
     BreakpointId, Error, Event, Halted, Next, Pid, Resume, SoftwareBreakpoint, StopReason, Stopped,
 };
@@ -32,7 +34,8 @@ impl Kept {
 impl<R: Rules> World<'_, R> {
     pub(super) fn wait(&mut self) -> Result<(), String> {
         let event = match self.tracer().try_wait() {
-            Ok(event) => event,
+            Ok(Poll::Ready(event)) => event,
+            Ok(Poll::Pending) => None,
             Err(error) => {
                 self.told(true, &error)?;
                 return self.check();
@@ -91,7 +94,7 @@ impl<R: Rules> World<'_, R> {
     pub(super) fn remove(&mut self, pid: Pid, addr: u64, id: BreakpointId) -> Result<(), String> {
         self.did(30, || format!("remove {id} at {addr:#x} from {pid}"));
         self.breaks.borrow_mut().removed(pid, addr);
-        let removed = match self.tracer().remove(pid, id) {
+        let removed = match self.tracer().remove_breakpoint(pid, id) {
             // Whoever runs into it does not stop; it is taken out with the next change.
             Err(error) if is_failure(&error) => {
                 self.told(false, &error)?;
@@ -123,7 +126,7 @@ impl<R: Rules> World<'_, R> {
         }
         let addr = CODE + self.scenario.spots[self.path.choose(self.scenario.spots.len())];
         self.did(31 + addr as u32, || format!("insert at {addr:#x} into {pid}"));
-        let result = self.tracer().insert(pid, SoftwareBreakpoint { addr });
+        let result = self.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr });
         let mut breaks = self.breaks.borrow_mut();
         breaks.look(&self.kernel)?;
         match result {

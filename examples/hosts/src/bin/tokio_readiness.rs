@@ -9,6 +9,7 @@
 //! until it gives `None`; only then sleep.
 
 use std::process::Stdio;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -33,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     seconds.tick().await; // the first one is at once
     let mut open = true;
     loop {
-        while let Some(event) = tracer.try_wait()? {
+        while let Poll::Ready(Some(event)) = tracer.try_wait()? {
             if let Some(line) = trapline_hosts::line(&Notice::from(&event)) {
                 println!("-- {line}");
             }

@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match &notice {
             Notice::Stopped { pid, reason: StopReason::Execed { .. }, .. } => {
                 let pid = *pid;
-                let process = ask(&thread, move |session| session.tracer().process(pid)).await?;
+                let process =
+                    ask(&thread, move |session| session.tracer().process_info(pid)).await?;
                 println!("{pid} runs {:?}", process.arguments.unwrap_or_default());
             }
             Notice::Forked { .. } => living += 1,

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use trapline_core::backend::{
-    Ending, NewTask, Patience, RawKind, RawReason, RawStop, Run, Setup, Thread, Waited,
+    NewTask, OnExit, Patience, RawKind, RawReason, RawStop, Run, Setup, Thread, Waited,
 };
 use trapline_core::{
     Backend, Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopReason, Stopped, Tid, Tracer,
@@ -13,7 +13,7 @@ use trapline_core::{
 use trapline_os_freebsd::FreeBsd;
 
 pub(crate) fn setup(flags: EventFlags) -> Setup {
-    Setup { flags, ending: Ending::Kill }
+    Setup { flags, on_exit: OnExit::Kill }
 }
 
 /// The test binary, as a program to be traced.
@@ -86,7 +86,7 @@ impl Talk {
             fixture(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
         let output = child.stdout.take().expect("its output");
         let mut talk = Talk {
-            pid: Pid::from_raw(child.id() as i32),
+            pid: Pid::from(&child),
             input: child.stdin.take(),
             output: BufReader::new(output),
             child,

@@ -47,7 +47,7 @@ fn start(command: Command) -> trapline::Result<(TracerThread, Receiver<Told>)> {
         let mut program = None;
         if let Ok(notice) = &notice {
             if let Notice::Stopped { pid, reason: StopReason::Execed { .. }, .. } = notice {
-                program = session.tracer().process(*pid).ok().and_then(|p| p.arguments);
+                program = session.tracer().process_info(*pid).ok().and_then(|p| p.arguments);
             }
             if !paused {
                 // What fails gives the stop again.

@@ -7,7 +7,7 @@ use crate::bsd::driver::*;
 
 pub(super) fn map_status_reaper() {
     let mut b = FreeBsd::open().unwrap();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     assert_eq!(b.trace_status(us).unwrap(), TraceStatus::NotTraced);
     let first = start(&mut b, &["exit", "0"], EventFlags::PROCESS);
     let pid = first.pid.unwrap();
@@ -25,7 +25,7 @@ pub(super) fn map_status_reaper() {
 
 pub(super) fn questions() {
     let mut b = FreeBsd::open().unwrap();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     let first = start(&mut b, &["exit", "with words"], EventFlags::PROCESS);
     let (pid, tid) = (first.pid.unwrap(), first.tid.unwrap());
     assert_eq!(b.process_of(tid).unwrap(), (pid, Some(us)));

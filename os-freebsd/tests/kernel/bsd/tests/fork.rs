@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trapline_core::{Event, EventFlags, ForkKind, Half, Next, StopReason, Stopped, Tracer};
+use trapline_core::{Event, EventFlags, ForkKind, ForkSide, Next, StopReason, Stopped, Tracer};
 use trapline_os_freebsd::FreeBsd;
 
 use crate::bsd::driver::*;
@@ -83,9 +83,9 @@ pub(super) fn lost_report_told() {
                     children.push(fork.child_pid);
                     assert_eq!(fork.parent_pid, Some(pid), "there is nobody else");
                     match fork.parent {
-                        Half::Stopped(_) => whole += 1,
-                        Half::Gone => alone += 1,
-                        Half::LetGo => panic!("{fork:?}"),
+                        ForkSide::Stopped(_) => whole += 1,
+                        ForkSide::Gone => alone += 1,
+                        ForkSide::Detached => panic!("{fork:?}"),
                     }
                 }
                 Event::Exited { pid, .. } => ended.push(*pid),
@@ -137,7 +137,7 @@ fn kills_vforker() -> bool {
                 assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
                 assert_eq!((fork.kind, fork.parent_pid), (ForkKind::Vfork, Some(pid)));
                 assert_eq!(fork.parent_tid, Some(forker));
-                assert!(matches!(fork.parent, Half::Gone), "{fork:?}");
+                assert!(matches!(fork.parent, ForkSide::Gone), "{fork:?}");
                 assert!(ended.is_empty(), "{ended:?}");
                 told = true;
             }

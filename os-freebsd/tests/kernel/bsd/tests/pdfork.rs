@@ -42,7 +42,7 @@ pub(super) fn told_by_the_descriptor() {
 /// The real parent is not its parent any more then, by the kernel's word.
 pub(super) fn killed_by_a_close() {
     become_reaper();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     for flags in [EventFlags::empty(), EventFlags::SYSCALL] {
         let [(_, status, _), (_, end, parent)] = ends("pdfork-closed", flags);
         assert_eq!((status, end, parent), (ExitStatus::Code(7), KILLED, Some(us)));
@@ -51,14 +51,14 @@ pub(super) fn killed_by_a_close() {
 
 pub(super) fn killed_by_its_parents_end() {
     become_reaper();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     let [(_, status, _), (_, end, parent)] = ends("pdfork-left", EventFlags::empty());
     assert_eq!((status, end, parent), (ExitStatus::Code(7), KILLED, Some(us)));
 }
 
 pub(super) fn daemons_live_on() {
     become_reaper();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     let [(_, status, _), (_, end, parent)] = ends("pdfork-daemon", EventFlags::empty());
     assert_eq!((status, end, parent), (ExitStatus::Code(7), ExitStatus::Code(4), Some(us)));
 }

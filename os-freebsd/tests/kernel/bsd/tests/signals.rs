@@ -56,7 +56,7 @@ pub(super) fn siginfo() {
     let stop = next(&mut b);
     let info = b.signal_info(thread(&stop)).unwrap();
     assert_eq!(info.signal, Signal::USR1);
-    assert_eq!(info.sender, Some(Pid::from_raw(std::process::id() as i32)));
+    assert_eq!(info.sender, Some(Pid::this()));
     assert_eq!(info.addr, None);
     // A SIGTRAP that somebody sent is none of ours.
     go(&mut b, &stop);

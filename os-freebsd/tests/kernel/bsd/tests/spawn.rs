@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use trapline_core::backend::{
-    Activity, Ending, Patience, RawKind, RawReason, Setup, Thread, Waited,
+    Activity, OnExit, Patience, RawKind, RawReason, Setup, Thread, Waited,
 };
 use trapline_core::{Backend, Error, EventFlags, ExitStatus, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
@@ -122,7 +122,7 @@ pub(super) fn attach_and_detach() {
     for _ in 0..20 {
         let attached = b.attach(talk.pid, setup(EventFlags::PROCESS)).unwrap();
         assert_eq!(attached.threads.len(), 1);
-        assert_eq!(attached.real_parent, Some(Pid::from_raw(std::process::id() as i32)));
+        assert_eq!(attached.real_parent, Some(Pid::this()));
         let stop = next(&mut b);
         assert_eq!(stop.pid, Some(talk.pid));
         assert_eq!(reason(&stop), RawReason::Paused);
@@ -161,7 +161,7 @@ pub(super) fn attach_sleeping() {
 pub(super) fn attach_refused() {
     let mut b = FreeBsd::open().unwrap();
     let attach = |b: &mut FreeBsd, pid: i32| {
-        let setup = Setup { flags: EventFlags::PROCESS, ending: Ending::Detach };
+        let setup = Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach };
         b.attach(Pid::from_raw(pid), setup).unwrap_err()
     };
     for nobody in [99_990, 0, -1, 123_456] {

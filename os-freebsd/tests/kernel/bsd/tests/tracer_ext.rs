@@ -46,7 +46,7 @@ pub(super) fn lwps() {
     let lwps: BTreeSet<Tid> = tracer.lwps(&stop).unwrap().into_iter().collect();
     assert_eq!(lwps.len(), 4);
     assert!(lwps.contains(&stop.tid()));
-    let known = tracer.process(talk.pid).unwrap().threads.into_iter().collect();
+    let known = tracer.process_info(talk.pid).unwrap().threads.into_iter().collect();
     assert_eq!(lwps, known);
     // One that ended is not there any more.
     tracer.detach(stop).unwrap();
@@ -189,7 +189,7 @@ pub(super) fn memory_map() {
 /// Of any process, traced by this tracer or not.
 pub(super) fn trace_status() {
     let mut tracer = tracer(EventFlags::PROCESS);
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     assert_eq!(tracer.trace_status(us).unwrap(), TraceStatus::NotTraced);
     let (talk, _) = Talk::new(&["sleep"]);
     assert_eq!(tracer.trace_status(talk.pid).unwrap(), TraceStatus::NotTraced);
@@ -211,7 +211,7 @@ pub(super) fn reaper() {
     let tracer = tracer(EventFlags::PROCESS);
     let (early, _) = Talk::new(&["sleep"]);
     become_reaper();
-    let us = Pid::from_raw(std::process::id() as i32);
+    let us = Pid::this();
     assert_ne!(tracer.reaper(early.pid).unwrap(), us);
     early.finish();
     let (talk, _) = Talk::new(&["sleep"]);

@@ -129,7 +129,7 @@ pub(super) fn sigchld_ignored_and_real_parents() {
     let mut ends = Vec::new();
     while let Some(event) = tracer.wait().unwrap() {
         if let Event::Exited { pid: ended, status, real_parent } = &event {
-            let us = Pid::from_raw(std::process::id() as i32);
+            let us = Pid::this();
             let parent = if *ended == pid { us } else { pid };
             assert_eq!(*real_parent, Some(parent));
             ends.push(*status);

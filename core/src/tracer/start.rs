@@ -1,0 +1,346 @@
+//! How tracing begins: spawning and attaching.
+
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+
+use crate::backend::Setup;
+use crate::{Backend, Error, EventFlags, OnExit, Pid, Result};
+
+use super::Tracer;
+use super::process::{Births, First, Process, Start};
+use super::thread::State;
+
+/// A program to spawn, and how: what [`Tracer::spawn`] takes.
+///
+/// A [`Command`] alone is one with the default of each setting.
+///
+/// ```no_run
+/// use std::process::Command;
+/// use trapline::{EventFlags, OnExit, SpawnOptions, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// let server = SpawnOptions::new(Command::new("httpd"))
+///     .on_exit(OnExit::Detach)
+///     .events(EventFlags::PROCESS | EventFlags::THREAD)
+///     .randomize_addresses(false);
+/// let spawned = tracer.spawn(server)?;
+/// println!("{} is traced", spawned.pid);
+/// # Ok::<(), trapline::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is spawned until a tracer is given the options"]
+pub struct SpawnOptions {
+    command: Command,
+    on_exit: OnExit,
+    events: Option<EventFlags>,
+    randomize_addresses: bool,
+}
+
+impl From<Command> for SpawnOptions {
+    fn from(command: Command) -> Self {
+        SpawnOptions::new(command)
+    }
+}
+
+impl SpawnOptions {
+    /// Spawns this command, with the default of each setting.
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use trapline::SpawnOptions;
+    ///
+    /// let options = SpawnOptions::new(Command::new("true"));
+    /// # drop(options);
+    /// ```
+    pub fn new(command: Command) -> Self {
+        SpawnOptions { command, on_exit: OnExit::Kill, events: None, randomize_addresses: true }
+    }
+
+    /// Sets what becomes of the program, and of what it starts, when the tracer ends; default
+    /// [`OnExit::Kill`].
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use trapline::{OnExit, SpawnOptions};
+    ///
+    /// let options = SpawnOptions::new(Command::new("httpd")).on_exit(OnExit::Detach);
+    /// # drop(options);
+    /// ```
+    pub fn on_exit(mut self, on_exit: OnExit) -> Self {
+        self.on_exit = on_exit;
+        self
+    }
+
+    /// Sets which events the program reports; default those of the tracer's builder.
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use trapline::{EventFlags, SpawnOptions};
+    ///
+    /// let options = SpawnOptions::new(Command::new("true")).events(EventFlags::SYSCALL);
+    /// # drop(options);
+    /// ```
+    pub fn events(mut self, flags: EventFlags) -> Self {
+        self.events = Some(flags);
+        self
+    }
+
+    /// Sets whether the program has its code, stack and libraries at random addresses, as the
+    /// system has it; default yes. Without, a debugger finds everything where it was the last time.
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use trapline::SpawnOptions;
+    ///
+    /// let options = SpawnOptions::new(Command::new("true")).randomize_addresses(false);
+    /// # drop(options);
+    /// ```
+    ///
+    /// # Platform notes
+    ///
+    /// What the program starts inherits it. The spawn fails if the system refuses.
+    ///
+    /// # References
+    ///
+    /// `ADDR_NO_RANDOMIZE` in `personality(2)` (Linux); `PROC_ASLR_CTL` in `procctl(2)` (FreeBSD).
+    pub fn randomize_addresses(mut self, random: bool) -> Self {
+        self.randomize_addresses = random;
+        self
+    }
+}
+
+/// A process to attach to, and how: what [`Tracer::attach`] and [`Tracer::attach_tree`] take.
+///
+/// A [`Pid`] alone is one with the default of each setting.
+///
+/// ```no_run
+/// use trapline::{AttachOptions, EventFlags, Pid, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// let pid = Pid::new(1234).expect("a positive number");
+/// tracer.attach(AttachOptions::new(pid).events(EventFlags::PROCESS | EventFlags::SYSCALL))?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is attached to until a tracer is given the options"]
+pub struct AttachOptions {
+    pub(super) pid: Pid,
+    on_exit: OnExit,
+    events: Option<EventFlags>,
+}
+
+impl From<Pid> for AttachOptions {
+    fn from(pid: Pid) -> Self {
+        AttachOptions::new(pid)
+    }
+}
+
+impl AttachOptions {
+    /// Attaches to this process, with the default of each setting.
+    ///
+    /// ```
+    /// use trapline::{AttachOptions, Pid};
+    ///
+    /// let options = AttachOptions::new(Pid::new(1234).expect("a positive number"));
+    /// # drop(options);
+    /// ```
+    pub fn new(pid: Pid) -> Self {
+        AttachOptions { pid, on_exit: OnExit::Detach, events: None }
+    }
+
+    /// Sets what becomes of the process when the tracer ends; default [`OnExit::Detach`].
+    ///
+    /// ```
+    /// use trapline::{AttachOptions, OnExit, Pid};
+    ///
+    /// let pid = Pid::new(1234).expect("a positive number");
+    /// let options = AttachOptions::new(pid).on_exit(OnExit::Kill);
+    /// # drop(options);
+    /// ```
+    pub fn on_exit(mut self, on_exit: OnExit) -> Self {
+        self.on_exit = on_exit;
+        self
+    }
+
+    /// Sets which events the process reports; default those of the tracer's builder.
+    ///
+    /// ```
+    /// use trapline::{AttachOptions, EventFlags, Pid};
+    ///
+    /// let pid = Pid::new(1234).expect("a positive number");
+    /// let options = AttachOptions::new(pid).events(EventFlags::THREAD);
+    /// # drop(options);
+    /// ```
+    pub fn events(mut self, flags: EventFlags) -> Self {
+        self.events = Some(flags);
+        self
+    }
+
+    /// The same for another process.
+    pub(super) fn of(&self, pid: Pid) -> Self {
+        AttachOptions { pid, ..self.clone() }
+    }
+}
+
+/// A program that was spawned, and the pipes that its [`Command`] asked for.
+///
+/// The [`std::process::Child`] stays with the tracer while the program is traced, because its `wait`
+/// would take stops for exits; [`Tracer::take_child`] gives it after a detach.
+///
+/// ```no_run
+/// use std::io::Read;
+/// use std::process::{Command, Stdio};
+/// use trapline::{Resume, Tracer};
+///
+/// let mut tracer = Tracer::builder().build()?;
+/// let mut command = Command::new("date");
+/// command.stdout(Stdio::piped());
+/// let spawned = tracer.spawn(command)?;
+/// while let Some(event) = tracer.wait()? {
+///     tracer.resume(event, Resume::Continue)?;
+/// }
+/// let mut output = String::new();
+/// if let Some(mut stdout) = spawned.stdout {
+///     stdout.read_to_string(&mut output).expect("text");
+/// }
+/// # Ok::<(), trapline::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Spawned {
+    /// Its process.
+    pub pid: Pid,
+    /// Its standard input, if piped.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if piped.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if piped.
+    pub stderr: Option<ChildStderr>,
+}
+
+impl<B: Backend> Tracer<B> {
+    /// Starts a program that is traced from before its first instruction: a [`Command`], or
+    /// [`SpawnOptions`] with one. By default the program is killed if the tracer ends first.
+    ///
+    /// Its first event is a stop with [`StopReason::Execed`](crate::StopReason::Execed), whatever
+    /// the event flags. If it is killed before that, its only event is
+    /// [`Event::Exited`](crate::Event::Exited).
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use trapline::Tracer;
+    ///
+    /// let mut tracer = Tracer::builder().build()?;
+    /// let spawned = tracer.spawn(Command::new("make"))?;
+    /// println!("make is {}", spawned.pid);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] with what `Command::spawn` would have returned: there is no such program, it
+    /// cannot be executed, and so on. Then there is no process. [`Error::Os`] for a
+    /// [`Placement`](crate::Placement) that is not possible.
+    pub fn spawn(&mut self, options: impl Into<SpawnOptions>) -> Result<Spawned> {
+        let SpawnOptions { command, on_exit, events, randomize_addresses } = options.into();
+        self.place_tracer()?;
+        let setup = Setup { flags: events.unwrap_or(self.flags), on_exit };
+        self.backend.get_mut().randomize_addresses(randomize_addresses);
+        let mut raw = self.backend.get_mut().spawn(command, setup)?;
+        let us = Pid::from_raw(std::process::id() as i32);
+        let mut process = Process::new(raw.pid, Some(us), setup);
+        let spawned = Spawned {
+            pid: raw.pid,
+            stdin: raw.child.as_mut().and_then(|child| child.stdin.take()),
+            stdout: raw.child.as_mut().and_then(|child| child.stdout.take()),
+            stderr: raw.child.as_mut().and_then(|child| child.stderr.take()),
+        };
+        process.child = raw.child;
+        process.start = Start::Spawning;
+        process.births = Births::under(setup);
+        process.inherit = self.inherit;
+        let process = self.add_process(process);
+        let tid = raw.stop.and_then(|stop| stop.tid).or_else(|| B::first_thread(raw.pid));
+        if let Some(tid) = tid {
+            let slot = self.table.add_thread(process, tid, State::Running);
+            self.table.slot_mut(slot).applied = Some(setup);
+        }
+        self.take_all(raw.stop.into_iter().chain(raw.meanwhile));
+        Ok(spawned)
+    }
+
+    /// Traces a running process, with all its threads: a [`Pid`], or [`AttachOptions`] with one. By
+    /// default the process is detached if the tracer ends first.
+    ///
+    /// Its first event is a stop of one thread with
+    /// [`StopReason::Started`](crate::StopReason::Started). If it execs or ends before it can be
+    /// stopped, its first event is that.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, StopReason, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// assert_eq!(stop.reason(), StopReason::Started);
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if there is no such process. [`Error::NotPermitted`], which says what to do
+    /// about it, if the kernel refuses, or if this tracer traces it already.
+    ///
+    /// # Platform notes
+    ///
+    /// A process that job control has stopped stays stopped on Linux: a
+    /// [`StopReason::GroupStop`](crate::StopReason::GroupStop) follows. FreeBSD ends that stop, and
+    /// the process runs once it is resumed or detached.
+    ///
+    /// On Linux each thread of the process is stopped for a moment, so that a sleeping system call
+    /// may return `EINTR` where the kernel does not restart it. Of a process with more than 32
+    /// threads only one is. A thread that another one is just making at that moment is traced before
+    /// a wait sleeps, or when the process is halted, at the latest.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_SEIZE` (Linux) and `PT_ATTACH` (FreeBSD) in `ptrace(2)`.
+    pub fn attach(&mut self, options: impl Into<AttachOptions>) -> Result<()> {
+        self.attach_as(options.into())
+    }
+
+    pub(super) fn attach_as(&mut self, options: AttachOptions) -> Result<()> {
+        let AttachOptions { pid, on_exit, events } = options;
+        // It may be the child of a fork that is not reported yet.
+        if self.table.find_process(pid).is_some() || self.backend.get_mut().is_traced(pid)? {
+            return Err(Error::NotPermitted {
+                pid,
+                advice: "this tracer traces it already".into(),
+            });
+        }
+        self.place_tracer()?;
+        let setup = Setup { flags: events.unwrap_or(self.flags), on_exit };
+        let raw = self.backend.get_mut().attach(pid, setup)?;
+        let mut process = Process::new(pid, raw.real_parent, setup);
+        process.start = Start::Attaching;
+        // What it is to report holds once it has stopped for the first time.
+        process.births = Births::Untold;
+        process.inherit = self.inherit;
+        if let Some(first) = B::first_thread(pid) {
+            process.first = First::This(first);
+        }
+        let process = self.add_process(process);
+        for tid in raw.threads {
+            let slot = self.table.add_thread(process, tid, State::Running);
+            let slot = self.table.slot_mut(slot);
+            slot.applied = Some(setup);
+            slot.was_born();
+        }
+        self.place_attached(process);
+        self.take_all(raw.meanwhile);
+        Ok(())
+    }
+}
