@@ -70,6 +70,14 @@ pub enum Next {
     Stay,
 }
 
+/// How far the threads of a process are that were asked to stop.
+enum Stopping {
+    /// These still run.
+    Awaited(Vec<u32>),
+    /// There is nobody to wait for; the kernel holds these.
+    Done(Vec<u32>),
+}
+
 impl<B: Backend> Tracer<B> {
     /// Brings all threads of a stopped process to rest.
     ///
@@ -158,9 +166,9 @@ impl<B: Backend> Tracer<B> {
         self.interrupt_running(process)?;
         let mut held_for = 0;
         let driven = self.drive_until(STOPPING, |tracer, turn| {
-            let awaited = match tracer.await_stops(pid, process, known)? {
-                Ok(running) => running,
-                Err(done) => return Ok(Some(done)),
+            let awaited = match tracer.take_in_stops(pid, process, known)? {
+                Stopping::Awaited(running) => running,
+                Stopping::Done(held) => return Ok(Some(held)),
             };
             if turn != Turn::Nothing {
                 return Ok(None);
@@ -182,29 +190,24 @@ impl<B: Backend> Tracer<B> {
         Ok(held.into_iter().map(|i| self.table.slot(i).thread.tid).collect())
     }
 
-    /// Takes in those of a process that have stopped by now. The threads that still run and are waited
-    /// for; or, as what a halt calls an error, those that run when there is nobody to wait for.
-    fn await_stops(
-        &mut self,
-        pid: Pid,
-        process: u32,
-        known: bool,
-    ) -> Result<std::result::Result<Vec<u32>, Vec<u32>>> {
+    /// Takes in those of a process that have stopped by now. If all its threads are `known`, those that
+    /// wait in `vfork` are not waited for.
+    fn take_in_stops(&mut self, pid: Pid, process: u32, known: bool) -> Result<Stopping> {
         loop {
             if !self.is_there(pid, process) {
-                return Ok(Err(Vec::new()));
+                return Ok(Stopping::Done(Vec::new()));
             }
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).soft.vfork.waits()));
             if !running.is_empty() {
                 if self.take_in_each(pid, process, &running)? == 0 {
-                    return Ok(Ok(running));
+                    return Ok(Stopping::Awaited(running));
                 }
             } else if !self.add_late_threads(pid, process)? {
                 if self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
                 }
-                return Ok(Err(self.running(process)));
+                return Ok(Stopping::Done(self.running(process)));
             }
         }
     }
