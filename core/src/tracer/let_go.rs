@@ -256,16 +256,21 @@ impl<B: Backend> Tracer<B> {
         let pid = self.table.process(process).pid;
         let place = self.table.place(index);
         self.let_go_untold(pid)?;
+        if self.table.find_process(pid) == Some(process) {
+            if self.table.at(place).is_some() {
+                self.detach_at(index, signal)?;
+            }
+            self.detach_rest(pid, process)?;
+        }
+        self.await_strays()
+    }
+
+    /// Detaches the stopped threads that are left of a process, and stops and detaches those that run.
+    /// The last one first, which is quickly taken out of the list.
+    pub(super) fn detach_each(&mut self, pid: Pid, process: u32) -> Result<()> {
         if self.table.find_process(pid) != Some(process) {
-            return self.await_strays();
+            return Ok(());
         }
-        if self.table.at(place).is_some() {
-            self.detach_at(index, signal)?;
-        }
-        if self.table.find_process(pid) != Some(process) {
-            return self.await_strays();
-        }
-        // The last one first, which is quickly taken out of the list.
         for other in self.table.process(process).threads.clone().into_iter().rev() {
             let slot = self.table.slot(other);
             if matches!(slot.state, State::Retrying(_)) {
@@ -275,12 +280,11 @@ impl<B: Backend> Tracer<B> {
                 self.release(other, signal)?;
             }
             if self.table.find_process(pid) != Some(process) {
-                return self.await_strays();
+                return Ok(());
             }
         }
         self.interrupt_running(process)?;
-        self.await_release(pid, process)?;
-        self.await_strays()
+        self.await_release(pid, process)
     }
 
     /// The signal that a stopped thread has yet to get.

@@ -204,6 +204,14 @@ impl<B: Backend> Tracer<B> {
             StopScope::Process => self.release_whole(index, signal),
         }
     }
+
+    /// What is left of a process after one of its threads was detached is detached as well.
+    pub(super) fn detach_rest(&mut self, pid: Pid, process: u32) -> Result<()> {
+        match B::STOP_SCOPE {
+            StopScope::Thread => self.detach_each(pid, process),
+            StopScope::Process => Ok(()), // it went as a whole, or was killed: its end comes
+        }
+    }
 }
 
 /// What a stop means.
