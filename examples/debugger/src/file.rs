@@ -1,0 +1,153 @@
+//! One file that a program consists of: its symbols, its lines, its types, and how to unwind through it.
+//! All addresses in here are the file's own.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use framehop::ExplicitModuleSectionInfo;
+use gimli::{RunTimeEndian, UnitRef};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+
+pub(crate) type Bytes = gimli::EndianRcSlice<RunTimeEndian>;
+pub(crate) type Unit<'a> = UnitRef<'a, Bytes>;
+
+/// Where distributions have the debugging information of programs that come without.
+const DEBUG: &str = "/usr/lib/debug";
+
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    /// From the first byte in memory to behind the last one.
+    pub(crate) range: Range<u64>,
+    /// By address.
+    pub(crate) symbols: Vec<Symbol>,
+    /// Where the dynamic section is.
+    pub(crate) dynamic: Option<u64>,
+    /// Where the program headers are.
+    pub(crate) headers: Option<u64>,
+    pub(crate) dwarf: Arc<gimli::Dwarf<Bytes>>,
+    pub(crate) lines: addr2line::Context<Bytes>,
+    pub(crate) unwind: ExplicitModuleSectionInfo<Vec<u8>>,
+}
+
+pub(crate) struct Symbol {
+    pub(crate) at: u64,
+    pub(crate) size: u64,
+    pub(crate) is_code: bool,
+    /// As the source has it.
+    pub(crate) name: String,
+}
+
+impl File {
+    pub(crate) fn read(path: &Path) -> Result<File, Box<dyn std::error::Error>> {
+        let data = std::fs::read(path)?;
+        let file = object::File::parse(&*data)?;
+        let apart = debug_file(path, &file).and_then(|path| std::fs::read(path).ok());
+        let apart = apart.as_deref().and_then(|data| object::File::parse(data).ok());
+        let told = apart.as_ref().unwrap_or(&file);
+        let endian =
+            if told.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
+        let dwarf = gimli::Dwarf::load(|id| -> Result<_, gimli::Error> {
+            let section = told.section_by_name(id.name());
+            let data = section.and_then(|section| section.uncompressed_data().ok());
+            Ok(Bytes::new(Rc::from(&*data.unwrap_or(Cow::Borrowed(&[]))), endian))
+        })?;
+        let dwarf = Arc::new(dwarf);
+        let segments = || file.segments().filter(|segment| segment.size() > 0);
+        let start = segments().map(|s| s.address()).min().unwrap_or(0);
+        let end = segments().map(|s| s.address() + s.size()).max().unwrap_or(0);
+        Ok(File {
+            path: path.to_path_buf(),
+            range: start..end,
+            symbols: symbols(&[&file, told]),
+            dynamic: file.section_by_name(".dynamic").map(|section| section.address()),
+            headers: program_headers(&file),
+            lines: addr2line::Context::from_arc_dwarf(Arc::clone(&dwarf))?,
+            dwarf,
+            unwind: unwind_sections(&file, start),
+        })
+    }
+
+    /// The function that an address is in.
+    pub(crate) fn function(&self, at: u64) -> Option<&Symbol> {
+        let before = self.symbols.partition_point(|symbol| symbol.at <= at);
+        let code = self.symbols[..before].iter().rev().find(|symbol| symbol.is_code)?;
+        (code.size == 0 || at - code.at < code.size).then_some(code)
+    }
+
+    /// What tells of the code at an address.
+    pub(crate) fn unit(&self, at: u64) -> Option<Unit<'_>> {
+        self.lines.find_dwarf_and_unit(at).skip_all_loads()
+    }
+
+    /// All there is, for what is global.
+    pub(crate) fn units(&self) -> impl Iterator<Item = gimli::Unit<Bytes>> + '_ {
+        let mut headers = self.dwarf.units();
+        std::iter::from_fn(move || headers.next().ok().flatten())
+            .filter_map(|header| self.dwarf.unit(header).ok())
+    }
+}
+
+/// The file that has the debugging information of another one, if that has none itself.
+fn debug_file(path: &Path, file: &object::File<'_>) -> Option<PathBuf> {
+    if file.section_by_name(".debug_info").is_some() {
+        return None;
+    }
+    let id = file.build_id().ok().flatten().filter(|id| id.len() > 1);
+    let by_id = id.map(|id| {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        PathBuf::from(format!("{DEBUG}/.build-id/{}/{}.debug", hex(&id[..1]), hex(&id[1..])))
+    });
+    let by_name = PathBuf::from(format!("{DEBUG}{}.debug", path.display()));
+    by_id.into_iter().chain([by_name]).find(|path| path.exists())
+}
+
+fn symbols(files: &[&object::File<'_>]) -> Vec<Symbol> {
+    let all = files.iter().flat_map(|file| file.symbols().chain(file.dynamic_symbols()));
+    let known = all.filter(|s| s.is_definition()).filter_map(|symbol| {
+        let is_code = match symbol.kind() {
+            SymbolKind::Text => true,
+            SymbolKind::Data => false,
+            _ => return None,
+        };
+        let name = format!("{:#}", rustc_demangle::demangle(symbol.name().ok()?));
+        Some(Symbol { at: symbol.address(), size: symbol.size(), is_code, name })
+    });
+    let mut symbols: Vec<Symbol> = known.collect();
+    symbols.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+    symbols.dedup_by(|a, b| (a.at, &a.name) == (b.at, &b.name));
+    symbols
+}
+
+/// The address that the program headers have.
+fn program_headers(file: &object::File<'_>) -> Option<u64> {
+    let object::File::Elf64(elf) = file else { return None };
+    let offset = elf.elf_header().e_phoff.get(elf.endian());
+    file.segments().find_map(|segment| {
+        let (at, size) = segment.file_range();
+        let inside = offset.checked_sub(at).filter(|inside| *inside < size)?;
+        Some(segment.address() + inside)
+    })
+}
+
+fn unwind_sections(file: &object::File<'_>, start: u64) -> ExplicitModuleSectionInfo<Vec<u8>> {
+    let range = |name| {
+        let section = file.section_by_name(name)?;
+        Some(section.address()..section.address() + section.size())
+    };
+    let data = |name| file.section_by_name(name)?.uncompressed_data().ok().map(Cow::into_owned);
+    ExplicitModuleSectionInfo {
+        base_svma: start,
+        text_svma: range(".text"),
+        text: data(".text"),
+        got_svma: range(".got"),
+        eh_frame_svma: range(".eh_frame"),
+        eh_frame: data(".eh_frame"),
+        eh_frame_hdr_svma: range(".eh_frame_hdr"),
+        eh_frame_hdr: data(".eh_frame_hdr"),
+        debug_frame: data(".debug_frame"),
+        ..ExplicitModuleSectionInfo::default()
+    }
+}

@@ -1,0 +1,153 @@
+//! Steps: of an instruction, of a line, over and out of functions.
+
+use std::io::Write;
+
+use trapline::{Event, Next, Only, SoftwareBreakpoint, StopReason, Stopped};
+
+use crate::Outcome;
+use crate::events::Debugger;
+use crate::lines::{begins_statement, behind_prologue};
+use crate::scope::{Place, result_type};
+use crate::types::show;
+
+/// Where a thread is, for a step of a line.
+struct Here {
+    pc: u64,
+    line: Option<(String, u32)>,
+    /// Which activation of the function.
+    cfa: Option<u64>,
+    /// Where it returns to.
+    back: Option<u64>,
+}
+
+impl<W: Write> Debugger<W> {
+    fn here(&self) -> Outcome<Here> {
+        let frames = self.frames(2)?;
+        let first = frames.first().ok_or("there is no frame")?;
+        let (_, modules) = self.stop()?;
+        let line = modules.line(first.pc).map(|(path, line)| (path.to_string(), line));
+        let back = frames.get(1).map(|frame| frame.pc);
+        Ok(Here { pc: first.pc, line, cfa: first.cfa, back })
+    }
+
+    /// Runs one instruction of the thread, while the others rest. False if something else has come, which
+    /// was told.
+    fn step_instruction(&mut self) -> Outcome<bool> {
+        let focus = self.focus.take().ok_or("nothing is stopped")?;
+        let (pid, tid) = (focus.halted.pid, focus.tid);
+        let next = |stop: &Stopped| if stop.tid() == tid { Next::Step } else { Next::Stay };
+        self.tracer.resume_halted(focus.halted, next)?;
+        while let Some(event) = self.tracer.wait_for(Only::Thread(pid, tid))? {
+            let causes = match &event {
+                Event::Stopped(stop) => match stop.reason() {
+                    StopReason::Trap(causes) => Some(causes),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let plain = causes.filter(|c| c.single_step && c.software.is_none());
+            if plain.is_some_and(|causes| causes.hardware.is_empty()) {
+                self.reached = true; // nothing is shown of a step on the way
+                let taken = self.take(event);
+                self.reached = false;
+                return taken;
+            }
+            if self.take(event)? {
+                return Ok(false);
+            }
+        }
+        self.wait()?;
+        Ok(false)
+    }
+
+    /// Runs the process until the thread comes to an address, with its stack no deeper than this. False
+    /// if something else has come, which was told.
+    fn run_to(&mut self, addr: u64, sp: u64) -> Outcome<bool> {
+        let (stop, _) = self.stop()?;
+        let (pid, tid) = (stop.pid(), stop.tid());
+        let there = SoftwareBreakpoint::at(addr)
+            .thread(tid)
+            .when(move |arrival: &trapline::Arrival<'_>| arrival.registers().sp() >= sp);
+        let id = self.tracer.insert(pid, there)?;
+        self.own = Some((pid, id));
+        let ran = self.go_on();
+        if self.own.take().is_some() {
+            self.tracer.remove(pid, id)?;
+        }
+        ran?;
+        Ok(std::mem::take(&mut self.reached))
+    }
+
+    /// Runs to the next line; `into` functions that have lines, or over all calls.
+    pub(crate) fn step_line(&mut self, into: bool) -> Outcome<()> {
+        let start = self.here()?;
+        loop {
+            if !self.step_instruction()? {
+                return Ok(());
+            }
+            let now = self.here()?;
+            // Stacks grow down: a smaller address is an inner frame.
+            let called = now.cfa.zip(start.cfa).is_some_and(|(now, start)| now < start);
+            if called && into && now.line.is_some() {
+                let (_, modules) = self.stop()?;
+                let (module, own) = modules.find(now.pc).ok_or("there is a line")?;
+                let function = module.file.function(own).ok_or("it is in no function")?;
+                let behind = behind_prologue(&module.file, function.at, function.size);
+                let there = behind.wrapping_add(module.bias);
+                return match there == now.pc || self.run_to(there, 0)? {
+                    true => self.show_place(),
+                    false => Ok(()),
+                };
+            }
+            if let Some((back, cfa)) = now.back.zip(now.cfa).filter(|_| called) {
+                if !self.run_to(back, cfa)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            if now.line.is_none() {
+                // Behind the end of what has lines: out of it, or on.
+                match now.back.zip(now.cfa) {
+                    Some((back, cfa)) if !self.run_to(back, cfa)? => return Ok(()),
+                    Some(_) => {}
+                    None => return self.go_on(),
+                }
+                continue;
+            }
+            let elsewhere = now.line != start.line || now.cfa != start.cfa;
+            if elsewhere && begins_statement(self.stop()?.1, now.pc) {
+                return self.show_place();
+            }
+        }
+    }
+
+    /// Runs one instruction, and shows where that was.
+    pub(crate) fn step_one(&mut self) -> Outcome<()> {
+        match self.step_instruction()? {
+            true => self.show_place(),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs until the function of the frame returns, and shows what.
+    pub(crate) fn finish(&mut self) -> Outcome<()> {
+        let chosen = self.focus.as_ref().map_or(0, |focus| focus.frame);
+        let frames = self.frames(chosen + 2)?;
+        let (frame, caller) = (frames.get(chosen), frames.get(chosen + 1));
+        let (cfa, caller) =
+            frame.and_then(|frame| frame.cfa).zip(caller).ok_or("it does not return")?;
+        let start = frame.map_or(0, |frame| frame.lookup);
+        if !self.run_to(caller.pc, cfa)? {
+            return Ok(());
+        }
+        let (stop, modules) = self.stop()?;
+        let thread = self.tracer.at(stop);
+        let result = thread.registers()?.result();
+        let value = match result_type(modules, start).filter(|ty| !ty.is_structure()) {
+            Some(ty) => show(thread, Some(ty), &Place::Known(result.to_le_bytes().to_vec())),
+            None => format!("{result:#x}"),
+        };
+        self.say(format_args!("returned {value}"))?;
+        self.show_place()
+    }
+}
