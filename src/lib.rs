@@ -26,6 +26,8 @@
 //! # Ok::<(), trapline::Error>(())
 //! ```
 //!
+//! The [`guide`] shows how to do with it what debuggers and tracers do.
+//!
 //! # Living with a host program
 //!
 //! The tracer takes no child, no signal and no thread of the program that it is embedded in. In
@@ -42,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
+pub mod guide;
 pub mod os;
 
 #[doc(inline)]

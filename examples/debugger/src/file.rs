@@ -4,14 +4,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use framehop::ExplicitModuleSectionInfo;
 use gimli::{RunTimeEndian, UnitRef};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
-pub(crate) type Bytes = gimli::EndianRcSlice<RunTimeEndian>;
+pub(crate) type Bytes = gimli::EndianArcSlice<RunTimeEndian>;
 pub(crate) type Unit<'a> = UnitRef<'a, Bytes>;
 
 /// Where distributions have the debugging information of programs that come without.
@@ -52,7 +51,7 @@ impl File {
         let dwarf = gimli::Dwarf::load(|id| -> Result<_, gimli::Error> {
             let section = told.section_by_name(id.name());
             let data = section.and_then(|section| section.uncompressed_data().ok());
-            Ok(Bytes::new(Rc::from(&*data.unwrap_or(Cow::Borrowed(&[]))), endian))
+            Ok(Bytes::new(Arc::from(&*data.unwrap_or(Cow::Borrowed(&[]))), endian))
         })?;
         let dwarf = Arc::new(dwarf);
         let segments = || file.segments().filter(|segment| segment.size() > 0);

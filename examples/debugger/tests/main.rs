@@ -16,6 +16,8 @@ use trapline_debugger::{Target, run};
 
 /// How long a session may take.
 const LIMIT: Duration = Duration::from_secs(100);
+type Test = fn() -> Result<(), Failed>;
+
 /// What this process is to be, if it is not the tests.
 const MODE: &str = "TRAPLINE_DEBUGGER_MODE";
 
@@ -39,7 +41,7 @@ fn main() {
         }
         _ => {}
     }
-    let tests: [(&str, fn() -> Result<(), Failed>); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("a_program_in_c", a_program_in_c),
         ("a_program_in_rust", a_program_in_rust),
         ("a_process_that_runs", a_process_that_runs),
@@ -199,11 +201,13 @@ fn a_program_in_c() -> Result<(), Failed> {
             "from 0x0 to 0x1",
             "from 0x1 to 0x2",
             "breakpoint 2, basic.c:38",
+            "own += square(own);",
             "* ",
             "work+",
             "\n  ", // the other thread
-            "own += square(own);",
+            "own = 5",
             "*(int *)arg = own;",
+            "return arg;",
             "own = 30",
             "gets SIGUSR1",
             "gets SIGUSR1",

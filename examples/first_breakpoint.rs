@@ -1,0 +1,36 @@
+//! Stops a program at its first own instruction, and shows where that is:
+//! `cargo run --example first_breakpoint -- date`.
+
+use std::process::Command;
+use trapline::{Builder, Event, Resume, SoftwareBreakpoint, StopReason};
+
+/// The entry of the auxiliary vector that says where a program begins (`elf.h`).
+const AT_ENTRY: u64 = 9;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut words = std::env::args_os().skip(1);
+    let mut command = Command::new(words.next().ok_or("usage: first_breakpoint PROGRAM...")?);
+    command.args(words);
+    let mut tracer = Builder::new().build()?;
+    tracer.spawn(command)?;
+    while let Some(event) = tracer.wait()? {
+        if let Event::Stopped(stop) = &event {
+            match stop.reason() {
+                StopReason::Execed { .. } => {
+                    let entries = tracer.auxiliary_entries(stop.pid())?;
+                    let entry = entries.iter().find(|(kind, _)| *kind == AT_ENTRY);
+                    let &(_, addr) = entry.ok_or("a program that begins nowhere")?;
+                    let id = tracer.insert(stop.pid(), SoftwareBreakpoint { addr })?;
+                    println!("breakpoint {id} at {addr:#x}");
+                }
+                StopReason::Trap(causes) if causes.software.is_some() => {
+                    let registers = tracer.registers(stop)?;
+                    println!("at {:#x}, the stack at {:#x}", registers.pc(), registers.sp());
+                }
+                _ => {}
+            }
+        }
+        tracer.resume(event, Resume::Continue)?;
+    }
+    Ok(())
+}
