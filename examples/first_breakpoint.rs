@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let entries = tracer.auxiliary_entries(stop.pid())?;
                     let entry = entries.iter().find(|(kind, _)| *kind == AT_ENTRY);
                     let &(_, addr) = entry.ok_or("a program that begins nowhere")?;
-                    let id = tracer.insert(stop.pid(), SoftwareBreakpoint { addr })?;
+                    let id = tracer.insert_breakpoint(stop.pid(), SoftwareBreakpoint { addr })?;
                     println!("breakpoint {id} at {addr:#x}");
                 }
                 StopReason::Trap(causes) if causes.software.is_some() => {

@@ -319,7 +319,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the kernel is out of processes or descriptors.
+    /// [`Error::Os`](crate::Error::Os) if the kernel is out of processes or descriptors.
     ///
     /// # Platform notes
     ///

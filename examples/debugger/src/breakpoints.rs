@@ -64,7 +64,7 @@ impl<W: Write> Debugger<W> {
         let point = self.points.iter_mut().find(|point| point.number == number);
         let ids = std::mem::take(&mut point.ok_or("there is no such breakpoint")?.ids);
         for (pid, id) in ids {
-            self.tracer.remove(pid, id)?;
+            self.tracer.remove_breakpoint(pid, id)?;
         }
         Ok(())
     }
@@ -86,12 +86,12 @@ impl<W: Write> Debugger<W> {
         let point = &mut self.points[at];
         if let Kind::Watch { addr, len } = point.kind {
             let breakpoint = HardwareBreakpoint { addr, len, kind: HardwareKind::Change };
-            point.ids.push((pid, self.tracer.insert(pid, breakpoint)?));
+            point.ids.push((pid, self.tracer.insert_breakpoint(pid, breakpoint)?));
             return Ok(1);
         }
         let places = resolve(&process.modules, &point.what);
         for &addr in &places {
-            point.ids.push((pid, self.tracer.insert(pid, SoftwareBreakpoint { addr })?));
+            point.ids.push((pid, self.tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr })?));
         }
         Ok(places.len())
     }
@@ -107,7 +107,7 @@ impl<W: Write> Debugger<W> {
 
     /// Tells which of them a thread has hit, if any.
     pub(crate) fn hit(&mut self, stop: &Stopped, causes: TrapCauses) -> Outcome<bool> {
-        let changes: Vec<_> = self.tracer.changes(stop)?.to_vec();
+        let changes: Vec<_> = self.tracer.watch_changes(stop)?.to_vec();
         let hit = |&(_, id): &(Pid, BreakpointId)| {
             causes.software == Some(id) || causes.hardware.contains(id)
         };

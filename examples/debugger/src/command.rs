@@ -69,7 +69,7 @@ impl<W: Write> Debugger<W> {
             "threads" => self.threads()?,
             "thread" => {
                 let focus = self.focus.as_mut().ok_or("nothing is stopped")?;
-                let tid = trapline::Tid::from_raw(rest.parse()?);
+                let tid = rest.parse::<trapline::Tid>()?;
                 focus.halted.get(tid).ok_or("there is no such thread")?;
                 (focus.tid, focus.frame) = (tid, 0);
                 self.show_place()?;
@@ -90,7 +90,7 @@ impl<W: Write> Debugger<W> {
                 let focus = self.focus.as_mut().ok_or("nothing is stopped")?;
                 let stop = focus.halted.get_mut(focus.tid).ok_or("there is no such thread")?;
                 match (stop.set_signal(signal), signal) {
-                    (Err(_), Some(signal)) => self.tracer.inject(stop, signal)?,
+                    (Err(_), Some(signal)) => self.tracer.send_signal(stop, signal)?,
                     (result, _) => result?,
                 }
                 self.go_on()?;

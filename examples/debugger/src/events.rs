@@ -137,7 +137,7 @@ impl<W: Write> Debugger<W> {
                 self.forget(pid);
                 self.processes.insert(pid, Process::default());
                 if let Some(addr) = entry_point(&self.tracer, pid)? {
-                    let id = self.tracer.insert(pid, SoftwareBreakpoint { addr })?;
+                    let id = self.tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr })?;
                     self.processes.entry(pid).or_default().entry = Some(id);
                 }
                 Ok(false)
@@ -161,7 +161,7 @@ impl<W: Write> Debugger<W> {
         let pid = stop.pid();
         let entry = self.processes.get_mut(&pid).and_then(|process| process.entry.take());
         if entry.is_some() && causes.software == entry {
-            self.tracer.remove(pid, entry.ok_or("there is one")?)?;
+            self.tracer.remove_breakpoint(pid, entry.ok_or("there is one")?)?;
             self.load(stop)?;
             self.say(format_args!("process {pid} runs a new program"))?;
             return Ok(true);

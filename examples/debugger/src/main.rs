@@ -18,8 +18,8 @@ fn main() -> Outcome<()> {
     let mut words = std::env::args_os().skip(1);
     let first = words.next().ok_or("usage: trapline-debugger PROGRAM [ARGUMENT...] | -p PID")?;
     let target = if first == "-p" {
-        let pid = words.next().and_then(|pid| pid.to_str()?.parse().ok());
-        Target::Process(Pid::from_raw(pid.ok_or("-p needs the number of a process")?))
+        let pid = words.next().and_then(|pid| pid.to_str()?.parse::<Pid>().ok());
+        Target::Process(pid.ok_or("-p needs the number of a process")?)
     } else {
         let mut command = Command::new(first);
         command.args(words);

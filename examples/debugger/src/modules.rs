@@ -48,7 +48,7 @@ impl Modules {
     /// The files of a process, by a thread of it that is stopped.
     pub(crate) fn read(tracer: &Tracer, thread: Reader<'_>, files: &mut Files) -> Result<Modules> {
         let mut modules = Modules::default();
-        let process = tracer.process(thread.pid())?;
+        let process = tracer.process_info(thread.pid())?;
         let Some(file) = process.executable.as_deref().and_then(|path| files.get(path)) else {
             return Ok(modules);
         };

@@ -67,12 +67,12 @@ impl<W: Write> Debugger<W> {
         let (pid, tid) = (stop.pid(), stop.tid());
         let there = SoftwareBreakpoint::at(addr)
             .thread(tid)
-            .when(move |arrival: &trapline::Arrival<'_>| arrival.registers().sp() >= sp);
-        let id = self.tracer.insert(pid, there)?;
+            .when(move |hit: &trapline::BreakpointHit<'_>| hit.registers().sp() >= sp);
+        let id = self.tracer.insert_breakpoint(pid, there)?;
         self.own = Some((pid, id));
         let ran = self.go_on();
         if self.own.take().is_some() {
-            self.tracer.remove(pid, id)?;
+            self.tracer.remove_breakpoint(pid, id)?;
         }
         ran?;
         Ok(std::mem::take(&mut self.reached))

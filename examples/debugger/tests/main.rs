@@ -27,8 +27,8 @@ fn main() {
         Ok("program") => std::process::exit(triangle(4) + 1),
         Ok("sleeper") => return sleeper(),
         Ok("attach") => {
-            let pid = words.next().and_then(|pid| pid.parse().ok()).expect("a number");
-            return debug(Target::Process(Pid::from_raw(pid)));
+            let pid = words.next().and_then(|pid| pid.parse::<Pid>().ok()).expect("a number");
+            return debug(Target::Process(pid));
         }
         Ok("debug") => {
             let mut command = Command::new(words.next().expect("a program"));

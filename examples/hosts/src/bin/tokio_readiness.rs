@@ -6,7 +6,7 @@
 //!
 //! A tracer stays on the thread that made it, so this is for a current-thread runtime, or for a
 //! `LocalSet`. The rule is that of any event loop (`Tracer::readiness`): after anything else, `try_wait`
-//! until it gives `None`; only then sleep.
+//! until it gives no event; only then sleep.
 
 use std::process::Stdio;
 use std::task::Poll;
