@@ -28,7 +28,7 @@ pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
     SyscallAbi, TrapOrigin, Waited,
 };
-pub use request::{Activity, Disposition, OnExit, Patience, Run, Setup, StopScope, Thread, Wake};
+pub use request::{Disposition, OnExit, Patience, Run, Setup, StopScope, Thread, Wake};
 
 /// The requests of one kernel.
 ///
@@ -405,8 +405,8 @@ pub trait Backend: Sized + Sealed {
     /// before the others is gone.
     fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool>;
 
-    /// What a thread that was resumed is at; if it has stopped since, it is busy.
-    fn activity(&mut self, thread: Thread) -> Result<Activity>;
+    /// Whether a thread that was resumed sleeps in the kernel. If it has stopped since, it does not.
+    fn is_asleep(&mut self, thread: Thread) -> Result<bool>;
 
     /// The CPUs that a thread may run on, stopped or not; without one, the calling thread.
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet>;

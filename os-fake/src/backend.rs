@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_core::backend::{
-    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
-    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
+    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
@@ -350,8 +350,8 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
-    fn activity(&mut self, thread: Thread) -> Result<Activity> {
-        self.call("activity", thread.tid.as_raw(), |model| model.activity(thread))
+    fn is_asleep(&mut self, thread: Thread) -> Result<bool> {
+        self.call("is_asleep", thread.tid.as_raw(), |model| model.is_asleep(thread))
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

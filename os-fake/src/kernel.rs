@@ -4,7 +4,6 @@ use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::time::Duration;
 
 use trapline_core::backend::{RawKind, RawReason, TrapOrigin};
 use trapline_core::{ExitStatus, ForkKind, OnExit, Pid, Signal, Tid};
@@ -322,10 +321,9 @@ impl<R: Rules> Kernel<R> {
         self.model().held_back.remove(&tid);
     }
 
-    /// A thread computes from now on; whenever it is asked about, it has done so for so long
-    /// again.
-    pub fn keep_busy(&self, tid: Tid, cpu: Duration) {
-        self.model().busy.insert(tid, (Duration::ZERO, cpu));
+    /// A thread computes from now on: it is never asleep.
+    pub fn keep_busy(&self, tid: Tid) {
+        self.model().busy.insert(tid);
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the model kernel knows of its processes and threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use trapline_core::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
 use trapline_core::{CpuSet, ExitStatus, Pid, Signal, Tid};
@@ -34,8 +33,8 @@ pub(crate) struct Model {
     pub(crate) clock: u64,
     /// Whose reports a wait does not see.
     pub(crate) held_back: BTreeSet<Tid>,
-    /// The threads that compute, for how long already, and how much longer when it is asked about again.
-    pub(crate) busy: BTreeMap<Tid, (Duration, Duration)>,
+    /// The threads that compute.
+    pub(crate) busy: BTreeSet<Tid>,
     /// Whether breakpoint instructions trap later than they are executed.
     pub(crate) slow_traps: bool,
     /// Whether the killed take their time.
@@ -227,7 +226,7 @@ impl Model {
             reuse: VecDeque::new(),
             clock: 0,
             held_back: BTreeSet::new(),
-            busy: BTreeMap::new(),
+            busy: BTreeSet::new(),
             slow_traps: false,
             slow_deaths: false,
             fault: None,

@@ -1,8 +1,6 @@
 //! Questions.
 
-use std::time::Duration;
-
-use trapline_core::backend::{Activity, Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
+use trapline_core::backend::{Listed, NewTask, RawReason, Setup, Thread, TrapOrigin};
 use trapline_core::{Error, EventFlags, Pid, Result, SignalInfo, Syscall, SyscallAbi, Tid};
 
 use crate::model::{Held, Model, Process, State, Stop, Task};
@@ -169,18 +167,12 @@ impl Model {
     }
 
     /// A running thread has done all that the test had it do, and waits for the next, unless it computes.
-    pub(crate) fn activity(&mut self, thread: Thread) -> Result<Activity> {
-        let cpu = self.busy.get_mut(&thread.tid).map(|(cpu, more)| {
-            *cpu += *more;
-            *cpu
-        });
+    pub(crate) fn is_asleep(&self, thread: Thread) -> Result<bool> {
         let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
         match task.state {
             State::Dead(..) => Err(Error::Gone),
-            State::Runs | State::Listens => {
-                Ok(cpu.map_or(Activity::Asleep, |cpu| Activity::Busy { cpu }))
-            }
-            State::Dying | State::Stopped(_) => Ok(Activity::Busy { cpu: Duration::ZERO }),
+            State::Runs | State::Listens => Ok(!self.busy.contains(&thread.tid)),
+            State::Dying | State::Stopped(_) => Ok(false),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use trapline_arch_x86_64::{ExtendedState, FpRegisters, Registers, X86_64};
 use trapline_core::backend::{
-    Activity, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
-    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
+    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
@@ -297,10 +297,10 @@ impl Backend for FreeBsd {
         Ok(threads.iter().filter(|t| t.tid == thread.tid.as_raw()).any(held))
     }
 
-    fn activity(&mut self, thread: Thread) -> Result<Activity> {
+    fn is_asleep(&mut self, thread: Thread) -> Result<bool> {
         let threads = self.threads_of(thread.pid)?;
         let found = threads.iter().find(|t| t.tid == thread.tid.as_raw());
-        found.map(|t| t.activity).ok_or(Error::Gone)
+        found.map(|t| t.asleep).ok_or(Error::Gone)
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trapline_core::backend::{
-    Activity, Backend, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience,
-    RawAttach, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    Backend, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
+    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{Arch, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
@@ -346,10 +346,9 @@ impl Backend for Linux {
         }
     }
 
-    fn activity(&mut self, thread: Thread) -> Result<Activity> {
-        let activity = process::activity(&self.kernel, thread.tid)?;
-        // Of one of which nothing is known it is only known that it may still do anything.
-        Ok(activity.unwrap_or(Activity::Busy { cpu: Duration::ZERO }))
+    fn is_asleep(&mut self, thread: Thread) -> Result<bool> {
+        // One of which nothing is known may still do anything.
+        Ok(process::is_asleep(&self.kernel, thread.tid)?.unwrap_or(false))
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {

@@ -6,9 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use trapline_core::backend::{Activity, Disposition, Listed, Thread};
+use trapline_core::backend::{Disposition, Listed, Thread};
 use trapline_core::{Error, Pid, Result, Signal, Tid};
 
 use crate::proc;
@@ -115,33 +114,19 @@ pub(crate) fn descriptors(kernel: &Kernel) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
 }
 
-/// What a thread is at, by the same file. Its times are in ticks of a hundredth of a second, on
-/// x86-64 always (`USER_HZ`).
-pub(crate) fn activity(kernel: &Kernel, tid: Tid) -> Result<Option<Activity>> {
+/// Whether a thread sleeps in the kernel; `None` where nobody tells.
+pub(crate) fn is_asleep(kernel: &Kernel, tid: Tid) -> Result<Option<bool>> {
     let Some(text) = proc::read(kernel, tid.as_raw(), "stat")? else { return Ok(None) };
-    let parsed = after_name(&text).and_then(activity_in);
-    let activity = parsed.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))?;
-    activity.map(Some).ok_or(Error::Gone)
+    let state = after_name(&text).and_then(|fields| fields.first().copied());
+    match state.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))? {
+        b'Z' | b'X' | b'x' => Err(Error::Gone),
+        state => Ok(Some(!matches!(state, b'R' | b'T' | b't'))),
+    }
 }
 
 /// The number of a parent, which is 0 in a namespace where the parent is not.
 pub(crate) fn parent(raw: i32) -> Option<Pid> {
     (raw > 0).then(|| Pid::from_raw(raw))
-}
-
-/// `None` within if it has ended.
-fn activity_in(fields: &[u8]) -> Option<Option<Activity>> {
-    let mut fields = fields.split(|&byte| byte == b' ');
-    let state = *fields.next()?.first()?;
-    // `utime` and `stime`, the fields 14 and 15 of the file, which begins with two more.
-    let mut ticks =
-        fields.skip(10).map(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
-    let cpu = ticks.next()??.checked_add(ticks.next()??)?.checked_mul(10)?;
-    Some(match state {
-        b'Z' | b'X' | b'x' => None,
-        b'R' | b'T' | b't' => Some(Activity::Busy { cpu: Duration::from_millis(cpu) }),
-        _ => Some(Activity::Asleep),
-    })
 }
 
 /// All processes that have not ended, but for those whose parent is in another namespace and for

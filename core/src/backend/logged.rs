@@ -203,7 +203,7 @@ mod choice {
             whole is_traced(pid: Pid) -> Result<bool>;
             whole threads(pid: Pid) -> Result<Vec<Tid>>;
             whole is_uninterruptible(thread: Thread) -> Result<bool>;
-            whole activity(thread: Thread) -> Result<Activity>;
+            whole is_asleep(thread: Thread) -> Result<bool>;
             whole cpus(thread: Option<Thread>) -> Result<CpuSet>;
             whole set_cpus(thread: Option<Thread>, cpus: &CpuSet) -> Result<()>;
             whole current_cpu() -> Result<u32>;

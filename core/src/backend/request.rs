@@ -1,6 +1,6 @@
 //! What a back end is asked with.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{EventFlags, Pid, Tid};
 
@@ -66,18 +66,6 @@ pub enum Patience {
     Until(Instant),
     /// Until something happens.
     Block,
-}
-
-/// What a thread that is not stopped is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activity {
-    /// It sleeps in the kernel.
-    Asleep,
-    /// It runs or is about to.
-    Busy {
-        /// The CPU time that it has had since it was made.
-        cpu: Duration,
-    },
 }
 
 /// What a signal does to a process when it is delivered.

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::backend::{Activity, RawStop, Setup, Thread};
+use crate::backend::{RawStop, Setup, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 
@@ -185,12 +185,7 @@ impl<B: Backend> Tracer<B> {
                 let runs = slot.is_some_and(|s| !s.is_stopped() && s.state != State::Listening);
                 // The news of a fork is the next thing that a maker does, and it does not sleep
                 // before that (`kernel_clone` in Linux's `kernel/fork.c`).
-                if runs
-                    && !matches!(
-                        unless_gone(self.backend.get_mut().activity(thread))?,
-                        None | Some(Activity::Asleep)
-                    )
-                {
+                if runs && unless_gone(self.backend.get_mut().is_asleep(thread))? == Some(false) {
                     silent.push(thread);
                 }
             }

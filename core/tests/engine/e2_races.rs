@@ -246,9 +246,9 @@ fn the_living_who_are_silent_for_another_reason() {
         let main = world.main(other);
         let mut ends = Vec::new();
         match reason {
-            "computes" => world.kernel.keep_busy(main, Duration::from_millis(10)),
+            "computes" => world.kernel.keep_busy(main),
             "stops" => {
-                world.kernel.keep_busy(main, Duration::ZERO);
+                world.kernel.keep_busy(main);
                 world.kernel.hold(main);
                 assert_eq!(world.exited(), (pid, KILLED));
                 ends.push((pid, KILLED));

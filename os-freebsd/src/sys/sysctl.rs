@@ -1,9 +1,6 @@
 //! sysctl(3) and procctl(2): what is known about processes, traced or not.
 
-use std::time::Duration;
-
 use libc::{c_int, kinfo_proc};
-use trapline_core::backend::Activity;
 
 use super::{Errno, Kernel, Result, check};
 use crate::decode::SignalSet;
@@ -39,8 +36,8 @@ pub(crate) struct Process {
     pub(crate) narrow: bool,
     /// Names its memory: the kernel's address of it, which says nothing else here.
     pub(crate) memory: usize,
-    /// What the thread, or any thread of the process, is at.
-    pub(crate) activity: Activity,
+    /// The thread sleeps.
+    pub(crate) asleep: bool,
     /// The thread sleeps, and no signal ends that.
     pub(crate) uninterruptible: bool,
     /// The thread sleeps, or is about to, even if it is stopped there.
@@ -229,10 +226,7 @@ fn process(bytes: &[u8]) -> Process {
         changed_ids: flags & i64::from(libc::P_SUGID) != 0,
         narrow: has(&info.ki_emul, b"32"),
         memory: info.ki_vmspace.addr(),
-        activity: match sleeps {
-            true => Activity::Asleep,
-            false => Activity::Busy { cpu: Duration::from_micros(info.ki_runtime) },
-        },
+        asleep: sleeps,
         uninterruptible: sleeps && !heeds_signals,
         on_sleep_queue: queued,
         can_be_woken: queued && heeds_signals,

@@ -38,24 +38,6 @@ fn a_status_file_is_read_by_names() {
 }
 
 #[test]
-fn what_a_thread_is_at_is_its_state_and_its_two_times() {
-    let at = |state| format!("{state} 1 2 3 4 5 6 7 8 9 10 7 3 13 14 15");
-    let cpu = Duration::from_millis(100);
-    for (state, expected) in [
-        ("R", Some(Activity::Busy { cpu })),
-        ("t", Some(Activity::Busy { cpu })),
-        ("S", Some(Activity::Asleep)),
-        ("D", Some(Activity::Asleep)),
-        ("Z", None),
-    ] {
-        assert_eq!(activity_in(at(state).as_bytes()), Some(expected));
-    }
-    for text in ["", "R", "R 1 2 3 4 5 6 7 8 9 10 7", "R 1 2 3 4 5 6 7 8 9 10 x 3 4"] {
-        assert_eq!(activity_in(text.as_bytes()), None);
-    }
-}
-
-#[test]
 fn what_is_no_status_file_is_refused() {
     assert_eq!(Status::parse(b""), None);
     for cut in 0..STATUS.len() - 12 {

@@ -105,7 +105,7 @@ impl Breaks {
 
     /// A request is about to be made.
     pub(crate) fn before<R: Rules>(&mut self, kernel: &Kernel<R>, name: &str, id: i32) {
-        let looks = matches!(name, "is_uninterruptible" | "is_unkillable" | "activity");
+        let looks = matches!(name, "is_uninterruptible" | "is_unkillable" | "is_asleep");
         if self.is_off() || self.wrong.is_some() || looks {
             return;
         }

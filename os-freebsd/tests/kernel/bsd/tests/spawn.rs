@@ -5,9 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use trapline_core::backend::{
-    Activity, OnExit, Patience, RawKind, RawReason, Setup, Thread, Waited,
-};
+use trapline_core::backend::{OnExit, Patience, RawKind, RawReason, Setup, Thread, Waited};
 use trapline_core::{Backend, Error, EventFlags, ExitStatus, Pid, Signal};
 use trapline_os_freebsd::FreeBsd;
 
@@ -196,7 +194,7 @@ pub(super) fn attach_stopped() {
         let (talk, _) = Talk::new(&["sleep"]);
         let pid = talk.pid.as_raw();
         let tid = b.threads(talk.pid).unwrap()[0];
-        while b.activity(Thread { pid: talk.pid, tid }).unwrap() != Activity::Asleep {
+        while !b.is_asleep(Thread { pid: talk.pid, tid }).unwrap() {
             std::thread::sleep(Duration::from_millis(1));
         }
         kill(pid, libc::SIGSTOP);
