@@ -115,6 +115,12 @@ pub type TracerThread<S = ()> = trapline_core::TracerThread<System, S>;
 /// What the closures and the handler of a [`TracerThread`] get; see [`trapline_core::Session`].
 pub type Session<S = ()> = trapline_core::Session<System, S>;
 
+/// How a call of a function has ended; see [`trapline_core::CallOutcome`].
+pub type CallOutcome<B = System> = trapline_core::CallOutcome<B>;
+
+/// A call of a function that has not returned; see [`trapline_core::FunctionCall`].
+pub type FunctionCall<B = System> = trapline_core::FunctionCall<B>;
+
 /// A thread that has arrived at a breakpoint; see [`trapline_core::BreakpointHit`].
 pub type BreakpointHit<'a> = trapline_core::BreakpointHit<'a, Registers>;
 

@@ -23,6 +23,7 @@ mod attach;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_threads;
+mod calls;
 mod confined;
 mod debug_exact;
 mod debug_inherit;
@@ -68,6 +69,7 @@ fn main() {
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
+        ("calls", calls::TESTS),
         ("confined", confined::TESTS),
         ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),

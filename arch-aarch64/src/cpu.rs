@@ -2,7 +2,7 @@
 
 use trapline_core::backend::{DebugHits, DebugPool, MemoryAccess};
 use trapline_core::debug_registers::Probe;
-use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
+use trapline_core::{Arch, CodeMode, EmulatedMemory, FunctionEntry, Passing, Relocation, SlotCode};
 
 use crate::debug::{self, USER_END};
 use crate::{Emulated, ExtendedState, FpRegisters, Pstate, Registers, instruction};
@@ -134,6 +134,36 @@ impl Arch for AArch64 {
 
     fn probe(registers: &Registers, rounds: u64) -> Option<Probe<Registers>> {
         Some(debug::probe(registers, rounds))
+    }
+
+    /// By the procedure call standard of Arm: the arguments in registers, the return address in the
+    /// link register. The 128 bytes below the stack pointer are left alone.
+    fn enter_function(
+        registers: &Registers,
+        function: u64,
+        args: &[u64],
+        returns_to: u64,
+    ) -> Option<FunctionEntry<Registers>> {
+        const LEFT: u64 = 128;
+        const MOST: usize = 6;
+        /// The link register.
+        const LR: usize = 30;
+        let mut entered = *registers;
+        if args.len() > MOST {
+            return None;
+        }
+        for (place, &arg) in entered.x.iter_mut().zip(args) {
+            *place = arg;
+        }
+        *entered.x.get_mut(LR)? = returns_to;
+        entered.sp = registers.sp.wrapping_sub(LEFT) & !15;
+        Self::set_pc(&mut entered, function);
+        Some(FunctionEntry { registers: entered, frame: None, returned_sp: entered.sp })
+    }
+
+    fn returned_value(registers: &Registers) -> u64 {
+        let [first, ..] = registers.x;
+        first
     }
 
     fn enter_slot(to: u64, registers: &mut Registers) {

@@ -2,7 +2,7 @@
 
 use trapline_core::backend::{DebugAlignment, DebugKind, DebugPool};
 use trapline_core::debug_registers::Probe;
-use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
+use trapline_core::{Arch, CodeMode, EmulatedMemory, FunctionEntry, Passing, Relocation, SlotCode};
 
 use crate::debug::{self, SLOTS, USER_END};
 use crate::{Emulated, ExtendedState, FpRegisters, RFlags, Registers, instruction, relocate};
@@ -117,6 +117,44 @@ impl Arch for X86_64 {
         relocate::leave(slot, from, to, registers);
     }
 
+    /// By the System V ABI: the arguments in registers, the stack aligned before the return address
+    /// was pushed, the direction flag clear, and no vectors for variable arguments. The 128 bytes
+    /// below the stack pointer are the interrupted function's.
+    fn enter_function(
+        registers: &Registers,
+        function: u64,
+        args: &[u64],
+        returns_to: u64,
+    ) -> Option<FunctionEntry<Registers>> {
+        const RED_ZONE: u64 = 128;
+        let top = registers.rsp.wrapping_sub(RED_ZONE) & !15;
+        let mut entered = *registers;
+        let places = [
+            &mut entered.rdi,
+            &mut entered.rsi,
+            &mut entered.rdx,
+            &mut entered.rcx,
+            &mut entered.r8,
+            &mut entered.r9,
+        ];
+        if args.len() > places.len() {
+            return None;
+        }
+        for (place, &arg) in places.into_iter().zip(args) {
+            *place = arg;
+        }
+        let cleared = RFlags::DF | RFlags::TF | RFlags::RF;
+        entered.rflags &= !cleared.bits();
+        (entered.rax, entered.rsp) = (0, top - 8);
+        Self::set_pc(&mut entered, function);
+        let frame = Some((top - 8, returns_to));
+        Some(FunctionEntry { registers: entered, frame, returned_sp: top })
+    }
+
+    fn returned_value(registers: &Registers) -> u64 {
+        registers.rax
+    }
+
     fn probe(registers: &Registers, rounds: u64) -> Option<Probe<Registers>> {
         Some(debug::probe(registers, rounds))
     }
@@ -155,6 +193,24 @@ mod tests {
             ..registers
         };
         assert_eq!(rest, before);
+    }
+
+    #[test]
+    fn a_function_is_entered_as_a_compiler_would_call_it() {
+        let before = Registers { rsp: 0x7fff_1238, rflags: 0x1_0746, ..numbered() };
+        let entry = X86_64::enter_function(&before, 0x40_1000, &[7, 8, 9, 10, 11, 12], 0x5000);
+        let entry = entry.unwrap();
+        let now = entry.registers;
+        assert_eq!((now.rip, now.rdi, now.rsi, now.rdx), (0x40_1000, 7, 8, 9));
+        assert_eq!((now.rcx, now.r8, now.r9, now.rax), (10, 11, 12, 0));
+        assert_eq!(now.rsp % 16, 8, "as behind a call");
+        assert!(now.rsp + 8 + 128 <= before.rsp, "the red zone is kept");
+        assert_eq!(entry.frame, Some((now.rsp, 0x5000)));
+        assert_eq!(entry.returned_sp, now.rsp + 8);
+        assert!(!now.flags().intersects(RFlags::DF | RFlags::TF | RFlags::RF));
+        assert_eq!(now.syscall_number(), None, "no call is made again");
+        assert_eq!(now.rbx, before.rbx);
+        assert_eq!(X86_64::enter_function(&before, 0x40_1000, &[0; 7], 0), None);
     }
 
     #[test]

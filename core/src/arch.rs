@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::backend::{DebugHits, DebugPool, MemoryAccess};
 use crate::debug_registers::Probe;
 use crate::private::Sealed;
-use crate::{CodeMode, EmulatedMemory, Relocation, SlotCode};
+use crate::{CodeMode, EmulatedMemory, FunctionEntry, Relocation, SlotCode};
 
 /// A CPU architecture: plain data and pure functions; no operating system in it.
 ///
@@ -136,6 +136,19 @@ pub trait Arch: Sealed {
     /// What the kernel remembers about a system call stays, so that one that was interrupted in the
     /// slot is made again at the original place.
     fn leave_slot(slot: &SlotCode, from: u64, to: u64, registers: &mut Self::Registers);
+
+    /// How a thread with these registers enters a function, by the calling convention of 64-bit
+    /// programs, so that it returns to an address. The stack below what the code there may use is
+    /// the function's. `None` for more arguments than go into registers.
+    fn enter_function(
+        registers: &Self::Registers,
+        function: u64,
+        args: &[u64],
+        returns_to: u64,
+    ) -> Option<FunctionEntry<Self::Registers>>;
+
+    /// What a function has returned that has just come back: a whole number or an address.
+    fn returned_value(registers: &Self::Registers) -> u64;
 
     /// What shows whether hardware breakpoints work: instructions for a thread with these
     /// registers, which call a function and write a word so many times and then trap. They are put

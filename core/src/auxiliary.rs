@@ -7,6 +7,14 @@ const AT_NULL: u32 = 0;
 const PROGRAM_HEADER_64: u64 = 56;
 const PROGRAM_HEADER_32: u64 = 32;
 
+/// `AT_ENTRY`: where the program itself begins.
+pub(crate) const AT_ENTRY: u64 = 9;
+
+/// The value of one type.
+pub(crate) fn value(vector: &[u8], wanted: u64) -> Option<u64> {
+    entries(vector).into_iter().find_map(|(kind, value)| (kind == wanted).then_some(value))
+}
+
 /// Types and values of a vector in the format of a 64-bit or a 32-bit program; up to `AT_NULL`.
 pub(crate) fn entries(vector: &[u8]) -> Vec<(u64, u64)> {
     let narrow = has(entries_of::<4>(vector), PROGRAM_HEADER_32)

@@ -289,6 +289,45 @@ pub trait Backend: Sized + Sealed {
     /// Has a stopped thread give memory back that it was made to [map](Backend::map_code).
     fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()>;
 
+    /// Has a stopped thread make a system call: what it returned, or its error number. Nothing else
+    /// about the thread changes, whatever stop it is at, and what others do meanwhile is reported by
+    /// the waits that follow.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`](crate::Error::NotStopped) at a stop at which the thread can execute
+    /// nothing; [`Error::Unsupported`](crate::Error::Unsupported) for a call that does not return to
+    /// where it was made, and where it may be forbidden.
+    fn call_syscall(
+        &mut self,
+        thread: Thread,
+        number: u64,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>>;
+
+    /// Where a thread was, and what it had there.
+    type Detour: std::fmt::Debug;
+
+    /// Has a stopped thread be where it executes whatever its registers are set to, once it is
+    /// resumed without a signal: outside of any system call, and past the signal that it is stopped
+    /// for. Returns all that is needed to bring it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`](crate::Error::NotStopped) at a stop at which the thread can execute
+    /// nothing.
+    fn leave_place(&mut self, thread: Thread) -> Result<Self::Detour>;
+
+    /// Brings a thread back from where it is stopped now to a stop like the one that it has
+    /// [left](Backend::leave_place), with all its registers, its signal mask, and the signal that it
+    /// was stopped for. A signal that it is stopped for now, and that is `kept`, comes again.
+    fn return_to_place(
+        &mut self,
+        thread: Thread,
+        detour: &Self::Detour,
+        kept: Option<Signal>,
+    ) -> Result<()>;
+
     /// Whether the CPU keeps a second copy of a thread's return addresses.
     fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool>;
 

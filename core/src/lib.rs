@@ -15,6 +15,7 @@ pub mod debug_registers;
 mod error;
 mod event;
 mod flags;
+mod function;
 mod host;
 mod id;
 #[cfg(feature = "nix")]
@@ -37,12 +38,14 @@ pub use debug::{Change, Inherit, InheritDebug};
 pub use error::{Error, Result};
 pub use event::{Event, ExitStatus, ForkKind, ForkSide, Forked, StopReason, TrapCauses};
 pub use flags::EventFlags;
+pub use function::FunctionEntry;
 pub use host::{Notice, Session, Stops, TracerThread};
 pub use id::{InvalidId, Pid, Tid};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::{InvalidSignal, Signal};
 pub use stopped::Stopped;
 pub use tracer::{
-    AttachOptions, Builder, FollowExec, FollowFork, Halted, Next, Only, Placement, ProcessInfo,
-    Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver, Tracer, Value, Waker,
+    AttachOptions, Builder, CallOutcome, FollowExec, FollowFork, FunctionCall, Halted, Next, Only,
+    Placement, ProcessInfo, Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver, Tracer,
+    Value, Waker,
 };

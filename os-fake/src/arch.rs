@@ -1,7 +1,7 @@
 //! A CPU with three registers.
 
 use trapline_core::backend::{DebugAlignment, DebugHits, DebugKind, DebugPool, MemoryAccess};
-use trapline_core::{Arch, CodeMode, EmulatedMemory, Passing, Relocation, SlotCode};
+use trapline_core::{Arch, CodeMode, EmulatedMemory, FunctionEntry, Passing, Relocation, SlotCode};
 
 /// How many addresses each of its pools can watch.
 pub(crate) const SLOTS: usize = 4;
@@ -158,6 +158,30 @@ impl<const BEFORE: bool> Arch for FakeArch<BEFORE> {
         if offset < slot.bytes().len() as u64 {
             registers.pc = from.wrapping_add(u64::from(offset > 0));
         }
+    }
+
+    /// The only argument is in the only register that can have it. The function finds its own way
+    /// back.
+    fn enter_function(
+        registers: &FakeRegisters,
+        function: u64,
+        args: &[u64],
+        _: u64,
+    ) -> Option<FunctionEntry<FakeRegisters>> {
+        let mut entered = *registers;
+        match args {
+            [] => {}
+            [arg] => entered.value = *arg,
+            _ => return None,
+        }
+        entered.sp = registers.sp.wrapping_sub(16);
+        (entered.steps, entered.interrupted) = (false, false);
+        Self::set_pc(&mut entered, function);
+        Some(FunctionEntry { registers: entered, frame: None, returned_sp: entered.sp })
+    }
+
+    fn returned_value(registers: &FakeRegisters) -> u64 {
+        registers.value
     }
 
     fn enter_slot(to: u64, registers: &mut FakeRegisters) {

@@ -17,11 +17,15 @@ use trapline_core::{
 };
 
 use crate::arch::FakeRegisters;
+use crate::detour::Detour;
 use crate::faults::Fault;
 use crate::kernel::Kernel;
 use crate::model::all_cpus;
 use crate::rules::Rules;
 use crate::system::Fake;
+
+/// Where every program begins; a test maps code there, if it is to be executed.
+pub const ENTRY_POINT: u64 = 0x4000;
 
 impl<R: Rules> trapline_core::private::Sealed for Fake<R> {}
 
@@ -244,6 +248,38 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("unmap_code", thread.tid.as_raw(), |model| model.unmap_code(thread, addr, len))
     }
 
+    /// The sum of the number and the arguments; no call has the number 0.
+    fn call_syscall(
+        &mut self,
+        thread: Thread,
+        number: u64,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        const NO_SUCH_CALL: i32 = 38;
+        self.call("call_syscall", thread.tid.as_raw(), |model| {
+            model.check_free(thread)?;
+            let sum = args.iter().fold(number, |sum, &arg| sum.wrapping_add(arg));
+            Ok(if number == 0 { Err(NO_SUCH_CALL) } else { Ok(sum) })
+        })
+    }
+
+    type Detour = Detour;
+
+    fn leave_place(&mut self, thread: Thread) -> Result<Detour> {
+        self.call("leave_place", thread.tid.as_raw(), |model| model.leave_place(thread))
+    }
+
+    fn return_to_place(
+        &mut self,
+        thread: Thread,
+        detour: &Detour,
+        kept: Option<Signal>,
+    ) -> Result<()> {
+        self.call("return_to_place", thread.tid.as_raw(), |model| {
+            model.return_to_place(thread, detour, kept)
+        })
+    }
+
     fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {
         Ok(false)
     }
@@ -396,7 +432,7 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         self.call("auxiliary_vector", pid.as_raw(), |model| {
-            model.processes.get(&pid).map(|_| vec![0; 16]).ok_or(Error::Gone)
+            model.processes.get(&pid).map(|_| auxiliary_vector()).ok_or(Error::Gone)
         })
     }
 
@@ -412,4 +448,10 @@ impl<R: Rules> Backend for Fake<R> {
     fn requests(&self) -> u64 {
         self.view(|model| model.records.requests)
     }
+}
+
+/// That of every program: where it begins.
+fn auxiliary_vector() -> Vec<u8> {
+    const AT_ENTRY: u64 = 9;
+    [AT_ENTRY, ENTRY_POINT, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect()
 }

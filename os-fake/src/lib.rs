@@ -31,6 +31,7 @@ mod attach;
 mod backend;
 mod code;
 mod debug;
+mod detour;
 mod faults;
 mod kernel;
 mod looks;
@@ -47,6 +48,8 @@ mod system;
 mod wait;
 
 pub use arch::{FakeArch, FakeRegisters, Skip};
+pub use backend::ENTRY_POINT;
+pub use detour::Detour;
 pub use faults::Fault;
 pub use kernel::{Delivery, Execution, Kernel, Report, Swallowed};
 pub use rules::{FreeBsdRules, LinuxRules, OtherCpuRules, RuleSet, Rules};

@@ -18,6 +18,7 @@ use trapline_core::{
 };
 
 use crate::decode::EventMask;
+use crate::detour::Detour;
 use crate::sys::{self, Process};
 use crate::system::FreeBsd;
 use crate::{decode, regs};
@@ -147,7 +148,8 @@ impl Backend for FreeBsd {
     }
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
-        let info = self.info(thread)?.siginfo;
+        let kept = self.kept_signal.filter(|&(tid, _)| tid == thread.tid).map(|(_, info)| info);
+        let info = kept.or(self.info(thread)?.siginfo);
         match info.as_ref().and_then(decode::signal_info) {
             Some(info) => Ok(info),
             None => Err(self.nothing_there("PT_LWPINFO", thread)),
@@ -206,6 +208,30 @@ impl Backend for FreeBsd {
 
     fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         self.unmap(thread, addr, len)
+    }
+
+    fn call_syscall(
+        &mut self,
+        thread: Thread,
+        number: u64,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        self.call(thread, number, args)
+    }
+
+    type Detour = Detour;
+
+    fn leave_place(&mut self, thread: Thread) -> Result<Detour> {
+        self.leave_for_detour(thread)
+    }
+
+    fn return_to_place(
+        &mut self,
+        thread: Thread,
+        detour: &Detour,
+        kept: Option<Signal>,
+    ) -> Result<()> {
+        self.return_from_detour(thread, detour, kept)
     }
 
     fn has_shadow_stack(&mut self, _: Thread) -> Result<bool> {

@@ -14,9 +14,19 @@ pub(crate) const PID_MAX: pid_t = 99_999;
 pub(crate) const TDF_SINTR: i64 = 0x8;
 
 // sys/syscall.h
+pub(crate) const SYS_EXIT: c_int = 1;
+pub(crate) const SYS_FORK: c_int = 2;
+pub(crate) const SYS_EXECVE: c_int = 59;
+pub(crate) const SYS_VFORK: c_int = 66;
 pub(crate) const SYS_MUNMAP: c_int = 73;
+pub(crate) const SYS_RFORK: c_int = 251;
+pub(crate) const SYS_SIGPROCMASK: c_int = 340;
 pub(crate) const SYS_SIGRETURN: c_int = 417;
+pub(crate) const SYS_THR_EXIT: c_int = 431;
+pub(crate) const SYS_THR_NEW: c_int = 455;
 pub(crate) const SYS_MMAP: c_int = 477;
+pub(crate) const SYS_FEXECVE: c_int = 492;
+pub(crate) const SYS_PDFORK: c_int = 518;
 
 // machine/ptrace.h
 pub(crate) const PT_GETXSTATE_INFO: c_int = 68;

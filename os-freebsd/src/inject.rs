@@ -63,7 +63,7 @@ impl FreeBsd {
     /// The thread runs in the kernel for that. So the process stops once more, with the status that
     /// it had, and heeds no request until it was waited for again (`ptracestop` in `kern_sig.c`,
     /// `thread_stopped` in `kern_thread.c`).
-    fn inject(
+    pub(crate) fn inject(
         &mut self,
         thread: Thread,
         number: libc::c_int,
@@ -79,6 +79,35 @@ impl FreeBsd {
             Some(_) => Ok(answer),
             None => Err(Error::NotStopped),
         }
+    }
+
+    /// The same for a call of the user's.
+    pub(crate) fn call(
+        &mut self,
+        thread: Thread,
+        number: u64,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        let elsewhere = [
+            ffi::SYS_EXIT,
+            ffi::SYS_FORK,
+            ffi::SYS_EXECVE,
+            ffi::SYS_VFORK,
+            ffi::SYS_RFORK,
+            ffi::SYS_SIGRETURN,
+            ffi::SYS_THR_EXIT,
+            ffi::SYS_THR_NEW,
+            ffi::SYS_FEXECVE,
+            ffi::SYS_PDFORK,
+        ];
+        let number = libc::c_int::try_from(number).ok().filter(|&number| number > 0);
+        let Some(number) = number.filter(|number| !elsewhere.contains(number)) else {
+            return Err(refused("a system call that does not return to where it was made"));
+        };
+        if args.len() > 6 {
+            return Err(refused("a system call with more than six arguments"));
+        }
+        self.inject(thread, number, args)
     }
 
     /// What a signal does to a process, by what it says of itself.

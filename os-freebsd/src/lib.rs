@@ -29,6 +29,8 @@ mod decode;
 #[cfg(target_os = "freebsd")]
 mod detach;
 #[cfg(target_os = "freebsd")]
+mod detour;
+#[cfg(target_os = "freebsd")]
 mod duplicates;
 #[cfg(target_os = "freebsd")]
 mod ext;
@@ -71,6 +73,8 @@ mod waker;
 
 #[cfg(target_os = "freebsd")]
 pub use decode::{EventMask, LwpFlags, LwpInfo, SigInfo, SignalSet};
+#[cfg(target_os = "freebsd")]
+pub use detour::Detour;
 #[cfg(target_os = "freebsd")]
 pub use ext::{MapEntry, Protection, Space, SyscallReturn, TraceStatus, TracerExt};
 #[cfg(target_os = "freebsd")]

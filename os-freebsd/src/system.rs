@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use trapline_core::backend::RawStop;
 use trapline_core::{Backend, Error, Result, Tid};
 
+use crate::decode::SigInfo;
 use crate::pairs::Pairs;
 use crate::regs::KnownRegisters;
 use crate::run::Killed;
@@ -45,6 +46,8 @@ pub struct FreeBsd {
     pub(crate) known_registers: Option<KnownRegisters>,
     /// Where the last step has ended.
     pub(crate) last_step: Option<(Tid, u64)>,
+    /// What a thread was stopped for that was brought back from a detour.
+    pub(crate) kept_signal: Option<(Tid, SigInfo)>,
     pub(crate) kernel: Kernel,
     pub(crate) queue: Arc<Queue>,
     pub(crate) tracees: BTreeMap<i32, Tracee>,
@@ -91,6 +94,7 @@ impl FreeBsd {
             queue: Arc::new(queue),
             known_registers: None,
             last_step: None,
+            kept_signal: None,
             tracees: BTreeMap::new(),
             with_other_signal: 0,
             ready: VecDeque::new(),

@@ -13,6 +13,7 @@ use trapline_core::backend::{
 };
 use trapline_core::{Arch, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
 
+use crate::detour::Detour;
 use crate::regs::{self, Cpu};
 use crate::sys::own_tid;
 use crate::{Linux, decode, proc, process};
@@ -58,6 +59,7 @@ impl Backend for Linux {
     fn wait(&mut self, patience: Patience) -> Result<Waited> {
         match self.early.pop_front() {
             Some(stop) => Ok(Waited::Stop(stop)),
+            None if std::mem::take(&mut self.woken) => Ok(Waited::Woken),
             None => self.wait_for(patience),
         }
     }
@@ -84,6 +86,9 @@ impl Backend for Linux {
 
     fn resume(&mut self, thread: Thread, run: Run, signal: Option<Signal>) -> Result<()> {
         self.last_step = None;
+        if !self.left_calls.is_empty() && self.takes_left_call(thread.tid, run) {
+            return Ok(());
+        }
         self.kernel.resume(thread.tid, run, signal)
     }
 
@@ -229,6 +234,30 @@ impl Backend for Linux {
 
     fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         self.unmap(thread, addr, len)
+    }
+
+    fn call_syscall(
+        &mut self,
+        thread: Thread,
+        number: u64,
+        args: &[u64],
+    ) -> Result<std::result::Result<u64, i32>> {
+        self.inject(thread, number, args)
+    }
+
+    type Detour = Detour;
+
+    fn leave_place(&mut self, thread: Thread) -> Result<Detour> {
+        self.leave_for_detour(thread)
+    }
+
+    fn return_to_place(
+        &mut self,
+        thread: Thread,
+        detour: &Detour,
+        kept: Option<Signal>,
+    ) -> Result<()> {
+        self.return_from_detour(thread, detour, kept)
     }
 
     fn has_shadow_stack(&mut self, thread: Thread) -> Result<bool> {
@@ -381,6 +410,7 @@ impl Backend for Linux {
 
     fn forget(&mut self, pid: Pid) {
         self.memory.forget(pid);
+        self.call_instructions.remove(&pid);
         self.forget_unsettled(pid);
     }
 

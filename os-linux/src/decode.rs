@@ -92,6 +92,13 @@ pub(crate) fn event_of(info: &Siginfo) -> i32 {
     int(info, 8) >> 8
 }
 
+/// The event of a stop, 0 at one for a signal: there the code is whatever its sender says, mostly a
+/// small or a negative number.
+pub(crate) fn event_of_stop(info: &Siginfo) -> i32 {
+    let (signal, code) = (int(info, 0), int(info, 8));
+    if code > 0 && code & 0xff == signal { code >> 8 } else { 0 }
+}
+
 /// Sets `si_addr`.
 pub(crate) fn set_addr(info: &mut Siginfo, addr: u64) {
     if let Some(bytes) = info.0.get_mut(16..24) {

@@ -1,10 +1,10 @@
 //! What only Linux has.
 
-use trapline_core::backend::Thread;
+use trapline_core::backend::{Setup, Thread};
 use trapline_core::{Result, SpawnOptions, Spawned, Stopped, Tracer};
 
 use crate::ffi::Siginfo;
-use crate::{Linux, regs};
+use crate::{Linux, decode, regs};
 
 /// Where a thread is and by which ABI it makes system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,20 @@ pub trait TracerExt: sealed::Sealed {
     /// As [`Tracer::resume`].
     fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()>;
 
+    /// Has the kernel not ask the seccomp filters of a stopped thread, or ask them again, whatever
+    /// they say of its calls and of those that it [is made to make](Tracer::call_syscall). It ends
+    /// with the tracing, and the tasks that the thread makes inherit it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](trapline_core::Error::Os) with `EPERM` without `CAP_SYS_ADMIN`, or if the tracer
+    /// has a filter itself; with `EINVAL` for a kernel without `CONFIG_CHECKPOINT_RESTORE`.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_O_SUSPEND_SECCOMP` in `ptrace(2)`.
+    fn suspend_seccomp(&mut self, stop: &Stopped, suspend: bool) -> Result<()>;
+
     /// The ABI by which a stopped thread makes system calls; see [`Linux::abi`].
     ///
     /// # Errors
@@ -134,6 +148,11 @@ impl TracerExt for Tracer<Linux> {
         self.run_to_syscall_exit(stop)
     }
 
+    fn suspend_seccomp(&mut self, stop: &Stopped, suspend: bool) -> Result<()> {
+        let (thread, setup) = (self.thread(stop)?, self.setup_of(stop)?);
+        self.on_backend(|backend| backend.suspend_seccomp(thread, setup, suspend))
+    }
+
     fn abi(&self, stop: &Stopped) -> Result<Abi> {
         let thread = self.thread(stop)?;
         self.on_backend(|backend| backend.abi(thread))
@@ -151,6 +170,22 @@ impl TracerExt for Tracer<Linux> {
 }
 
 impl Linux {
+    /// Has the kernel not ask the seccomp filters of a stopped thread, which reports `setup`, or ask
+    /// them again (`PTRACE_O_SUSPEND_SECCOMP` of `ptrace(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As [`TracerExt::suspend_seccomp`].
+    pub fn suspend_seccomp(&mut self, thread: Thread, setup: Setup, suspend: bool) -> Result<()> {
+        let tid = thread.tid;
+        self.kernel.set_suspends_seccomp(tid, suspend);
+        let set = self.kernel.set_options(tid, decode::options(setup));
+        if set.is_err() {
+            self.kernel.set_suspends_seccomp(tid, !suspend);
+        }
+        set
+    }
+
     /// The ABI of a stopped thread (`PTRACE_GET_SYSCALL_INFO` of `ptrace(2)`).
     ///
     /// # Errors

@@ -25,6 +25,7 @@
 mod attach;
 mod backend;
 mod decode;
+mod detour;
 mod ext;
 mod ffi;
 mod inject;
@@ -43,5 +44,6 @@ mod wait;
 mod waiter;
 mod waker;
 
+pub use detour::Detour;
 pub use ext::{Abi, BpfInstruction, TracerExt};
 pub use system::Linux;

@@ -12,12 +12,12 @@ mod user;
 mod wait;
 mod wake_helper;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use trapline_core::{Error, Result};
+use trapline_core::{Error, Result, Tid};
 
 pub(crate) use directory::Directory;
 pub(crate) use event::EventFd;
@@ -33,6 +33,8 @@ pub(crate) use wake_helper::{Sleeper, Timer};
 pub(crate) struct Kernel {
     requests: Cell<u64>,
     filter_stops: Cell<bool>,
+    /// Threads whose seccomp filters are suspended.
+    without_seccomp: RefCell<Vec<Tid>>,
     proc: Option<Arc<Directory>>,
 }
 
@@ -65,6 +67,25 @@ impl Kernel {
     /// The options that all tracees have, whatever their setup.
     fn options_of_all(&self) -> i32 {
         if self.filter_stops.get() { libc::PTRACE_O_TRACESECCOMP } else { 0 }
+    }
+
+    /// The options that a thread has besides.
+    fn own_options(&self, tid: Tid) -> i32 {
+        if self.suspends_seccomp(tid) { libc::PTRACE_O_SUSPEND_SECCOMP } else { 0 }
+    }
+
+    /// Whether the seccomp filters of a thread are suspended.
+    pub(crate) fn suspends_seccomp(&self, tid: Tid) -> bool {
+        self.without_seccomp.borrow().contains(&tid)
+    }
+
+    /// Notes that they are to be, or no longer.
+    pub(crate) fn set_suspends_seccomp(&self, tid: Tid, suspends: bool) {
+        let mut without = self.without_seccomp.borrow_mut();
+        without.retain(|&other| other != tid);
+        if suspends {
+            without.push(tid);
+        }
     }
 
     /// Counts a request.

@@ -1,7 +1,7 @@
 //! The back end: what it keeps from one request to the next.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
@@ -36,6 +36,13 @@ pub struct Linux {
     pub(crate) fixed_addresses: bool,
     /// What was waited for while a tracee made a system call for the tracer.
     pub(crate) early: VecDeque<RawStop>,
+    /// A waker has called meanwhile.
+    pub(crate) woken: bool,
+    /// Threads whose stop is inside a system call that they have left since, and whose exit is still
+    /// to be told if it is asked for.
+    pub(crate) left_calls: Vec<Tid>,
+    /// Where each process has the instruction that makes a system call.
+    pub(crate) call_instructions: HashMap<Pid, u64>,
     pub(crate) wake_helper: Option<WakeHelper>,
     pub(crate) waiter: Option<Waiter>,
     /// The last fork that a wait has reported, for [`Backend::new_task`] to ask the right question
@@ -70,6 +77,9 @@ impl Linux {
             filter: None,
             fixed_addresses: false,
             early: VecDeque::new(),
+            woken: false,
+            left_calls: Vec::new(),
+            call_instructions: HashMap::new(),
             wake_helper: None,
             waiter: None,
             last_fork: None,

@@ -109,7 +109,7 @@ impl Linux {
     }
 
     /// What a wait status says; `None` for a stop of the wake helper that is no wake.
-    fn told(&mut self, tid: Tid, status: i32) -> Result<Option<Waited>> {
+    pub(crate) fn told(&mut self, tid: Tid, status: i32) -> Result<Option<Waited>> {
         let stop = self.heard(tid, status);
         if self.wake_helper.as_ref().is_some_and(|helper| helper.is(tid)) {
             return Ok(self.answer_bell(stop.kind)?.then_some(Waited::Woken));
@@ -120,6 +120,9 @@ impl Linux {
     /// A stop or an end of one thread, if the kernel has it ready. One that is dying may not be;
     /// one whose id an exec has taken away is not found at all. Neither is reported here.
     pub(crate) fn look_at(&mut self, tid: Tid) -> Result<Option<RawStop>> {
+        if let Some(at) = self.early.iter().position(|stop| stop.tid == Some(tid)) {
+            return Ok(self.early.remove(at));
+        }
         match self.kernel.look(tid) {
             Ok(Some(status)) => Ok(Some(self.heard(tid, status))),
             Ok(None) => Ok(None),

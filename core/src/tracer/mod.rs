@@ -9,6 +9,7 @@ mod ask;
 mod births;
 mod breakpoints;
 mod builder;
+mod calls;
 mod causes;
 mod drive;
 mod dropped;
@@ -18,6 +19,7 @@ mod ends;
 mod failures;
 mod fork;
 mod forks;
+mod functions;
 mod halt;
 mod hardware;
 mod let_go;
@@ -55,6 +57,7 @@ use crate::{Arch, Backend, EventFlags, ForkKind, InheritDebug, Pid, Result, Stop
 
 pub use ask::ProcessInfo;
 pub use builder::Builder;
+pub use functions::{CallOutcome, FunctionCall};
 pub use halt::{Halted, Next};
 pub use next::Only;
 pub use placement::Placement;

@@ -46,7 +46,7 @@ impl Only {
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
-enum Until {
+pub(super) enum Until {
     Now,
     Then(Instant),
     Ever,
@@ -204,7 +204,11 @@ impl<B: Backend> Tracer<B> {
         Ok(event)
     }
 
-    fn find_next(&mut self, until: Until, only: Option<Only>) -> Result<Poll<Option<Event>>> {
+    pub(super) fn find_next(
+        &mut self,
+        until: Until,
+        only: Option<Only>,
+    ) -> Result<Poll<Option<Event>>> {
         if let Some(process) = self.departed.take() {
             self.table.remove_process(process);
         }

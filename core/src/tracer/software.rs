@@ -13,6 +13,7 @@ mod handlers;
 mod hit;
 pub(super) mod image;
 pub(super) mod inherit;
+mod inside;
 mod memory;
 mod pass;
 mod places;

@@ -37,6 +37,7 @@ mod m1_races;
 mod m1_shared;
 mod m1_slots;
 mod m1_software;
+mod m4_calls;
 mod placement;
 mod reader;
 mod w1_one;

@@ -51,7 +51,7 @@ impl FreeBsd {
 
     /// A process runs, or may have run.
     pub(crate) fn forget_registers(&mut self) {
-        (self.known_registers, self.last_step) = (None, None);
+        (self.known_registers, self.last_step, self.kept_signal) = (None, None, None);
     }
 
     /// `PT_GETREGS` and, as `struct reg` has none, the two bases.

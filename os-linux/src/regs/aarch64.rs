@@ -109,9 +109,11 @@ pub(crate) fn code_mode(registers: &Registers) -> CodeMode {
 pub(crate) fn at_call(registers: &Raw, at: u64, number: u64, args: [u64; 6]) -> Raw {
     let mut call = *registers;
     let [a, b, c, d, e, f] = args;
-    for (register, value) in call.regs.iter_mut().zip([a, b, c, d, e, f, 0, 0, number]) {
+    // The seventh register is what the kernel shows at the stops of a system call, and puts back.
+    for (register, value) in call.regs.iter_mut().zip([a, b, c, d, e, f]) {
         *register = value;
     }
+    call.regs[8] = number;
     call.pc = at;
     call
 }
@@ -121,6 +123,55 @@ pub(crate) fn call_result(registers: &Raw) -> i64 {
     let [result, ..] = registers.regs;
     result as i64
 }
+
+/// The system call that a thread is at the entry of: its number and its arguments.
+pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
+    let [a, b, c, d, e, f, _, _, number, ..] = registers.regs;
+    (number, [a, b, c, d, e, f])
+}
+
+/// Has a thread at the entry of a system call not make it.
+pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, _: &Raw) -> Result<()> {
+    set_call_number(kernel, tid, -1)
+}
+
+/// The kernel remembers the number and the first argument of the system call that a thread is in
+/// apart from the registers, and does not let go of the argument.
+pub(crate) const CALL_IS_IN_REGISTERS: bool = false;
+
+/// The number of the system call that a thread is in; -1 for none.
+pub(crate) fn call_number(kernel: &Kernel, tid: Tid) -> Result<Option<i32>> {
+    sets::raw_syscall_number(kernel, tid)
+}
+
+/// Sets it.
+pub(crate) fn set_call_number(kernel: &Kernel, tid: Tid, number: i32) -> Result<()> {
+    sets::set_syscall_number(kernel, tid, number)
+}
+
+/// Whether the kernel makes the system call again that a thread is at the exit of: what it returns
+/// says so (`linux/errno.h`).
+pub(crate) fn will_restart(registers: &Raw) -> bool {
+    matches!(call_result(registers), -514..=-512 | -516)
+}
+
+/// Whether the call of this number makes a task, which would go on at the same place, or does not
+/// come back to where it was made.
+pub(crate) fn goes_elsewhere(number: u64) -> bool {
+    let elsewhere = [
+        libc::SYS_clone,
+        libc::SYS_clone3,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_restart_syscall,
+    ];
+    elsewhere.iter().any(|&call| number as u32 == call as u32)
+}
+
+pub(crate) use sets::{Extended, all_extended, set_all_extended};
 
 /// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
 /// call (`restore_sigframe` in `arch/arm64/kernel/signal.c`).

@@ -73,6 +73,80 @@ pub(crate) fn call_result(registers: &libc::user_regs_struct) -> i64 {
     registers.rax as i64
 }
 
+/// The system call that a thread is at the entry of: its number and its arguments.
+pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
+    let r = registers;
+    (r.orig_rax, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+}
+
+/// Has a thread at the entry of a system call not make it.
+pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, registers: &Raw) -> Result<()> {
+    kernel.set_registers(tid, &Raw { orig_rax: Registers::NO_SYSCALL, ..*registers })
+}
+
+/// All that says which system call a thread is in is in its registers.
+pub(crate) const CALL_IS_IN_REGISTERS: bool = true;
+
+/// Nothing: see [`CALL_IS_IN_REGISTERS`].
+pub(crate) fn call_number(_: &Kernel, _: Tid) -> Result<Option<i32>> {
+    Ok(None)
+}
+
+/// The same.
+pub(crate) fn set_call_number(_: &Kernel, _: Tid, _: i32) -> Result<()> {
+    Ok(())
+}
+
+/// Whether the kernel makes the system call again that a thread is at the exit of.
+pub(crate) fn will_restart(registers: &Raw) -> bool {
+    restarted(&from_kernel(registers)).is_some()
+}
+
+/// Whether the call of this number makes a task, which would go on at the same place, or does not
+/// come back to where it was made.
+pub(crate) fn goes_elsewhere(number: u64) -> bool {
+    let wide = number & !call::X32_SYSCALL_BIT;
+    let elsewhere = [
+        libc::SYS_fork,
+        libc::SYS_vfork,
+        libc::SYS_clone,
+        libc::SYS_clone3,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_restart_syscall,
+    ];
+    elsewhere.iter().any(|&call| wide as u32 == call as u32)
+}
+
+/// What a function may change beside the general registers.
+#[derive(Debug)]
+pub(crate) enum Extended {
+    /// All of it.
+    Whole(ExtendedState),
+    /// What a CPU without XSAVE has.
+    Floats(Box<[u8; 512]>),
+}
+
+/// That of a thread.
+pub(crate) fn all_extended(kernel: &Kernel, tid: Tid) -> Result<Extended> {
+    match extended_state(kernel, tid) {
+        Ok(state) => Ok(Extended::Whole(state)),
+        Err(Error::Unsupported { .. }) => Ok(Extended::Floats(Box::new(kernel.fp_registers(tid)?))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets it.
+pub(crate) fn set_all_extended(kernel: &Kernel, tid: Tid, state: &Extended) -> Result<()> {
+    match state {
+        Extended::Whole(state) => set_extended_state(kernel, tid, state),
+        Extended::Floats(image) => kernel.set_fp_registers(tid, image),
+    }
+}
+
 /// Whether a thread has stopped at the exit of `rt_sigreturn`, which forgets that it was a system
 /// call (`restore_sigcontext` in `arch/x86/kernel/signal_64.c`).
 pub(crate) fn ends_handler(_: &Kernel, _: Tid, registers: &Registers) -> Result<bool> {

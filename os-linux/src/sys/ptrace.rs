@@ -80,7 +80,8 @@ impl Kernel {
     /// `PTRACE_SETOPTIONS`.
     pub(crate) fn set_options(&self, tid: Tid, options: i32) -> Result<()> {
         self.count();
-        plain(libc::PTRACE_SETOPTIONS as _, tid, (options | self.options_of_all()).into())
+        let options = options | self.options_of_all() | self.own_options(tid);
+        plain(libc::PTRACE_SETOPTIONS as _, tid, options.into())
             .map_err(|e| error("PTRACE_SETOPTIONS", tid.as_raw(), e))?;
         Ok(())
     }

@@ -85,16 +85,6 @@ impl Kernel {
         Ok(taken.map(|(_, status)| status))
     }
 
-    /// The next wait status of one tracee, which runs for a moment.
-    pub(crate) fn wait_one(&self, tid: Tid) -> Result<i32> {
-        match self.wait4(tid.as_raw(), TRACEES) {
-            Ok(Some((_, status))) => Ok(status),
-            Ok(None) => Err(trapline_core::Error::Gone), // does not happen to a wait that blocks
-            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Err(trapline_core::Error::Gone),
-            Err(e) => Err(error("wait4", tid.as_raw(), e)),
-        }
-    }
-
     /// Waits for the end of a tracee, and takes it.
     pub(crate) fn reap(&self, tid: Tid) {
         // Each stop before it is taken too, so this ends with the tracee. An error says that

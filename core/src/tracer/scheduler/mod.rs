@@ -141,6 +141,18 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Whether a thread that is to run whatever others do has to run alone: others of its process have
+    /// an event or a token out.
+    pub(super) fn has_to_run_alone(&self, index: u32) -> bool {
+        match B::STOP_SCOPE {
+            StopScope::Thread => false,
+            StopScope::Process => {
+                let mut threads = self.table.process_of(index).threads.iter();
+                threads.any(|&i| i != index && self.table.slot(i).is_shown())
+            }
+        }
+    }
+
     /// One thread is about to run alone. Others that are still inside the kernel may have something to
     /// say as well, where it is their process that runs.
     pub(super) fn runs_alone(&mut self, index: u32) {

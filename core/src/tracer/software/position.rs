@@ -47,7 +47,10 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The same, noting what they say of where the thread is.
-    pub(super) fn noted_registers(&mut self, index: u32) -> Result<<B::Arch as Arch>::Registers> {
+    pub(in crate::tracer) fn noted_registers(
+        &mut self,
+        index: u32,
+    ) -> Result<<B::Arch as Arch>::Registers> {
         if let Some(registers) = self.kept_registers(index) {
             return Ok(registers);
         }

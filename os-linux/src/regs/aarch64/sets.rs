@@ -119,7 +119,38 @@ pub(crate) fn set_extended_state(kernel: &Kernel, tid: Tid, state: &ExtendedStat
     }
 }
 
-fn raw_syscall_number(kernel: &Kernel, tid: Tid) -> Result<Option<i32>> {
+/// What a function may change beside the general registers.
+#[derive(Debug)]
+pub(crate) struct Extended {
+    floats: FpRegisters,
+    /// They have the others in them.
+    vectors: Option<SveState>,
+}
+
+/// That of a thread.
+pub(crate) fn all_extended(kernel: &Kernel, tid: Tid) -> Result<Extended> {
+    let vectors = extended_state(kernel, tid)?.sve;
+    Ok(Extended { floats: fp_registers(kernel, tid)?, vectors })
+}
+
+/// Sets it.
+pub(crate) fn set_all_extended(kernel: &Kernel, tid: Tid, state: &Extended) -> Result<()> {
+    match &state.vectors {
+        Some(vectors) => kernel
+            .set_register_set(tid, NT_ARM_SVE, vectors.as_bytes())
+            .map_err(|why| failed(tid, true, why)),
+        None => set_fp_registers(kernel, tid, &state.floats),
+    }
+}
+
+/// Sets the number of the system call that a thread is in; -1 for none.
+pub(crate) fn set_syscall_number(kernel: &Kernel, tid: Tid, number: i32) -> Result<()> {
+    kernel
+        .set_register_set(tid, NT_ARM_SYSTEM_CALL, &number.to_le_bytes())
+        .map_err(|why| failed(tid, true, why))
+}
+
+pub(super) fn raw_syscall_number(kernel: &Kernel, tid: Tid) -> Result<Option<i32>> {
     let mut number = [0; 4];
     let length = optional(kernel, tid, NT_ARM_SYSTEM_CALL, &mut number)?;
     Ok(length.map(|_| i32::from_le_bytes(number)))

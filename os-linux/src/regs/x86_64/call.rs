@@ -12,7 +12,7 @@ use crate::ffi::{PTRACE_SYSCALL_INFO_EXIT, PTRACE_SYSCALL_INFO_NONE, SyscallInfo
 use crate::sys::Kernel;
 
 /// Set in the numbers of the x32 ABI, whose calls that make tasks are those of the 64-bit one.
-const X32_SYSCALL_BIT: u64 = 0x4000_0000;
+pub(super) const X32_SYSCALL_BIT: u64 = 0x4000_0000;
 /// [`SyscallInfo::arch`] of 32-bit calls (`linux/audit.h`); x32 has that of 64-bit ones.
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 
