@@ -12,6 +12,7 @@ crate::tests![
     f3_a_child_let_go_has_none,
     f2_a_vfork_child_passes_its_parents_breakpoints,
     f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again,
+    f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory,
     f2_programs_that_are_spawned_live,
     f2_a_vfork_childs_own_breakpoint_is_its_own,
     m1_an_exec_forgets_them,
@@ -76,6 +77,40 @@ fn f2_a_vfork_child_passes_its_parents_breakpoints() {
 
 fn f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again() {
     assert_eq!(follow("probe-vfork", &[], FollowFork::Parent, 0), (1, 0));
+}
+
+fn f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory() {
+    let mut tracer = Tracer::builder()
+        .events(EventFlags::PROCESS)
+        .follow_fork(FollowFork::Parent)
+        .build()
+        .unwrap();
+    let (stop, addr) = probe_of(&mut tracer, fixture("probe-vfork-beside", &["8"]));
+    let id = insert(&mut tracer, stop.pid(), addr);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let (mut hits, mut executed) = (0, None);
+    while let Some(mut event) = tracer.wait().unwrap() {
+        match &mut event {
+            Event::Stopped(stop) => match stop.reason() {
+                StopReason::Trap(_) => {
+                    assert!(is_hit(&mut tracer, stop, id, addr));
+                    hits += 1;
+                }
+                StopReason::Signal(Signal::TRAP) => {
+                    stop.set_signal(None).unwrap();
+                    executed = tracer.registers(stop).unwrap().argument(0);
+                    pass_own_breakpoint(&mut tracer, stop);
+                }
+                StopReason::Signal(Signal::CHLD) | StopReason::VforkDone => {}
+                _ => panic!("{stop:?}"),
+            },
+            Event::Exited { status, .. } => assert_eq!(*status, ExitStatus::Code(0)),
+            Event::Forked(_) => {}
+            other => panic!("{other:?}"),
+        }
+        tracer.resume(event, Resume::Continue).unwrap();
+    }
+    assert_eq!(executed, Some(hits), "as many as there were arrivals");
 }
 
 fn f2_programs_that_are_spawned_live() {

@@ -1,6 +1,7 @@
 //! M1 and F3: breakpoints in memory, and many threads.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use trapline::{
@@ -17,6 +18,7 @@ crate::tests![
     f3_let_go_with_hits_in_flight,
     m1_on_a_blocking_system_call_that_needs_the_other_thread,
     m1_hits_of_a_halted_process,
+    m1_threads_that_are_born_during_an_attach_live,
 ];
 
 /// A process whose threads execute the probe until its input is closed.
@@ -185,5 +187,34 @@ fn m1_hits_of_a_halted_process() {
             Some(event) => tracer.resume(event, Resume::Continue).unwrap(),
             None => panic!("no end"),
         }
+    }
+}
+
+fn m1_threads_that_are_born_during_an_attach_live() {
+    for idle in ["1", "64"] {
+        let mut child =
+            fixture("probe-births", &[idle]).stdout(Stdio::piped()).spawn().expect("the fixture");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim().parse().expect("an address");
+        let pid = Pid::from_raw(child.id() as i32);
+        for round in 0..20 {
+            let mut tracer = tracer(EventFlags::PROCESS);
+            tracer.attach(pid).unwrap();
+            let stop = next_stop(&mut tracer);
+            assert_eq!(stop.reason(), StopReason::Started);
+            let id = insert(&mut tracer, pid, addr);
+            tracer.resume(stop, Resume::Continue).unwrap();
+            for _ in 0..3 {
+                let stop = next_stop(&mut tracer);
+                assert!(is_hit(&mut tracer, &stop, id, addr), "{stop:?}");
+                tracer.resume(stop, Resume::Continue).unwrap();
+            }
+            tracer.detach_process(pid).unwrap();
+            while tracer.wait().unwrap().is_some() {}
+            assert!(child.try_wait().unwrap().is_none(), "round {round}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

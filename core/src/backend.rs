@@ -117,6 +117,13 @@ pub trait Backend: Sized + Sealed {
         Ok(Vec::new())
     }
 
+    /// Has all such threads traced that have the memory of a stopped one, before a breakpoint
+    /// instruction is put into it: that would kill one that is not traced. It waits for threads that
+    /// run until they can make no more of them.
+    fn trace_late_threads(&mut self, _thread: Thread) -> Result<()> {
+        Ok(())
+    }
+
     // Waiting.
 
     /// How often a wait may yield the CPU and [look](Backend::look) again before it sleeps.

@@ -54,6 +54,25 @@ impl Model {
         }
     }
 
+    /// The threads of a process that were being made when it was attached to, and are not traced.
+    pub(crate) fn late(&self, pid: Pid) -> Vec<Tid> {
+        let late = |tid: &Tid| self.tasks.get(tid).is_some_and(|task| task.late);
+        self.living(pid).into_iter().filter(late).collect()
+    }
+
+    /// Traces them.
+    pub(crate) fn trace_late(&mut self, pid: Pid) -> Vec<Tid> {
+        let late = self.late(pid);
+        let setup = self.tasks.values().find(|task| task.pid == pid && task.setup.is_some());
+        let setup = setup.and_then(|task| task.setup);
+        for tid in &late {
+            if let Some(task) = self.tasks.get_mut(tid) {
+                (task.setup, task.late) = (setup, false);
+            }
+        }
+        late
+    }
+
     /// Traces a running process, and has one thread stop.
     pub(crate) fn attach(&mut self, pid: Pid, setup: Setup) -> Vec<Tid> {
         let threads = self.living(pid);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trapline_core::backend::{
     DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
-    RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
+    RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
     Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
@@ -69,6 +69,25 @@ impl<R: Rules> Backend for Fake<R> {
             Ok((model.attach(pid, setup), model.visible_parent(pid)?))
         })?;
         Ok(RawAttach { threads, real_parent, meanwhile })
+    }
+
+    fn late_threads(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        if self.kernel.model().late(pid).is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call("late_threads", pid.as_raw(), |model| Ok(model.trace_late(pid)))
+    }
+
+    fn trace_late_threads(&mut self, thread: Thread) -> Result<()> {
+        if self.kernel.model().late(thread.pid).is_empty() {
+            return Ok(());
+        }
+        self.call("trace_late_threads", thread.tid.as_raw(), |model| {
+            for late in model.trace_late(thread.pid) {
+                model.stop(late, RawReason::ThreadStarted);
+            }
+            Ok(())
+        })
     }
 
     const YIELDS: u32 = 1;

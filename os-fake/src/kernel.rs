@@ -156,6 +156,15 @@ impl<R: Rules> Kernel<R> {
         self.act(tid, "make a thread").new_thread(tid).expect("the thread acts")
     }
 
+    /// A thread makes another one, which is not traced: it was in the middle of that when its process
+    /// was attached to.
+    pub fn late_thread(&self, tid: Tid) -> Tid {
+        let mut model = self.act(tid, "make a thread");
+        let late = model.new_late_thread(tid).expect("the thread acts");
+        model.tasks.entry(late).and_modify(|task| task.late = true);
+        late
+    }
+
     /// `execve`, which succeeds once the other threads have ended.
     pub fn exec(&self, tid: Tid, program: &str) {
         self.act(tid, "exec").exec(tid, program);

@@ -143,6 +143,8 @@ pub(crate) struct Task {
     pub(crate) suspended: bool,
     /// Traced since a fork without a setup of its own: reports its execs alone.
     pub(crate) bare: bool,
+    /// Made by a thread that was in the middle of it when it was attached to, and not traced yet.
+    pub(crate) late: bool,
     /// The first of a new process, and not reported yet.
     pub(crate) fresh: bool,
     /// A stop was asked for, and is due when it next runs.
@@ -365,6 +367,7 @@ impl Model {
             held: None,
             suspended: false,
             bare: false,
+            late: false,
             fresh: false,
             interrupt: false,
             notify: false,

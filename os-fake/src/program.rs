@@ -63,11 +63,8 @@ impl Model {
     /// A thread makes another one.
     pub(crate) fn new_thread(&mut self, tid: Tid) -> Option<Tid> {
         let creator = self.tasks.get(&tid)?.clone();
-        let new = self.add_task(creator.pid);
+        let new = self.new_late_thread(tid)?;
         let task = self.tasks.get_mut(&new)?;
-        task.registers = creator.registers;
-        task.cpus = creator.cpus;
-        task.debug = creator.debug.inherited(self.rules.threads_copy_debug);
         task.bare = creator.bare;
         task.setup = creator.setup;
         let Some(setup) = creator.setup else { return Some(new) };
@@ -82,6 +79,17 @@ impl Model {
             self.stop_with(tid, reason, Some(made), None);
             self.stop(new, RawReason::Paused);
         }
+        Some(new)
+    }
+
+    /// The same, without any trace of it.
+    pub(crate) fn new_late_thread(&mut self, tid: Tid) -> Option<Tid> {
+        let creator = self.tasks.get(&tid)?.clone();
+        let new = self.add_task(creator.pid);
+        let task = self.tasks.get_mut(&new)?;
+        task.registers = creator.registers;
+        task.cpus = creator.cpus;
+        task.debug = creator.debug.inherited(self.rules.threads_copy_debug);
         Some(new)
     }
 

@@ -13,7 +13,8 @@
 //! that has stopped since, or sleeps, is in the middle of none. So the threads are stopped for a
 //! moment, and looked for again, until there are no new ones. With many threads that would be most
 //! of the work, and disturb them: of a process that makes none just now one is stopped, and the
-//! others are looked at before the tracer first sleeps (`settle.rs`).
+//! others are looked at before somebody relies on all of them (`settle.rs`), as are those that the
+//! kernel holds.
 
 use std::collections::HashSet;
 use std::io;
@@ -93,8 +94,8 @@ impl Linux {
         let Watched { threads, ends, .. } = std::mem::replace(&mut *lock(&seized), Watched::over());
         let Attach { options, seen, mut stops, .. } = attach;
         stops.retain(|stop| ends.iter().all(|end| end.tid != stop.tid));
-        let settled = match result {
-            Ok(settled) => settled,
+        let suspects = match result {
+            Ok(suspects) => suspects,
             Err(error) => {
                 let_go(kernel, &threads, stops);
                 return Err(error);
@@ -110,8 +111,8 @@ impl Linux {
             return Err(error);
         }
         meanwhile.extend(ends);
-        if !settled {
-            self.unsettled.push(Unsettled::new(pid, options, seen));
+        if !suspects.is_empty() {
+            self.unsettled.push(Unsettled::new(pid, options, seen, suspects));
         }
         let real_parent = status.and_then(|status| process::parent(status.ppid));
         Ok(RawAttach { threads, real_parent, meanwhile })
@@ -132,12 +133,13 @@ struct Attach<'a> {
 
 impl Attach<'_> {
     /// Seizes the threads of a process until there are no new ones, and stops all of them or one.
-    /// Says whether none of them can still make one that is not traced. One that is born of a
-    /// seized thread is traced from the start.
-    fn seize_all(&mut self, seized: &Seized) -> Result<bool> {
+    /// Says which of them can still make one that is not traced. One that is born of a seized
+    /// thread is traced from the start.
+    fn seize_all(&mut self, seized: &Seized) -> Result<Vec<Tid>> {
         let (kernel, pid) = (self.kernel, self.pid);
         let first = Tid::from_raw(pid.as_raw());
-        let mut running = Vec::new();
+        // Those that have not stopped, and those of them that the kernel holds.
+        let (mut running, mut held) = (Vec::new(), Vec::new());
         let mut tries = TRIES;
         loop {
             let listed = match process::threads(kernel, pid) {
@@ -161,7 +163,9 @@ impl Attach<'_> {
             }
             if !running.is_empty() && (self.stops_all || running.len() <= FEW) {
                 self.stops_all = true;
-                self.stops.extend(stop_all(kernel, &running));
+                let (stops, left) = stop_all(kernel, &running);
+                self.stops.extend(stops);
+                held.extend(left);
                 running.clear();
                 continue;
             }
@@ -190,15 +194,16 @@ impl Attach<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(running.is_empty())
+        running.extend(held);
+        Ok(running)
     }
 
     /// Stops one of many threads; the others if the kernel holds that one, or it has ended.
     fn stop_one(&mut self, running: &mut Vec<Tid>) {
         let Some((&one, others)) = running.split_first() else { return };
-        self.stops.extend(stop_all(self.kernel, &[one]));
+        self.stops.extend(stop_all(self.kernel, &[one]).0);
         if !self.stops.iter().any(|stop| matches!(stop.kind, RawKind::Stop(_))) {
-            self.stops.extend(stop_all(self.kernel, others));
+            self.stops.extend(stop_all(self.kernel, others).0);
         }
         let stopped: HashSet<Option<Tid>> = self.stops.iter().map(|stop| stop.tid).collect();
         running.retain(|&tid| !stopped.contains(&Some(tid)));
@@ -318,7 +323,7 @@ fn run_all_but_one(
 fn let_go(kernel: &Kernel, threads: &[Tid], mut stops: Vec<RawStop>) {
     let mut running = threads.to_vec();
     running.retain(|&tid| stops.iter().all(|stop| stop.tid != Some(tid)));
-    stops.extend(stop_all(kernel, &running));
+    stops.extend(stop_all(kernel, &running).0);
     for stop in stops {
         let signal = match stop.kind {
             RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
@@ -332,9 +337,10 @@ fn let_go(kernel: &Kernel, threads: &[Tid], mut stops: Vec<RawStop>) {
 }
 
 /// Stops running threads, and gives the stop or the end of each. A thread that the kernel holds is
-/// left out, and stops later; one that is the first, and has ended before the others, is, too.
-fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
-    let mut stops = Vec::new();
+/// left out, and stops later; they are given, too. One that is the first, and has ended before the
+/// others, is neither.
+fn stop_all(kernel: &Kernel, threads: &[Tid]) -> (Vec<RawStop>, Vec<Tid>) {
+    let (mut stops, mut held) = (Vec::new(), Vec::new());
     let mut waiting = threads.to_vec();
     // A thread in a group-stop is there already, and would keep an interrupt for later.
     waiting.retain(|&tid| match kernel.look(tid) {
@@ -359,12 +365,17 @@ fn stop_all(kernel: &Kernel, threads: &[Tid]) -> Vec<RawStop> {
         let spent = begin.elapsed();
         if spent > states {
             states = 2 * spent; // each is a file
-            waiting.retain(|&tid| {
-                !matches!(process::state(kernel, tid), Ok(Some(b'D' | b'Z' | b'X')))
+            waiting.retain(|&tid| match process::state(kernel, tid) {
+                Ok(Some(b'D')) => {
+                    held.push(tid);
+                    false
+                }
+                state => !matches!(state, Ok(Some(b'Z' | b'X'))),
             });
         }
         if waiting.is_empty() || spent > STOP {
-            return stops;
+            held.extend(waiting);
+            return (stops, held);
         }
         thread::sleep(pause);
         pause = longest.min(2 * pause);

@@ -54,6 +54,10 @@ impl Backend for Linux {
         self.take_late(pid)
     }
 
+    fn trace_late_threads(&mut self, thread: Thread) -> Result<()> {
+        self.settle_memory(thread)
+    }
+
     const YIELDS: u32 = 12;
 
     fn wait(&mut self, patience: Patience) -> Result<Waited> {

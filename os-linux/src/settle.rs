@@ -2,12 +2,15 @@
 //!
 //! A thread that was in the middle of a `clone` when it was seized makes one that is not traced. It
 //! runs meanwhile, or the kernel holds it; so one that is seen asleep, or stops, has made it by
-//! then, and it can be found. That is looked after before the tracer sleeps, and when the process
-//! is brought to rest: it is then that somebody relies on all threads.
+//! then, and it can be found. That is looked after when somebody relies on all threads: before the
+//! tracer sleeps, when the process is brought to rest, and before a breakpoint instruction is put
+//! into memory, which would kill a thread that is not traced.
 
 use std::collections::{HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
 
-use trapline_core::backend::{RawKind, RawReason, RawStop};
+use trapline_core::backend::{RawKind, RawReason, RawStop, Thread};
 use trapline_core::{Error, Pid, Result, Tid};
 
 use crate::attach::Standing;
@@ -16,6 +19,11 @@ use crate::{Linux, attach, process};
 /// How many looks a thread may spend in an uninterruptible sleep, each after about a millisecond:
 /// then it is for something else, such as a child in `vfork`.
 const HELD_LOOKS: u32 = 20;
+/// How many lists of threads in a row have to show nothing new: one that is made while threads end
+/// can leave others out.
+const LISTS: u32 = 2;
+/// Between two looks at threads that are to stop: at first and at last.
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
 /// A process that was attached to, and may have threads that are not traced.
 #[derive(Debug)]
@@ -28,107 +36,178 @@ pub(crate) struct Unsettled {
     /// they were asked to stop.
     suspects: HashMap<Tid, bool>,
     looks: u32,
+    /// Those that were just found.
+    late: Vec<Tid>,
+    /// A thread of it could not be traced, which was told.
+    refused: bool,
 }
 
 impl Unsettled {
-    pub(crate) fn new(pid: Pid, options: i32, seen: HashSet<Tid>) -> Self {
-        let suspects = seen.iter().map(|&tid| (tid, false)).collect();
-        Unsettled { pid, options, seen, suspects, looks: 0 }
+    pub(crate) fn new(pid: Pid, options: i32, seen: HashSet<Tid>, suspects: Vec<Tid>) -> Self {
+        let suspects = suspects.into_iter().map(|tid| (tid, false)).collect();
+        Unsettled { pid, options, seen, suspects, looks: 0, late: Vec::new(), refused: false }
     }
 }
 
 impl Linux {
+    /// Whether a process was attached to that has to be looked after.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.iter().any(|unsettled| !unsettled.refused)
+    }
+
     /// Looks after processes that were attached to: to be called when there is nothing else, until
     /// none is left.
     pub(crate) fn settle(&mut self) -> Result<()> {
+        let mut failed = None;
         for mut unsettled in std::mem::take(&mut self.unsettled) {
-            unsettled.looks += 1;
-            let (kernel, held) = (&self.kernel, unsettled.looks > HELD_LOOKS);
-            unsettled.suspects.retain(|&tid, asked| match process::state(kernel, tid) {
-                Ok(Some(b'R')) => {
-                    *asked = *asked || kernel.interrupt(tid).is_ok();
-                    *asked && !held
-                }
-                Ok(Some(b'D')) => !held,
-                _ => false,
-            });
-            if !unsettled.suspects.is_empty() {
+            if unsettled.refused {
                 self.unsettled.push(unsettled);
                 continue;
             }
-            let late = match self.seize_late(&mut unsettled) {
-                Ok(late) => late,
-                Err(Error::Gone) => continue,
-                Err(error) => return Err(error),
-            };
-            if late.is_empty() {
-                continue;
-            }
-            unsettled.looks = 0;
-            for tid in late {
-                if self.kernel.interrupt(tid).is_ok() {
-                    unsettled.suspects.insert(tid, true);
-                    self.late.push((tid, unsettled.pid));
+            match self.look_after(&mut unsettled) {
+                Ok(true) | Err(Error::Gone) => {}
+                Ok(false) => self.unsettled.push(unsettled),
+                Err(error) => {
+                    // Told once; somebody who relies on all threads has it tried again.
+                    unsettled.refused = true;
+                    self.unsettled.push(unsettled);
+                    failed = failed.or(Some(error));
                 }
             }
-            self.unsettled.push(unsettled);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Looks after one of them, and says whether none of its threads can make one any more that is
+    /// not traced.
+    fn look_after(&mut self, unsettled: &mut Unsettled) -> Result<bool> {
+        unsettled.looks += 1;
+        let (kernel, held) = (&self.kernel, unsettled.looks > HELD_LOOKS);
+        unsettled.suspects.retain(|&tid, asked| match process::state(kernel, tid) {
+            // It gets there, however busy the machine is.
+            Ok(Some(b'R')) => {
+                *asked = *asked || kernel.interrupt(tid).is_ok();
+                *asked
+            }
+            Ok(Some(b'D')) => !held,
+            _ => false,
+        });
+        if !unsettled.suspects.is_empty() {
+            return Ok(false);
+        }
+        let seized = self.seize_late(unsettled);
+        let late = std::mem::take(&mut unsettled.late);
+        for &tid in &late {
+            unsettled.suspects.insert(tid, self.kernel.interrupt(tid).is_ok());
+            self.late.push((tid, unsettled.pid));
+            unsettled.looks = 0;
+        }
+        seized?;
+        Ok(late.is_empty())
+    }
+
+    /// Has all threads traced of processes that were attached to and have the memory of this thread. It
+    /// takes as long as a thread that runs takes to stop; each of those that are found stops, and a
+    /// wait takes that.
+    pub(crate) fn settle_memory(&mut self, thread: Thread) -> Result<()> {
+        let mut concerned = Vec::new();
+        for &Unsettled { pid, .. } in &self.unsettled {
+            let shares = || self.kernel.shares_memory(Tid::from_raw(pid.as_raw()), thread.tid);
+            if pid == thread.pid || !matches!(shares(), Ok(Some(false)) | Err(Error::Gone)) {
+                concerned.push(pid);
+            }
+        }
+        let mut pause = PAUSES[0];
+        while let Some(&pid) = concerned.last() {
+            let at = self.unsettled.iter().position(|unsettled| unsettled.pid == pid);
+            let Some(mut unsettled) = at.map(|at| self.unsettled.swap_remove(at)) else {
+                concerned.pop();
+                continue;
+            };
+            let settled = self.look_after(&mut unsettled);
+            unsettled.refused = !matches!(settled, Ok(_) | Err(Error::Gone));
+            match settled {
+                Ok(true) | Err(Error::Gone) => continue,
+                Ok(false) => self.unsettled.push(unsettled),
+                Err(error) => {
+                    self.unsettled.push(unsettled);
+                    return Err(error);
+                }
+            }
+            thread::sleep(pause);
+            pause = PAUSES[1].min(2 * pause);
         }
         Ok(())
     }
 
     /// The threads of a process that was attached to that were made meanwhile and are traced only
-    /// from now on. All others are stopped.
+    /// from now on, or were found since and have not stopped yet. All others are stopped.
     pub(crate) fn take_late(&mut self, pid: Pid) -> Result<Vec<Tid>> {
+        let (found, others) = self.late.iter().partition::<Vec<_>, _>(|&&(_, of)| of == pid);
+        self.late = others;
+        let mut late: Vec<Tid> = found.into_iter().map(|(tid, _)| tid).collect();
         let Some(at) = self.unsettled.iter().position(|unsettled| unsettled.pid == pid) else {
-            return Ok(Vec::new());
+            return Ok(late);
         };
         let mut unsettled = self.unsettled.swap_remove(at);
-        let late = self.seize_late(&mut unsettled)?;
-        if !late.is_empty() {
-            // They may be making threads, too.
-            unsettled.suspects = late.iter().map(|&tid| (tid, true)).collect();
-            unsettled.looks = 0;
-            self.unsettled.push(unsettled);
+        let seized = self.seize_late(&mut unsettled);
+        late.append(&mut unsettled.late);
+        if seized.is_ok() && late.is_empty() {
+            return Ok(late);
         }
-        Ok(late)
+        // They may be making threads, too.
+        unsettled.suspects = late.iter().map(|&tid| (tid, true)).collect();
+        unsettled.looks = 0;
+        self.unsettled.push(unsettled);
+        if seized.is_err() {
+            self.late.extend(late.drain(..).map(|tid| (tid, pid)));
+        }
+        seized.map(|()| late)
     }
 
     /// Seizes the threads that nobody has seen.
-    fn seize_late(&self, unsettled: &mut Unsettled) -> Result<Vec<Tid>> {
+    fn seize_late(&self, unsettled: &mut Unsettled) -> Result<()> {
         let kernel = &self.kernel;
-        let mut late = Vec::new();
-        for tid in process::threads(kernel, unsettled.pid)? {
-            if !unsettled.seen.insert(tid) {
-                continue;
-            }
-            match attach::standing(kernel, tid) {
-                // Of a thread that was traced already.
-                Ok(Standing::Traced | Standing::Ended) | Err(Error::Gone) => continue,
-                Ok(Standing::Lives { .. } | Standing::Unknown) => {}
-                Err(error) => return Err(error),
-            }
-            if attach::seize(kernel, tid, unsettled.options)? {
-                late.push(tid);
+        let mut lists = LISTS;
+        while lists > 0 {
+            lists -= 1;
+            for tid in process::threads(kernel, unsettled.pid)? {
+                if unsettled.seen.contains(&tid) {
+                    continue;
+                }
+                match attach::standing(kernel, tid) {
+                    // Of a thread that was traced already.
+                    Ok(Standing::Traced | Standing::Ended) | Err(Error::Gone) => {}
+                    Ok(Standing::Lives { .. } | Standing::Unknown) => {
+                        if attach::seize(kernel, tid, unsettled.options)? {
+                            unsettled.late.push(tid);
+                            lists = LISTS;
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+                unsettled.seen.insert(tid);
             }
         }
-        Ok(late)
+        Ok(())
     }
 
     /// A thread has stopped or ended: what it was making has been made. The first stop of one that
-    /// was found late says whose it is.
-    pub(crate) fn settled(&mut self, tid: Tid, stop: &mut RawStop) {
+    /// was found late says whose it is. `false` if it is the end of one that never stopped, which
+    /// nobody has heard of.
+    pub(crate) fn settled(&mut self, tid: Tid, stop: &mut RawStop) -> bool {
         for unsettled in &mut self.unsettled {
             unsettled.suspects.remove(&tid);
         }
         if let Some(at) = self.late.iter().position(|&(late, _)| late == tid) {
             let (_, pid) = self.late.swap_remove(at);
-            if let RawKind::Stop(reason) = &mut stop.kind {
-                stop.pid = Some(pid);
-                if *reason == RawReason::Paused {
-                    *reason = RawReason::ThreadStarted;
-                }
+            let RawKind::Stop(reason) = &mut stop.kind else { return false };
+            stop.pid = Some(pid);
+            if *reason == RawReason::Paused {
+                *reason = RawReason::ThreadStarted;
             }
         }
+        true
     }
 
     /// A process has ended, has exec'ed or was detached.
@@ -240,6 +319,20 @@ mod tests {
         assert_eq!(linux.late_threads(pid).unwrap(), []);
         assert!(linux.unsettled.is_empty());
         all_are_traced(&linux, pid);
+    }
+
+    #[test]
+    fn a_thread_that_was_being_made_is_traced_before_memory_is_changed() {
+        let crowd = Crowd::new();
+        let pid = crowd.pid();
+        let mut linux = Linux::open().unwrap();
+        let late = attached(&mut linux, pid);
+        linux.trace_late_threads(Thread { pid, tid: Tid::from_raw(pid.as_raw()) }).unwrap();
+        assert!(linux.unsettled.is_empty());
+        all_are_traced(&linux, pid);
+        // Its stop is still to be taken, by a wait or by somebody who wants all threads.
+        assert_eq!(linux.late_threads(pid).unwrap(), [late]);
+        assert_eq!(linux.late_threads(pid).unwrap(), []);
     }
 
     #[test]

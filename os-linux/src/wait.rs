@@ -23,9 +23,9 @@ const PAUSES: [Duration; 5] = [
 impl Linux {
     pub(crate) fn wait_for(&mut self, patience: Patience) -> Result<Waited> {
         match patience {
-            Patience::Block | Patience::Until(_) if !self.unsettled.is_empty() => {
+            Patience::Block | Patience::Until(_) if self.is_unsettled() => {
                 match self.settle_first(patience)? {
-                    Waited::Nothing if self.unsettled.is_empty() => self.wait_for(patience),
+                    Waited::Nothing if !self.is_unsettled() => self.wait_for(patience),
                     found => Ok(found), // or the time is over
                 }
             }
@@ -36,7 +36,7 @@ impl Linux {
             },
             Patience::Poll => {
                 let found = self.poll()?;
-                if found == Waited::Nothing && !self.unsettled.is_empty() {
+                if found == Waited::Nothing && self.is_unsettled() {
                     self.settle()?;
                 }
                 Ok(found)
@@ -57,12 +57,12 @@ impl Linux {
     /// Looks after what was attached to, before the tracer sleeps.
     fn settle_first(&mut self, patience: Patience) -> Result<Waited> {
         let mut found = self.poll()?;
-        while found == Waited::Nothing && !self.unsettled.is_empty() {
+        while found == Waited::Nothing && self.is_unsettled() {
             if matches!(patience, Patience::Until(deadline) if Instant::now() >= deadline) {
                 break;
             }
             self.settle()?;
-            if !self.unsettled.is_empty() {
+            if self.is_unsettled() {
                 found = self.wait_for(Patience::Brief)?;
             }
         }
@@ -110,7 +110,7 @@ impl Linux {
 
     /// What a wait status says; `None` for a stop of the wake helper that is no wake.
     pub(crate) fn told(&mut self, tid: Tid, status: i32) -> Result<Option<Waited>> {
-        let stop = self.heard(tid, status);
+        let Some(stop) = self.heard(tid, status) else { return Ok(None) };
         if self.wake_helper.as_ref().is_some_and(|helper| helper.is(tid)) {
             return Ok(self.answer_bell(stop.kind)?.then_some(Waited::Woken));
         }
@@ -124,22 +124,24 @@ impl Linux {
             return Ok(self.early.remove(at));
         }
         match self.kernel.look(tid) {
-            Ok(Some(status)) => Ok(Some(self.heard(tid, status))),
+            Ok(Some(status)) => Ok(self.heard(tid, status)),
             Ok(None) => Ok(None),
             Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
             Err(e) => Err(error("wait4", tid.as_raw(), e)),
         }
     }
 
-    fn heard(&mut self, tid: Tid, status: i32) -> RawStop {
+    /// What a wait status says, unless it is of a thread that nobody knows.
+    fn heard(&mut self, tid: Tid, status: i32) -> Option<RawStop> {
         let mut stop = decode::stop(tid, status);
-        if !self.unsettled.is_empty() {
-            self.settled(tid, &mut stop);
+        let looked_after = !self.unsettled.is_empty() || !self.late.is_empty();
+        if looked_after && !self.settled(tid, &mut stop) {
+            return None;
         }
         if let RawKind::Stop(RawReason::Forked { kind, .. }) = stop.kind {
             self.last_fork = Some((tid, kind));
         }
-        stop
+        Some(stop)
     }
 
     /// Whether this thread traces anything but the wake helper, which is ended meanwhile: the

@@ -52,12 +52,18 @@ impl<B: Backend> Tracer<B> {
 
     /// The general registers.
     ///
+    /// Of a thread that was killed since they are those that it had when this was asked last at this
+    /// stop.
+    ///
     /// # Errors
     ///
-    /// [`Error::Gone`] if the thread was killed.
+    /// [`Error::Gone`] if the thread was killed, and this was not asked before.
     pub fn registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
-        self.asked(stop)?;
-        self.shown_registers(stop.place.index)
+        let answer = self.asked(stop).and_then(|_| self.shown_registers(stop.place.index));
+        match self.table.at(stop.place) {
+            Some(_) => self.last_known.borrow_mut().general(stop.place, answer),
+            None => answer,
+        }
     }
 
     /// Sets the general registers.
@@ -73,6 +79,7 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<()> {
         self.asked(stop)?;
         self.set_shown_registers(stop.place.index, registers)?;
+        self.last_known.get_mut().set_general(stop.place, *registers);
         if stop.reason == StopReason::SyscallEntry {
             self.table.slot(stop.place.index).call.take(); // it may be another one now
         }
@@ -86,8 +93,12 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`registers`](Tracer::registers).
     pub fn fp_registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::FpRegisters> {
-        let thread = self.asked(stop)?;
-        self.backend.borrow_mut().fp_registers(thread)
+        let answer = self.asked(stop);
+        let answer = answer.and_then(|thread| self.backend.borrow_mut().fp_registers(thread));
+        match self.table.at(stop.place) {
+            Some(_) => self.last_known.borrow_mut().fp(stop.place, answer),
+            None => answer,
+        }
     }
 
     /// Sets the floating-point registers.
@@ -101,7 +112,9 @@ impl<B: Backend> Tracer<B> {
         registers: &<B::Arch as Arch>::FpRegisters,
     ) -> Result<()> {
         let thread = self.asked(stop)?;
-        self.backend.get_mut().set_fp_registers(thread, registers)
+        self.backend.get_mut().set_fp_registers(thread, registers)?;
+        self.last_known.get_mut().set_fp(stop.place, registers);
+        Ok(())
     }
 
     /// The extended state: on x86-64 the XSAVE area, with AVX and what came after it.

@@ -147,6 +147,7 @@ impl<B: Backend> Builder<B> {
             asks_calls: Cell::new(false),
             seen_parents: RefCell::default(),
             watches: false,
+            last_known: RefCell::default(),
             software: Software::new(self.step_over),
         }
     }

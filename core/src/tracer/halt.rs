@@ -156,7 +156,7 @@ impl<B: Backend> Tracer<B> {
             self.look_up_threads(process)?;
             return Ok(Vec::new());
         }
-        let vforks = |&&i: &&u32| self.table.slot(i).soft.vfork.waits();
+        let vforks = |&&i: &&u32| self.table.slot(i).waits_for_vfork();
         let vforking = self.table.process(process).threads.iter().filter(vforks).count();
         // Where births are not told there can be threads that nobody has heard of.
         let known = Self::makers_announce_threads()
@@ -178,7 +178,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(None);
             };
             held_for += 1;
-            let waits = |&i: &u32| held.contains(&i) || tracer.table.slot(i).soft.vfork.waits();
+            let waits = |&i: &u32| held.contains(&i) || tracer.table.slot(i).waits_for_vfork();
             let held = || tracer.running(process).into_iter().filter(waits).collect();
             Ok((held_for >= HELD_FOR).then(held))
         })?;
@@ -198,7 +198,7 @@ impl<B: Backend> Tracer<B> {
                 return Ok(Stopping::Done(Vec::new()));
             }
             let mut running = self.running(process);
-            running.retain(|&i| !(known && self.table.slot(i).soft.vfork.waits()));
+            running.retain(|&i| !(known && self.table.slot(i).waits_for_vfork()));
             if !running.is_empty() {
                 if self.take_in_each(pid, process, &running)? == 0 {
                     return Ok(Stopping::Awaited(running));

@@ -22,6 +22,7 @@ mod forks;
 mod functions;
 mod halt;
 mod hardware;
+mod last_known;
 mod let_go;
 mod let_go_children;
 mod limits;
@@ -70,6 +71,7 @@ use answers::Unanswered;
 use eager::Eager;
 use failures::Failures;
 use forks::ForkTracker;
+use last_known::LastKnown;
 use placement::Placing;
 use software::Software;
 use table::Table;
@@ -84,7 +86,9 @@ use table::Table;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FollowFork {
-    /// The parent.
+    /// The parent. While a `vfork` child that was let go has its memory, it has no breakpoints there;
+    /// if there are any, its other threads wait until the child has exec'ed or ended, so that they
+    /// miss none.
     Parent,
     /// The child.
     Child,
@@ -219,6 +223,8 @@ pub struct Tracer<B: Backend> {
     seen_parents: RefCell<Vec<(Pid, Option<Pid>)>>,
     /// There was a hardware breakpoint once.
     watches: bool,
+    /// Registers that were asked for.
+    last_known: RefCell<LastKnown<B::Arch>>,
     software: Software<<B::Arch as Arch>::Registers>,
 }
 

@@ -222,7 +222,8 @@ impl<B: Backend> Tracer<B> {
     /// something else happens first.
     ///
     /// It is there at once if all threads of the process are at rest; if the caller holds the
-    /// tokens of them all, nothing follows.
+    /// tokens of them all, nothing follows. While a `vfork` child that was let go has the memory of a
+    /// process with breakpoints, it follows on FreeBSD when that is over.
     ///
     /// # Errors
     ///
@@ -251,6 +252,10 @@ impl<B: Backend> Tracer<B> {
                 Some(false) if self.ask_to_stop(index)? => return Ok(()),
                 Some(false) | None => {}
             }
+        }
+        if let Some(index) = self.kept_back_in(process) {
+            self.queue(index, StopReason::Interrupted);
+            return Ok(());
         }
         for index in held {
             if self.ask_to_stop(index)? {

@@ -14,6 +14,7 @@ mod hit;
 pub(super) mod image;
 pub(super) mod inherit;
 mod inside;
+mod loan;
 mod memory;
 mod pass;
 mod places;
@@ -66,6 +67,8 @@ pub(super) struct Soft {
     entered: Option<u64>,
     /// Whether it waits in `vfork`.
     pub(super) vfork: Vfork,
+    /// It is on its way out, and executes nothing more.
+    exits: bool,
     /// The breakpoint instruction at `at` has trapped, and the kernel has it just behind that; its
     /// registers are kept.
     trapped: bool,
@@ -132,6 +135,11 @@ impl Soft {
     /// It does not go on from where it is.
     pub(super) fn forget_place(&mut self) {
         self.at = None;
+    }
+
+    /// It is on its way out.
+    pub(super) fn executes_no_more(&mut self) {
+        (self.at, self.exits) = (None, true);
     }
 }
 
@@ -204,6 +212,7 @@ impl<B: Backend> Tracer<B> {
                 image.borrow_mut().release(pid, id);
                 return Err(error);
             }
+            tracer.rest_for_loan(process, &image)?;
             Ok(id)
         })
     }
@@ -238,6 +247,9 @@ impl<B: Backend> Tracer<B> {
         let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(false) };
         if !image.borrow_mut().release(pid, id) {
             return Ok(false);
+        }
+        if image.borrow().is_lent() {
+            self.end_loan(&image);
         }
         self.forget_rules(id);
         self.settle_removed(process, &image)?;

@@ -303,7 +303,8 @@ impl<B: Backend> Tracer<B> {
     /// On Linux each thread of the process is stopped for a moment, so that a sleeping system call
     /// may return `EINTR` where the kernel does not restart it. Of a process with more than 32
     /// threads only one is. A thread that another one is just making at that moment is traced before
-    /// a wait sleeps, or when the process is halted, at the latest.
+    /// a wait sleeps, before the process is halted and before a breakpoint is inserted, whichever comes
+    /// first. That can take as long as a running thread takes to stop.
     ///
     /// # References
     ///

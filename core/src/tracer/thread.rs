@@ -125,6 +125,9 @@ pub(super) enum Hold {
     Free,
     /// The user has told it to stay.
     Stays,
+    /// It would miss breakpoints that are out of memory for the sake of a `vfork` child, where the
+    /// kernel runs a process as a whole.
+    KeptBack,
     /// Another one runs alone, where the kernel runs a process as a whole.
     Suspended,
 }
@@ -227,10 +230,15 @@ impl Slot {
         matches!(self.state, State::Resting)
     }
 
-    /// Whether the user has told it to stay.
+    /// Whether it does not run with its process: the user has told it to stay, or it is kept back.
     #[inline]
     pub(super) fn stays(&self) -> bool {
-        self.hold == Hold::Stays
+        matches!(self.hold, Hold::Stays | Hold::KeptBack)
+    }
+
+    /// Whether it waits in `vfork`, or is kept back until that is over.
+    pub(super) fn waits_for_vfork(&self) -> bool {
+        self.soft.vfork.waits() || self.hold == Hold::KeptBack
     }
 
     /// Whether the kernel may have interrupted a system call for its last stop.

@@ -259,7 +259,7 @@ impl<B: Backend> Tracer<B> {
         }
         slot.stop = Self::kind_of_stop(reason);
         if reason == RawReason::ThreadExiting {
-            slot.soft.forget_place(); // it executes nothing more
+            slot.soft.executes_no_more();
         }
         if slot.run == Run::Step && slot.was_interrupted() {
             slot.soft.stray_step = Self::may_hide_a_step(reason);

@@ -11,6 +11,7 @@ use crate::common::*;
 both![
     while_it_runs,
     in_any_stop_then_resumed,
+    registers_that_were_asked_for_before_are_still_known,
     in_any_stop_then_dropped,
     in_any_stop_then_detached,
     by_the_tracer,
@@ -131,6 +132,22 @@ fn in_any_stop_then_resumed<R: Rules>() {
             world.go(stop);
             ends(&mut world, pid);
         }
+    }
+}
+
+fn registers_that_were_asked_for_before_are_still_known<R: Rules>() {
+    for which in 0..STOPS.len() {
+        let (mut world, pid, stop) = stopped_in::<R>(which);
+        let mut registers = world.tracer().registers(&stop).unwrap();
+        let fp = world.tracer().fp_registers(&stop).unwrap();
+        registers.sp += 16;
+        world.tracer().set_registers(&stop, &registers).unwrap();
+        world.tracer().kill(pid).unwrap();
+        not_yet(&mut world);
+        assert_eq!(world.tracer().registers(&stop).unwrap(), registers);
+        assert_eq!(world.tracer().fp_registers(&stop).unwrap(), fp);
+        world.go(stop);
+        ends(&mut world, pid);
     }
 }
 

@@ -1,6 +1,10 @@
 //! M1, F2 and F3: breakpoints in memory, and processes that come, go and are detached.
 
-use trapline_core::{EventFlags, FollowFork, ForkKind, ForkSide, Pid, Resume, Signal, StopReason};
+use trapline_core::backend::StopScope;
+use trapline_core::{
+    Error, EventFlags, FollowFork, ForkKind, ForkSide, Pid, Resume, Signal, SoftwareBreakpoint,
+    StopReason,
+};
 use trapline_fake::Rules;
 
 use crate::common::*;
@@ -133,11 +137,15 @@ fn a_vfork_child_let_go_meets_none_and_the_parent_has_them_again<R: Rules>() {
     assert_eq!(byte(&world, pid), 0x90);
     world.kernel.jump(world.main(child), CODE);
     assert_eq!(world.kernel.fate(child), None);
-    // One that is inserted meanwhile waits as well.
-    let late = world.put(pid, CODE + 1);
+    // One that is inserted meanwhile waits as well, where the process can be stopped for it.
+    let late = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: CODE + 1 });
     assert_eq!(world.kernel.memory(pid, CODE, 2), [0x90, 0x90]);
     world.kernel.exec(world.main(child), "other");
     world.run_all();
+    let late = match late {
+        Err(Error::NotStopped) if R::RULES.scope == StopScope::Process => world.put(pid, CODE + 1),
+        late => late.unwrap(),
+    };
     assert_eq!(world.kernel.memory(pid, CODE, 2), [0xcc, 0xcc]);
     world.kernel.jump(other, CODE);
     let stop = world.hits(id, CODE);

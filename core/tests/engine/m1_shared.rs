@@ -175,10 +175,10 @@ fn a_hit_is_told_once_though_its_breakpoint_was_out_for_a_while() {
     // Resumed, and stopped again before it has executed anything.
     world.kernel.signal_thread(other, Signal::USR1);
     world.go(hit);
+    assert!(world.poll().is_none());
+    world.kernel.exit(world.main(child), 0);
     let mut stop = world.stop_for(StopReason::Signal(Signal::USR1));
     stop.set_signal(None).unwrap();
-    world.kernel.exit(world.main(child), 0);
-    assert!(world.poll().is_none());
     assert_eq!(world.code(pid), 0xcc);
     world.go(stop);
     assert_eq!(world.run_all(), [] as [&str; 0]);

@@ -15,7 +15,11 @@ impl<B: Backend> Tracer<B> {
         run: Run,
         signal: Option<Signal>,
     ) -> Result<()> {
-        let thread = self.table.slot(index).thread;
+        let slot = self.table.slot(index);
+        let thread = slot.thread;
+        if slot.stop != StopKind::GroupStop && self.is_kept_back(index, run, signal) {
+            return Ok(());
+        }
         self.apply_setup(index)?;
         self.keep_watch(index)?;
         let signal = self.due_signal(index, signal)?;

@@ -50,6 +50,9 @@ impl<B: Backend> Tracer<B> {
         if self.stays_at_its_end(index) {
             return Ok(());
         }
+        let Some((index, run, signal)) = self.keep_back(threads, index, run, signal)? else {
+            return Ok(());
+        };
         let signal = self.due_signal(index, signal)?;
         if self.process_goes_on_from(index, run, signal)? != Onward::Runs {
             self.took_signals(index);
@@ -390,6 +393,7 @@ impl<B: Backend> Tracer<B> {
         if self.runs_with_what_is_shown(process) {
             return Ok(());
         }
+        self.free_kept(process);
         let mut threads = self.table.process(process).threads.iter();
         let asked = threads.find_map(|&i| {
             let slot = self.table.slot(i);

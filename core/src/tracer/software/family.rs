@@ -165,6 +165,7 @@ impl<B: Backend> Tracer<B> {
             image.borrow_mut().leave(child.pid);
         }
         unless_gone(self.settle_again(&image, thread))?;
+        self.end_loan(&image);
         Ok(())
     }
 

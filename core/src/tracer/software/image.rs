@@ -129,6 +129,20 @@ impl Image {
         self.loans.iter().any(|loan| !loan.returns)
     }
 
+    /// Whether breakpoints that somebody wants are out of memory until it is given back: threads that
+    /// run meanwhile would miss them.
+    pub(super) fn is_missed(&self) -> bool {
+        self.is_lent() && !self.is_lent_for_good() && self.is_wanted_by_others(None)
+    }
+
+    /// Whether a process other than this one has a breakpoint here.
+    pub(super) fn is_wanted_by_others(&self, than: Option<Pid>) -> bool {
+        let other = |member: u16| self.member(member).is_some_and(|pid| Some(pid) != than);
+        self.places
+            .iter()
+            .any(|(_, location)| location.owners.iter().any(|owner| other(owner.member)))
+    }
+
     /// Whether somebody who is not traced has the memory.
     pub(super) fn is_lent(&self) -> bool {
         !self.loans.is_empty()

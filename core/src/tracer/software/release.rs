@@ -90,10 +90,17 @@ impl<B: Backend> Tracer<B> {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.can_be_stripped(process)?;
+        let lends = self.rest_before_loan(process, pid, image)?;
+        if self.traced(pid).ok() != Some(process) {
+            return Ok(());
+        }
         let before = Before::new(&image.borrow(), pid);
         let places = self.standing_places(process);
         self.leave_shared(process, pid, image);
         let result = self.clean_at_rest(process, pid, image);
+        if result.is_err() && lends {
+            self.queue_pass(pid); // who was brought to rest for it runs on
+        }
         if result.is_err() && self.traced(pid).ok() == Some(process) {
             // It stays for now, as it was.
             before.restore(&mut image.borrow_mut(), pid);
@@ -258,6 +265,7 @@ impl<B: Backend> Tracer<B> {
             if let Some(image) = self.table.process(sharer).image.clone() {
                 image.borrow_mut().lend(thread.pid, false);
                 unless_gone(self.settle(&image, thread))?;
+                self.end_loan(&image);
             }
             return Ok(());
         }

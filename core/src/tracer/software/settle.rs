@@ -54,6 +54,10 @@ impl<B: Backend> Tracer<B> {
             self.find_out(image, thread).map_err(|error| (0, error))?;
         }
         let changes = image.borrow().changes();
+        if changes.iter().any(|&(_, change)| change == Change::Insert) {
+            let traced = self.backend.get_mut().trace_late_threads(thread);
+            traced.map_err(|error| (0, error))?;
+        }
         for run in runs(&changes, |&(addr, _)| addr) {
             if run.len() <= FEW || !self.settle_run(image, thread, run) {
                 for &(addr, change) in run {
