@@ -122,6 +122,29 @@ impl Registers {
         true
     }
 
+    /// Where a function returns to that the thread has just entered, so that nothing of it has run: its
+    /// caller. `read` reads a word of the program's memory.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.x[30] = 0x40_1234;
+    /// assert_eq!(registers.return_address(|_| Err("nothing is there")), Ok(0x40_1234));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `read` returns.
+    ///
+    /// # Platform notes
+    ///
+    /// On x86-64 it is on top of the stack; on aarch64 it is in X30, and nothing is read.
+    pub fn return_address<E>(&self, _read: impl FnOnce(u64) -> Result<u64, E>) -> Result<u64, E> {
+        let [.., link] = self.x;
+        Ok(link)
+    }
+
     /// The integer result of a function at its return, or of a system call at its exit: X0.
     ///
     /// # Platform notes
@@ -194,6 +217,7 @@ mod tests {
         assert_eq!(registers.argument(0), Some(1));
         assert_eq!(registers.argument(7), Some(8));
         assert_eq!(registers.argument(8), None);
+        assert_eq!(registers.return_address(Err), Ok(31), "nothing is read");
         assert_eq!((registers.result(), registers.sp(), registers.pc()), (1, 32, 33));
     }
 

@@ -35,6 +35,28 @@ impl Registers {
         true
     }
 
+    /// Where a function returns to that the thread has just entered, so that nothing of it has run: its
+    /// caller. `read` reads a word of the program's memory.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rsp: 0x7000, ..Registers::default() };
+    /// let memory = |addr| if addr == 0x7000 { Ok(0x40_1234) } else { Err("nothing is there") };
+    /// assert_eq!(registers.return_address(memory), Ok(0x40_1234));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `read` returns.
+    ///
+    /// # Platform notes
+    ///
+    /// On x86-64 it is on top of the stack; on aarch64 it is in X30, and nothing is read.
+    pub fn return_address<E>(&self, read: impl FnOnce(u64) -> Result<u64, E>) -> Result<u64, E> {
+        read(self.rsp)
+    }
+
     /// The integer result of a function at its return, or of a system call at its exit; see
     /// [`return_value`](Registers::return_value).
     pub fn result(&self) -> u64 {
@@ -65,5 +87,7 @@ mod tests {
         }
         assert_eq!(registers.function_args(), [10, 11, 12, 13, 14, 15]);
         assert!(!registers.set_argument(6, 0));
+        assert_eq!(registers.return_address(|addr| Ok::<_, ()>(addr + 100)), Ok(102));
+        assert_eq!(registers.return_address(Err), Err(2));
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::{BreakpointId, Pid, Result, Tid};
+use crate::{BreakpointId, Error, Pid, Result, Tid, Value};
 
 use super::{Breakpoint, HardwareBreakpoint, SoftwareBreakpoint};
 
@@ -343,6 +343,26 @@ impl<R> BreakpointHit<'_, R> {
     /// [`Error::Gone`](crate::Error::Gone) if the process was killed.
     pub fn read_memory(&self, addr: u64, buf: &mut [u8]) -> Result<usize> {
         (self.memory.borrow_mut())(addr, buf)
+    }
+
+    /// A number, or an array of bytes, in the program's memory.
+    ///
+    /// ```
+    /// /// Whether a counter in the program's memory is above 1000.
+    /// fn is_late(hit: &trapline::BreakpointHit<'_>, counter: u64) -> bool {
+    ///     hit.read_value::<u64>(counter).is_ok_and(|value| value > 1000)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAddress`](crate::Error::BadAddress) with the first address that cannot be read;
+    /// [`Error::Gone`](crate::Error::Gone) if the process was killed.
+    pub fn read_value<T: Value>(&self, addr: u64) -> Result<T> {
+        T::read(|bytes| match self.read_memory(addr, bytes)? {
+            read if read == bytes.len() => Ok(()),
+            read => Err(Error::BadAddress { addr: addr.wrapping_add(read as u64) }),
+        })
     }
 }
 
