@@ -125,7 +125,15 @@ impl Modules {
         }
     }
 
+    /// Where a function is.
+    #[allow(dead_code, reason = "for `malloc_callers`")]
+    pub(crate) fn find_function(&self, name: &str) -> Option<u64> {
+        let named = |symbol: &&Symbol| symbol.name == name && symbol.is_code;
+        self.0.iter().find_map(|module| Some(module.symbols.iter().find(named)?.at))
+    }
+
     /// Where a variable is, and its size.
+    #[allow(dead_code, reason = "for `watch`")]
     pub(crate) fn find(&self, name: &str) -> Option<(u64, u64)> {
         let named = |symbol: &&Symbol| symbol.name == name && !symbol.is_code;
         let found = self.0.iter().find_map(|module| module.symbols.iter().find(named))?;
