@@ -16,7 +16,7 @@ use crate::unwind::{Frame, frames};
 use crate::{Outcome, Target};
 
 /// Signals that programs get all the time, and that are passed on without a word.
-const QUIET: [Signal; 4] = [Signal::CHLD, Signal::WINCH, Signal::URG, Signal::ALRM];
+pub(crate) const QUIET: [Signal; 4] = [Signal::CHLD, Signal::WINCH, Signal::URG, Signal::ALRM];
 
 pub(crate) struct Debugger<W> {
     pub(crate) tracer: Tracer,

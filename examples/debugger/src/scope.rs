@@ -1,8 +1,8 @@
 //! The variables that can be seen from a place in the code, and where they are.
 
 use gimli::{
-    AttributeValue, DebuggingInformationEntry, DwAt, EntriesTreeNode, EvaluationResult, Expression,
-    Location, Value, constants as dw,
+    AttributeValue, DebuggingInformationEntry, DwAt, EvaluationResult, Expression, Location, Value,
+    constants as dw,
 };
 use trapline::Reader;
 
@@ -43,41 +43,42 @@ impl<'a> Scope<'a> {
     /// The arguments and variables of the function that the frame is in, the outer ones first.
     pub(crate) fn locals(self) -> Vec<Variable<'a>> {
         let mut found = Vec::new();
-        if let Some((unit, at, bias)) = self.modules.unit(self.frame.lookup) {
-            let search = Search { scope: self, unit, at, bias };
-            let _ = search.tree(&mut |node, base| found.extend(search.variable(node, base)));
+        if let Some(search) = self.search() {
+            search.each(|entry, base| {
+                found.extend(base.and_then(|base| search.variable(entry, Some(base))));
+            });
         }
         found
     }
 
-    /// A variable by its name: the innermost one, or a global one.
+    /// A variable by its name: the innermost one; a global one of the unit of the frame; or of the whole
+    /// program by its symbol, whose type is not looked for.
     pub(crate) fn find(self, name: &str) -> Option<Variable<'a>> {
         let local = self.locals().into_iter().rfind(|variable| variable.name == name);
-        local.or_else(|| self.global(name))
-    }
-
-    /// A global variable of the unit of the frame, or of the whole program by its symbol; of the latter
-    /// the type is not looked for.
-    fn global(self, name: &str) -> Option<Variable<'a>> {
-        if let Some((unit, at, bias)) = self.modules.unit(self.frame.lookup) {
-            let search = Search { scope: self, unit, at, bias };
-            let mut entries = unit.entries();
-            while let Ok(Some((_, entry))) = entries.next_dfs() {
-                if entry.tag() != dw::DW_TAG_variable {
-                    continue;
+        if let (None, Some(search)) = (&local, self.search()) {
+            let mut global = None;
+            search.each(|entry, base| {
+                let variable = search.variable(entry, None).filter(|v| v.name == name);
+                if let Some(v) = variable.filter(|v| base.is_none() && v.place != Place::Gone) {
+                    global = Some(v);
                 }
-                let found = search.variable(entry, None).filter(|found| found.name == name);
-                if let Some(found) = found.filter(|found| found.place != Place::Gone) {
-                    return Some(found);
-                }
+            });
+            if global.is_some() {
+                return global;
             }
         }
-        self.modules.list.iter().find_map(|module| {
-            let symbol = module.file.symbols.iter().find(|s| !s.is_code && s.name == name)?;
-            let place = Place::Memory(symbol.at.wrapping_add(module.bias));
-            let (name, is_argument) = (name.to_string(), false);
-            Some(Variable { name, is_argument, ty: None, place })
+        local.or_else(|| {
+            self.modules.list.iter().find_map(|module| {
+                let symbol = module.file.symbols.iter().find(|s| !s.is_code && s.name == name)?;
+                let place = Place::Memory(symbol.at.wrapping_add(module.bias));
+                Some(Variable { name: name.to_string(), is_argument: false, ty: None, place })
+            })
         })
+    }
+
+    fn search(self) -> Option<Search<'a>> {
+        let (unit, at, bias) = self.modules.unit(self.frame.lookup)?;
+        Some(Search { scope: self, unit, at, bias })
     }
 }
 
@@ -112,49 +113,40 @@ struct Search<'a> {
 }
 
 /// The frame base of a function, as its entry has it.
-type Base = Option<AttributeValue<Bytes>>;
+type Base = AttributeValue<Bytes>;
 
 impl<'a> Search<'a> {
-    /// Calls a function with each entry for a variable whose scope the address is in.
-    fn tree(self, call: &mut dyn FnMut(&Entry<'_, '_>, Base)) -> gimli::Result<()> {
-        let unit = self.unit.unit;
-        let mut tree = unit.entries_tree(None)?;
-        self.walk(tree.root()?, None, call)
-    }
-
-    fn walk(
-        self,
-        node: EntriesTreeNode<'_, '_, '_, Bytes>,
-        base: Base,
-        call: &mut dyn FnMut(&Entry<'_, '_>, Base),
-    ) -> gimli::Result<()> {
-        let mut children = node.children();
-        while let Some(child) = children.next()? {
-            let entry = child.entry();
+    /// Calls a function with each entry for a variable whose scope the address is in, and the frame base
+    /// of its function, if it is in one.
+    fn each(self, mut call: impl FnMut(&Entry<'_, '_>, Option<Base>)) {
+        let mut entries = self.unit.unit.entries();
+        let (mut depth, mut left_out, mut bases) = (0, None, Vec::new());
+        while let Ok(Some((down, entry))) = entries.next_dfs() {
+            depth += down;
+            if left_out.is_some_and(|at| depth > at) {
+                continue;
+            }
+            left_out = None;
+            bases.retain(|&(at, _)| at < depth);
             match entry.tag() {
-                dw::DW_TAG_subprogram if covers(self.unit, entry, self.at) => {
-                    let base = entry.attr_value(dw::DW_AT_frame_base)?;
-                    self.walk(child, base, call)?;
+                dw::DW_TAG_subprogram
+                | dw::DW_TAG_lexical_block
+                | dw::DW_TAG_inlined_subroutine => {
+                    if !covers(self.unit, entry, self.at) {
+                        left_out = Some(depth);
+                    } else if let Ok(Some(base)) = entry.attr_value(dw::DW_AT_frame_base) {
+                        bases.push((depth, base));
+                    }
                 }
-                dw::DW_TAG_lexical_block | dw::DW_TAG_inlined_subroutine
-                    if covers(self.unit, entry, self.at) =>
-                {
-                    self.walk(child, base.clone(), call)?;
-                }
-                // Functions of Rust and C++ are in there.
-                dw::DW_TAG_namespace | dw::DW_TAG_structure_type => {
-                    self.walk(child, base.clone(), call)?;
-                }
-                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter if base.is_some() => {
-                    call(entry, base.clone());
+                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
+                    call(entry, bases.last().map(|(_, base)| base.clone()));
                 }
                 _ => {}
             }
         }
-        Ok(())
     }
 
-    fn variable(self, entry: &Entry<'_, '_>, base: Base) -> Option<Variable<'a>> {
+    fn variable(self, entry: &Entry<'_, '_>, base: Option<Base>) -> Option<Variable<'a>> {
         let name = attribute(self.unit, entry, dw::DW_AT_name)?;
         let place = entry.attr_value(dw::DW_AT_location).ok()?;
         let constant = entry.attr_value(dw::DW_AT_const_value).ok()?;
@@ -185,7 +177,7 @@ impl<'a> Search<'a> {
         Some(here.data)
     }
 
-    fn place(self, location: AttributeValue<Bytes>, base: Base) -> Option<Place> {
+    fn place(self, location: AttributeValue<Bytes>, base: Option<Base>) -> Option<Place> {
         match self.evaluate(self.expression(location)?, base)? {
             Location::Address { address } => Some(Place::Memory(address)),
             Location::Register { register } => {
@@ -202,7 +194,11 @@ impl<'a> Search<'a> {
     }
 
     /// Evaluates a DWARF expression with the registers and the memory of the frame.
-    fn evaluate(self, expression: Expression<Bytes>, base: Base) -> Option<Location<Bytes>> {
+    fn evaluate(
+        self,
+        expression: Expression<Bytes>,
+        base: Option<Base>,
+    ) -> Option<Location<Bytes>> {
         let Scope { thread, frame, .. } = self.scope;
         let mut evaluation = expression.evaluation(self.unit.encoding());
         let mut state = evaluation.evaluate().ok()?;

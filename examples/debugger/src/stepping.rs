@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use trapline::{Event, Next, Only, SoftwareBreakpoint, StopReason, Stopped};
+use trapline::{Event, Next, Only, Resume, SoftwareBreakpoint, StopReason, Stopped, TrapCauses};
 
 use crate::Outcome;
-use crate::events::Debugger;
+use crate::events::{Debugger, QUIET};
 use crate::lines::{begins_statement, behind_prologue};
 use crate::scope::{Place, result_type};
 use crate::types::show;
@@ -38,19 +38,27 @@ impl<W: Write> Debugger<W> {
         let next = |stop: &Stopped| if stop.tid() == tid { Next::Step } else { Next::Stay };
         self.tracer.resume_halted(focus.halted, next)?;
         while let Some(event) = self.tracer.wait_for(Only::Thread(pid, tid))? {
-            let causes = match &event {
-                Event::Stopped(stop) => match stop.reason() {
-                    StopReason::Trap(causes) => Some(causes),
-                    _ => None,
-                },
-                _ => None,
+            let reason = match &event {
+                Event::Stopped(stop) => stop.reason(),
+                _ => StopReason::Halted,
             };
-            let plain = causes.filter(|c| c.single_step && c.software.is_none());
-            if plain.is_some_and(|causes| causes.hardware.is_empty()) {
-                self.reached = true; // nothing is shown of a step on the way
-                let taken = self.take(event);
-                self.reached = false;
-                return taken;
+            match reason {
+                StopReason::Trap(TrapCauses {
+                    single_step: true,
+                    software: None,
+                    hardware,
+                    ..
+                }) if hardware.is_empty() => {
+                    self.reached = true; // nothing is shown of a step on the way
+                    let taken = self.take(event);
+                    self.reached = false;
+                    return taken;
+                }
+                StopReason::Signal(signal) if QUIET.contains(&signal) => {
+                    self.tracer.resume(event, Resume::Step)?;
+                    continue;
+                }
+                _ => {}
             }
             if self.take(event)? {
                 return Ok(false);
@@ -99,20 +107,13 @@ impl<W: Write> Debugger<W> {
                     false => Ok(()),
                 };
             }
-            if let Some((back, cfa)) = now.back.zip(now.cfa).filter(|_| called) {
-                if !self.run_to(back, cfa)? {
-                    return Ok(());
-                }
-                continue;
-            }
-            if now.line.is_none() {
-                // Behind the end of what has lines: out of it, or on.
-                match now.back.zip(now.cfa) {
-                    Some((back, cfa)) if !self.run_to(back, cfa)? => return Ok(()),
-                    Some(_) => {}
-                    None => return self.go_on(),
-                }
-                continue;
+            // Over what was called, and out of what has no lines.
+            let is_out = called || now.line.is_none();
+            match now.back.zip(now.cfa).filter(|_| is_out) {
+                Some((back, cfa)) if !self.run_to(back, cfa)? => return Ok(()),
+                Some(_) => continue,
+                None if now.line.is_none() => return self.go_on(),
+                None => {}
             }
             let elsewhere = now.line != start.line || now.cfa != start.cfa;
             if elsewhere && begins_statement(self.stop()?.1, now.pc) {

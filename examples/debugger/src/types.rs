@@ -95,59 +95,59 @@ impl<'a> Type<'a> {
         }
     }
 
-    /// How many elements an array has.
-    fn count(self) -> Option<u64> {
-        let mut tree = self.unit.unit.entries_tree(Some(self.at)).ok()?;
-        let mut children = tree.root().ok()?.children();
-        let mut count = None;
-        while let Some(child) = children.next().ok()? {
-            if child.entry().tag() == dw::DW_TAG_subrange_type {
-                let number = |name| child.entry().attr_value(name).ok()??.udata_value();
-                let bound = number(dw::DW_AT_upper_bound).and_then(|last| last.checked_add(1));
-                let own = number(dw::DW_AT_count).or(bound)?;
-                count = Some(count.unwrap_or(1u64).checked_mul(own)?);
-            }
-        }
-        count
-    }
-
-    /// The members of a structure.
-    pub(crate) fn members(self) -> Vec<Part<'a>> {
+    /// What the entry consists of.
+    fn children(self) -> Vec<Entry<'a, 'a>> {
         let mut found = Vec::new();
-        let Ok(mut tree) = self.unit.unit.entries_tree(Some(self.at)) else { return found };
-        let Ok(root) = tree.root() else { return found };
-        let mut children = root.children();
-        while let Ok(Some(child)) = children.next() {
-            let entry = child.entry();
-            if entry.tag() != dw::DW_TAG_member {
-                continue;
+        let Ok(mut entries) = self.unit.unit.entries_at_offset(self.at) else { return found };
+        let mut depth = 0;
+        while let Ok(Some((down, entry))) = entries.next_dfs() {
+            depth += down;
+            if depth <= 0 && entry.offset() != self.at {
+                break;
             }
-            let attribute = |name| entry.attr_value(name).ok().flatten();
-            let name = attribute(dw::DW_AT_name).and_then(|name| string(self.unit, name));
-            let offset = attribute(dw::DW_AT_data_member_location);
-            let offset = offset.and_then(|at| at.udata_value()).unwrap_or(0);
-            if let Some(ty) = Type::of(self.unit, entry) {
-                found.push(Part { name: name.unwrap_or_default(), offset, ty });
+            if depth == 1 {
+                found.push(entry.clone());
             }
         }
         found
     }
 
+    /// How many elements an array has.
+    fn count(self) -> Option<u64> {
+        let ranges = self.children().into_iter().filter(|e| e.tag() == dw::DW_TAG_subrange_type);
+        let counts = ranges.map(|entry| {
+            let number = |name| entry.attr_value(name).ok()??.udata_value();
+            number(dw::DW_AT_count).or_else(|| number(dw::DW_AT_upper_bound)?.checked_add(1))
+        });
+        counts.reduce(|all, own| all?.checked_mul(own?))?
+    }
+
+    /// The members of a structure.
+    pub(crate) fn members(self) -> Vec<Part<'a>> {
+        let members = self.children().into_iter().filter(|e| e.tag() == dw::DW_TAG_member);
+        let part = |entry: Entry<'a, 'a>| {
+            let attribute = |name| entry.attr_value(name).ok().flatten();
+            let name = attribute(dw::DW_AT_name).and_then(|name| string(self.unit, name));
+            let offset = attribute(dw::DW_AT_data_member_location);
+            Some(Part {
+                name: name.unwrap_or_default(),
+                offset: offset.and_then(|at| at.udata_value()).unwrap_or(0),
+                ty: Type::of(self.unit, &entry)?,
+            })
+        };
+        members.filter_map(part).collect()
+    }
+
     /// The name of a value of an enumeration.
     fn enumerator(self, value: u64) -> Option<String> {
-        let mut tree = self.unit.unit.entries_tree(Some(self.at)).ok()?;
-        let mut children = tree.root().ok()?.children();
-        while let Some(child) = children.next().ok()? {
-            let attribute = |name| child.entry().attr_value(name).ok().flatten();
-            let own = attribute(dw::DW_AT_const_value).and_then(|value| match value {
-                AttributeValue::Sdata(value) => Some(value as u64),
-                value => value.udata_value(),
-            });
-            if own == Some(value) {
-                return string(self.unit, attribute(dw::DW_AT_name)?);
-            }
-        }
-        None
+        self.children().into_iter().find_map(|entry| {
+            let own = match entry.attr_value(dw::DW_AT_const_value).ok()?? {
+                AttributeValue::Sdata(value) => value as u64,
+                value => value.udata_value()?,
+            };
+            let name = entry.attr_value(dw::DW_AT_name).ok()??;
+            (own == value).then(|| string(self.unit, name))?
+        })
     }
 }
 
