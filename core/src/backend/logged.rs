@@ -138,6 +138,7 @@ mod choice {
             whole randomize_addresses(random: bool);
             whole attach(pid: Pid, setup: Setup) -> Result<RawAttach>;
             whole late_threads(pid: Pid) -> Result<Vec<Tid>>;
+            whole trace_late_threads(thread: Thread) -> Result<()>;
             whole wait(patience: Patience) -> Result<Waited>;
             whole has_tracees() -> Result<bool>;
             brief waker() -> Result<Arc<dyn Wake>>;

@@ -244,23 +244,6 @@ impl BreakpointSet {
         self.iter().any(|is| is == id)
     }
 
-    /// Adds one, as long as there is room.
-    pub(crate) fn insert(&mut self, id: BreakpointId) {
-        if self.contains(id) {
-            return;
-        }
-        if let Ids::Few(ids) = &mut self.0 {
-            if let Some(free) = ids.iter_mut().find(|place| place.is_none()) {
-                *free = Some(id);
-                return;
-            }
-        }
-        let ids: Vec<BreakpointId> = self.iter().chain([id]).collect();
-        if ids.len() <= BreakpointSet::MOST {
-            self.0 = Ids::many(ids);
-        }
-    }
-
     /// All of them, in the order in which they were inserted.
     ///
     /// ```
@@ -284,11 +267,18 @@ impl BreakpointSet {
 impl FromIterator<BreakpointId> for BreakpointSet {
     /// The first [`MOST`](BreakpointSet::MOST) different ones.
     fn from_iter<I: IntoIterator<Item = BreakpointId>>(ids: I) -> Self {
-        let mut set = BreakpointSet::default();
+        let (mut few, mut many) = ([None; FEW], Vec::new());
         for id in ids {
-            set.insert(id);
+            if few.contains(&Some(id)) || many.contains(&id) || many.len() == BreakpointSet::MOST {
+                continue;
+            }
+            match few.iter_mut().find(|place| place.is_none()) {
+                Some(free) => *free = Some(id),
+                None if many.is_empty() => many.extend(few.iter().flatten().copied().chain([id])),
+                None => many.push(id),
+            }
         }
-        set
+        BreakpointSet(if many.is_empty() { Ids::Few(few) } else { Ids::many(many) })
     }
 }
 

@@ -29,7 +29,7 @@ impl<B: Backend> Tracer<B> {
         pid: Pid,
         breakpoint: impl Into<BreakpointSpec<<B::Arch as Arch>::Registers>>,
     ) -> Result<BreakpointId> {
-        let process = self.traced(pid)?;
+        let process = self.staying(pid)?;
         self.insert_with_rules(process, breakpoint.into())
     }
 

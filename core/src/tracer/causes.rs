@@ -15,8 +15,17 @@ impl<B: Backend> Tracer<B> {
     /// says whether the stop is still one.
     pub(super) fn renew_causes(&mut self, place: Place) -> Result<bool> {
         let Some(slot) = self.table.at(place) else { return Ok(false) };
-        let State::Queued(StopReason::Trap(causes)) = slot.state else { return Ok(true) };
+        let (State::Queued(StopReason::Trap(causes)) | State::DeadQueued(StopReason::Trap(causes))) =
+            slot.state
+        else {
+            return Ok(true);
+        };
+        let dead = slot.is_dead();
         let now = self.causes_now(place.index, causes);
+        if dead {
+            self.table.slot_mut(place.index).state = State::DeadQueued(StopReason::Trap(now));
+            return Ok(true);
+        }
         if now.is_empty() && !causes.is_empty() {
             if let Err(error) = self.run_silently(place.index) {
                 self.ready.push_front(Ready::Stop(place));

@@ -33,7 +33,7 @@ pub(super) enum Limit {
     /// So many turns in a row that bring nothing.
     Silence(u32),
     /// As long as it takes, for it always comes.
-    Never,
+    Unlimited,
 }
 
 /// How a wait for something has ended.
@@ -64,7 +64,7 @@ impl<B: Backend> Tracer<B> {
             let over = match limit {
                 Limit::Turns(most) => turns >= most,
                 Limit::Silence(most) => silent >= most,
-                Limit::Never => false,
+                Limit::Unlimited => false,
             };
             if over {
                 return Ok(Driven::Over);

@@ -21,6 +21,12 @@ pub(super) const FIRST_STOP: Limit = Limit::Turns(1000);
 /// How long a tracer that is dropped waits for what it has killed.
 pub(super) const DYING_FOR: Duration = Duration::from_secs(5);
 
+/// How long a wait is that has no end, where the clock needs one.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// How many other things a thread may have to report before a trap that is on its way to it.
+pub(super) const BEFORE_A_TRAP: u32 = 4;
+
 /// When a host with an event loop looks again after something that nothing announces.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 

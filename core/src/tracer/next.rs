@@ -3,12 +3,14 @@
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Patience, StopScope};
+use crate::backend::{Patience, Thread};
+use crate::error::unless_gone;
 use crate::{Backend, Error, Event, Pid, Result, Tid};
 
 use super::Tracer;
 use super::drive::Turn;
-use super::thread::Slot;
+use super::limits::{FOR_EVER, HELD_FOR};
+use super::process::Process;
 use super::{Ready, Side};
 
 /// Whose events [`Tracer::wait_for`] gives.
@@ -158,7 +160,8 @@ impl<B: Backend> Tracer<B> {
     /// On Linux the first call that has to sleep makes the hidden helper that a
     /// [waker](Tracer::waker) needs, with a `timerfd`.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let until = Instant::now().checked_add(timeout).map_or(Until::Ever, Until::Then);
+        let now = Instant::now();
+        let until = Until::Then(now.checked_add(timeout).unwrap_or_else(|| now + FOR_EVER));
         Ok(match self.next(until, None)? {
             Poll::Ready(event) => event,
             Poll::Pending => None,
@@ -215,6 +218,7 @@ impl<B: Backend> Tracer<B> {
         self.take_back();
         self.end_halts()?;
         self.retry_all()?;
+        let mut waited = 0;
         loop {
             while let Some(raw) = self.backlog.pop_front() {
                 self.take(raw)?;
@@ -254,7 +258,8 @@ impl<B: Backend> Tracer<B> {
                 // Only a waker may have something to say, which must not stay readable.
                 _ if over => Patience::Poll,
                 // What was killed in its stop is reported all the same.
-                _ if stuck.is_some() => Patience::Poll,
+                _ if stuck.is_some() && waited == 0 => Patience::Poll,
+                _ if stuck.is_some() => Patience::Brief,
                 (Until::Now, _) => Patience::Poll,
                 (_, true) => Patience::Brief,
                 _ if self.failures.has_repeated() => Patience::Brief,
@@ -282,7 +287,11 @@ impl<B: Backend> Tracer<B> {
                         return Err(error);
                     }
                     if let Some(pid) = stuck {
-                        return Err(Error::NotRunning { pid });
+                        let is_due = self.forks.may_have_left() && waited < HELD_FOR;
+                        if !is_due && !self.is_dying(only)? {
+                            return Err(Error::NotRunning { pid });
+                        }
+                        waited += 1;
                     }
                 }
                 Turn::NoTracees => {
@@ -339,7 +348,8 @@ impl<B: Backend> Tracer<B> {
     /// A process of those that a wait is for, if no thread of any of them can stop or end, because
     /// the caller has the tokens, and nobody can wake the wait.
     fn stuck(&self, only: Option<Only>) -> Option<Pid> {
-        if only.is_none() && (self.has_waker || self.expects_something()) {
+        let others = self.has_waker || !self.shells.is_empty() || self.expects_something();
+        if only.is_none() && others {
             return None;
         }
         match only {
@@ -359,16 +369,30 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Whether one of the processes that a wait is for was killed in the stop that the caller has the
+    /// token of, so that its end comes by itself.
+    fn is_dying(&mut self, only: Option<Only>) -> Result<bool> {
+        let one_of = |process: &Process| {
+            let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
+            threads.find(|slot| slot.is_given()).map(|slot| slot.thread)
+        };
+        let asked = |process: &Process| {
+            !process.has_ended() && only.is_none_or(|only| only.pid() == process.pid)
+        };
+        let processes = self.table.processes().map(|(_, process)| process);
+        let threads: Vec<Thread> = processes.filter(|p| asked(p)).filter_map(one_of).collect();
+        for thread in threads {
+            if unless_gone(self.backend.get_mut().registers(thread))?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether no thread of a process can stop or end before the caller runs one.
     fn is_out(&self, process: u32) -> bool {
         let process = self.table.process(process);
-        let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
-        match B::STOP_SCOPE {
-            // Its end is kept until the tokens are given back.
-            _ if process.has_ended() => true,
-            _ if process.threads.is_empty() => false,
-            StopScope::Thread => threads.all(|slot| slot.is_given() || slot.rests()),
-            StopScope::Process => threads.any(Slot::is_given),
-        }
+        // Its end is kept until the tokens are given back.
+        process.has_ended() || self.waits_for_its_tokens(process)
     }
 }

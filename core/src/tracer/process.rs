@@ -1,8 +1,10 @@
 //! What the engine knows of a process, and the states that it goes through.
 //!
 //! ```text
-//! start:   Spawning | Attaching -> Shown            its first stop was shown
-//! detach:  No -> Cleaning -> (No) -> Begun/Clean -> Partly   breakpoints out, then thread by thread
+//! start:   Spawning | Attaching -> Shown        its first stop was shown
+//! detach:  No <-> Cleaning                      its breakpoints are being taken out
+//!          No -> Begun, Cleaning -> Clean       whatever stops is detached
+//!          Begun -> Clean -> Partly             thread by thread
 //! end:     Lives -> Killed -> Ended -> Reported
 //! ```
 
@@ -27,7 +29,7 @@ pub(super) struct Process {
     /// How many traced processes have it as their real parent.
     pub(super) children: u32,
     /// Tasks that may have made a child in its name, other than its threads of now: other children,
-    /// which may have made a sibling, and threads that have ended.
+    /// which may have made a sibling, and threads that have ended. It never goes down.
     pub(super) other_makers: u32,
     pub(super) setup: Setup,
     pub(super) start: Start,
@@ -177,7 +179,7 @@ impl Process {
         matches!(self.detach, Detach::Begun | Detach::Clean | Detach::Partly)
     }
 
-    /// Whether its breakpoints were taken out, or are just being.
+    /// Whether its breakpoints were taken out, or are being taken out right now.
     fn is_cleaned(&self) -> bool {
         matches!(self.detach, Detach::Cleaning | Detach::Clean | Detach::Partly)
     }
@@ -242,7 +244,7 @@ impl Process {
         self.detach = Detach::Partly;
     }
 
-    /// It is run again by the user, or shown: the stop that started it is over. Says what it was.
+    /// Its first stop is shown, or an exec has taken the place of that. Returns what was awaited.
     pub(super) fn take_start(&mut self) -> Start {
         std::mem::replace(&mut self.start, Start::Shown)
     }

@@ -293,6 +293,15 @@ impl<B: Backend> Tracer<B> {
             .ok_or(crate::Error::Gone)
     }
 
+    /// The same, if it is not being detached either.
+    pub(super) fn staying(&self, pid: Pid) -> Result<u32> {
+        let process = self.traced(pid)?;
+        match self.table.process(process).is_detaching() {
+            true => Err(crate::Error::Gone),
+            false => Ok(process),
+        }
+    }
+
     /// Queues the end of a thread, if its process reports such.
     pub(super) fn queue_thread_exit(&mut self, flags: EventFlags, pid: Pid, tid: Tid) {
         if flags.contains(EventFlags::THREAD) {

@@ -140,7 +140,8 @@ impl Table {
         let pid = process.pid;
         if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
             let parent = self.process_mut(parent);
-            (parent.children, parent.other_makers) = (parent.children + 1, parent.other_makers + 1);
+            (parent.children, parent.other_makers) =
+                (parent.children + 1, parent.other_makers.saturating_add(1));
         }
         let index = match self.free_processes.pop() {
             Some(index) => {
@@ -168,7 +169,8 @@ impl Table {
         }
         if let Some(new) = to.and_then(|p| self.find_process(p)) {
             let new = self.process_mut(new);
-            (new.children, new.other_makers) = (new.children + 1, new.other_makers + 1);
+            (new.children, new.other_makers) =
+                (new.children + 1, new.other_makers.saturating_add(1));
         }
         self.process_mut(process).real_parent = to;
     }
@@ -264,7 +266,7 @@ impl Table {
         }
         let first = self.is_first(index);
         let entry = self.process_mut(process);
-        entry.other_makers += 1;
+        entry.other_makers = entry.other_makers.saturating_add(1);
         if first {
             entry.first = First::Gone;
         }

@@ -98,7 +98,8 @@ pub(super) enum State {
 pub(super) enum StopKind {
     /// Nothing depends on it.
     Other,
-    /// The kernel may have interrupted a system call for it, and a trap may wait behind it.
+    /// It came from outside: a system call may have been interrupted for it, or a trap may wait behind
+    /// it.
     Interruption,
     /// The same by a group-stop, which a resumption must not end.
     GroupStop,
@@ -109,13 +110,14 @@ pub(super) enum StopKind {
     WayOut,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What an interrupt is for; what the user has asked for counts more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Interrupt {
     None,
-    /// The user asked; an event must follow.
-    Asked,
     /// Ours, for a halt or a detach.
     Internal,
+    /// The user asked; an event must follow.
+    Asked,
 }
 
 /// What keeps a thread from running with its process.

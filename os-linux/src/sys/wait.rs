@@ -185,10 +185,11 @@ impl Kernel {
             self.count();
             let mut status = 0;
             let raw: *mut i32 = &mut status;
+            let usage = std::ptr::null_mut::<libc::rusage>();
             // Not the C library's, at which a thread of the host can be cancelled in the middle of the
             // engine's work.
             // SAFETY: writes one int, which outlives the call; the usage pointer may be null.
-            let found = unsafe { libc::syscall(libc::SYS_wait4, id, raw, options, 0) };
+            let found = unsafe { libc::syscall(libc::SYS_wait4, id, raw, options, usage) };
             match found as i32 {
                 0 => return Ok(None),
                 found @ 1.. => return Ok(Some((Tid::from_raw(found), status))),

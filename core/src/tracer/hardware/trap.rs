@@ -144,13 +144,11 @@ impl<B: Backend> Tracer<B> {
     /// Those of them that are to be shown.
     pub(super) fn take_hit(&mut self, index: u32, found: Vec<Found>) -> BreakpointSet {
         let process = self.table.slot(index).process;
-        let mut hardware = BreakpointSet::default();
-        for Found { id, bytes, before } in found {
-            if bytes.is_none_or(|new| self.has_changed(index, process, id, new, before)) {
-                hardware.insert(id);
-            }
-        }
-        hardware
+        let shown = found.into_iter().filter_map(|Found { id, bytes, before }| {
+            let shown = bytes.is_none_or(|new| self.has_changed(index, process, id, new, before));
+            shown.then_some(id)
+        });
+        shown.collect()
     }
 
     /// A watch for changes was hit, and these are its bytes; says whether they have changed: if it

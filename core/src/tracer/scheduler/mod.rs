@@ -12,7 +12,7 @@ use crate::backend::{RawReason, Run, Setup, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Error, EventFlags, Pid, Result, Signal, Stopped, Tid};
 
-use super::process::Births;
+use super::process::{Births, Process};
 use super::thread::{Hold, Interrupt, Slot, State, StopKind};
 use super::{Next, Tracer};
 
@@ -221,7 +221,14 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn detach_rest(&mut self, pid: Pid, process: u32) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => self.detach_each(pid, process),
-            StopScope::Process => Ok(()), // it went as a whole, or was killed: its end comes
+            StopScope::Process => {
+                // It went as a whole, or was killed, and its end comes. But the stop that it was to be
+                // detached at may be over.
+                if self.table.find_process(pid) == Some(process) && self.is_stopped_whole(process) {
+                    self.failures.retry(pid);
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -283,9 +290,9 @@ impl<B: Backend> Tracer<B> {
 
     /// The same, which is not taken yet.
     pub(super) fn asked_interrupt(&self, index: u32) -> Interrupt {
-        let asked = self.answered_by(index).iter().map(|&i| self.table.slot(i).interrupt);
-        let last = asked.filter(|&asked| asked != Interrupt::None).last();
-        last.unwrap_or(self.table.slot(index).interrupt)
+        let others = self.answered_by(index).iter().map(|&i| self.table.slot(i).interrupt);
+        let asked = others.chain([self.table.slot(index).interrupt]);
+        asked.max().unwrap_or(Interrupt::None)
     }
 
     /// Whether a process is stopped by one stop, which is that of all its threads.
@@ -294,7 +301,18 @@ impl<B: Backend> Tracer<B> {
         B::STOP_SCOPE == StopScope::Process && threads.any(|&i| self.table.slot(i).can_be_asked())
     }
 
-    /// Whether a process cannot run now, for it runs with what is shown of it.
+    /// Whether no thread of a process can stop or end before the caller, who has tokens of it, runs one.
+    pub(super) fn waits_for_its_tokens(&self, process: &Process) -> bool {
+        let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
+        match B::STOP_SCOPE {
+            StopScope::Thread => {
+                !process.threads.is_empty() && threads.all(|s| s.is_given() || s.rests())
+            }
+            StopScope::Process => threads.any(Slot::is_given),
+        }
+    }
+
+    /// Whether an event or a token of a process is out, with whose resumption it will run.
     pub(super) fn runs_with_what_is_shown(&self, process: u32) -> bool {
         let mut threads = self.table.process(process).threads.iter();
         B::STOP_SCOPE == StopScope::Process && threads.any(|&i| self.table.slot(i).is_shown())
@@ -326,8 +344,8 @@ impl<B: Backend> Tracer<B> {
         B::STOP_SCOPE == StopScope::Thread
     }
 
-    /// Whether a stop that is being shown stays one when its thread ends. (Otherwise the thread has
-    /// run on.)
+    /// Whether a thread can end while its stop is being shown. Otherwise it ends only after its process
+    /// was run, so that no stop of it is left.
     pub(super) fn tokens_outlive_threads() -> bool {
         B::STOP_SCOPE == StopScope::Thread
     }
@@ -337,8 +355,8 @@ impl<B: Backend> Tracer<B> {
         B::STOP_SCOPE == StopScope::Thread
     }
 
-    /// Whether a fork is reported by the next stop of a thread of its parent's, so that one which is
-    /// stopped has none to report.
+    /// Whether the first thing that a thread reports after it has made a child is that fork, so that a
+    /// stopped thread has none left to report.
     pub(super) fn makers_report_next() -> bool {
         B::STOP_SCOPE == StopScope::Thread
     }

@@ -46,7 +46,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// The first thread last, so that it is known whether it runs alone.
+    /// The process's first thread is resumed last, so that it is known whether it runs alone.
     pub(super) fn resume_each(
         &mut self,
         pid: Pid,
@@ -77,7 +77,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// In the order in which they are looked at then.
+    /// The last thread first, as [`look_at_each`](Tracer::look_at_each) looks at them.
     pub(super) fn interrupt_each(&mut self, process: u32) -> Result<()> {
         for index in self.running(process).into_iter().rev() {
             let slot = self.table.slot(index);
@@ -106,7 +106,7 @@ impl<B: Backend> Tracer<B> {
                 break;
             }
             let slot = self.table.slot(index);
-            if slot.process != process || slot.is_stopped() {
+            if slot.process != process || slot.is_stopped() || slot.is_dead() {
                 continue;
             }
             let thread = slot.thread;

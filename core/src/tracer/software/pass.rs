@@ -222,7 +222,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits for the one thread that runs, taking in what others report.
     fn await_pass(&mut self, index: u32, thread: Thread, run: Run) -> Result<()> {
-        self.drive_until(Limit::Never, |tracer, turn| {
+        self.drive_until(Limit::Unlimited, |tracer, turn| {
             let slot = tracer.table.slot(index);
             if slot.thread != thread || slot.soft.passing.is_none() {
                 return Ok(Some(()));

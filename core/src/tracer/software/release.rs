@@ -8,7 +8,7 @@ use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Tracer;
 use super::super::drive::Limit;
-use super::super::limits::REMEMBERED;
+use super::super::limits::BEFORE_A_TRAP;
 use super::super::thread::State;
 use super::Vfork;
 use super::image::{Before, Shared};
@@ -209,7 +209,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
     fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
-        for _ in 0..REMEMBERED {
+        for _ in 0..BEFORE_A_TRAP {
             let slot = self.table.slot(index);
             let (thread, stopped) = (slot.thread, slot.can_be_asked());
             if slot.process != process || !stopped || !slot.was_interrupted() {
@@ -243,7 +243,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     fn await_stop(&mut self, index: u32, thread: Thread) -> Result<()> {
-        self.drive_until(Limit::Never, |tracer, _| {
+        self.drive_until(Limit::Unlimited, |tracer, _| {
             let slot = tracer.table.slot(index);
             Ok((slot.thread != thread || slot.is_stopped() || slot.is_dead()).then_some(()))
         })?;

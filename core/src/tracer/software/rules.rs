@@ -95,7 +95,7 @@ impl<B: Backend> Tracer<B> {
         pid: Pid,
         breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
     ) -> Result<Vec<Result<BreakpointId>>> {
-        let process = self.traced(pid)?;
+        let process = self.staying(pid)?;
         let mut wanted: Vec<(u64, usize)> = Vec::new();
         wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
         wanted.sort_unstable();
