@@ -61,6 +61,7 @@ pub use trapline_core::{
     Stopped, Stops, Syscall, SyscallAbi, Tid, TrapCauses, Value, Waker,
 };
 // Bounds for code that runs on any system and any CPU; what they require is no part of this API.
+#[doc(no_inline)]
 pub use trapline_core::{Arch, Backend};
 
 cfg_if::cfg_if! {

@@ -34,6 +34,14 @@ pub struct Probe<R> {
 }
 
 /// How the self-test is done.
+///
+/// ```
+/// use trapline::debug_registers::SelfTest;
+///
+/// let mut how = SelfTest::default();
+/// how.rounds = 10_000;
+/// assert!(how.one_cpu);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SelfTest {

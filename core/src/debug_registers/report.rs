@@ -3,6 +3,14 @@
 use std::fmt;
 
 /// How many hits there should have been, and were.
+///
+/// ```
+/// use trapline::debug_registers::Hits;
+///
+/// fn lost(hits: Hits) -> u64 {
+///     hits.expected.saturating_sub(hits.seen)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Hits {
@@ -13,6 +21,14 @@ pub struct Hits {
 }
 
 /// What a self-test has found.
+///
+/// ```
+/// use trapline::debug_registers::Report;
+///
+/// fn has_all_registers(report: &Report) -> bool {
+///     report.free_slots == report.slots
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Report {
@@ -28,6 +44,12 @@ pub struct Report {
 }
 
 /// What a [`Report`] comes to.
+///
+/// ```
+/// use trapline::debug_registers::Verdict;
+///
+/// assert_eq!(Verdict::LosesHits.to_string(), "hits of hardware breakpoints get lost here");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -45,6 +67,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Whether breakpoints can be relied upon.
+    ///
+    /// ```
+    /// use trapline::debug_registers::Verdict;
+    ///
+    /// assert!(Verdict::Reliable.is_reliable() && !Verdict::NoneFree.is_reliable());
+    /// ```
     pub fn is_reliable(self) -> bool {
         self == Verdict::Reliable
     }
@@ -69,6 +97,14 @@ impl Report {
     }
 
     /// What it comes to.
+    ///
+    /// ```
+    /// use trapline::debug_registers::{Report, Verdict};
+    ///
+    /// fn can_watch(report: &Report) -> bool {
+    ///     report.verdict() == Verdict::Reliable
+    /// }
+    /// ```
     pub fn verdict(&self) -> Verdict {
         let both = [self.execute, self.write];
         if both.iter().any(|hits| hits.seen > hits.expected) {

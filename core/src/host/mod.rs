@@ -98,6 +98,14 @@ impl<B: Backend> TracerThread<B> {
     /// The handler should not block. One that does keeps closures waiting, and a
     /// [`call`](TracerThread::call) that the host makes meanwhile.
     ///
+    /// ```no_run
+    /// use trapline::{Builder, TracerThread};
+    ///
+    /// let thread = TracerThread::start(Builder::new(), |_, notice| println!("{notice:?}"))?;
+    /// # drop(thread);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Builder::build`] and [`Tracer::waker`]; [`Error::Os`] if there can be no more threads.
@@ -181,6 +189,19 @@ impl<B: Backend, S> TracerThread<B, S> {
     ///
     /// Async code gets an answer by a channel of its runtime's that the closure sends to.
     ///
+    /// ```no_run
+    /// use trapline::{Builder, TracerThread};
+    ///
+    /// let thread = TracerThread::start(Builder::new(), |_, notice| println!("{notice:?}"))?;
+    /// let pid = trapline::Pid::new(1234).expect("a positive number");
+    /// thread.post(move |session| {
+    ///     if let Err(error) = session.kill(pid) {
+    ///         eprintln!("{error}");
+    ///     }
+    /// })?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Ended`] if the thread has ended, by a panic; the closure does not run.
@@ -191,6 +212,15 @@ impl<B: Backend, S> TracerThread<B, S> {
     }
 
     /// Has the thread run a closure, and waits for what it returns.
+    ///
+    /// ```no_run
+    /// use trapline::{Builder, TracerThread};
+    ///
+    /// let thread = TracerThread::start(Builder::new(), |_, notice| println!("{notice:?}"))?;
+    /// let processes = thread.call(|session| Ok(session.tracer().processes().count()))?;
+    /// println!("{processes} processes");
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -216,12 +246,28 @@ impl<B: Backend, S> TracerThread<B, S> {
 
     /// Whether the thread has ended, which it does before [`finish`](TracerThread::finish) only by a
     /// panic.
+    ///
+    /// ```no_run
+    /// use trapline::{Builder, TracerThread};
+    ///
+    /// let thread = TracerThread::start(Builder::new(), |_, notice| println!("{notice:?}"))?;
+    /// assert!(!thread.is_finished());
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Ends the thread once it has done all that was posted before, and waits for that. Its tracees are
     /// killed or detached, as was chosen for them.
+    ///
+    /// ```no_run
+    /// use trapline::{Builder, TracerThread};
+    ///
+    /// let thread = TracerThread::start(Builder::new(), |_, notice| println!("{notice:?}"))?;
+    /// thread.finish().expect("no panic");
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -74,6 +74,12 @@ pub enum Notice {
 
 impl Notice {
     /// The process that it is about; for a fork its parent, if that is known.
+    ///
+    /// ```
+    /// use trapline::{Event, Notice};
+    ///
+    /// assert_eq!(Notice::from(&Event::Woken).pid(), None);
+    /// ```
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Notice::Forked { parent_pid, .. } => *parent_pid,
@@ -87,6 +93,12 @@ impl Notice {
     }
 
     /// The threads that stay stopped until somebody resumes them: none, one, or the two of a fork.
+    ///
+    /// ```
+    /// use trapline::{Event, Notice};
+    ///
+    /// assert!(Notice::from(&Event::Woken).threads().is_empty());
+    /// ```
     pub fn threads(&self) -> Vec<Tid> {
         match *self {
             Notice::Stopped { tid, .. } => vec![tid],

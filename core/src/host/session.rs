@@ -9,6 +9,15 @@ use crate::{
 
 /// A tracer, the threads that are stopped in its hands, and a state of the host's: what the closures and
 /// the handler of a [`TracerThread`](crate::TracerThread) get.
+///
+/// ```
+/// use trapline::{Resume, Result, Session, Tid};
+///
+/// /// What a button of a debugger does.
+/// fn step(session: &mut Session, tid: Tid) -> Result<()> {
+///     session.resume(tid, Resume::Step)
+/// }
+/// ```
 pub struct Session<B: Backend, S = ()> {
     tracer: Tracer<B>,
     stops: Stops,
@@ -20,6 +29,14 @@ pub struct Session<B: Backend, S = ()> {
 ///
 /// A token that is taken out and dropped comes again, as every token does: the next wait gives its stop
 /// once more.
+///
+/// ```
+/// use trapline::{Stops, Tid};
+///
+/// fn is_stopped(stops: &Stops, tid: Tid) -> bool {
+///     stops.get(tid).is_some()
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct Stops {
     tokens: BTreeMap<Tid, Stopped>,
@@ -27,16 +44,42 @@ pub struct Stops {
 
 impl Stops {
     /// The token of a thread, if it is here.
+    ///
+    /// ```
+    /// use trapline::{StopReason, Stops, Tid};
+    ///
+    /// fn reason(stops: &Stops, tid: Tid) -> Option<StopReason> {
+    ///     Some(stops.get(tid)?.reason())
+    /// }
+    /// ```
     pub fn get(&self, tid: Tid) -> Option<&Stopped> {
         self.tokens.get(&tid)
     }
 
     /// The same, to choose the signal that it is resumed with.
+    ///
+    /// ```
+    /// use trapline::{Result, Stops, Tid};
+    ///
+    /// fn suppress_signal(stops: &mut Stops, tid: Tid) -> Result<()> {
+    ///     stops.get_mut(tid).map_or(Ok(()), |stop| stop.set_signal(None))
+    /// }
+    /// ```
     pub fn get_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
         self.tokens.get_mut(&tid)
     }
 
     /// Takes the token of a thread out, to do with it what takes one.
+    ///
+    /// ```
+    /// use trapline::{Halted, Result, Session, Tid};
+    ///
+    /// /// Stops all threads of a process at the stop of one.
+    /// fn halt(session: &mut Session, tid: Tid) -> Result<Halted> {
+    ///     let stop = session.stops_mut().take(tid)?;
+    ///     session.tracer_mut().halt(stop)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -46,6 +89,15 @@ impl Stops {
     }
 
     /// Takes all tokens of a process out.
+    ///
+    /// ```
+    /// use trapline::{Pid, Resume, Result, Session};
+    ///
+    /// fn resume_process(session: &mut Session, pid: Pid) -> Result<()> {
+    ///     let stops = session.stops_mut().take_process(pid);
+    ///     stops.into_iter().try_for_each(|stop| session.tracer_mut().resume(stop, Resume::Continue))
+    /// }
+    /// ```
     pub fn take_process(&mut self, pid: Pid) -> Vec<Stopped> {
         let of_it = |stop: &&Stopped| stop.pid() == pid;
         let tids: Vec<Tid> = self.tokens.values().filter(of_it).map(Stopped::tid).collect();
@@ -53,11 +105,27 @@ impl Stops {
     }
 
     /// Puts a token in, such as those of a [`Halted`](crate::Halted).
+    ///
+    /// ```
+    /// use trapline::{Halted, Session};
+    ///
+    /// fn keep_all(session: &mut Session, halted: Halted) {
+    ///     halted.threads.into_iter().for_each(|stop| session.stops_mut().keep(stop));
+    /// }
+    /// ```
     pub fn keep(&mut self, stop: Stopped) {
         self.tokens.insert(stop.tid(), stop);
     }
 
     /// All of them, by the numbers of their threads.
+    ///
+    /// ```
+    /// use trapline::{Stops, Tid};
+    ///
+    /// fn stopped(stops: &Stops) -> Vec<Tid> {
+    ///     stops.iter().map(|stop| stop.tid()).collect()
+    /// }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &Stopped> {
         self.tokens.values()
     }
@@ -78,21 +146,49 @@ impl<B: Backend, S> Session<B, S> {
     }
 
     /// The tracer, for questions.
+    ///
+    /// ```
+    /// fn processes(session: &trapline::Session) -> usize {
+    ///     session.tracer().processes().count()
+    /// }
+    /// ```
     pub fn tracer(&self) -> &Tracer<B> {
         &self.tracer
     }
 
     /// The tracer, for requests. A closure need not wait with it: the thread does that.
+    ///
+    /// ```
+    /// use trapline::{Pid, Result, Session};
+    ///
+    /// fn interrupt(session: &mut Session, pid: Pid) -> Result<()> {
+    ///     session.tracer_mut().interrupt(pid)
+    /// }
+    /// ```
     pub fn tracer_mut(&mut self) -> &mut Tracer<B> {
         &mut self.tracer
     }
 
     /// The tokens of the threads that are stopped.
+    ///
+    /// ```
+    /// fn stopped(session: &trapline::Session) -> usize {
+    ///     session.stops().iter().count()
+    /// }
+    /// ```
     pub fn stops(&self) -> &Stops {
         &self.stops
     }
 
     /// The same, to take some out.
+    ///
+    /// ```
+    /// use trapline::{Result, Session, Stopped, Tid};
+    ///
+    /// fn take(session: &mut Session, tid: Tid) -> Result<Stopped> {
+    ///     session.stops_mut().take(tid)
+    /// }
+    /// ```
     pub fn stops_mut(&mut self) -> &mut Stops {
         &mut self.stops
     }
@@ -117,6 +213,14 @@ impl<B: Backend, S> Session<B, S> {
 
     /// A stopped thread, to ask questions about.
     ///
+    /// ```
+    /// use trapline::{Result, Session, Tid};
+    ///
+    /// fn read(session: &Session, tid: Tid, addr: u64) -> Result<u64> {
+    ///     session.at(tid)?.read_value(addr)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotStopped`] if its token is not here.
@@ -125,6 +229,14 @@ impl<B: Backend, S> Session<B, S> {
     }
 
     /// Runs a stopped thread, as [`Tracer::resume`] does.
+    ///
+    /// ```
+    /// use trapline::{Resume, Result, Session, Tid};
+    ///
+    /// fn go_on(session: &mut Session, tid: Tid) -> Result<()> {
+    ///     session.resume(tid, Resume::Continue)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -137,6 +249,14 @@ impl<B: Backend, S> Session<B, S> {
 
     /// Runs several, such as those of a [notice](Notice::threads). Those that are not here are left out:
     /// somebody has resumed them.
+    ///
+    /// ```
+    /// use trapline::{Notice, Resume, Result, Session};
+    ///
+    /// fn go_on(session: &mut Session, notice: &Notice) -> Result<()> {
+    ///     session.resume_all(notice.threads(), Resume::Continue)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -154,6 +274,14 @@ impl<B: Backend, S> Session<B, S> {
     /// Detaches a process, running or stopped, as [`Tracer::detach_process`] does. A signal that a thread
     /// is stopped for is delivered, as its token says.
     ///
+    /// ```
+    /// use trapline::{Pid, Result, Session};
+    ///
+    /// fn let_it_run(session: &mut Session, pid: Pid) -> Result<()> {
+    ///     session.detach(pid)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Tracer::detach`].
@@ -170,6 +298,14 @@ impl<B: Backend, S> Session<B, S> {
     }
 
     /// Kills a process, running or stopped; its end follows.
+    ///
+    /// ```
+    /// use trapline::{Pid, Result, Session};
+    ///
+    /// fn end(session: &mut Session, pid: Pid) -> Result<()> {
+    ///     session.kill(pid)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

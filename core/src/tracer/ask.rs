@@ -15,6 +15,13 @@ use super::thread::{State, Told};
 use super::{Ready, Tracer};
 
 /// What is known about a traced process.
+///
+/// ```
+/// fn describe(info: &trapline::ProcessInfo) -> String {
+///     let program = info.executable.as_deref().unwrap_or("?".as_ref());
+///     format!("{} {} with {} threads", info.pid, program.display(), info.threads.len())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessInfo {
@@ -55,6 +62,15 @@ impl<B: Backend> Tracer<B> {
     /// Of a thread that was killed since they are those that it had when this was asked last at this
     /// stop.
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn, Arch};
+    ///
+    /// /// Where a thread is.
+    /// fn place<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<u64> {
+    ///     Ok(B::Arch::pc(&tracer.registers(stop)?))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed, and this was not asked before.
@@ -67,6 +83,17 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Sets the general registers.
+    ///
+    /// ```
+    /// use trapline::{Arch, Backend, Result, Stopped, TracerOn};
+    ///
+    /// /// Has a thread go on elsewhere.
+    /// fn jump<B: Backend>(tracer: &mut TracerOn<B>, stop: &Stopped, addr: u64) -> Result<()> {
+    ///     let mut registers = tracer.registers(stop)?;
+    ///     B::Arch::set_pc(&mut registers, addr);
+    ///     tracer.set_registers(stop, &registers)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -89,6 +116,15 @@ impl<B: Backend> Tracer<B> {
 
     /// The floating-point registers.
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// fn print<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<()> {
+    ///     println!("{:?}", tracer.fp_registers(stop)?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers).
@@ -102,6 +138,16 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Sets the floating-point registers.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// /// Gives one thread the floating-point registers of another one.
+    /// fn copy<B: Backend>(tracer: &mut TracerOn<B>, from: &Stopped, to: &Stopped) -> Result<()> {
+    ///     let registers = tracer.fp_registers(from)?;
+    ///     tracer.set_fp_registers(to, &registers)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -119,6 +165,15 @@ impl<B: Backend> Tracer<B> {
 
     /// The extended state: on x86-64 the XSAVE area, with AVX and what came after it.
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// fn print<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<()> {
+    ///     println!("{:?}", tracer.extended_state(stop)?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers); [`Error::Unsupported`] on a CPU without it.
@@ -128,6 +183,16 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Sets the extended state.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// /// Gives one thread the vector registers of another one.
+    /// fn copy<B: Backend>(tracer: &mut TracerOn<B>, from: &Stopped, to: &Stopped) -> Result<()> {
+    ///     let state = tracer.extended_state(from)?;
+    ///     tracer.set_extended_state(to, &state)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -143,6 +208,18 @@ impl<B: Backend> Tracer<B> {
 
     /// What the kernel knows about the signal of a signal stop: who sent it, or which address
     /// faulted. At a [`StopReason::Trap`] it is the `SIGTRAP` that told of it.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Signal, StopReason, Stopped, TracerOn};
+    ///
+    /// /// The address that a segmentation fault is about.
+    /// fn fault<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<Option<u64>> {
+    ///     match stop.reason() {
+    ///         StopReason::Signal(Signal::SEGV) => Ok(tracer.signal_info(stop)?.addr),
+    ///         _ => Ok(None),
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -173,6 +250,24 @@ impl<B: Backend> Tracer<B> {
     /// It takes one request at an entry (Linux; two at an exit), and none when it is asked again. Of
     /// a tracer that has asked once, each entry that it does not ask about takes that request too,
     /// since at the exit it would be too late.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use trapline::{Event, EventFlags, Resume, StopReason, Tracer};
+    ///
+    /// let mut tracer = Tracer::builder().events(EventFlags::SYSCALL).build()?;
+    /// tracer.spawn(Command::new("date"))?;
+    /// while let Some(event) = tracer.wait()? {
+    ///     if let Event::Stopped(stop) = &event {
+    ///         if stop.reason() == StopReason::SyscallExit {
+    ///             let call = tracer.syscall(stop)?;
+    ///             println!("{} {:x?} = {:?}", call.number, call.args, call.result);
+    ///         }
+    ///     }
+    ///     tracer.resume(event, Resume::Continue)?;
+    /// }
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -218,6 +313,23 @@ impl<B: Backend> Tracer<B> {
     /// Reads memory of the process: any length, whatever its protection. Returns how many bytes
     /// were read, which is less than `buf` where the next byte cannot be.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, b"text");
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// let mut bytes = [0; 4];
+    /// assert_eq!(tracer.read_memory(&stop, 0x1000, &mut bytes)?, 4);
+    /// assert_eq!(&bytes, b"text");
+    /// // Where the next page is not mapped, less is read.
+    /// assert_eq!(tracer.read_memory(&stop, 0x1002, &mut bytes)?, 2);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::BadAddress`] if not even the first byte could be read; [`Error::Gone`] if the
@@ -233,6 +345,20 @@ impl<B: Backend> Tracer<B> {
     /// Writes memory of the process: any length, into read-only text too. Returns how many bytes
     /// were written.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, b"text");
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// assert_eq!(tracer.write_memory(&stop, 0x1000, b"next")?, 4);
+    /// assert_eq!(tracer.at(&stop).read_value::<[u8; 4]>(0x1000)?, *b"next");
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`read_memory`](Tracer::read_memory).
@@ -246,6 +372,14 @@ impl<B: Backend> Tracer<B> {
 
     /// What a thread is called. A program can name its threads; if it does not, they have its own
     /// name.
+    ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// fn describe<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<String> {
+    ///     Ok(format!("Thread {} \"{}\"", stop.tid(), tracer.thread_name(stop)?.to_string_lossy()))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -263,6 +397,17 @@ impl<B: Backend> Tracer<B> {
     /// The threads of a process as the kernel lists them now, running or stopped: some whose start or
     /// end is still to be told of by an event. [`ProcessInfo::threads`] is the list by the events.
     ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// fn print_threads<B: Backend>(tracer: &TracerOn<B>, pid: Pid) -> Result<()> {
+    ///     for tid in tracer.threads(pid)? {
+    ///         println!("{tid}");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`] if it is not traced, or was killed.
@@ -278,6 +423,14 @@ impl<B: Backend> Tracer<B> {
     /// In which mode a thread executes code, which the program can change at any time: 64-bit
     /// programs can run 32-bit code, and the other way round.
     ///
+    /// ```
+    /// use trapline::{Backend, CodeMode, Result, Stopped, TracerOn};
+    ///
+    /// fn is_64_bit<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<bool> {
+    ///     Ok(tracer.code_mode(stop)? == CodeMode::Bits64)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`registers`](Tracer::registers).
@@ -289,6 +442,15 @@ impl<B: Backend> Tracer<B> {
     /// bytes in the program's own format. An entry is two words: of 8 bytes each in a 64-bit
     /// program, of 4 in a 32-bit program. [`auxiliary_entries`](Tracer::auxiliary_entries) takes it
     /// apart.
+    ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// /// What `/proc/self/auxv` would be to the program, for a debugger that wants the bytes.
+    /// fn bytes<B: Backend>(tracer: &TracerOn<B>, pid: Pid) -> Result<Vec<u8>> {
+    ///     tracer.auxiliary_vector(pid)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -306,6 +468,18 @@ impl<B: Backend> Tracer<B> {
     /// The types (`AT_ENTRY` and so on, in `elf.h`) and the values in the
     /// [auxiliary vector](Tracer::auxiliary_vector) of a process, whatever the width of its program.
     ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// const AT_ENTRY: u64 = 9;
+    ///
+    /// /// The first instruction of a program, behind that of the dynamic linker.
+    /// fn entry_point<B: Backend>(tracer: &TracerOn<B>, pid: Pid) -> Result<Option<u64>> {
+    ///     let entries = tracer.auxiliary_entries(pid)?;
+    ///     Ok(entries.into_iter().find(|&(kind, _)| kind == AT_ENTRY).map(|(_, value)| value))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`auxiliary_vector`](Tracer::auxiliary_vector).
@@ -314,6 +488,14 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Which events a process reports.
+    ///
+    /// ```
+    /// use trapline::{Backend, EventFlags, Pid, Result, TracerOn};
+    ///
+    /// fn reports_syscalls<B: Backend>(tracer: &TracerOn<B>, pid: Pid) -> Result<bool> {
+    ///     Ok(tracer.events(pid)?.contains(EventFlags::SYSCALL))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -328,6 +510,16 @@ impl<B: Backend> Tracer<B> {
     /// [`EventFlags::THREAD`]), which hold for each thread from its next resume;
     /// [`halt`](Tracer::halt) makes that now.
     ///
+    /// ```
+    /// use trapline::{Backend, EventFlags, Pid, Result, TracerOn};
+    ///
+    /// /// Has a process report its system calls from now on.
+    /// fn report_syscalls<B: Backend>(tracer: &mut TracerOn<B>, pid: Pid) -> Result<()> {
+    ///     let flags = tracer.events(pid)?;
+    ///     tracer.set_events(pid, flags | EventFlags::SYSCALL)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`] if it is not traced.
@@ -339,12 +531,37 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The processes that are traced.
+    ///
+    /// ```
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    /// use trapline::TracerOn;
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// assert_eq!(tracer.processes().collect::<Vec<_>>(), [pid]);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn processes(&self) -> impl Iterator<Item = Pid> + '_ {
         self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(_, p)| p.pid)
     }
 
     /// The real parent of a traced process, as the tracer was told last; no request is made for
     /// it. [`process_info`](Tracer::process_info) asks again where the parent is not traced.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{ForkKind, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let shell = kernel.start();
+    /// let child = kernel.fork(kernel.leader(shell), ForkKind::Fork);
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(child)?;
+    /// assert_eq!(tracer.real_parent(child)?, Some(shell));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -367,6 +584,15 @@ impl<B: Backend> Tracer<B> {
 
     /// What is known about a traced process, running or stopped, or about one whose end was the
     /// last event.
+    ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// fn program<B: Backend>(tracer: &TracerOn<B>, pid: Pid) -> Result<String> {
+    ///     let executable = tracer.process_info(pid)?.executable;
+    ///     Ok(executable.map_or("?".into(), |path| path.display().to_string()))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

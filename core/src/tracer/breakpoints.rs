@@ -12,6 +12,27 @@ impl<B: Backend> Tracer<B> {
     /// arrives there when it is resumed. If the process execs in that moment, with the event still to
     /// come, it is the new program that has the breakpoint.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, &[0x90, 0x90, 0xf4]);
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// use trapline::{Resume, SoftwareBreakpoint, StopReason};
+    ///
+    /// let id = tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr: 0x1001 })?;
+    /// # kernel.when_idle(|kernel| kernel.jump(kernel.leader(kernel.processes()[0]), 0x1000));
+    /// tracer.resume(stop, Resume::Continue)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// let StopReason::Trap(causes) = stop.reason() else { panic!("another stop") };
+    /// assert_eq!(causes.software, Some(id));
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
@@ -62,6 +83,24 @@ impl<B: Backend> Tracer<B> {
     /// Removes a breakpoint, and says whether the process had it: an exec forgets them all. One
     /// that was inserted several times goes with the last of as many removals.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, &[0x90, 0x90, 0xf4]);
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// use trapline::SoftwareBreakpoint;
+    ///
+    /// let id = tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr: 0x1001 })?;
+    /// assert!(tracer.remove_breakpoint(pid, id)?);
+    /// assert!(!tracer.remove_breakpoint(pid, id)?, "it is gone");
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
@@ -83,6 +122,25 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The breakpoints of a process, the oldest first.
+    ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, &[0x90, 0x90, 0xf4]);
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// use trapline::{Breakpoint, SoftwareBreakpoint};
+    ///
+    /// let breakpoint = SoftwareBreakpoint { addr: 0x1001 };
+    /// let id = tracer.insert_breakpoint(pid, breakpoint)?;
+    /// let all: Vec<_> = tracer.breakpoints(pid)?.collect();
+    /// assert_eq!(all, [(id, Breakpoint::Software(breakpoint))]);
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -18,6 +18,16 @@ use super::table::Table;
 use super::{FollowExec, FollowFork, Placement, StepOver, Tracer};
 
 /// Makes a [`Tracer`].
+///
+/// ```no_run
+/// use trapline::{Builder, EventFlags, FollowFork};
+///
+/// let tracer = Builder::new()
+///     .events(EventFlags::PROCESS | EventFlags::THREAD)
+///     .follow_fork(FollowFork::Parent)
+///     .build()?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
 #[must_use]
 pub struct Builder<B> {
     flags: EventFlags,
@@ -47,18 +57,39 @@ impl<B: Backend> Default for Builder<B> {
 
 impl<B: Backend> Builder<B> {
     /// One with the default of each setting.
+    ///
+    /// ```
+    /// use trapline::Builder;
+    ///
+    /// let builder = Builder::new();
+    /// # drop(builder);
+    /// ```
     pub fn new() -> Self {
         Builder::default()
     }
 
     /// The events of processes that will be spawned or attached to; default
     /// [`EventFlags::PROCESS`].
+    ///
+    /// ```
+    /// use trapline::{Builder, EventFlags};
+    ///
+    /// let builder = Builder::new().events(EventFlags::PROCESS | EventFlags::EXIT);
+    /// # drop(builder);
+    /// ```
     pub fn events(mut self, flags: EventFlags) -> Self {
         self.flags = flags;
         self
     }
 
     /// Which side of a fork stays traced; default both.
+    ///
+    /// ```
+    /// use trapline::{Builder, FollowFork};
+    ///
+    /// let builder = Builder::new().follow_fork(FollowFork::Child);
+    /// # drop(builder);
+    /// ```
     pub fn follow_fork(mut self, follow: FollowFork) -> Self {
         self.follow = follow;
         self
@@ -74,12 +105,26 @@ impl<B: Backend> Builder<B> {
     ///
     /// Threads and children that the host makes from the tracer's thread meanwhile inherit its
     /// CPU.
+    ///
+    /// ```
+    /// use trapline::{Builder, Placement};
+    ///
+    /// let builder = Builder::new().placement(Placement::ShareCpuOf(1));
+    /// # drop(builder);
+    /// ```
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
     }
 
     /// Whether a process stays traced over an exec; default yes.
+    ///
+    /// ```
+    /// use trapline::{Builder, FollowExec};
+    ///
+    /// let builder = Builder::new().follow_exec(FollowExec::Detach);
+    /// # drop(builder);
+    /// ```
     pub fn follow_exec(mut self, follow: FollowExec) -> Self {
         self.follow_exec = follow;
         self
@@ -87,12 +132,27 @@ impl<B: Backend> Builder<B> {
 
     /// Who inherits the hardware breakpoints of a process: threads share them in any case, and by
     /// default children and new images start clear.
+    ///
+    /// ```
+    /// use trapline::{Builder, Inherit, InheritDebug};
+    ///
+    /// let builder = Builder::new()
+    ///     .inherit_debug(InheritDebug { fork: Inherit::Copy, ..InheritDebug::default() });
+    /// # drop(builder);
+    /// ```
     pub fn inherit_debug(mut self, inherit: InheritDebug) -> Self {
         self.inherit = inherit;
         self
     }
 
     /// How threads get past breakpoints in memory; default [`StepOver::OutOfLine`].
+    ///
+    /// ```
+    /// use trapline::{Builder, StepOver};
+    ///
+    /// let builder = Builder::new().step_over(StepOver::InPlace);
+    /// # drop(builder);
+    /// ```
     pub fn step_over(mut self, how: StepOver) -> Self {
         self.step_over = how;
         self
@@ -108,6 +168,14 @@ impl<B: Backend> Builder<B> {
 
     /// A tracer, for the thread that calls this.
     ///
+    /// ```no_run
+    /// use trapline::Builder;
+    ///
+    /// let tracer = Builder::new().build()?;
+    /// assert!(tracer.is_empty());
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Unsupported`](crate::Error::Unsupported) on FreeBSD if this process has another
@@ -117,6 +185,15 @@ impl<B: Backend> Builder<B> {
     }
 
     /// A tracer over a back end that is open already.
+    ///
+    /// ```
+    /// use trapline::TracerOn;
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let tracer = TracerOn::builder().build_on(kernel.backend());
+    /// assert!(tracer.is_empty());
+    /// ```
     pub fn build_on(self, backend: B) -> Tracer<B> {
         Tracer {
             backend: RefCell::new(logged(backend)),

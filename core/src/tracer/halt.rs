@@ -14,6 +14,18 @@ use super::thread::{Hold, State, Told};
 /// A process all of whose threads are at rest, but for those that the kernel holds.
 ///
 /// Owned, and apart from the tracer. Dropping it runs nothing; the next waits give its stops.
+///
+/// ```
+/// use trapline::{Backend, Halted, Next, Result, Tid, TracerOn};
+///
+/// /// Steps one thread while the others stay.
+/// fn step<B: Backend>(tracer: &mut TracerOn<B>, halted: Halted, tid: Tid) -> Result<()> {
+///     tracer.resume_halted(halted, |stop| match stop.tid() == tid {
+///         true => Next::Step,
+///         false => Next::Stay,
+///     })
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the threads stay stopped until they are resumed or detached"]
 pub struct Halted {
@@ -33,16 +45,41 @@ pub struct Halted {
 
 impl Halted {
     /// The token of a thread, if it is at rest.
+    ///
+    /// ```
+    /// use trapline::{Halted, StopReason, Tid};
+    ///
+    /// fn reason(halted: &Halted, tid: Tid) -> Option<StopReason> {
+    ///     Some(halted.get(tid)?.reason())
+    /// }
+    /// ```
     pub fn get(&self, tid: Tid) -> Option<&Stopped> {
         self.threads.iter().find(|stop| stop.tid() == tid)
     }
 
     /// The same, to change what it is resumed with.
+    ///
+    /// ```
+    /// use trapline::{Halted, Result, Tid};
+    ///
+    /// /// Keeps a signal from the thread that is stopped for it.
+    /// fn suppress_signal(halted: &mut Halted, tid: Tid) -> Result<()> {
+    ///     halted.get_mut(tid).map_or(Ok(()), |stop| stop.set_signal(None))
+    /// }
+    /// ```
     pub fn get_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
         self.threads.iter_mut().find(|stop| stop.tid() == tid)
     }
 
     /// The tokens, that of the thread that the process was halted at first.
+    ///
+    /// ```
+    /// use trapline::{Halted, Tid};
+    ///
+    /// fn threads(halted: &Halted) -> Vec<Tid> {
+    ///     halted.iter().map(|stop| stop.tid()).collect()
+    /// }
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Stopped> {
         self.threads.iter()
     }
@@ -58,6 +95,14 @@ impl<'a> IntoIterator for &'a Halted {
 }
 
 /// What a thread of a halted process does next.
+///
+/// ```
+/// use trapline::{Backend, Halted, Next, Result, TracerOn};
+///
+/// fn run_all<B: Backend>(tracer: &mut TracerOn<B>, halted: Halted) -> Result<()> {
+///     tracer.resume_halted(halted, |_| Next::Continue)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Next {
@@ -83,6 +128,22 @@ impl<B: Backend> Tracer<B> {
     ///
     /// What they report meanwhile is kept and given by later waits; a thread with such an event
     /// is not run before it was given, whatever [`resume_halted`](Tracer::resume_halted) is told.
+    ///
+    /// ```
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    /// use trapline::{Event, TracerOn};
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let pid = kernel.start();
+    /// let other = kernel.thread(kernel.leader(pid));
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// let halted = tracer.halt(stop)?;
+    /// assert!(halted.get(other).is_some());
+    /// # tracer.detach_halted(halted)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -231,6 +292,26 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.
+    ///
+    /// ```
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    /// use trapline::{Event, Next, TracerOn};
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let pid = kernel.start();
+    /// let other = kernel.thread(kernel.leader(pid));
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// let halted = tracer.halt(stop)?;
+    /// tracer.resume_halted(halted, |stop| match stop.tid() == other {
+    ///     true => Next::Continue,
+    ///     false => Next::Stay,
+    /// })?;
+    /// assert!(kernel.acts(other) && !kernel.acts(kernel.leader(pid)));
+    /// # tracer.detach_process(pid)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

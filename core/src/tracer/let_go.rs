@@ -20,6 +20,20 @@ impl<B: Backend> Tracer<B> {
     /// unless they are killed before they can be let go: then their
     /// [`Event::Exited`] follows. To detach what is gone is `Ok`.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.detach(stop)?;
+    /// assert!(tracer.is_empty());
+    /// # assert!(!kernel.is_traced(pid));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of the
@@ -105,6 +119,16 @@ impl<B: Backend> Tracer<B> {
     /// Lets a process go, running or stopped, whoever has the tokens of its threads; they are
     /// stale then. See [`detach`](Tracer::detach). To detach what is gone is `Ok`.
     ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// /// Detaches all that is traced.
+    /// fn detach_all<B: Backend>(tracer: &mut TracerOn<B>) -> Result<()> {
+    ///     let all: Vec<Pid> = tracer.processes().collect();
+    ///     all.into_iter().try_for_each(|pid| tracer.detach_process(pid))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`detach`](Tracer::detach).
@@ -149,6 +173,19 @@ impl<B: Backend> Tracer<B> {
 
     /// Lets a halted process go; see [`detach`](Tracer::detach).
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// /// Looks at all threads of a process once, and detaches it.
+    /// fn look<B: Backend>(tracer: &mut TracerOn<B>, stop: Stopped) -> Result<()> {
+    ///     let halted = tracer.halt(stop)?;
+    ///     for stop in &halted {
+    ///         println!("{}: {:?}", stop.tid(), tracer.registers(stop)?);
+    ///     }
+    ///     tracer.detach_halted(halted)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`detach`](Tracer::detach).
@@ -168,6 +205,21 @@ impl<B: Backend> Tracer<B> {
 
     /// Kills a process. Its [`Event::Exited`] comes once every token of it is resumed, detached or
     /// dropped. To kill what is gone is `Ok`.
+    ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, Resume, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.kill(stop.pid())?;
+    /// tracer.resume(stop, Resume::Continue)?;
+    /// let Some(Event::Exited { status, .. }) = tracer.wait()? else { panic!("no end") };
+    /// assert_eq!(status.to_string(), "killed by SIGKILL");
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

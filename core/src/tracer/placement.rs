@@ -33,6 +33,14 @@ const CPUS: u32 = 1 << 20;
 ///
 /// `benches/README.md` in the repository has the figures.
 ///
+/// ```no_run
+/// use trapline::{Builder, Placement};
+///
+/// // For a debugger that steps.
+/// let tracer = Builder::new().placement(Placement::ShareCpu).build()?;
+/// # Ok::<(), trapline::Error>(())
+/// ```
+///
 /// # Platform notes
 ///
 /// `sched_setaffinity(2)` on Linux, `cpuset_setaffinity(2)` with `CPU_WHICH_TID` on FreeBSD.

@@ -48,6 +48,16 @@ impl<B: Backend> std::fmt::Debug for Reader<'_, B> {
 
 /// What can be read from a program's memory as it is: numbers, in the byte order of the machine, and
 /// arrays of bytes.
+///
+/// ```
+/// use trapline::{Backend, Reader, Result, Value};
+///
+/// /// The elements of an array in the program's memory.
+/// fn array<B: Backend, T: Value>(thread: Reader<'_, B>, addr: u64, len: u64) -> Result<Vec<T>> {
+///     let size = size_of::<T>() as u64;
+///     (0..len).map(|n| thread.read_value(addr + n * size)).collect()
+/// }
+/// ```
 pub trait Value: sealed::Sealed + Sized {
     /// The value in these bytes, of which there are enough.
     #[doc(hidden)]
@@ -102,6 +112,15 @@ impl<B: Backend> Tracer<B> {
     /// Any thread of a process that is stopped, to read its memory by: whose token somebody has, or
     /// whose event is in the queue.
     ///
+    /// ```
+    /// use trapline::{Backend, Pid, Result, TracerOn};
+    ///
+    /// /// Reads a word of a process, whichever of its threads is stopped.
+    /// fn word<B: Backend>(tracer: &TracerOn<B>, pid: Pid, addr: u64) -> Result<u64> {
+    ///     tracer.at_any(pid)?.read_value(addr)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`] if the process is not traced, [`Error::NotStopped`] if no thread of it is
@@ -122,11 +141,27 @@ impl<B: Backend> Tracer<B> {
 
 impl<B: Backend> Reader<'_, B> {
     /// The process.
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader};
+    ///
+    /// fn same_process<B: Backend>(one: Reader<'_, B>, other: Reader<'_, B>) -> bool {
+    ///     one.pid() == other.pid()
+    /// }
+    /// ```
     pub fn pid(self) -> Pid {
         self.pid
     }
 
     /// The thread.
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader};
+    ///
+    /// fn describe<B: Backend>(thread: Reader<'_, B>) -> String {
+    ///     format!("thread {}", thread.tid())
+    /// }
+    /// ```
     pub fn tid(self) -> Tid {
         self.tid
     }
@@ -146,6 +181,14 @@ impl<B: Backend> Reader<'_, B> {
 
     /// As [`Tracer::registers`].
     ///
+    /// ```
+    /// use trapline::{Arch, Backend, Reader, Result};
+    ///
+    /// fn program_counter<B: Backend>(thread: Reader<'_, B>) -> Result<u64> {
+    ///     Ok(B::Arch::pc(&thread.registers()?))
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As there.
@@ -154,6 +197,15 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// As [`Tracer::fp_registers`].
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// fn print<B: Backend>(thread: Reader<'_, B>) -> Result<()> {
+    ///     println!("{:?}", thread.fp_registers()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -164,6 +216,15 @@ impl<B: Backend> Reader<'_, B> {
 
     /// As [`Tracer::extended_state`].
     ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// fn print<B: Backend>(thread: Reader<'_, B>) -> Result<()> {
+    ///     println!("{:?}", thread.extended_state()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As there.
@@ -172,6 +233,14 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// As [`Tracer::signal_info`].
+    ///
+    /// ```
+    /// use trapline::{Backend, Pid, Reader, Result};
+    ///
+    /// fn sender<B: Backend>(thread: Reader<'_, B>) -> Result<Option<Pid>> {
+    ///     Ok(thread.signal_info()?.sender)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -182,6 +251,14 @@ impl<B: Backend> Reader<'_, B> {
 
     /// As [`Tracer::syscall`].
     ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// fn number<B: Backend>(thread: Reader<'_, B>) -> Result<u64> {
+    ///     Ok(thread.syscall()?.number)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As there.
@@ -190,6 +267,14 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// As [`Tracer::thread_name`].
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// fn name<B: Backend>(thread: Reader<'_, B>) -> Result<String> {
+    ///     Ok(thread.thread_name()?.to_string_lossy().into_owned())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -200,6 +285,18 @@ impl<B: Backend> Reader<'_, B> {
 
     /// As [`Tracer::read_memory`].
     ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// /// The code at an address, as much as there is of 16 bytes.
+    /// fn code<B: Backend>(thread: Reader<'_, B>, addr: u64) -> Result<Vec<u8>> {
+    ///     let mut bytes = vec![0; 16];
+    ///     let read = thread.read_memory(addr, &mut bytes)?;
+    ///     bytes.truncate(read);
+    ///     Ok(bytes)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As there.
@@ -208,6 +305,16 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// Fills a buffer from memory.
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// fn array<B: Backend>(thread: Reader<'_, B>, addr: u64, len: usize) -> Result<Vec<u8>> {
+    ///     let mut bytes = vec![0; len];
+    ///     thread.read_exactly(addr, &mut bytes)?;
+    ///     Ok(bytes)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -223,6 +330,15 @@ impl<B: Backend> Reader<'_, B> {
 
     /// A number, or an array of bytes, in the program's memory.
     ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// /// The return address that a frame pointer leads to.
+    /// fn return_address<B: Backend>(thread: Reader<'_, B>, frame: u64) -> Result<u64> {
+    ///     thread.read_value(frame + 8)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`read_exactly`](Reader::read_exactly).
@@ -231,6 +347,15 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// A string in the program's memory, up to its end or to so many bytes.
+    ///
+    /// ```
+    /// use trapline::{Backend, Reader, Result};
+    ///
+    /// /// The path that a system call is given.
+    /// fn path<B: Backend>(thread: Reader<'_, B>, argument: u64) -> Result<String> {
+    ///     Ok(thread.read_c_string(argument, 4096)?.to_string_lossy().into_owned())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -13,6 +13,16 @@ use super::limits::SOON;
 ///
 /// Only wait for it to be readable; what can be read from it means nothing, and is not the host's
 /// to read.
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use trapline::Readiness;
+///
+/// /// What an event loop watches.
+/// fn register(readiness: &Readiness, mut watch: impl FnMut(std::os::fd::BorrowedFd<'_>)) {
+///     watch(readiness.as_fd());
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Readiness(Arc<OwnedFd>);
 
@@ -38,6 +48,20 @@ impl<B: Backend> Tracer<B> {
     /// readable, and stays so, as soon as there may be something, also if that came just before.
     /// Then no event is lost, whether the loop watches for levels or edges. Now and then it is
     /// readable and there is nothing.
+    ///
+    /// ```
+    /// use std::task::Poll;
+    /// use trapline::{Backend, Result, Resume, TracerOn};
+    ///
+    /// /// What the loop does when the descriptor is readable, and after anything else.
+    /// fn take_events<B: Backend>(tracer: &mut TracerOn<B>) -> Result<()> {
+    ///     while let Poll::Ready(Some(event)) = tracer.try_wait()? {
+    ///         println!("{event:?}");
+    ///         tracer.resume(event, Resume::Continue)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,14 @@ use super::thread::{Intent, Interrupt, State, StopKind, Told};
 use super::{Ready, Tracer};
 
 /// How to run a thread.
+///
+/// ```
+/// use trapline::{Backend, Result, Resume, Stopped, TracerOn};
+///
+/// fn step<B: Backend>(tracer: &mut TracerOn<B>, stop: Stopped) -> Result<()> {
+///     tracer.resume(stop, Resume::Step)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Resume {
@@ -34,6 +42,15 @@ impl From<crate::Forked> for Event {
 
 impl Event {
     /// The tokens that the event owns: none, one, or the two of a fork.
+    ///
+    /// ```
+    /// use trapline::{Event, Stopped};
+    ///
+    /// /// Keeps the threads of an event stopped for later.
+    /// fn keep(event: Event, stops: &mut Vec<Stopped>) {
+    ///     stops.extend(event.into_stops());
+    /// }
+    /// ```
     pub fn into_stops(self) -> impl Iterator<Item = Stopped> {
         let (one, other) = match self {
             Event::Stopped(stop) => (Some(stop), None),
@@ -45,6 +62,10 @@ impl Event {
     }
 
     /// The process that the event is about; for a fork its parent, if that is known.
+    ///
+    /// ```
+    /// assert_eq!(trapline::Event::Woken.pid(), None);
+    /// ```
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Event::Stopped(stop) => Some(stop.pid()),
@@ -70,6 +91,20 @@ impl<B: Backend> Tracer<B> {
     /// A signal stop delivers its signal, or what [`Stopped::set_signal`] chose. A
     /// [`StopReason::GroupStop`] stays one until a `SIGCONT` comes. To resume what was killed
     /// meanwhile is `Ok`; its [`Event::Exited`] follows.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, Resume, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.resume(stop, Resume::Continue)?;
+    /// assert!(kernel.acts(kernel.leader(pid)), "it runs");
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -224,6 +259,23 @@ impl<B: Backend> Tracer<B> {
     /// It is there at once if all threads of the process are at rest; if the caller holds the
     /// tokens of them all, nothing follows. While a `vfork` child that was let go has the memory of a
     /// process with breakpoints, it follows on FreeBSD when that is over.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, Resume, StopReason, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(started) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.resume(started, Resume::Continue)?;
+    /// tracer.interrupt(pid)?;
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// assert_eq!(stop.reason(), StopReason::Interrupted);
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

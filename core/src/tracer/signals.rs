@@ -12,6 +12,16 @@ impl<B: Backend> Tracer<B> {
     /// The signal is sent to the thread, so it waits where the thread has it blocked, and its
     /// `siginfo_t` says that the tracer has sent it.
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Resume, Signal, Stopped, TracerOn};
+    ///
+    /// /// gdb's `signal SIGUSR1`: has a thread go on with a signal, whatever it is stopped for.
+    /// fn go_on_with<B: Backend>(tracer: &mut TracerOn<B>, stop: Stopped) -> Result<()> {
+    ///     tracer.send_signal(&stop, Signal::USR1)?;
+    ///     tracer.resume(stop, Resume::Continue)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the thread was killed;

@@ -44,6 +44,18 @@ impl<B: Backend> Tracer<B> {
     ///
     /// Each of them has the first event that [`attach`](Tracer::attach) tells of.
     ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{ForkKind, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let shell = kernel.start();
+    /// let child = kernel.fork(kernel.leader(shell), ForkKind::Fork);
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// assert_eq!(tracer.attach_tree(shell)?, [shell, child]);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # What is guaranteed
     ///
     /// When this returns, every process is traced whose line of real parents leads to `root`, and

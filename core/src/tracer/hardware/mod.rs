@@ -124,6 +124,17 @@ impl<B: Backend> Tracer<B> {
     /// On Linux other threads run meanwhile: of writes that follow each other closely the first
     /// trap to be handled shows them all, and the others nothing.
     ///
+    /// ```
+    /// use trapline::{Backend, Result, Stopped, TracerOn};
+    ///
+    /// fn print_changes<B: Backend>(tracer: &TracerOn<B>, stop: &Stopped) -> Result<()> {
+    ///     for change in tracer.watch_changes(stop)? {
+    ///         println!("watchpoint {}: {:x?} is now {:x?}", change.id, change.old, change.new);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`] if the thread was killed.
@@ -135,6 +146,16 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Who inherits the hardware breakpoints of a process; its later children inherit this too.
+    ///
+    /// ```
+    /// use trapline::{Backend, Inherit, InheritDebug, Pid, Result, TracerOn};
+    ///
+    /// /// Has the children of a process watch what it watches.
+    /// fn watch_children<B: Backend>(tracer: &mut TracerOn<B>, pid: Pid) -> Result<()> {
+    ///     let inherit = InheritDebug { fork: Inherit::Copy, ..InheritDebug::default() };
+    ///     tracer.set_inherit_debug(pid, inherit)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -87,6 +87,25 @@ impl<B: Backend> Tracer<B> {
     ///
     /// The results are in the order of the breakpoints: each is inserted, or why it is not.
     ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, &[0x90, 0x90, 0xf4]);
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// use trapline::SoftwareBreakpoint;
+    ///
+    /// let functions = [0x1000, 0x1001, 0xdead_0000].map(|addr| SoftwareBreakpoint { addr });
+    /// let inserted = tracer.insert_breakpoints(pid, functions)?;
+    /// assert!(inserted[0].is_ok() && inserted[1].is_ok());
+    /// assert!(inserted[2].is_err(), "nothing is mapped there");
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`insert_breakpoint`](Tracer::insert_breakpoint), for what concerns all of them; then none is inserted.
@@ -154,6 +173,25 @@ impl<B: Backend> Tracer<B> {
 
     /// Removes many breakpoints at once, as [`insert_breakpoints`](Tracer::insert_breakpoints) inserts them; says
     /// for each whether the process had it, in their order.
+    ///
+    /// ```
+    /// # use trapline::fake::{Kernel, LinuxRules};
+    /// # use trapline::{Event, TracerOn};
+    /// # let kernel = Kernel::<LinuxRules>::new();
+    /// # let pid = kernel.start();
+    /// # kernel.map(pid, 0x1000, &[0x90, 0x90, 0xf4]);
+    /// # let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// # tracer.attach(pid)?;
+    /// # let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!() };
+    /// use trapline::SoftwareBreakpoint;
+    ///
+    /// tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr: 0x1000 })?;
+    /// tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr: 0x1001 })?;
+    /// let all: Vec<_> = tracer.breakpoints(pid)?.map(|(id, _)| id).collect();
+    /// assert_eq!(tracer.remove_breakpoints(pid, all)?, [true, true]);
+    /// # tracer.detach(stop)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
