@@ -146,6 +146,14 @@ pub mod debug_registers {
     /// Finds out whether hardware breakpoints work on this system; see
     /// [`trapline_core::debug_registers::self_test`].
     ///
+    /// ```no_run
+    /// use trapline::debug_registers::{SelfTest, Verdict, self_test};
+    ///
+    /// let report = self_test(SelfTest::default())?;
+    /// assert_ne!(report.verdict(), Verdict::InventsHits);
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// What spawning and tracing can fail with.

@@ -5,6 +5,14 @@ use std::fmt;
 
 /// What a thread has beside the general and the floating-point registers: the thread pointer, the
 /// scalable vectors and the masks of pointer authentication.
+///
+/// ```
+/// use trapline_arch_aarch64::ExtendedState;
+///
+/// fn has_sve(state: &ExtendedState) -> bool {
+///     state.sve.as_ref().is_some_and(|sve| sve.is_live())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExtendedState {
     /// `TPIDR_EL0`: where the ELF thread-local storage is.
@@ -23,6 +31,15 @@ pub struct ExtendedState {
 }
 
 /// Which bits of an authenticated pointer are its signature, and not address.
+///
+/// ```
+/// use trapline_arch_aarch64::PointerMasks;
+///
+/// /// A return address without its signature.
+/// fn strip(address: u64, masks: &PointerMasks) -> u64 {
+///     address & !masks.instruction
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PointerMasks {
     /// Of pointers to data.
@@ -33,6 +50,16 @@ pub struct PointerMasks {
 
 /// The scalable vectors of a thread, in the form that Linux has them (`struct user_sve_header` and
 /// what follows it, `asm/ptrace.h`).
+///
+/// ```
+/// use trapline_arch_aarch64::SveState;
+///
+/// // A header that says that vectors have 16 bytes and that nothing more is used.
+/// let mut bytes = vec![0; 16 + 32 * 16];
+/// bytes[8] = 16;
+/// let state = SveState::from_bytes(bytes).unwrap();
+/// assert_eq!((state.vector_length(), state.is_live()), (16, false));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct SveState(Vec<u8>);
 
@@ -45,11 +72,27 @@ const PREDICATES: usize = 16;
 
 impl SveState {
     /// What a kernel has given; `None` if that is too short.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// assert!(SveState::from_bytes(vec![0; 8]).is_none());
+    /// ```
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         (bytes.len() >= HEADER).then_some(Self(bytes))
     }
 
     /// The same, to be given to a kernel.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let state = SveState::from_bytes(bytes).unwrap();
+    /// assert_eq!(state.as_bytes().len(), 528);
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -60,21 +103,61 @@ impl SveState {
     }
 
     /// How many bytes a vector has.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let state = SveState::from_bytes(bytes).unwrap();
+    /// assert_eq!(state.vector_length(), 16);
+    /// ```
     pub fn vector_length(&self) -> usize {
         usize::from(self.half(8))
     }
 
     /// Whether the thread uses more than the 128-bit registers, so that Z and P registers are here.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let state = SveState::from_bytes(bytes).unwrap();
+    /// assert!(!state.is_live());
+    /// ```
     pub fn is_live(&self) -> bool {
         self.half(12) & SCALABLE != 0
     }
 
     /// Z0 to Z31; `None` if the thread does not [use](Self::is_live) them, or for another index.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let state = SveState::from_bytes(bytes).unwrap();
+    /// assert_eq!(state.z(0), None);
+    /// ```
     pub fn z(&self, index: usize) -> Option<&[u8]> {
         self.0.get(self.z_at(index)?)
     }
 
     /// Sets one of Z0 to Z31; says whether it is here and has this length.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let mut state = SveState::from_bytes(bytes).unwrap();
+    /// assert!(!state.set_z(0, &[1; 16]));
+    /// ```
     #[must_use = "false says that nothing was set"]
     pub fn set_z(&mut self, index: usize, value: &[u8]) -> bool {
         let place = self.z_at(index).and_then(|at| self.0.get_mut(at));
@@ -94,6 +177,16 @@ impl SveState {
     }
 
     /// P0 to P15, a bit for each byte of a vector; as [`z`](Self::z).
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::SveState;
+    ///
+    /// // A header that says that vectors have 16 bytes and that nothing more is used.
+    /// let mut bytes = vec![0; 16 + 32 * 16];
+    /// bytes[8] = 16;
+    /// let state = SveState::from_bytes(bytes).unwrap();
+    /// assert_eq!(state.p(0), None);
+    /// ```
     pub fn p(&self, index: usize) -> Option<&[u8]> {
         let length = self.vector_length() / 8;
         let at = HEADER + self.vector_length() * VECTORS + length * index;

@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// The floating-point registers: V0 to V31, FPSR and FPCR (Arm ARM B1.2.2).
+///
+/// ```
+/// use trapline_arch_aarch64::FpRegisters;
+///
+/// let registers = FpRegisters::default();
+/// assert_eq!(registers.v[31], 0);
+/// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct FpRegisters {
     /// V0 to V31, 128 bits each: the low parts of Z0 to Z31 where the CPU has SVE.

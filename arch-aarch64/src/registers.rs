@@ -65,11 +65,28 @@ impl Registers {
     }
 
     /// The register of this name; `None` if there is none.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.set_pc(0x40_1000);
+    /// assert_eq!(registers.get("pc"), Some(0x40_1000));
+    /// assert_eq!(registers.get("no register"), None);
+    /// ```
     pub fn get(&self, name: &str) -> Option<u64> {
         Self::index_of(name).and_then(|index| self.at(index))
     }
 
     /// Sets the register of this name, and says whether there is one.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// assert!(registers.set("sp", 0x7fff_0000));
+    /// assert!(!registers.set("no register", 0));
+    /// ```
     #[must_use = "false says that there is no such register"]
     pub fn set(&mut self, name: &str, value: u64) -> bool {
         let Some(index) = Self::index_of(name) else { return false };
@@ -87,6 +104,14 @@ impl Registers {
     }
 
     /// Names and values, in the order of the fields.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// for (name, value) in Registers::default().iter() {
+    ///     println!("{name:8} {value:#018x}");
+    /// }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         let registers = *self;
         let value = move |index| registers.at(index).unwrap_or(0);
@@ -94,27 +119,66 @@ impl Registers {
     }
 
     /// The program counter. Every CPU's registers have this and what follows here.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let registers = Registers { pc: 0x40_1000, ..Registers::default() };
+    /// assert_eq!(registers.pc(), 0x40_1000);
+    /// ```
     pub fn pc(&self) -> u64 {
         self.pc
     }
 
     /// Moves the program counter, as [`Arch::set_pc`](trapline_core::Arch::set_pc) does.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.set_pc(0x40_1000);
+    /// assert_eq!(registers.pc(), 0x40_1000);
+    /// ```
     pub fn set_pc(&mut self, pc: u64) {
         <crate::AArch64 as trapline_core::Arch>::set_pc(self, pc);
     }
 
     /// The stack pointer.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let registers = Registers { sp: 0x7fff_0000, ..Registers::default() };
+    /// assert_eq!(registers.sp(), 0x7fff_0000);
+    /// ```
     pub fn sp(&self) -> u64 {
         self.sp
     }
 
     /// An integer argument at the entry of a function, the first being 0: X0 to X7 (AAPCS64, 6.8.2).
     /// `None` for those that are not in registers.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// assert!(registers.set_argument(1, 5));
+    /// assert_eq!(registers.argument(1), Some(5));
+    /// assert_eq!(registers.argument(20), None);
+    /// ```
     pub fn argument(&self, n: usize) -> Option<u64> {
         self.x.get(n).copied().filter(|_| n < 8)
     }
 
     /// Sets one of those, and says whether there is one of this number.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// assert!(registers.set_argument(0, 5));
+    /// assert!(!registers.set_argument(20, 5));
+    /// ```
     #[must_use = "false says that there is no such register"]
     pub fn set_argument(&mut self, n: usize, value: u64) -> bool {
         let Some(register) = self.x.iter_mut().take(8).nth(n) else { return false };
@@ -147,6 +211,14 @@ impl Registers {
 
     /// The integer result of a function at its return, or of a system call at its exit: X0.
     ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.set_result(3);
+    /// assert_eq!(registers.result(), 3);
+    /// ```
+    ///
     /// # Platform notes
     ///
     /// A system call that failed returns `-errno` (-4095 to -1) on Linux; on FreeBSD it returns
@@ -157,12 +229,28 @@ impl Registers {
     }
 
     /// Sets the result: what a function that is about to return gives, or a system call at its exit.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::Registers;
+    ///
+    /// /// Has a function return 0 where it is just returning.
+    /// fn succeed(registers: &mut Registers) {
+    ///     registers.set_result(0);
+    /// }
+    /// ```
     pub fn set_result(&mut self, value: u64) {
         let [result, ..] = &mut self.x;
         *result = value;
     }
 
     /// The processor state, by name.
+    ///
+    /// ```
+    /// use trapline_arch_aarch64::{Pstate, Registers};
+    ///
+    /// let registers = Registers { pstate: 1 << 30, ..Registers::default() };
+    /// assert!(registers.flags().contains(Pstate::Z));
+    /// ```
     pub fn flags(&self) -> Pstate {
         Pstate::from_bits_retain(self.pstate)
     }

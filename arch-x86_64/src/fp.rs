@@ -51,6 +51,14 @@ pub struct FpRegisters {
 
 impl FpRegisters {
     /// Takes an FXSAVE image apart.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::{FXSAVE_LEN, FpRegisters};
+    ///
+    /// let mut image = [0; FXSAVE_LEN];
+    /// image[160] = 1;
+    /// assert_eq!(FpRegisters::from_fxsave(&image).xmm[0], 1);
+    /// ```
     pub fn from_fxsave(image: &[u8; FXSAVE_LEN]) -> Self {
         Self {
             fcw: u16::from_le_bytes(bytes(image, 0)),
@@ -69,6 +77,14 @@ impl FpRegisters {
     }
 
     /// The FXSAVE image of these registers.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::{FXSAVE_LEN, FpRegisters};
+    ///
+    /// let mut registers = FpRegisters::from_fxsave(&[0; FXSAVE_LEN]);
+    /// registers.xmm[1] = 1;
+    /// assert_eq!(registers.to_fxsave()[176], 1);
+    /// ```
     pub fn to_fxsave(&self) -> [u8; FXSAVE_LEN] {
         let mut image = [0; FXSAVE_LEN];
         let mut at = 0;

@@ -6,27 +6,66 @@ use crate::{Registers, X86_64};
 
 impl Registers {
     /// The program counter. Every CPU's registers have this and what follows here.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rip: 0x40_1000, ..Registers::default() };
+    /// assert_eq!(registers.pc(), 0x40_1000);
+    /// ```
     pub fn pc(&self) -> u64 {
         self.rip
     }
 
     /// Moves the program counter, as [`Arch::set_pc`] does.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.set_pc(0x40_1000);
+    /// assert_eq!(registers.pc(), 0x40_1000);
+    /// ```
     pub fn set_pc(&mut self, pc: u64) {
         X86_64::set_pc(self, pc);
     }
 
     /// The stack pointer.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rsp: 0x7fff_0000, ..Registers::default() };
+    /// assert_eq!(registers.sp(), 0x7fff_0000);
+    /// ```
     pub fn sp(&self) -> u64 {
         self.rsp
     }
 
     /// An integer argument at the entry of a function, the first being 0: those of
     /// [`function_args`](Registers::function_args). `None` for those that are not in registers.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// assert!(registers.set_argument(1, 5));
+    /// assert_eq!(registers.argument(1), Some(5));
+    /// assert_eq!(registers.argument(20), None);
+    /// ```
     pub fn argument(&self, n: usize) -> Option<u64> {
         self.function_args().get(n).copied()
     }
 
     /// Sets one of those, and says whether there is one of this number.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// assert!(registers.set_argument(0, 5));
+    /// assert!(!registers.set_argument(20, 5));
+    /// ```
     #[must_use = "false says that there is no such register"]
     pub fn set_argument(&mut self, n: usize, value: u64) -> bool {
         let Registers { rdi, rsi, rdx, rcx, r8, r9, .. } = self;
@@ -59,11 +98,28 @@ impl Registers {
 
     /// The integer result of a function at its return, or of a system call at its exit; see
     /// [`return_value`](Registers::return_value).
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let mut registers = Registers::default();
+    /// registers.set_result(3);
+    /// assert_eq!(registers.result(), 3);
+    /// ```
     pub fn result(&self) -> u64 {
         self.return_value()
     }
 
     /// Sets the result: what a function that is about to return gives, or a system call at its exit.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// /// Has a function return 0 where it is just returning.
+    /// fn succeed(registers: &mut Registers) {
+    ///     registers.set_result(0);
+    /// }
+    /// ```
     pub fn set_result(&mut self, value: u64) {
         self.rax = value;
     }

@@ -37,6 +37,15 @@ macro_rules! registers {
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
             /// The register of this name; `None` if there is none.
+            ///
+            /// ```
+            /// use trapline_arch_x86_64::Registers;
+            ///
+            /// let mut registers = Registers::default();
+            /// registers.set_pc(0x40_1000);
+            /// assert_eq!(registers.get("rip"), Some(0x40_1000));
+            /// assert_eq!(registers.get("no register"), None);
+            /// ```
             pub fn get(&self, name: &str) -> Option<u64> {
                 match name {
                     $(stringify!($name) => Some(self.$name),)*
@@ -48,6 +57,14 @@ macro_rules! registers {
             ///
             /// This writes the one value; to move the program counter of a thread use
             /// [`Arch::set_pc`](trapline_core::Arch::set_pc).
+            ///
+            /// ```
+            /// use trapline_arch_x86_64::Registers;
+            ///
+            /// let mut registers = Registers::default();
+            /// assert!(registers.set("rsp", 0x7fff_0000));
+            /// assert!(!registers.set("no register", 0));
+            /// ```
             #[must_use = "false says that there is no such register"]
             pub fn set(&mut self, name: &str, value: u64) -> bool {
                 match name {
@@ -58,6 +75,14 @@ macro_rules! registers {
             }
 
             /// Names and values, in the order of the fields.
+            ///
+            /// ```
+            /// use trapline_arch_x86_64::Registers;
+            ///
+            /// for (name, value) in Registers::default().iter() {
+            ///     println!("{name:8} {value:#018x}");
+            /// }
+            /// ```
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
@@ -133,12 +158,28 @@ impl Registers {
     pub const NO_SYSCALL: u64 = u64::MAX;
 
     /// The flags, by name.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::{RFlags, Registers};
+    ///
+    /// let registers = Registers { rflags: 0x101, ..Registers::default() };
+    /// assert!(registers.flags().contains(RFlags::TF));
+    /// ```
     pub fn flags(&self) -> RFlags {
         RFlags::from_bits_retain(self.rflags)
     }
 
     /// The number of the system call that the thread is in; `None` if it is in none, or if the
     /// system does not keep it.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers::default();
+    /// assert_eq!(registers.syscall_number(), None);
+    /// let in_a_call = Registers { orig_rax: 1, ..registers };
+    /// assert_eq!(in_a_call.syscall_number(), Some(1));
+    /// ```
     ///
     /// # Platform notes
     ///
@@ -164,6 +205,13 @@ impl Registers {
     /// They are sure at the entry of a call; a kernel may change some before its exit. (System V
     /// ABI for AMD64, A.2.1.)
     ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rdi: 1, r10: 4, ..Registers::default() };
+    /// assert_eq!(registers.syscall_args(), [1, 0, 0, 4, 0, 0]);
+    /// ```
+    ///
     /// # Platform notes
     ///
     /// A FreeBSD program passes them the same way, but that kernel moves the fourth to `rcx` at
@@ -176,11 +224,25 @@ impl Registers {
 
     /// The first six integer arguments at the entry of a function: `rdi`, `rsi`, `rdx`, `rcx`,
     /// `r8`, `r9` (System V ABI for AMD64, 3.2.3). Further ones are on the stack.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rdi: 1, rcx: 4, ..Registers::default() };
+    /// assert_eq!(registers.function_args(), [1, 0, 0, 4, 0, 0]);
+    /// ```
     pub fn function_args(&self) -> [u64; 6] {
         [self.rdi, self.rsi, self.rdx, self.rcx, self.r8, self.r9]
     }
 
     /// The integer result of a function at its return, or of a system call at its exit: `rax`.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::Registers;
+    ///
+    /// let registers = Registers { rax: 3, ..Registers::default() };
+    /// assert_eq!(registers.return_value(), 3);
+    /// ```
     ///
     /// # Platform notes
     ///

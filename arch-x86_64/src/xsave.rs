@@ -22,6 +22,13 @@ const COMPACTED: u64 = 1 << 63;
 
 bitflags::bitflags! {
     /// State components that an XSAVE area may hold (SDM vol. 1, 13.1).
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::StateComponents;
+    ///
+    /// let avx = StateComponents::X87 | StateComponents::SSE | StateComponents::AVX;
+    /// assert_eq!(avx.bits(), 7);
+    /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct StateComponents: u64 {
         /// x87.
@@ -54,6 +61,13 @@ bitflags::bitflags! {
 }
 
 /// Why some bytes are not an XSAVE area that [`ExtendedState`] takes.
+///
+/// ```
+/// use trapline_arch_x86_64::{ExtendedState, XsaveError};
+///
+/// let error = ExtendedState::from_bytes(vec![0; 512]).unwrap_err();
+/// assert_eq!(error, XsaveError::TooShort { len: 512 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum XsaveError {
@@ -86,6 +100,18 @@ pub enum XsaveError {
 /// A component whose bit in XSTATE_BV is clear is in its initial state, whatever stands in its
 /// bytes: reading gives the initial values, and writing one register of it sets the bit and puts
 /// the component's other registers to their initial values.
+///
+/// ```
+/// use trapline_arch_x86_64::ExtendedState;
+///
+/// let area = vec![0; 1024];
+/// let mut state = ExtendedState::from_bytes(area)?;
+/// if let Some(mut value) = state.ymm(3) {
+///     value[0] = 1;
+///     assert!(state.set_ymm(3, &value));
+/// }
+/// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExtendedState {
     /// At least `MIN_LEN` long.
@@ -94,6 +120,13 @@ pub struct ExtendedState {
 
 impl ExtendedState {
     /// Takes an XSAVE area.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// assert!(ExtendedState::from_bytes(vec![0; 1024]).is_ok());
+    /// assert!(ExtendedState::from_bytes(vec![0; 512]).is_err());
+    /// ```
     ///
     /// # Errors
     ///
@@ -111,22 +144,58 @@ impl ExtendedState {
     }
 
     /// The area, as the kernel takes it.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.as_bytes().len(), 1024);
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         &self.area
     }
 
     /// Gives the area back.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.into_bytes(), vec![0; 1024]);
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn into_bytes(self) -> Vec<u8> {
         self.area
     }
 
     /// XSTATE_BV: the components that are not in their initial state.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.xstate_bv(), 0, "all is as it was at the start");
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn xstate_bv(&self) -> u64 {
         u64::from_le_bytes(self.bytes(XSTATE_BV))
     }
 
     /// The components that the system has enabled (XCR0), as kernels note them at offset 464;
     /// `None` in an area where that is not noted.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.enabled(), None, "nobody has noted it here");
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn enabled(&self) -> Option<StateComponents> {
         let xcr0 = StateComponents::from_bits_retain(u64::from_le_bytes(self.bytes(XCR0)));
         // Nobody can disable x87, so without it this is something else.
@@ -134,11 +203,29 @@ impl ExtendedState {
     }
 
     /// [`xstate_bv`](Self::xstate_bv), by name.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert!(state.in_use().is_empty());
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn in_use(&self) -> StateComponents {
         StateComponents::from_bits_retain(self.xstate_bv())
     }
 
     /// The x87 and SSE registers.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.fp_registers().xmm[0], 0);
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn fp_registers(&self) -> FpRegisters {
         let mut registers = FpRegisters::from_fxsave(&self.bytes::<FXSAVE_LEN>(0));
         if !self.in_use().contains(StateComponents::X87) {
@@ -152,6 +239,18 @@ impl ExtendedState {
 
     /// Sets the x87 and SSE registers. What stands behind them in the legacy region is the
     /// area's own, and stays.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let mut state = ExtendedState::from_bytes(area)?;
+    /// let mut registers = state.fp_registers();
+    /// registers.xmm[0] = 5;
+    /// state.set_fp_registers(&registers);
+    /// assert_eq!(state.fp_registers().xmm[0], 5);
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn set_fp_registers(&mut self, registers: &FpRegisters) {
         self.put(0, &registers.to_fxsave()[..XMM_END]);
         self.mark(StateComponents::X87 | StateComponents::SSE);
@@ -159,6 +258,15 @@ impl ExtendedState {
 
     /// YMM register `index`, least byte first; `None` if there is none: `index` is above 15, the
     /// area has no room for AVX, or AVX is not [`enabled`](Self::enabled).
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let state = ExtendedState::from_bytes(area)?;
+    /// assert_eq!(state.ymm(16), None, "there are 16 of them");
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     pub fn ymm(&self, index: usize) -> Option<[u8; 32]> {
         let (low, high) = self.ymm_at(index)?;
         let mut value = [0; 32];
@@ -173,6 +281,15 @@ impl ExtendedState {
     }
 
     /// Sets YMM register `index`, and says whether there is one.
+    ///
+    /// ```
+    /// use trapline_arch_x86_64::ExtendedState;
+    ///
+    /// let area = vec![0; 1024];
+    /// let mut state = ExtendedState::from_bytes(area)?;
+    /// assert!(!state.set_ymm(16, &[1; 32]), "there are 16 of them");
+    /// # Ok::<(), trapline_arch_x86_64::XsaveError>(())
+    /// ```
     #[must_use = "false says that there is no such register"]
     pub fn set_ymm(&mut self, index: usize, value: &[u8; 32]) -> bool {
         let Some((low, high)) = self.ymm_at(index) else {

@@ -35,6 +35,13 @@ pub struct FakeArch<const BEFORE: bool = false>;
 pub struct Skip;
 
 /// The registers of a [`FakeArch`]; its floating-point and extended registers are plain bytes.
+///
+/// ```
+/// use trapline::fake::FakeRegisters;
+///
+/// let registers = FakeRegisters { pc: 0x1000, ..FakeRegisters::default() };
+/// assert_eq!(registers.sp, 0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FakeRegisters {
     /// The program counter.

@@ -10,6 +10,14 @@ use crate::model::{Model, State, Stop};
 const EIO: i32 = 5;
 
 /// A bug of a back end. A check of an engine that misses it is worth nothing.
+///
+/// ```
+/// use trapline::fake::{Fault, Kernel, LinuxRules};
+///
+/// let kernel = Kernel::<LinuxRules>::new();
+/// kernel.seed(Fault::LosesForks);
+/// // What a test of a tracer finds now, it must find.
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Loses the first stop of a new process.

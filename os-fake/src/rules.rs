@@ -59,6 +59,13 @@ pub struct RuleSet {
 }
 
 /// Linux with `PTRACE_SEIZE`.
+///
+/// ```
+/// use trapline::fake::{Kernel, LinuxRules};
+///
+/// let kernel = Kernel::<LinuxRules>::new();
+/// # drop(kernel);
+/// ```
 #[derive(Debug)]
 pub struct LinuxRules;
 
@@ -85,6 +92,13 @@ impl Rules for LinuxRules {
 }
 
 /// FreeBSD.
+///
+/// ```
+/// use trapline::fake::{FreeBsdRules, Kernel};
+///
+/// let kernel = Kernel::<FreeBsdRules>::new();
+/// # drop(kernel);
+/// ```
 #[derive(Debug)]
 pub struct FreeBsdRules;
 
@@ -112,6 +126,13 @@ impl Rules for FreeBsdRules {
 
 /// Linux on another CPU, which is invented: one that tells of what a debug register watches before it is
 /// done.
+///
+/// ```
+/// use trapline::fake::{Kernel, OtherCpuRules};
+///
+/// let kernel = Kernel::<OtherCpuRules>::new();
+/// # drop(kernel);
+/// ```
 #[derive(Debug)]
 pub struct OtherCpuRules;
 

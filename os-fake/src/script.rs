@@ -7,6 +7,13 @@ use crate::kernel::{Kernel, Report};
 use crate::rules::Rules;
 
 /// A request, about to be made.
+///
+/// ```
+/// use trapline::fake::{Kernel, LinuxRules};
+///
+/// let kernel = Kernel::<LinuxRules>::new();
+/// kernel.before_requests(|_, call| println!("{} for {}", call.name, call.id));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// The method of [`Backend`](trapline_core::Backend).
@@ -49,37 +56,117 @@ impl<R: Rules> Default for Script<R> {
 
 impl<R: Rules> Kernel<R> {
     /// Has a function choose what each wait finds; for `None` it finds nothing.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// // The newest first.
+    /// kernel.choose(|reports| reports.len().checked_sub(1));
+    /// ```
     pub fn choose(&self, choose: impl FnMut(&[Report]) -> Option<usize> + 'static) {
         self.shared.script.borrow_mut().choose = Some(Box::new(choose));
     }
 
     /// Has a function called before each request, which can make something happen just then.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// kernel.before_requests(move |kernel, call| {
+    ///     if call.name == "registers" {
+    ///         kernel.kill(pid);
+    ///     }
+    /// });
+    /// ```
     pub fn before_requests(&self, before: impl FnMut(&Kernel<R>, Call) + 'static) {
         self.shared.script.borrow_mut().before = Some(Box::new(before));
     }
 
     /// Has a function say of each request, right before it is made, whether it fails: it does
     /// nothing then, and the answer is [`Error::Os`](trapline_core::Error::Os) with `EIO`.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::TracerOn;
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// kernel.fail_requests(|_, call| call.name == "attach");
+    /// assert!(tracer.attach(pid).is_err());
+    /// assert!(tracer.is_empty());
+    /// ```
     pub fn fail_requests(&self, fails: impl FnMut(&Kernel<R>, Call) -> bool + 'static) {
         self.shared.script.borrow_mut().fails = Some(Box::new(fails));
     }
 
     /// Has a step made when a wait would find nothing; one for each such wait, in order.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, Resume, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(started) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.resume(started, Resume::Continue)?;
+    /// kernel.when_idle(move |kernel| kernel.exit(main, 0));
+    /// assert!(matches!(tracer.wait()?, Some(Event::Exited { .. })));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn when_idle(&self, step: impl FnOnce(&Kernel<R>) + 'static) {
         self.shared.script.borrow_mut().idle.push_back(Box::new(step));
     }
 
     /// The next spawn fails.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::process::Command;
+    /// use trapline::TracerOn;
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// kernel.fail_spawn(ErrorKind::NotFound);
+    /// assert!(tracer.spawn(Command::new("nothing")).is_err());
+    /// ```
     pub fn fail_spawn(&self, kind: ErrorKind) {
         self.shared.script.borrow_mut().failing_spawn = Some(kind);
     }
 
     /// The next spawned program is killed before its exec.
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use trapline::{Event, TracerOn};
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// kernel.kill_spawn();
+    /// tracer.spawn(Command::new("program"))?;
+    /// assert!(matches!(tracer.wait()?, Some(Event::Exited { .. })));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     pub fn kill_spawn(&self) {
         self.shared.script.borrow_mut().killed_spawn = true;
     }
 
     /// The next spawn or attach comes across up to so many reports of other tracees.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// kernel.meanwhile(3);
+    /// ```
     pub fn meanwhile(&self, most: usize) {
         self.shared.script.borrow_mut().meanwhile = most;
     }

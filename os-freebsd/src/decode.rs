@@ -28,6 +28,12 @@ pub(crate) const SI_LWP: i32 = 0x10007;
 bitflags! {
     /// `pl_flags` of `PT_LWPINFO`: what is true of a thread. Not each of them is what stopped it:
     /// see [`LwpInfo`].
+    ///
+    /// ```
+    /// use trapline::os::freebsd::LwpFlags;
+    ///
+    /// assert!(!LwpFlags::SCE.contains(LwpFlags::SCX));
+    /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct LwpFlags: i32 {
         /// In a system call, before it is carried out or while it is.
@@ -55,6 +61,12 @@ bitflags! {
 
 bitflags! {
     /// The event mask of a process, as `PT_SET_EVENT_MASK` takes it.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::EventMask;
+    ///
+    /// assert!(EventMask::SYSCALL.contains(EventMask::SCE));
+    /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct EventMask: i32 {
         /// `PTRACE_EXEC`: successful execs.
@@ -98,11 +110,25 @@ impl EventMask {
 }
 
 /// A set of signals, as the kernel has it: signal 1 is the lowest bit of the first word.
+///
+/// ```
+/// use trapline::Signal;
+/// use trapline::os::freebsd::SignalSet;
+///
+/// assert!(SignalSet([1, 0, 0, 0]).contains(Signal::HUP));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SignalSet(pub [u32; 4]);
 
 impl SignalSet {
     /// Whether the signal is in it.
+    ///
+    /// ```
+    /// use trapline::Signal;
+    /// use trapline::os::freebsd::SignalSet;
+    ///
+    /// assert!(!SignalSet::default().contains(Signal::HUP));
+    /// ```
     pub fn contains(&self, signal: Signal) -> bool {
         self.has(signal.as_raw())
     }
@@ -115,6 +141,12 @@ impl SignalSet {
 }
 
 /// `siginfo_t`, the parts that are filled in for every signal.
+///
+/// ```
+/// use trapline::os::freebsd::SigInfo;
+///
+/// assert_eq!(SigInfo::default().signo, 0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SigInfo {
     /// `si_signo`
@@ -147,6 +179,15 @@ impl SigInfo {
 /// that stops for a signal has [`SI`](LwpFlags::SI), and [`SCE`](LwpFlags::SCE) besides if it was
 /// in a system call; a new thread has [`SCX`](LwpFlags::SCX) besides [`BORN`](LwpFlags::BORN), one
 /// that ends [`SCE`](LwpFlags::SCE) besides [`EXITED`](LwpFlags::EXITED).
+///
+/// ```
+/// use trapline::Signal;
+/// use trapline::os::freebsd::LwpInfo;
+///
+/// fn blocks_interrupts(info: &LwpInfo) -> bool {
+///     info.blocked.contains(Signal::INT)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LwpInfo {
     /// The thread.

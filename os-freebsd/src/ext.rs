@@ -14,6 +14,12 @@ use crate::system::FreeBsd;
 
 bitflags! {
     /// How memory may be used.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::Protection;
+    ///
+    /// assert!((Protection::READ | Protection::WRITE).contains(Protection::WRITE));
+    /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Protection: u32 {
         /// PROT_READ
@@ -26,6 +32,14 @@ bitflags! {
 }
 
 /// A range of a process's memory: `struct ptrace_vm_entry`.
+///
+/// ```
+/// use trapline::os::freebsd::{MapEntry, Protection};
+///
+/// fn is_code(entry: &MapEntry) -> bool {
+///     entry.protection.contains(Protection::EXECUTE)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MapEntry {
@@ -42,6 +56,14 @@ pub struct MapEntry {
 }
 
 /// What a system call left: `struct ptrace_sc_ret`.
+///
+/// ```
+/// use trapline::os::freebsd::SyscallReturn;
+///
+/// fn has_failed(left: &SyscallReturn) -> bool {
+///     left.error > 0
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SyscallReturn {
     /// 0, an error number, or one of the kernel's own: ERESTART (-1), the call will be made again;
@@ -52,6 +74,18 @@ pub struct SyscallReturn {
 }
 
 /// `PROC_TRACE_STATUS`
+///
+/// ```
+/// use trapline::Pid;
+/// use trapline::os::freebsd::TraceStatus;
+///
+/// fn tracer(status: TraceStatus) -> Option<Pid> {
+///     match status {
+///         TraceStatus::TracedBy(pid) => Some(pid),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceStatus {
@@ -75,31 +109,116 @@ pub enum Space {
 /// What a [`Tracer`] can do on FreeBSD alone. The methods that take a stop fail with
 /// [`Error::Gone`](trapline_core::Error::Gone) if its process was killed; each is explained at the
 /// method of [`FreeBsd`] that has its name.
+///
+/// ```
+/// use trapline::os::freebsd::TracerExt;
+/// use trapline::{Result, Stopped, Tracer};
+///
+/// fn print_map(tracer: &Tracer, stop: &Stopped) -> Result<()> {
+///     for entry in tracer.memory_map(stop)? {
+///         println!("{:#x}-{:#x} {:?}", entry.start, entry.end, entry.path);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub trait TracerExt: sealed::Sealed {
     /// All that the kernel says of a stopped thread: `PT_LWPINFO`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn call_number(tracer: &Tracer, stop: &Stopped) -> Result<u32> {
+    ///     Ok(tracer.lwp_info(stop)?.syscall)
+    /// }
+    /// ```
     fn lwp_info(&self, stop: &Stopped) -> Result<LwpInfo>;
 
     /// The threads of a stopped process: `PT_GETLWPLIST`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn count(tracer: &Tracer, stop: &Stopped) -> Result<usize> {
+    ///     Ok(tracer.lwps(stop)?.len())
+    /// }
+    /// ```
     fn lwps(&self, stop: &Stopped) -> Result<Vec<Tid>>;
 
     /// What a process reports, in the kernel's own words: `PT_GET_EVENT_MASK`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn print(tracer: &Tracer, stop: &Stopped) -> Result<()> {
+    ///     println!("{:?}", tracer.event_mask(stop)?);
+    ///     Ok(())
+    /// }
+    /// ```
     fn event_mask(&self, stop: &Stopped) -> Result<EventMask>;
 
     /// The arguments of the system call that a thread is in: `PT_GET_SC_ARGS`. How many of them
     /// it takes is in [`LwpInfo::syscall_args`].
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn first(tracer: &Tracer, stop: &Stopped) -> Result<u64> {
+    ///     Ok(tracer.syscall_args(stop)?[0])
+    /// }
+    /// ```
     fn syscall_args(&self, stop: &Stopped) -> Result<[u64; 8]>;
 
     /// What a system call left, at its exit: `PT_GET_SC_RET`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn has_failed(tracer: &Tracer, stop: &Stopped) -> Result<bool> {
+    ///     Ok(tracer.syscall_return(stop)?.error > 0)
+    /// }
+    /// ```
     fn syscall_return(&self, stop: &Stopped) -> Result<SyscallReturn>;
 
     /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn mapped(tracer: &Tracer, stop: &Stopped) -> Result<u64> {
+    ///     Ok(tracer.memory_map(stop)?.iter().map(|entry| entry.end - entry.start + 1).sum())
+    /// }
+    /// ```
     fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
 
     /// Which process traces this one, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::{TraceStatus, TracerExt};
+    /// use trapline::{Pid, Result, Tracer};
+    ///
+    /// fn is_traced(tracer: &Tracer, pid: Pid) -> Result<bool> {
+    ///     Ok(matches!(tracer.trace_status(pid)?, TraceStatus::TracedBy(_)))
+    /// }
+    /// ```
     fn trace_status(&self, pid: Pid) -> Result<TraceStatus>;
 
     /// Which process becomes the parent of this one's children when it ends: `procctl(2)`,
     /// `PROC_REAP_STATUS`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Pid, Result, Tracer};
+    ///
+    /// fn reaper(tracer: &Tracer, pid: Pid) -> Result<Pid> {
+    ///     tracer.reaper(pid)
+    /// }
+    /// ```
     fn reaper(&self, pid: Pid) -> Result<Pid>;
 }
 

@@ -7,6 +7,14 @@ use crate::ffi::Siginfo;
 use crate::{Linux, decode, regs};
 
 /// Where a thread is and by which ABI it makes system calls.
+///
+/// ```
+/// use trapline::os::linux::Abi;
+///
+/// fn is_x86_64(abi: &Abi) -> bool {
+///     abi.audit_arch == 0xc000_003e
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abi {
@@ -22,6 +30,13 @@ pub struct Abi {
 
 /// An instruction of a seccomp filter: `struct sock_filter` of `linux/filter.h`, which crates that
 /// make filters have too.
+///
+/// ```
+/// use trapline::os::linux::BpfInstruction;
+///
+/// /// `SECCOMP_RET_TRACE` for every call.
+/// const TRACE_ALL: [BpfInstruction; 1] = [BpfInstruction { code: 0x06, jt: 0, jf: 0, k: 0x7ff0_0000 }];
+/// ```
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BpfInstruction {
@@ -36,6 +51,15 @@ pub struct BpfInstruction {
 }
 
 /// What a [`Tracer`] can do on Linux alone.
+///
+/// ```
+/// use trapline::os::linux::TracerExt;
+/// use trapline::{Result, Stopped, Tracer};
+///
+/// fn is_32_bit_call(tracer: &Tracer, stop: &Stopped) -> Result<bool> {
+///     Ok(tracer.abi(stop)?.audit_arch & 0x8000_0000 == 0)
+/// }
+/// ```
 pub trait TracerExt: sealed::Sealed {
     /// Starts a program with a seccomp filter, so that it stops at the system calls that the
     /// filter picks out (`SECCOMP_RET_TRACE`) and at no other one: with
@@ -45,6 +69,25 @@ pub trait TracerExt: sealed::Sealed {
     ///
     /// Under [`EventFlags::SYSCALL`](trapline_core::EventFlags::SYSCALL) every call stops anyway,
     /// and none stops twice at its entry.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use trapline::os::linux::{BpfInstruction, TracerExt};
+    /// use trapline::{EventFlags, Tracer};
+    ///
+    /// // Of the number of the call (offset 0): `umask`, which is 95 on x86-64, stops; all others run.
+    /// let filter = [
+    ///     BpfInstruction { code: 0x20, jt: 0, jf: 0, k: 0 },
+    ///     BpfInstruction { code: 0x15, jt: 0, jf: 1, k: 95 },
+    ///     BpfInstruction { code: 0x06, jt: 0, jf: 0, k: 0x7ff0_0000 },
+    ///     BpfInstruction { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 },
+    /// ];
+    /// let mut tracer = Tracer::builder().events(EventFlags::PROCESS).build()?;
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "umask"]);
+    /// tracer.spawn_filtered(command, &filter)?;
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
     ///
     /// # Platform notes
     ///
@@ -74,12 +117,32 @@ pub trait TracerExt: sealed::Sealed {
     /// (`PTRACE_O_TRACESECCOMP`): for programs started or attached to from now on, and for their
     /// children. [`spawn_filtered`](Self::spawn_filtered) turns it on. While it is off, which it
     /// is at first, such a call fails with `ENOSYS`, as without a tracer.
+    ///
+    /// ```
+    /// use trapline::Tracer;
+    /// use trapline::os::linux::TracerExt;
+    ///
+    /// fn stop_at_own_filters(tracer: &mut Tracer) {
+    ///     tracer.set_filter_stops(true);
+    /// }
+    /// ```
     fn set_filter_stops(&mut self, on: bool);
 
     /// Runs a thread to the exit of the system call that it is in, whatever its event flags: a
     /// stop with [`StopReason::SyscallExit`](trapline_core::StopReason::SyscallExit), unless
     /// another event comes first, such as that of a fork or an exec. From where it is in no call
     /// it runs to the exit of the next one.
+    ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, StopReason, Stopped, Tracer};
+    ///
+    /// /// From the entry of a call that a filter has picked out to its exit.
+    /// fn finish_call(tracer: &mut Tracer, stop: Stopped) -> Result<()> {
+    ///     assert_eq!(stop.reason(), StopReason::SyscallEntry);
+    ///     tracer.resume_to_syscall_exit(stop)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -102,6 +165,15 @@ pub trait TracerExt: sealed::Sealed {
 
     /// The ABI by which a stopped thread makes system calls; see [`Linux::abi`].
     ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn program_counter(tracer: &Tracer, stop: &Stopped) -> Result<u64> {
+    ///     Ok(tracer.abi(stop)?.instruction_pointer)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed.
@@ -109,12 +181,34 @@ pub trait TracerExt: sealed::Sealed {
 
     /// The whole `siginfo_t` of a signal stop; see [`Linux::siginfo`].
     ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// `si_signo`, the first of its fields.
+    /// fn number(tracer: &Tracer, stop: &Stopped) -> Result<u8> {
+    ///     Ok(tracer.siginfo(stop)?[0])
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Linux::siginfo`].
     fn siginfo(&self, stop: &Stopped) -> Result<[u8; 128]>;
 
     /// Changes the `siginfo_t` that the program will see; see [`Linux::set_siginfo`].
+    ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Clears `si_errno`.
+    /// fn clear_errno(tracer: &mut Tracer, stop: &Stopped) -> Result<()> {
+    ///     let mut info = tracer.siginfo(stop)?;
+    ///     info[4..8].fill(0);
+    ///     tracer.set_siginfo(stop, &info)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
