@@ -268,6 +268,15 @@ impl<R: Rules> Kernel<R> {
 
     /// A thread makes another one, which is not traced: it was in the middle of that when its process
     /// was attached to.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let late = kernel.late_thread(kernel.leader(pid));
+    /// assert!(kernel.threads(pid).contains(&late));
+    /// ```
     pub fn late_thread(&self, tid: Tid) -> Tid {
         let mut model = self.act(tid, "make a thread");
         let late = model.new_late_thread(tid).expect("the thread acts");

@@ -153,6 +153,15 @@ pub trait TracerExt: sealed::Sealed {
     /// they say of its calls and of those that it [is made to make](Tracer::call_syscall). It ends
     /// with the tracing, and the tasks that the thread makes inherit it.
     ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// fn ignore_filters(tracer: &mut Tracer, stop: &Stopped) -> Result<()> {
+    ///     tracer.suspend_seccomp(stop, true)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Os`](trapline_core::Error::Os) with `EPERM` without `CAP_SYS_ADMIN`, or if the tracer

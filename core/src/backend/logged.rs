@@ -76,6 +76,7 @@ mod choice {
 
     impl<B: Backend> Backend for Logged<B> {
         type Arch = B::Arch;
+        type Detour = B::Detour;
 
         const SYSTEM: &'static str = B::SYSTEM;
         const STOP_SCOPE: StopScope = B::STOP_SCOPE;
@@ -179,6 +180,17 @@ mod choice {
             whole write_data(thread: Thread, addr: u64; data: &[u8]) -> Result<usize>;
             whole map_code(thread: Thread, near: u64, len: u64) -> Result<u64>;
             whole unmap_code(thread: Thread, addr: u64, len: u64) -> Result<()>;
+            whole call_syscall(
+                thread: Thread,
+                number: u64,
+                args: &[u64]
+            ) -> Result<std::result::Result<u64, i32>>;
+            brief leave_place(thread: Thread) -> Result<B::Detour>;
+            whole return_to_place(
+                thread: Thread,
+                detour: &B::Detour,
+                kept: Option<Signal>
+            ) -> Result<()>;
             whole has_shadow_stack(thread: Thread) -> Result<bool>;
             whole set_signal_addr(thread: Thread, addr: u64) -> Result<()>;
             whole disposition(thread: Thread, signal: Signal) -> Result<Disposition>;

@@ -21,6 +21,17 @@ use super::software::Soft;
 use super::thread::{CallSide, Intent, State, StopKind};
 
 /// How a [call of a function](Tracer::call_function) has ended, or not yet.
+///
+/// ```
+/// use trapline::CallOutcome;
+///
+/// fn result(outcome: &CallOutcome) -> Option<u64> {
+///     match outcome {
+///         CallOutcome::Returned { value, .. } => Some(*value),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 pub enum CallOutcome<B: Backend> {
     /// The function has returned, and the thread is where it was.
@@ -44,6 +55,21 @@ pub enum CallOutcome<B: Backend> {
 ///
 /// To drop it leaves the thread inside the function, without a way back: it runs into the entry point
 /// of the program when the function returns.
+///
+/// ```
+/// use trapline::{FunctionCall, Resume, Result, Stopped, Tracer};
+///
+/// /// Lets a function that was interrupted by a signal go on.
+/// fn go_on(tracer: &mut Tracer, stop: Stopped, call: FunctionCall) -> Result<Option<u64>> {
+///     match tracer.continue_call(stop, call)? {
+///         trapline::CallOutcome::Returned { stop, value } => {
+///             tracer.resume(stop, Resume::Continue)?;
+///             Ok(Some(value))
+///         }
+///         _ => Ok(None),
+///     }
+/// }
+/// ```
 #[must_use = "without it the thread cannot be brought back"]
 pub struct FunctionCall<B: Backend>(Box<Inside<B>>);
 
@@ -74,11 +100,23 @@ struct Before<R> {
 
 impl<B: Backend> FunctionCall<B> {
     /// The process.
+    ///
+    /// ```
+    /// fn describe(call: &trapline::FunctionCall) -> String {
+    ///     format!("a call in process {}", call.pid())
+    /// }
+    /// ```
     pub fn pid(&self) -> Pid {
         self.0.pid
     }
 
     /// The thread.
+    ///
+    /// ```
+    /// fn describe(call: &trapline::FunctionCall) -> String {
+    ///     format!("a call in thread {}", call.tid())
+    /// }
+    /// ```
     pub fn tid(&self) -> Tid {
         self.0.tid
     }
