@@ -118,18 +118,6 @@ mod choice {
             answer
         }
 
-        fn return_to_place(
-            &mut self,
-            thread: Thread,
-            detour: &Self::Detour,
-            kept: Option<Signal>,
-        ) -> Result<()> {
-            let asked = asked("return_to_place", &(thread, kept));
-            let answer = self.0.return_to_place(thread, detour, kept);
-            told("return_to_place", asked, &answer);
-            answer
-        }
-
         fn stepped_to(&self, thread: Thread) -> Option<u64> {
             self.0.stepped_to(thread)
         }
@@ -152,9 +140,6 @@ mod choice {
             whole attach(pid: Pid, setup: Setup) -> Result<RawAttach>;
             whole late_threads(pid: Pid) -> Result<Vec<Tid>>;
             whole trace_late_threads(thread: Thread) -> Result<()>;
-            whole call_syscall(thread: Thread, number: u64, args: &[u64])
-                -> Result<std::result::Result<u64, i32>>;
-            brief leave_place(thread: Thread) -> Result<Self::Detour>;
             whole wait(patience: Patience) -> Result<Waited>;
             whole has_tracees() -> Result<bool>;
             brief waker() -> Result<Arc<dyn Wake>>;
