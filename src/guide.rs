@@ -1,4 +1,20 @@
-#![doc = include_str!("../docs/guide/index.md")]
+//! How to do with trapline what a debugger or a tracer does. Each chapter is short and stands for itself; its
+//! code is compiled with the tests.
+//!
+//! 1. [Your first breakpoint](first_breakpoint): start a program, stop it somewhere, look at it.
+//! 2. [Follow forks](forks): which processes a tracer has, and how it decides.
+//! 3. [All-stop and non-stop](all_stop): one thread at rest, or all of them.
+//! 4. [Watch a variable](watch): debug registers, and what they cost.
+//! 5. [Call a function](call_function): in a program, and system calls in its name.
+//! 6. [Embed it in an event loop](event_loop): descriptors, wakers, a thread for the tracer.
+//! 7. [Test your tracer](testing): on a model of a kernel, without a real one.
+//! 8. [From `nix` or `pete`](from_nix_and_pete): what each line becomes.
+//! 9. [Limits](limits): containers, Yama, kernels, and what to do.
+//!
+//! What holds on which system is said at each item of the reference, under *Platform notes*. The table of all
+//! that works is in the [README](https://github.com/trapline/trapline#what-works-where), and the contract,
+//! clause by clause, in
+//! [ARCHITECTURE.md](https://github.com/trapline/trapline/blob/main/ARCHITECTURE.md).
 
 #[doc = include_str!("../docs/guide/first-breakpoint.md")]
 pub mod first_breakpoint {}
@@ -11,6 +27,9 @@ pub mod all_stop {}
 
 #[doc = include_str!("../docs/guide/watch.md")]
 pub mod watch {}
+
+#[doc = include_str!("../docs/guide/call-function.md")]
+pub mod call_function {}
 
 #[doc = include_str!("../docs/guide/event-loop.md")]
 pub mod event_loop {}
