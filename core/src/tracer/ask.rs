@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::process::Process;
-use super::thread::{State, Told};
+use super::thread::{Reported, State};
 use super::{Ready, Tracer};
 
 /// What is known about a traced process.
@@ -555,11 +555,11 @@ impl<B: Backend> Tracer<B> {
     /// use trapline::{ForkKind, TracerOn};
     ///
     /// let kernel = Kernel::<LinuxRules>::new();
-    /// let shell = kernel.start();
-    /// let child = kernel.fork(kernel.leader(shell), ForkKind::Fork);
+    /// let zombie_leader = kernel.start();
+    /// let child = kernel.fork(kernel.leader(zombie_leader), ForkKind::Fork);
     /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
     /// tracer.attach(child)?;
-    /// assert_eq!(tracer.real_parent(child)?, Some(shell));
+    /// assert_eq!(tracer.real_parent(child)?, Some(zombie_leader));
     /// # Ok::<(), trapline::Error>(())
     /// ```
     ///
@@ -604,7 +604,7 @@ impl<B: Backend> Tracer<B> {
         let alive = !process.has_ended();
         let parent_traced =
             process.real_parent.is_some_and(|p| self.table.find_process(p).is_some());
-        let threads = self.threads_told(index);
+        let threads = self.threads_reported(index);
         let exit_status = process.exit_status();
         let mut real_parent = process.real_parent;
         if alive && !parent_traced {
@@ -643,12 +643,12 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The threads of a process as the events that were given leave them.
-    fn threads_told(&self, process: u32) -> Vec<Tid> {
+    fn threads_reported(&self, process: u32) -> Vec<Tid> {
         let Process { pid, threads, .. } = self.table.process(process);
         let told = threads.iter().filter(|&&i| {
             let slot = self.table.slot(i);
             let to_be_told = slot.state == State::Queued(StopReason::ThreadStarted);
-            self.table.is_first(i) || slot.told == Told::Birth && !to_be_told
+            self.table.is_first(i) || slot.reported == Reported::Birth && !to_be_told
         });
         let mut told: Vec<Tid> = told.map(|&i| self.table.slot(i).thread.tid).collect();
         for ready in &self.ready {

@@ -11,12 +11,12 @@ use crate::{Backend, EventFlags, Result};
 
 use super::Tracer;
 use super::process::Births;
-use super::thread::Told;
+use super::thread::Reported;
 
 impl Births {
     /// What follows of this.
     pub(super) fn under(setup: Setup) -> Self {
-        if are_told(setup) { Births::Told } else { Births::Untold }
+        if are_told(setup) { Births::Reported } else { Births::Untold }
     }
 }
 
@@ -38,7 +38,7 @@ impl<B: Backend> Tracer<B> {
         for thread in self.table.process(process).threads.clone() {
             self.table.slot_mut(thread).was_born();
         }
-        self.table.process_mut(process).births = Births::Told;
+        self.table.process_mut(process).births = Births::Reported;
         Ok(())
     }
 
@@ -46,10 +46,10 @@ impl<B: Backend> Tracer<B> {
     /// have been told.
     pub(super) fn is_unborn(&self, index: u32) -> bool {
         let slot = self.table.slot(index);
-        let told = self.table.process(slot.process).births == Births::Told;
+        let told = self.table.process(slot.process).births == Births::Reported;
         !Self::makers_announce_threads()
             && told
-            && slot.told == Told::Nothing
+            && slot.reported == Reported::Nothing
             && !self.table.is_first(index)
     }
 }

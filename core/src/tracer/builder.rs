@@ -9,8 +9,8 @@ use crate::backend::logged::logged;
 use crate::stopped::Returned;
 use crate::{Backend, EventFlags, InheritDebug, Result};
 
-use super::eager::Eager;
 use super::failures::Failures;
+use super::fast_path::FastPath;
 use super::forks::ForkTracker;
 use super::placement::Placing;
 use super::software::Software;
@@ -204,7 +204,7 @@ impl<B: Backend> Builder<B> {
             failures: Failures::default(),
             list: Vec::new(),
             readiness: None,
-            eager: Eager::default(),
+            fast_path: FastPath::default(),
             forks: ForkTracker::default(),
             unanswered: Vec::new(),
             halts: Vec::new(),
@@ -213,7 +213,7 @@ impl<B: Backend> Builder<B> {
             woken: false,
             has_waker: false,
             detached: Vec::new(),
-            shells: Vec::new(),
+            zombie_leaders: Vec::new(),
             follow: self.follow,
             follow_exec: self.follow_exec,
             flags: self.flags,

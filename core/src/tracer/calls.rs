@@ -16,7 +16,7 @@ impl<B: Backend> Tracer<B> {
     pub fn setup_of(&self, stop: &Stopped) -> Result<Setup> {
         self.asked(stop)?;
         let slot = self.table.slot(stop.place.index);
-        Ok(slot.applied.unwrap_or(self.told_setup(slot.process)))
+        Ok(slot.applied.unwrap_or(self.wanted_setup(slot.process)))
     }
 
     /// Has a stopped thread make a system call, and returns what that has returned: a value, or an

@@ -10,7 +10,7 @@ use crate::backend::{Patience, RawStop, Thread, Waited};
 use crate::{Backend, Result};
 
 use super::Tracer;
-use super::eager::Eager;
+use super::fast_path::FastPath;
 
 /// What a turn has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn drive(&mut self, patience: Patience) -> Result<Turn> {
         Ok(match self.ask(patience)? {
             Waited::Stop(raw) => {
-                self.eager.stopped();
+                self.fast_path.stopped();
                 let overdue = self.forks.report_taken();
                 self.take(raw)?;
                 if overdue {
@@ -124,7 +124,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 Waited::Woken => self.woken = true,
                 Waited::Nothing | Waited::NoTracees => {
-                    self.eager.took_all(self.backlog.len() - before);
+                    self.fast_path.took_all(self.backlog.len() - before);
                     return Ok(self.woken || !self.backlog.is_empty());
                 }
             }
@@ -145,16 +145,16 @@ impl<B: Backend> Tracer<B> {
 
     /// What a thread that was just resumed has to say by now, or after it was left the CPU a few times.
     fn ask_the_resumed(&mut self, patience: Patience) -> Result<Option<RawStop>> {
-        let resumed = self.eager.take();
+        let resumed = self.fast_path.take();
         if resumed[0].is_none() {
             return Ok(None);
         }
         if let Some(raw) = self.look(resumed)? {
-            self.eager.found(None);
+            self.fast_path.found(None);
             return Ok(Some(raw));
         }
-        if patience == Patience::Poll || !self.eager.yields() {
-            self.eager.missed(None);
+        if patience == Patience::Poll || !self.fast_path.yields() {
+            self.fast_path.missed(None);
             return Ok(None);
         }
         let start = Instant::now();
@@ -163,14 +163,14 @@ impl<B: Backend> Tracer<B> {
             std::thread::yield_now();
             took = start.elapsed();
             if let Some(raw) = self.look(resumed)? {
-                self.eager.found(Some(took));
+                self.fast_path.found(Some(took));
                 return Ok(Some(raw));
             }
-            if Eager::is_long(took) {
+            if FastPath::is_long(took) {
                 break;
             }
         }
-        self.eager.missed(Some(took));
+        self.fast_path.missed(Some(took));
         Ok(None)
     }
 

@@ -17,7 +17,7 @@ impl<B: Backend> Drop for Tracer<B> {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// Ends all tracing: what was to be killed is killed and waited for, the rest is let go.
+    /// Ends all tracing: what was to be killed is killed and waited for, the rest is detached.
     fn end(&mut self) {
         let all: Vec<(u32, Pid)> = self
             .table
@@ -32,7 +32,7 @@ impl<B: Backend> Tracer<B> {
             // There is nobody left to tell of what fails here.
             let _ = match self.table.process(process).setup.on_exit {
                 OnExit::Kill => self.kill(pid),
-                OnExit::Detach => self.let_go_running(process),
+                OnExit::Detach => self.detach_running(process),
             };
         }
         let until = Instant::now() + DYING_FOR;
@@ -72,7 +72,7 @@ impl<B: Backend> Tracer<B> {
                     let _ = self.kill(pid);
                     self.start(index, Run::Continue, None)
                 }
-                OnExit::Detach => self.let_go(index, self.kept_signal(index)),
+                OnExit::Detach => self.detach_here(index, self.kept_signal(index)),
             };
         }
         let ended: Vec<u32> =

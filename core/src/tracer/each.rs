@@ -7,7 +7,7 @@ use super::Tracer;
 use super::thread::State;
 
 impl<B: Backend> Tracer<B> {
-    /// The threads of a process that are not at rest. One in a group-stop is.
+    /// The threads of a process that are not stopped. One in a group-stop is.
     pub(super) fn running(&self, process: u32) -> Vec<u32> {
         let threads = self.table.process(process).threads.iter().copied();
         threads.filter(|&i| !self.table.slot(i).is_stopped()).collect()

@@ -4,7 +4,7 @@ use crate::backend::RawStop;
 use crate::{Backend, Error, EventFlags, ExitStatus, Pid, Result, StopReason, Tid};
 
 use super::process::{End, First, Start};
-use super::thread::{CallSide, Intent, Interrupt, State, Told};
+use super::thread::{CallSide, Intent, Interrupt, Reported, State};
 use super::{FollowExec, Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -48,9 +48,9 @@ impl<B: Backend> Tracer<B> {
         let threads = self.table.process(process).threads.clone();
         for &other in &threads {
             let slot = self.table.slot(other);
-            let (tid, told) = (slot.thread.tid, slot.told);
-            if !self.table.is_first(other) && told == Told::Birth {
-                let told = self.table.process(process).told();
+            let (tid, told) = (slot.thread.tid, slot.reported);
+            if !self.table.is_first(other) && told == Reported::Birth {
+                let told = self.table.process(process).reports();
                 self.queue_thread_exit(told, thread.pid, tid);
             }
         }
@@ -60,7 +60,7 @@ impl<B: Backend> Tracer<B> {
         }
         self.backend.get_mut().forget(thread.pid);
         self.forget_code(thread.pid);
-        self.leave_image(process);
+        self.leave_space(process);
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         slot.state = State::Running;
@@ -82,14 +82,14 @@ impl<B: Backend> Tracer<B> {
         process.first = First::This(thread.tid);
         let start = process.take_start();
         if process.detaches_at_stops() {
-            return self.let_go_at(index, crate::backend::RawReason::Execed { former_tid });
+            return self.detach_at_stop(index, crate::backend::RawReason::Execed { former_tid });
         }
         if start != Start::Spawning && self.follow_exec == FollowExec::Detach {
-            // First, for it may be killed while it is let go, and that is told later.
+            // First, for it may be killed while it is detached, and that is told later.
             if flags.contains(EventFlags::EXEC) {
-                self.ready.push_back(Ready::LetGo { pid: thread.pid });
+                self.ready.push_back(Ready::Detached { pid: thread.pid });
             }
-            self.let_go_silently(index, None);
+            self.detach_silently(index, None);
             return Ok(());
         }
         if start == Start::Spawning || flags.contains(EventFlags::EXEC) {
@@ -127,7 +127,7 @@ impl<B: Backend> Tracer<B> {
                     self.table.release_tid(slot);
                     self.thread_ended(slot);
                     if last {
-                        self.forget_process(process); // its other threads were let go
+                        self.forget_process(process); // its other threads were detached
                     }
                 }
             }
@@ -144,16 +144,17 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).died();
             return;
         }
-        let (thread, told, interrupt) = (slot.thread, slot.told, slot.interrupt);
+        let (thread, told, interrupt) = (slot.thread, slot.reported, slot.interrupt);
         let process = self.table.process_of(index);
         let flags = process.setup.flags;
-        let is_event = !self.table.is_first(index) && !process.is_detaching() && told != Told::End;
+        let is_event =
+            !self.table.is_first(index) && !process.is_detaching() && told != Reported::End;
         let last = is_event && self.leaves_a_standstill(index);
         self.forks.spoke(thread);
         self.table.remove_thread(index);
         if last {
             self.queue_thread_exit(EventFlags::THREAD, thread.pid, thread.tid);
-        } else if is_event && told == Told::Birth {
+        } else if is_event && told == Reported::Birth {
             self.queue_thread_exit(flags, thread.pid, thread.tid);
         }
         if interrupt == Interrupt::Asked {
@@ -172,7 +173,7 @@ impl<B: Backend> Tracer<B> {
         }
         entry.end = End::Ended(status);
         entry.halted = None;
-        let (pid, flags) = (entry.pid, entry.told());
+        let (pid, flags) = (entry.pid, entry.reports());
         let us = Pid::this();
         // Its parent may have ended too, and that not have been told yet.
         if let Some(known) = entry.real_parent.filter(|&parent| parent != us) {
@@ -190,15 +191,15 @@ impl<B: Backend> Tracer<B> {
         let mut gone = Vec::new();
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
-            let (tid, told, held) = (slot.thread.tid, slot.told, slot.is_held());
-            if told == Told::Birth && !self.table.is_first(index) {
+            let (tid, told, held) = (slot.thread.tid, slot.reported, slot.is_held());
+            if told == Reported::Birth && !self.table.is_first(index) {
                 self.queue_thread_exit(flags, pid, tid);
             }
             self.table.release_tid(index);
             if held {
                 let slot = self.table.slot_mut(index);
                 slot.died();
-                slot.told = Told::Nothing;
+                slot.reported = Reported::Nothing;
             } else {
                 gone.push(index);
             }
@@ -206,7 +207,7 @@ impl<B: Backend> Tracer<B> {
         for index in gone.into_iter().rev() {
             self.table.remove_thread(index); // the last one is quickly found
         }
-        self.leave_image(process);
+        self.leave_space(process);
         let orphans = self.table.process(process).children > 0;
         self.table.release_pid(process);
         let moved = if orphans { self.reparent(pid) } else { Vec::new() };
@@ -246,7 +247,7 @@ impl<B: Backend> Tracer<B> {
             };
             self.table.set_real_parent(child, to);
             if to != Some(dead) {
-                moved.push((self.table.process(child).told(), pid, to));
+                moved.push((self.table.process(child).reports(), pid, to));
             }
         }
         moved
@@ -314,7 +315,7 @@ impl<B: Backend> Tracer<B> {
         let mut taken = None;
         for process in vanished {
             if self.table.process(process).is_partly_detached() {
-                self.forget_process(process); // the last of its threads were let go
+                self.forget_process(process); // the last of its threads were detached
                 continue;
             }
             taken = self.table.remove_process(process).map(|process| process.pid).or(taken);

@@ -38,7 +38,7 @@ pub(super) struct Failures {
     /// Processes that the user wants an event of.
     interrupts: Vec<Pid>,
     /// Threads could not be led past a breakpoint by the last wait.
-    pub(super) passing: bool,
+    pub(super) stepping_over: bool,
     /// Whose turn it is.
     retried: Option<Pid>,
 }
@@ -50,15 +50,15 @@ impl Failures {
     }
 
     /// What has kept threads from being led past a breakpoint. They are led past by a later wait.
-    pub(super) fn passes(&mut self, error: Error) {
-        match (error.pid(), std::mem::replace(&mut self.passing, true)) {
+    pub(super) fn step_over_failed(&mut self, error: Error) {
+        match (error.pid(), std::mem::replace(&mut self.stepping_over, true)) {
             (Some(pid), true) => self.note_again(pid, error),
             _ => self.errors.push_back(error),
         }
     }
 
     /// What is to be told about a process, for a call that is about it.
-    pub(super) fn told_of(&mut self, pid: Pid) -> Result<()> {
+    pub(super) fn error_of(&mut self, pid: Pid) -> Result<()> {
         let at = self.errors.iter().position(|error| error.pid() == Some(pid));
         at.and_then(|at| self.errors.remove(at)).map_or(Ok(()), Err)
     }
@@ -194,7 +194,7 @@ impl<B: Backend> Tracer<B> {
         self.failures.note_and_retry(pid, why);
     }
 
-    /// Runs a thread whose stop is not shown. If that fails it stays at rest until the next wait
+    /// Runs a thread whose stop is not shown. If that fails it stays stopped until the next wait
     /// does it again.
     pub(super) fn start_silently(&mut self, index: u32, run: Run, signal: Option<Signal>) {
         let thread = self.table.slot(index).thread;
@@ -238,7 +238,7 @@ impl<B: Backend> Tracer<B> {
             self.interrupt_another(pid);
         }
         if self.table.process(process).is_detaching() {
-            if let Err(error) = self.let_go_running(process) {
+            if let Err(error) = self.detach_running(process) {
                 self.failures.note_and_retry(pid, error);
             }
             return Ok(());

@@ -56,7 +56,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 let parent = self.table.process_of(index);
                 let real_parent = if sibling { parent.real_parent } else { Some(parent.pid) };
-                let (setup, image) = (parent.setup, parent.image.clone());
+                let (setup, space) = (parent.setup, parent.space.clone());
                 self.table.slot_mut(index).state = State::Forking;
                 let said = self.forks.parent_said(Announced {
                     kind,
@@ -66,7 +66,7 @@ impl<B: Backend> Tracer<B> {
                     place: Some(self.table.place(index)),
                     real_parent,
                     setup,
-                    image,
+                    space,
                     since: Instant::now(),
                 });
                 match said {
@@ -79,14 +79,14 @@ impl<B: Backend> Tracer<B> {
 
     /// A task that is not in the table has stopped or ended.
     pub(super) fn child_seen(&mut self, raw: RawStop) -> Result<()> {
-        if self.end_shell(raw) {
+        if self.end_zombie_leader(raw) {
             return Ok(());
         }
         let pid = raw.pid.or(raw.tid.and_then(B::process_led_by));
         match (self.forks.child_seen(raw, pid), raw.kind, raw.tid) {
             (Seen::Pair(fork), ..) => self.pair(*fork, raw),
             (Seen::Detach(pid), RawKind::Stop(_), Some(tid)) => {
-                self.let_go_stray(pid, tid, raw.kind);
+                self.detach_orphan_stop(pid, tid, raw.kind);
                 Ok(())
             }
             (Seen::Detach(_) | Seen::Waits, ..) => Ok(()),
@@ -136,14 +136,14 @@ impl<B: Backend> Tracer<B> {
         self.inherit_hardware(process, Some(fork.parent.pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let (kind, from) = (fork.kind, fork.parent.pid);
-        let heritage = match (fork.image, maker) {
-            (Some(image), Some(maker)) => {
+        let heritage = match (fork.space, maker) {
+            (Some(space), Some(maker)) => {
                 let maker = self.table.slot(maker.index).thread;
-                Some(Heritage::Announced { kind, from, image, maker })
+                Some(Heritage::Announced { kind, from, space, maker })
             }
             (None, Some(_)) => None,
-            (image, None) => {
-                let makers = image.into_iter().map(|image| (from, image)).collect();
+            (space, None) => {
+                let makers = space.into_iter().map(|space| (from, space)).collect();
                 Some(Heritage::Unannounced { makers, lent_to: None })
             }
         };
@@ -198,7 +198,7 @@ impl<B: Backend> Tracer<B> {
             let reason = StopReason::Forked { kind: pair.kind, child: pair.child_pid };
             self.table.slot_mut(place.index).state = State::Queued(reason);
         }
-        // Of a process that is on its way to being let go the child is let go as well, untold.
+        // Of a process that is on its way to being detached the child is detached as well, untold.
         let leaves = match pair.parent {
             Side::Stopped(place) => self.table.process_of(place.index).is_leaving(),
             _ => true,
@@ -208,15 +208,15 @@ impl<B: Backend> Tracer<B> {
             FollowFork::Child if !leaves => Some(&mut pair.parent),
             FollowFork::Child | FollowFork::Both => None,
         };
-        let mut let_go = None;
+        let mut detach_here = None;
         if let Some(side) = unfollowed {
             if let Side::Stopped(place) = side {
                 self.table.slot_mut(place.index).state = State::Resting;
-                let_go = Some(place.index);
-                *side = Side::LetGo;
+                detach_here = Some(place.index);
+                *side = Side::Detached;
             }
         }
-        // First, for it may be killed while it is let go, and that is told later.
+        // First, for it may be killed while it is detached, and that is told later.
         if flags.contains(flag) {
             if let Side::Stopped(place) = pair.parent {
                 self.table.slot_mut(place.index).interrupt = Interrupt::None;
@@ -229,8 +229,8 @@ impl<B: Backend> Tracer<B> {
                 }
             }
         }
-        if let Some(index) = let_go {
-            self.let_go_silently(index, None);
+        if let Some(index) = detach_here {
+            self.detach_silently(index, None);
         }
         Ok(())
     }

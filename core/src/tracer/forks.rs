@@ -25,7 +25,7 @@ use crate::stopped::Place;
 use crate::{ForkKind, Pid, Tid};
 
 use super::limits::{REMEMBERED, ROUND_ALONE};
-use super::software::image::Shared;
+use super::software::space::Shared;
 
 /// A fork that the parent has reported.
 pub(super) struct Announced {
@@ -39,7 +39,7 @@ pub(super) struct Announced {
     pub(super) real_parent: Option<Pid>,
     pub(super) setup: Setup,
     /// The parent's breakpoints in memory.
-    pub(super) image: Option<Shared>,
+    pub(super) space: Option<Shared>,
     pub(super) since: Instant,
 }
 
@@ -342,7 +342,7 @@ mod tests {
             place: None,
             real_parent: Some(PARENT.pid),
             setup: Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach },
-            image: None,
+            space: None,
             since: Instant::now(),
         }
     }

@@ -1,4 +1,4 @@
-//! All threads of a process at rest, for who needs that.
+//! All threads of a process stopped, for who needs that.
 
 use std::rc::{Rc, Weak};
 
@@ -9,9 +9,9 @@ use super::Tracer;
 use super::drive::{Driven, Turn};
 use super::limits::{HELD_FOR, STOPPING};
 use super::process::Process;
-use super::thread::{Hold, State, Told};
+use super::thread::{Hold, Reported, State};
 
-/// A process all of whose threads are at rest, but for those that the kernel holds.
+/// A process all of whose threads are stopped, but for those that the kernel holds.
 ///
 /// Owned, and apart from the tracer. Dropping it runs nothing; the next waits give its stops.
 ///
@@ -31,7 +31,7 @@ use super::thread::{Hold, State, Told};
 pub struct Halted {
     /// The process.
     pub pid: Pid,
-    /// A token for each thread at rest; the one that the process was halted at is the first, the
+    /// A token for each thread stopped; the one that the process was halted at is the first, the
     /// others say [`StopReason::Halted`].
     pub threads: Vec<Stopped>,
     /// Threads that the kernel holds: a parent in `vfork`, a caller of `execve` that waits for the
@@ -44,7 +44,7 @@ pub struct Halted {
 }
 
 impl Halted {
-    /// The token of a thread, if it is at rest.
+    /// The token of a thread, if it is stopped.
     ///
     /// ```
     /// use trapline::{Halted, StopReason, Tid};
@@ -110,7 +110,7 @@ pub enum Next {
     Continue,
     /// Runs one instruction.
     Step,
-    /// Stays at rest, until a later halt gives its token again. A stop for a signal that stays is
+    /// Stays stopped, until a later halt gives its token again. A stop for a signal that stays is
     /// then one for the same signal; any other one says [`StopReason::Halted`].
     Stay,
 }
@@ -167,7 +167,7 @@ impl<B: Backend> Tracer<B> {
         self.table.process_mut(process).halted = Some(Rc::downgrade(&lease));
         self.halts.push(pid);
         // On an error the token is dropped, and so given again.
-        let blocked = self.rest_all(process)?;
+        let blocked = self.stop_all(process)?;
         if self.table.at(place).is_none_or(|slot| slot.is_dead()) {
             // Killed, or taken away by the exec of another thread.
             self.discard(stop);
@@ -181,7 +181,7 @@ impl<B: Backend> Tracer<B> {
             let tid = slot.thread.tid;
             match slot.state {
                 // Its end was told.
-                State::Resting if slot.told == Told::End => {}
+                State::Resting if slot.reported == Reported::End => {}
                 State::Resting => {
                     let kept = self.table.slot_mut(index).kept.take();
                     let reason = kept.map_or(StopReason::Halted, StopReason::Signal);
@@ -211,7 +211,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Stops every thread of a process that can be stopped; returns those that the kernel holds.
-    pub(super) fn rest_all(&mut self, process: u32) -> Result<Vec<Tid>> {
+    pub(super) fn stop_all(&mut self, process: u32) -> Result<Vec<Tid>> {
         let pid = self.table.process(process).pid;
         if self.is_stopped_whole(process) {
             self.look_up_threads(process)?;
@@ -335,10 +335,10 @@ impl<B: Backend> Tracer<B> {
         };
         self.end_halt(process, &lease);
         self.resume_planned(pid, process, plan)?;
-        self.pass_queued()
+        self.step_over_queued()
     }
 
-    /// Keeps a thread at rest without a token, with the signal that it has yet to get.
+    /// Keeps a thread stopped without a token, with the signal that it has yet to get.
     pub(super) fn stay(&mut self, stop: Stopped) -> Result<()> {
         let kept = match self.table.at(stop.place) {
             Some(slot) => slot.is_given(),

@@ -2,8 +2,9 @@
 //!
 //! Data flows one way: the back end's raw stops come in at [`drive`], change the [`table`], and
 //! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
-//! [`let_go`].
+//! [`detach`].
 
+mod all_stop;
 mod answers;
 mod ask;
 mod births;
@@ -11,30 +12,28 @@ mod breakpoints;
 mod builder;
 mod calls;
 mod causes;
+mod detach;
+mod detach_children;
 mod drive;
 mod dropped;
 mod each;
-mod eager;
 mod ends;
 mod failures;
+mod fast_path;
 mod fork;
 mod forks;
 mod functions;
 mod halt;
 mod hardware;
 mod last_known;
-mod let_go;
-mod let_go_children;
 mod limits;
 mod next;
 mod placement;
 mod process;
-mod quiet;
 mod reader;
 mod readiness;
 mod run;
 mod scheduler;
-mod shell;
 mod signals;
 mod software;
 mod standstill;
@@ -45,6 +44,7 @@ mod trap;
 mod tree;
 mod unannounced;
 mod wait;
+mod zombie_leader;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -68,8 +68,8 @@ pub use run::Resume;
 pub use start::{AttachOptions, SpawnOptions, Spawned};
 
 use answers::Unanswered;
-use eager::Eager;
 use failures::Failures;
+use fast_path::FastPath;
 use forks::ForkTracker;
 use last_known::LastKnown;
 use placement::Placing;
@@ -86,7 +86,7 @@ use table::Table;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FollowFork {
-    /// The parent. While a `vfork` child that was let go has its memory, it has no breakpoints there;
+    /// The parent. While a `vfork` child that was detached has its memory, it has no breakpoints there;
     /// if there are any, its other threads wait until the child has exec'ed or ended, so that they
     /// miss none.
     Parent,
@@ -189,7 +189,7 @@ pub struct Tracer<B: Backend> {
     /// For the event loop of the host, if it has asked for that.
     readiness: Option<Readiness>,
     /// Whom the next wait looks at first.
-    eager: Eager,
+    fast_path: FastPath,
     /// Forks of which a half is missing.
     forks: ForkTracker,
     /// Interrupts that may have met a thread that was about to end.
@@ -207,7 +207,7 @@ pub struct Tracer<B: Backend> {
     /// Spawned and then detached.
     detached: Vec<std::process::Child>,
     /// Spawned and then detached, but for a first thread that had ended.
-    shells: Vec<(Pid, Setup)>,
+    zombie_leaders: Vec<(Pid, Setup)>,
     follow: FollowFork,
     follow_exec: FollowExec,
     flags: EventFlags,
@@ -235,7 +235,7 @@ enum Ready {
     ThreadExited { pid: Pid, tid: Tid },
     Exited { process: u32 },
     Reparented { pid: Pid, from: Pid, to: Option<Pid> },
-    LetGo { pid: Pid },
+    Detached { pid: Pid },
 }
 
 struct ForkPair {
@@ -249,7 +249,7 @@ struct ForkPair {
 
 enum Side {
     Stopped(Place),
-    LetGo,
+    Detached,
     Gone,
 }
 
@@ -336,7 +336,7 @@ impl<B: Backend> Tracer<B> {
     /// one that no ordinary wait finds; on FreeBSD it is a pipe.
     pub fn waker(&mut self) -> Result<Waker> {
         let waker = self.backend.get_mut().waker()?;
-        self.eager.expects_wakes();
+        self.fast_path.expects_wakes();
         self.has_waker = true;
         Ok(Waker(waker))
     }
@@ -423,7 +423,7 @@ impl<B: Backend> Tracer<B> {
     /// ```
     pub fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
-        // The stop of a thread that was let go since is none.
+        // The stop of a thread that was detached since is none.
         let stale = |ready: &Ready| match ready {
             Ready::Stop(place) => self.table.at(*place).is_none(),
             _ => false,

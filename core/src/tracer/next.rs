@@ -223,9 +223,9 @@ impl<B: Backend> Tracer<B> {
             while let Some(raw) = self.backlog.pop_front() {
                 self.take(raw)?;
             }
-            match self.pass_queued() {
-                Ok(()) => self.failures.passing = false,
-                Err(error) => self.failures.passes(error),
+            match self.step_over_queued() {
+                Ok(()) => self.failures.stepping_over = false,
+                Err(error) => self.failures.step_over_failed(error),
             }
             self.queue_held_exits();
             if let Some(error) = self.failures.next() {
@@ -247,7 +247,7 @@ impl<B: Backend> Tracer<B> {
             if over && self.readiness.is_none() {
                 return Ok(Poll::Ready(None));
             }
-            if self.eager.is_due(self.table.threads()) && self.take_in_all()? {
+            if self.fast_path.is_due(self.table.threads()) && self.take_in_all()? {
                 continue;
             }
             let stuck = match until {
@@ -316,7 +316,7 @@ impl<B: Backend> Tracer<B> {
         let Some(only) = only else { return (!self.ready.is_empty()).then_some(0) };
         let thread = |side: &Side| match side {
             Side::Stopped(place) => self.table.at(*place).map(|slot| slot.thread),
-            Side::LetGo | Side::Gone => None,
+            Side::Detached | Side::Gone => None,
         };
         self.ready.iter().position(|ready| match ready {
             Ready::Stop(place) => self
@@ -332,7 +332,9 @@ impl<B: Backend> Tracer<B> {
             Ready::Exited { process } => {
                 only.is_about(Some(self.table.process(*process).pid), None)
             }
-            Ready::Reparented { pid, .. } | Ready::LetGo { pid } => only.is_about(Some(*pid), None),
+            Ready::Reparented { pid, .. } | Ready::Detached { pid } => {
+                only.is_about(Some(*pid), None)
+            }
         })
     }
 
@@ -348,7 +350,7 @@ impl<B: Backend> Tracer<B> {
     /// A process of those that a wait is for, if no thread of any of them can stop or end, because
     /// the caller has the tokens, and nobody can wake the wait.
     fn stuck(&self, only: Option<Only>) -> Option<Pid> {
-        let others = self.has_waker || !self.shells.is_empty() || self.expects_something();
+        let others = self.has_waker || !self.zombie_leaders.is_empty() || self.expects_something();
         if only.is_none() && others {
             return None;
         }

@@ -69,8 +69,8 @@ struct Placed {
     shared: CpuSet,
     /// Where the tracer's thread was before, and what it spawns would be.
     own: Rc<CpuSet>,
-    /// Homes of children that are to be let go at their first stop.
-    strays: Vec<(Pid, Rc<CpuSet>)>,
+    /// Homes of children that are to be detached at their first stop.
+    leaving: Vec<(Pid, Rc<CpuSet>)>,
 }
 
 impl Placing {
@@ -97,7 +97,7 @@ impl<B: Backend> Tracer<B> {
         };
         let shared = CpuSet::one(cpu);
         self.backend.get_mut().set_cpus(None, &shared)?;
-        self.placing.placed = Some(Placed { shared, own: Rc::new(own), strays: Vec::new() });
+        self.placing.placed = Some(Placed { shared, own: Rc::new(own), leaving: Vec::new() });
         Ok(())
     }
 
@@ -146,21 +146,21 @@ impl<B: Backend> Tracer<B> {
         self.home_of(self.table.find_process(parent?)?)
     }
 
-    /// A child is to be let go, and its parent perhaps before it.
+    /// A child is to be detached, and its parent perhaps before it.
     pub(super) fn keep_home(&mut self, child: Pid, parent: Pid) {
         let home = self.home_under(Some(parent));
         if let (Some(placed), Some(home)) = (&mut self.placing.placed, home) {
-            placed.strays.push((child, home));
+            placed.leaving.push((child, home));
         }
     }
 
-    /// Puts a process back to where it would be without us, which is about to be let go: on Linux
+    /// Puts a process back to where it would be without us, which is about to be detached: on Linux
     /// one thread of it. What has moved itself meanwhile stays there.
     pub(super) fn put_back(&mut self, thread: Thread) {
-        let Some(Placed { shared, own, strays }) = &mut self.placing.placed else { return };
+        let Some(Placed { shared, own, leaving }) = &mut self.placing.placed else { return };
         let (shared, own) = (shared.clone(), Rc::clone(own));
-        let stray = strays.iter().position(|&(pid, _)| pid == thread.pid);
-        let stray = stray.map(|at| strays.swap_remove(at).1);
+        let left = leaving.iter().position(|&(pid, _)| pid == thread.pid);
+        let left = left.map(|at| leaving.swap_remove(at).1);
         let process = self.table.find_process(thread.pid);
         let mut default = None; // it takes a look at all threads, and mostly is not needed
         for tid in self.placed_with(thread) {
@@ -168,7 +168,7 @@ impl<B: Backend> Tracer<B> {
             let slot = self.table.find_thread_of(thread.pid, tid);
             let home = slot.and_then(|index| self.table.slot(index).home.clone());
             let home = home.unwrap_or_else(|| {
-                let others = || stray.clone().or_else(|| self.home_of(process?));
+                let others = || left.clone().or_else(|| self.home_of(process?));
                 let default = default.get_or_insert_with(|| others().unwrap_or(Rc::clone(&own)));
                 Rc::clone(default)
             });

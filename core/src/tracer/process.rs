@@ -15,8 +15,8 @@ use crate::backend::Setup;
 use crate::{EventFlags, ExitStatus, InheritDebug, Pid, Tid};
 
 use super::hardware::ProcessDebug;
-use super::software::image::Shared;
 use super::software::inherit::Heritage;
+use super::software::space::Shared;
 
 /// A process in the table.
 pub(super) struct Process {
@@ -30,15 +30,15 @@ pub(super) struct Process {
     pub(super) children: u32,
     /// Tasks that may have made a child in its name, other than its threads of now: other children,
     /// which may have made a sibling, and threads that have ended. It never goes down.
-    pub(super) other_makers: u32,
+    pub(super) other_candidates: u32,
     pub(super) setup: Setup,
     pub(super) start: Start,
     pub(super) detach: Detach,
     pub(super) end: End,
     /// A halt is under way or a `Halted` is out: what pauses rests.
     pub(super) halted: Option<Weak<()>>,
-    /// How many requests want it at rest for a moment, and see to it that it runs again.
-    pub(super) quiet: u32,
+    /// How many requests want it stopped for a moment, and see to it that it runs again.
+    pub(super) all_stops: u32,
     /// For a spawned one, what std knows of it.
     pub(super) child: Option<Child>,
     /// Its hardware breakpoints, if it ever had any.
@@ -46,10 +46,10 @@ pub(super) struct Process {
     /// Who inherits those.
     pub(super) inherit: InheritDebug,
     /// The breakpoints in its memory; `None` if there never were any.
-    pub(super) image: Option<Shared>,
+    pub(super) space: Option<Shared>,
     /// Whose memory it may have, as long as that could not be found out.
     pub(super) heritage: Option<Box<Heritage>>,
-    pub(super) maker: Maker,
+    pub(super) origin: Origin,
     pub(super) births: Births,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum End {
 
 /// Whether it is known who made a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Maker {
+pub(super) enum Origin {
     Known,
     /// Nobody has told: it may have anybody's memory, until it execs.
     Unknown,
@@ -114,7 +114,7 @@ pub(super) enum Births {
     /// It was not told yet what to report.
     Unasked,
     Untold,
-    Told,
+    Reported,
 }
 
 impl Process {
@@ -125,26 +125,26 @@ impl Process {
             first: First::ToCome,
             real_parent,
             children: 0,
-            other_makers: 0,
+            other_candidates: 0,
             setup,
             start: Start::Shown,
             detach: Detach::No,
             end: End::Lives,
             halted: None,
-            quiet: 0,
+            all_stops: 0,
             child: None,
             debug: None,
             inherit: InheritDebug::default(),
-            image: None,
+            space: None,
             heritage: None,
-            maker: Maker::Known,
+            origin: Origin::Known,
             births: Births::Unasked,
         }
     }
 
     /// The events that the user is told: of one that is being detached its end alone.
     #[inline]
-    pub(super) fn told(&self) -> EventFlags {
+    pub(super) fn reports(&self) -> EventFlags {
         if self.is_detaching() { EventFlags::empty() } else { self.setup.flags }
     }
 
@@ -164,7 +164,7 @@ impl Process {
 
     #[inline]
     pub(super) fn is_halted(&self) -> bool {
-        self.quiet > 0 || self.is_kept()
+        self.all_stops > 0 || self.is_kept()
     }
 
     /// Whether a `Halted` is out.
@@ -187,13 +187,13 @@ impl Process {
     /// Whether whatever stops is detached; not while what has to happen before is on the way.
     #[inline]
     pub(super) fn detaches_at_stops(&self) -> bool {
-        self.is_detaching() && self.quiet == 0 && (self.is_cleaned() || self.image.is_none())
+        self.is_detaching() && self.all_stops == 0 && (self.is_cleaned() || self.space.is_none())
     }
 
     /// Whether it will be detached, after what has to happen before.
     #[inline]
     pub(super) fn is_leaving(&self) -> bool {
-        self.is_detaching() && self.quiet > 0
+        self.is_detaching() && self.all_stops > 0
     }
 
     /// Whether at least one of its threads was detached.
@@ -250,7 +250,7 @@ impl Process {
     }
 
     /// Whether no other task than its threads of now can have made a child in its name.
-    pub(super) fn is_sole_maker(&self) -> bool {
-        self.other_makers == 0
+    pub(super) fn is_sole_candidate(&self) -> bool {
+        self.other_candidates == 0
     }
 }

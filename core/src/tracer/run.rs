@@ -5,7 +5,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Event, EventFlags, ForkSide, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::process::End;
-use super::thread::{Intent, Interrupt, State, StopKind, Told};
+use super::thread::{Intent, Interrupt, Reported, State, StopKind};
 use super::{Ready, Tracer};
 
 /// How to run a thread.
@@ -115,14 +115,14 @@ impl<B: Backend> Tracer<B> {
     /// # Platform notes
     ///
     /// It runs what the stop has stopped: a thread on Linux, the whole process on FreeBSD. Who
-    /// needs the other threads at rest uses [`halt`](Tracer::halt).
+    /// needs the other threads stopped uses [`halt`](Tracer::halt).
     pub fn resume(&mut self, event: impl Into<Event>, how: Resume) -> Result<()> {
         // On an error the tokens that are left are dropped, and so given again.
         for stop in event.into().into_stops() {
-            self.finish_passes(stop.pid)?;
+            self.finish_step_overs(stop.pid)?;
             self.resume_stop(stop, how)?;
         }
-        self.pass_queued()
+        self.step_over_queued()
     }
 
     /// Runs a thread to the exit of the system call that it is in (or of its next one, if it is in
@@ -135,7 +135,7 @@ impl<B: Backend> Tracer<B> {
     #[doc(hidden)]
     pub fn run_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
         self.resume_as(stop, Resume::Continue, Intent::CallExit)?;
-        self.pass_queued()
+        self.step_over_queued()
     }
 
     /// A token is one of this tracer, stale or not.
@@ -213,7 +213,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Tells the kernel what the process reports, if that has changed since it was told.
     pub(super) fn apply_setup(&mut self, index: u32) -> Result<()> {
-        let wanted = self.told_setup(self.table.slot(index).process);
+        let wanted = self.wanted_setup(self.table.slot(index).process);
         let wanted = self.with_lone_end(index, wanted);
         if self.table.slot(index).applied == Some(wanted) {
             return Ok(());
@@ -256,8 +256,8 @@ impl<B: Backend> Tracer<B> {
     /// Asks for an event of a process: [`StopReason::Interrupted`] of one of its threads, unless
     /// something else happens first.
     ///
-    /// It is there at once if all threads of the process are at rest; if the caller holds the
-    /// tokens of them all, nothing follows. While a `vfork` child that was let go has the memory of a
+    /// It is there at once if all threads of the process are stopped; if the caller holds the
+    /// tokens of them all, nothing follows. While a `vfork` child that was detached has the memory of a
     /// process with breakpoints, it follows on FreeBSD when that is over.
     ///
     /// ```
@@ -288,7 +288,7 @@ impl<B: Backend> Tracer<B> {
         let mut running = self.table.process(process).threads.clone();
         running.retain(|&i| !self.table.slot(i).is_stopped());
         // The first thread, as a user expects; but one that the kernel holds answers only when it
-        // is let go of, and one that has ended before the others never.
+        // is detached from, and one that has ended before the others never.
         running.sort_by_key(|&i| !self.table.is_first(i));
         let alone = self.table.process(process).threads.len() == 1;
         let mut held = Vec::new();
@@ -318,7 +318,7 @@ impl<B: Backend> Tracer<B> {
         let mut threads = self.table.process(process).threads.iter();
         let rests = threads.find(|&&i| {
             let slot = self.table.slot(i);
-            slot.rests() && slot.told != Told::End
+            slot.rests() && slot.reported != Reported::End
         });
         if let Some(&index) = rests {
             self.queue(index, StopReason::Interrupted);

@@ -1,30 +1,30 @@
 //! Breakpoint instructions in memory.
 //!
-//! They belong to an address space, the [`image`]: a `vfork` child has its parent's, the child of
+//! They belong to an address space, the [`space`]: a `vfork` child has its parent's, the child of
 //! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
 //! is led past without a word. A trap is looked up in [`hit`]. A thread that is to run from a
-//! breakpoint, which [`stand`] finds out, is led past it in [`pass`]. Memory is shown without them
-//! in [`memory`], and who comes, goes or is let go has them put in and taken out in [`family`] and
-//! [`release`].
+//! breakpoint, which [`stand`] finds out, is led past it in [`step_over`]. Memory is shown without them
+//! in [`memory`], and who comes, goes or is detached has them put in and taken out in [`sharers`] and
+//! [`remove_all`].
 
-mod family;
 mod former;
 mod handlers;
 mod hit;
-pub(super) mod image;
 pub(super) mod inherit;
 mod inside;
 mod loan;
 mod memory;
-mod pass;
 mod places;
 mod position;
 mod pushed;
-mod release;
+mod remove_all;
 mod rules;
 mod settle;
+mod sharers;
 mod slots;
+pub(super) mod space;
 mod stand;
+mod step_over;
 mod ways;
 
 use std::collections::VecDeque;
@@ -41,10 +41,10 @@ use crate::{
 use super::limits::HELD_FOR;
 use super::{StepOver, Tracer};
 use handlers::Handler;
-use image::{Image, Shared};
 use places::InMemory;
 use position::Owed;
 use pushed::Pieces;
+use space::{AddressSpace, Shared};
 
 pub(super) use slots::Onward;
 
@@ -60,7 +60,7 @@ pub(super) struct Soft {
     /// It is to be run so, once it is past the breakpoint.
     queued: Option<Run>,
     /// It is on its way past the breakpoint; how it is to be run then.
-    passing: Option<Run>,
+    stepping_over: Option<Run>,
     /// A step may be done that its last stop has come before.
     pub(super) stray_step: bool,
     /// It has entered the system call at this address, and has not come to another breakpoint since.
@@ -128,8 +128,8 @@ impl Soft {
     }
 
     /// It is on its way past a breakpoint no more; how it is to be run.
-    pub(super) fn take_passing(&mut self) -> Option<Run> {
-        self.passing.take()
+    pub(super) fn take_stepping_over(&mut self) -> Option<Run> {
+        self.stepping_over.take()
     }
 
     /// It does not go on from where it is.
@@ -187,32 +187,32 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<BreakpointId> {
         let addr = breakpoint.addr;
         let pid = self.table.process(process).pid;
-        if let Some(image) = self.table.process(process).image.clone() {
-            let known = image.borrow().owned(addr, pid);
+        if let Some(space) = self.table.process(process).space.clone() {
+            let known = space.borrow().owned(addr, pid);
             if let Some(id) = known {
-                return self.insert_again(process, &image, addr, id);
+                return self.insert_again(process, &space, addr, id);
             }
         }
         self.with_stopped(process, |tracer, thread| {
-            let image = tracer.image_of(process)?;
+            let space = tracer.space_of(process)?;
             let bytes = <B::Arch as Arch>::BREAKPOINT.len();
-            if image.borrow().is_lent_for_good() {
+            if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
             }
-            if image.borrow().overlaps(addr, bytes) {
+            if space.borrow().overlaps(addr, bytes) {
                 return Err(Error::BadAddress { addr });
             }
-            for located in tracer.locate(&image, thread, &[addr])? {
+            for located in tracer.locate(&space, thread, &[addr])? {
                 located?;
             }
             let id = tracer.next_breakpoint();
-            image.borrow_mut().own(addr, pid, id);
-            if let Err(error) = tracer.settle(&image, thread) {
-                image.borrow_mut().release(pid, id);
+            space.borrow_mut().own(addr, pid, id);
+            if let Err(error) = tracer.settle(&space, thread) {
+                space.borrow_mut().release(pid, id);
                 return Err(error);
             }
-            tracer.rest_for_loan(process, &image)?;
+            tracer.rest_for_loan(process, &space)?;
             Ok(id)
         })
     }
@@ -222,54 +222,54 @@ impl<B: Backend> Tracer<B> {
     fn insert_again(
         &mut self,
         process: u32,
-        image: &Shared,
+        space: &Shared,
         addr: u64,
         id: BreakpointId,
     ) -> Result<BreakpointId> {
         let pid = self.table.process(process).pid;
         self.with_stopped(process, |tracer, thread| {
-            if image.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
+            if space.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
                 return Ok(());
             }
-            image.borrow_mut().found(addr, InMemory::No);
-            for located in tracer.locate(image, thread, &[addr])? {
+            space.borrow_mut().found(addr, InMemory::No);
+            for located in tracer.locate(space, thread, &[addr])? {
                 located?;
             }
-            tracer.settle(image, thread)
+            tracer.settle(space, thread)
         })?;
-        image.borrow_mut().own(addr, pid, id);
+        space.borrow_mut().own(addr, pid, id);
         Ok(id)
     }
 
     /// Says whether the process had it.
     pub(super) fn remove_software(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
         let entry = self.table.process(process);
-        let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(false) };
-        if !image.borrow_mut().release(pid, id) {
+        let (pid, Some(space)) = (entry.pid, entry.space.clone()) else { return Ok(false) };
+        if !space.borrow_mut().release(pid, id) {
             return Ok(false);
         }
-        if image.borrow().is_lent() {
-            self.end_loan(&image);
+        if space.borrow().is_lent() {
+            self.end_loan(&space);
         }
         self.forget_rules(id);
-        self.settle_removed(process, &image)?;
+        self.settle_removed(process, &space)?;
         Ok(true)
     }
 
     /// Takes out of memory what was removed.
-    fn settle_removed(&mut self, process: u32, image: &Shared) -> Result<()> {
-        if image.borrow().is_settled() {
+    fn settle_removed(&mut self, process: u32, space: &Shared) -> Result<()> {
+        if space.borrow().is_settled() {
             return Ok(());
         }
-        let settle = |tracer: &mut Self, _| tracer.settle_family(image, process);
+        let settle = |tracer: &mut Self, _| tracer.settle_sharers(space, process);
         match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
             Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(()),
             Err(error) => {
                 // So it is with this one, which the next wait takes out.
-                self.failures.passing = true;
+                self.failures.stepping_over = true;
                 let pid = self.table.process(process).pid;
-                self.queue_pass(pid);
+                self.queue_step_over(pid);
                 Err(error)
             }
         }
@@ -277,9 +277,9 @@ impl<B: Backend> Tracer<B> {
 
     pub(super) fn software_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
         let process = self.table.process(process);
-        let Some(image) = &process.image else { return Vec::new() };
-        let image = image.borrow();
-        let own = image.of(process.pid);
+        let Some(space) = &process.space else { return Vec::new() };
+        let space = space.borrow();
+        let own = space.of(process.pid);
         own.map(|(id, addr)| (id, SoftwareBreakpoint { addr }.into())).collect()
     }
 
@@ -298,11 +298,11 @@ impl<B: Backend> Tracer<B> {
         let pid = self.table.process(process).pid;
         let mut tries = 0;
         loop {
-            let result = self.at_rest(process, |tracer| {
+            let result = self.with_all_stopped(process, |tracer| {
                 if tracer.traced(pid)? != process {
                     return Err(Error::Gone);
                 }
-                let thread = tracer.stopped_in_family(process)?.ok_or(Error::NotStopped)?;
+                let thread = tracer.stopped_sharer(process)?.ok_or(Error::NotStopped)?;
                 match request(tracer, thread) {
                     Err(Error::Gone) if tracer.is_there(pid, process) => Err(Error::NotStopped),
                     result => result,
@@ -316,13 +316,13 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The image of a process, made if it has none yet: it may be that of another one.
-    fn image_of(&mut self, process: u32) -> Result<Shared> {
+    /// The address space of a process, made if it has none yet: it may be that of another one.
+    fn space_of(&mut self, process: u32) -> Result<Shared> {
         self.inherit_again(process)?;
-        let mut image = match &self.table.process(process).image {
-            Some(image) if !image.borrow().is_blank() => return Ok(Rc::clone(image)),
-            Some(image) => Rc::clone(image),
-            None => Rc::<std::cell::RefCell<Image>>::default(),
+        let mut space = match &self.table.process(process).space {
+            Some(space) if !space.borrow().is_blank() => return Ok(Rc::clone(space)),
+            Some(space) => Rc::clone(space),
+            None => Rc::<std::cell::RefCell<AddressSpace>>::default(),
         };
         let mut sharers = vec![process];
         let mut at = 0;
@@ -331,22 +331,22 @@ impl<B: Backend> Tracer<B> {
                 if sharers.contains(&other) || !self.share(sharer, other)? {
                     continue;
                 }
-                let theirs = self.table.process(other).image.as_ref();
-                if let Some(theirs) = theirs.filter(|image| !image.borrow().is_blank()) {
-                    image = Rc::clone(theirs);
+                let theirs = self.table.process(other).space.as_ref();
+                if let Some(theirs) = theirs.filter(|space| !space.borrow().is_blank()) {
+                    space = Rc::clone(theirs);
                 }
                 sharers.push(other);
             }
             at += 1;
         }
         for sharer in sharers {
-            self.table.process_mut(sharer).image = Some(Rc::clone(&image));
+            self.table.process_mut(sharer).space = Some(Rc::clone(&space));
             // A child whose fork is reported half has it as well.
             let pid = self.table.process(sharer).pid;
             for fork in self.forks.announced_by(pid) {
-                fork.image = Some(Rc::clone(&image));
+                fork.space = Some(Rc::clone(&space));
             }
         }
-        Ok(image)
+        Ok(space)
     }
 }

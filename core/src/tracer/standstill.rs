@@ -6,7 +6,7 @@
 
 use crate::Backend;
 
-use super::thread::{Slot, State, StopKind, Told};
+use super::thread::{Reported, Slot, State, StopKind};
 use super::{Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
@@ -21,7 +21,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Whether a thread is not the only one of its process, and all the others stay at rest.
+    /// Whether a thread is not the only one of its process, and all the others stay stopped.
     pub(super) fn ends_last(&mut self, index: u32) -> bool {
         let process = self.table.process_of(index);
         let others = process.threads.iter().filter(|&&i| i != index);
@@ -30,7 +30,7 @@ impl<B: Backend> Tracer<B> {
             slot.is_dead() || !self.stays_put(slot)
         };
         let mut moving = others.filter(moves);
-        if process.quiet > 0 || process.threads.len() < 2 {
+        if process.all_stops > 0 || process.threads.len() < 2 {
             return false;
         }
         match (moving.next(), moving.next()) {
@@ -98,7 +98,7 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot_mut(index);
         slot.state = State::Resting;
         let thread = slot.thread;
-        if std::mem::replace(&mut slot.told, Told::End) != Told::End {
+        if std::mem::replace(&mut slot.reported, Reported::End) != Reported::End {
             self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
         }
         true

@@ -11,7 +11,7 @@ use crate::{Pid, Tid};
 
 use super::process::{First, Process};
 use super::software::Soft;
-use super::thread::{CallSide, Delivery, Hold, Intent, Interrupt, Slot, State, StopKind, Told};
+use super::thread::{CallSide, Delivery, Hold, Intent, Interrupt, Reported, Slot, State, StopKind};
 
 /// How many tables there were in this process.
 static TABLES: AtomicU32 = AtomicU32::new(0);
@@ -140,8 +140,8 @@ impl Table {
         let pid = process.pid;
         if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
             let parent = self.process_mut(parent);
-            (parent.children, parent.other_makers) =
-                (parent.children + 1, parent.other_makers.saturating_add(1));
+            (parent.children, parent.other_candidates) =
+                (parent.children + 1, parent.other_candidates.saturating_add(1));
         }
         let index = match self.free_processes.pop() {
             Some(index) => {
@@ -169,8 +169,8 @@ impl Table {
         }
         if let Some(new) = to.and_then(|p| self.find_process(p)) {
             let new = self.process_mut(new);
-            (new.children, new.other_makers) =
-                (new.children + 1, new.other_makers.saturating_add(1));
+            (new.children, new.other_candidates) =
+                (new.children + 1, new.other_candidates.saturating_add(1));
         }
         self.process_mut(process).real_parent = to;
     }
@@ -201,8 +201,8 @@ impl Table {
     pub(super) fn add_thread(&mut self, process: u32, tid: Tid, state: State) -> u32 {
         let thread = Thread { pid: self.process(process).pid, tid };
         // It begins where its maker is.
-        let image = self.process(process).image.as_ref();
-        let in_slot = image.is_some_and(|image| image.borrow().has_slots());
+        let space = self.process(process).space.as_ref();
+        let in_slot = space.is_some_and(|space| space.borrow().has_slots());
         let mut slot = Slot {
             generation: 0,
             thread,
@@ -222,7 +222,7 @@ impl Table {
             applied: None,
             call_side: CallSide::Outside,
             call: RefCell::default(),
-            told: Told::Nothing,
+            reported: Reported::Nothing,
             home: None,
             debug: None,
             soft: Soft::starting(in_slot),
@@ -266,7 +266,7 @@ impl Table {
         }
         let first = self.is_first(index);
         let entry = self.process_mut(process);
-        entry.other_makers = entry.other_makers.saturating_add(1);
+        entry.other_candidates = entry.other_candidates.saturating_add(1);
         if first {
             entry.first = First::Gone;
         }

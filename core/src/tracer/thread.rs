@@ -58,7 +58,7 @@ pub(super) struct Slot {
     /// The system call that it has entered last, if it was asked for.
     pub(super) call: RefCell<Option<Box<Syscall>>>,
     /// What the user knows of it.
-    pub(super) told: Told,
+    pub(super) reported: Reported,
     /// Where it would run without us, if that is not where the tracer would.
     pub(super) home: Option<Rc<CpuSet>>,
     /// Its debug registers, if they were ever used.
@@ -165,7 +165,7 @@ pub(super) enum CallSide {
 
 /// What the user knows of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reported {
     /// Nothing, and nothing is told of its end.
     Nothing,
     /// That there is one, so that its end is an event.
@@ -268,8 +268,8 @@ impl Slot {
 
     /// The user may know of it from now on.
     pub(super) fn was_born(&mut self) {
-        if self.told == Told::Nothing {
-            self.told = Told::Birth;
+        if self.reported == Reported::Nothing {
+            self.reported = Reported::Birth;
         }
     }
 }

@@ -23,7 +23,7 @@ struct Tree {
     attached: Vec<Pid>,
     /// Those that were there before it, and are no descendants.
     strangers: FxHashSet<Pid>,
-    /// The images of the descendants.
+    /// The address spaces of the descendants.
     images: FxHashSet<u64>,
 }
 
@@ -38,7 +38,7 @@ impl Tree {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// Traces a running process and all its descendants, with all their threads; they are let go
+    /// Traces a running process and all its descendants, with all their threads; they are detached
     /// if the tracer ends first. Returns those that were attached to; those that are traced
     /// already are no error, and stay as they are.
     ///
@@ -49,10 +49,10 @@ impl<B: Backend> Tracer<B> {
     /// use trapline::{ForkKind, TracerOn};
     ///
     /// let kernel = Kernel::<LinuxRules>::new();
-    /// let shell = kernel.start();
-    /// let child = kernel.fork(kernel.leader(shell), ForkKind::Fork);
+    /// let zombie_leader = kernel.start();
+    /// let child = kernel.fork(kernel.leader(zombie_leader), ForkKind::Fork);
     /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
-    /// assert_eq!(tracer.attach_tree(shell)?, [shell, child]);
+    /// assert_eq!(tracer.attach_tree(zombie_leader)?, [zombie_leader, child]);
     /// # Ok::<(), trapline::Error>(())
     /// ```
     ///
@@ -76,7 +76,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// As [`attach`](Tracer::attach), for `root` and for any descendant that has not ended; then
-    /// all that this call has attached to are let go again.
+    /// all that this call has attached to are detached again.
     ///
     /// # Platform notes
     ///
@@ -160,7 +160,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// New processes that have the image of a descendant, and whose line to it is broken.
+    /// New processes that have the address space of a descendant, and whose line to it is broken.
     fn orphans(&self, tree: &Tree, listed: &[Listed]) -> Vec<Pid> {
         let is_strangers = |image| {
             let mut strangers = listed.iter().filter(|p| tree.strangers.contains(&p.pid));

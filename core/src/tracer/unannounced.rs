@@ -14,8 +14,8 @@ use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 use super::forks::Announced;
 use super::limits::PATIENCE;
 use super::process::{End, Process};
-use super::software::image::Shared;
 use super::software::inherit::Heritage;
+use super::software::space::Shared;
 use super::thread::State;
 use super::{ForkPair, Side, Tracer};
 
@@ -31,7 +31,7 @@ enum Moment {
 impl<B: Backend> Tracer<B> {
     /// The fork of a child that has stopped, if it is a vfork whose parent was killed and waits all
     /// the same: no half of that one comes, nor its end before the child has exec'ed or ended.
-    pub(super) fn mute_fork(
+    pub(super) fn fork_of_unkillable(
         &mut self,
         parent: u32,
         child: Thread,
@@ -47,7 +47,7 @@ impl<B: Backend> Tracer<B> {
         let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
         let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
         let (Some(true), [waiter]) = (vforked, &threads[..]) else { return Ok(None) };
-        let Process { setup, ref image, .. } = *self.table.process(parent);
+        let Process { setup, ref space, .. } = *self.table.process(parent);
         Ok(Some(Announced {
             kind: ForkKind::Vfork,
             child: child.pid,
@@ -56,7 +56,7 @@ impl<B: Backend> Tracer<B> {
             place: None,
             real_parent: Some(pid),
             setup,
-            image: image.clone(),
+            space: space.clone(),
             since: Instant::now(),
         }))
     }
@@ -143,12 +143,12 @@ impl<B: Backend> Tracer<B> {
             || self.is_left_by_detached(pid, real_parent)
         {
             self.forks.take(None, Some(tid));
-            self.let_go_stray(pid, tid, raw.kind);
+            self.detach_orphan_stop(pid, tid, raw.kind);
             return Ok(false);
         }
         let child = Thread { pid, tid };
         let living = real_parent.and_then(|parent| self.table.find_process(parent));
-        let mute = living.map(|parent| self.mute_fork(parent, child, late)).transpose()?;
+        let mute = living.map(|parent| self.fork_of_unkillable(parent, child, late)).transpose()?;
         if let Some(fork) = mute.flatten() {
             self.forks.take(None, Some(tid));
             self.pair(fork, raw)?;
@@ -219,7 +219,7 @@ impl<B: Backend> Tracer<B> {
         let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
         let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
         let parent = real_parent.and_then(|parent| self.table.find_process(parent));
-        let sole = parent.is_some_and(|parent| self.table.process(parent).is_sole_maker());
+        let sole = parent.is_some_and(|parent| self.table.process(parent).is_sole_candidate());
         let parent = parent.filter(|_| sole || !Self::threads_make_siblings());
         let setup = match parent {
             Some(parent) => self.table.process(parent).setup,
@@ -229,12 +229,12 @@ impl<B: Backend> Tracer<B> {
                 .left_setup()
                 .unwrap_or(Setup { flags: self.flags, on_exit: OnExit::Detach }),
         };
-        let mut images = self.former_images();
+        let mut spaces = self.former_spaces();
         match parent.map(|parent| self.table.process(parent)) {
             Some(parent) => {
-                images = parent.image.iter().map(|i| (parent.pid, Rc::clone(i))).collect();
+                spaces = parent.space.iter().map(|i| (parent.pid, Rc::clone(i))).collect();
             }
-            None => images.extend(self.candidates_images(&raw)),
+            None => spaces.extend(self.candidates_spaces(&raw)),
         }
         let lent_to = self.lent_by_detached(child, kind);
         let parent_pid = parent.map(|parent| self.table.process(parent).pid);
@@ -242,28 +242,28 @@ impl<B: Backend> Tracer<B> {
         let process = self.add_process(Process::new(child.pid, real_parent, setup));
         self.inherit_hardware(process, parent_pid, kind);
         let side = self.first_stop(process, raw, None);
-        self.inherit(process, &side, Heritage::Unannounced { makers: images, lent_to });
+        self.inherit(process, &side, Heritage::Unannounced { makers: spaces, lent_to });
         let pair = ForkPair {
             kind,
             parent_pid,
             parent_tid: None,
             child_pid: child.pid,
             // A living parent has not stopped for it, or not yet.
-            parent: if sole { Side::LetGo } else { Side::Gone },
+            parent: if sole { Side::Detached } else { Side::Gone },
             child: side,
         };
         self.show_fork(pair, setup.flags)
     }
 
     /// The breakpoints of living processes that may have made a child.
-    fn candidates_images(&mut self, raw: &RawStop) -> Vec<(Pid, Shared)> {
+    fn candidates_spaces(&mut self, raw: &RawStop) -> Vec<(Pid, Shared)> {
         let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
         let mut pids: Vec<Pid> = known.unwrap_or_default().iter().map(|t| t.pid).collect();
         pids.sort();
         pids.dedup();
         let process = |pid| self.table.find_process(pid).map(|index| self.table.process(index));
-        let images = pids.into_iter().filter_map(process);
-        images.filter_map(|p| Some((p.pid, p.image.clone()?))).collect()
+        let spaces = pids.into_iter().filter_map(process);
+        spaces.filter_map(|p| Some((p.pid, p.space.clone()?))).collect()
     }
 
     /// The process of a thread that nobody has announced, and its real parent if that can be named.
@@ -297,7 +297,7 @@ impl<B: Backend> Tracer<B> {
             let Some(tid) = raw.tid else { continue };
             let Some((child, by)) = unless_gone(self.who_is(tid))? else { continue };
             if self.is_left_by_detached(child, by) && self.forks.take(None, Some(tid)).is_some() {
-                self.let_go_stray(child, tid, raw.kind);
+                self.detach_orphan_stop(child, tid, raw.kind);
             }
         }
         Ok(())

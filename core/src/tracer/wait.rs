@@ -93,7 +93,7 @@ impl<B: Backend> Tracer<B> {
                         Side::Stopped(place) => {
                             self.give(place).map_or(ForkSide::Gone, ForkSide::Stopped)
                         }
-                        Side::LetGo => ForkSide::Detached,
+                        Side::Detached => ForkSide::Detached,
                         Side::Gone => ForkSide::Gone,
                     };
                     return Ok(Some(Event::Forked(Forked {
@@ -118,7 +118,7 @@ impl<B: Backend> Tracer<B> {
                 Ready::Reparented { pid, from, to } => {
                     return Ok(Some(Event::Reparented { pid, from, to }));
                 }
-                Ready::LetGo { pid } => return Ok(Some(Event::Detached { pid })),
+                Ready::Detached { pid } => return Ok(Some(Event::Detached { pid })),
             }
         }
         Ok(None)
@@ -273,12 +273,12 @@ impl<B: Backend> Tracer<B> {
             self.vfork_is_over(index)?;
         }
         if self.table.process(process).detaches_at_stops() {
-            return self.let_go_at(index, reason);
+            return self.detach_at_stop(index, reason);
         }
         if !matches!(reason, RawReason::Signal { signal: Signal::TRAP, .. }) {
             self.stepped_past_hardware(index);
         }
-        if !matches!(reason, RawReason::Signal { .. }) && self.pass_met(index, reason)? {
+        if !matches!(reason, RawReason::Signal { .. }) && self.step_over_met(index, reason)? {
             return Ok(());
         }
         if self.table.process(process).start == Start::Attaching {
@@ -369,21 +369,21 @@ impl<B: Backend> Tracer<B> {
         if signal == Signal::TRAP {
             match self.explain_trap(index, trap)? {
                 Trap::Ours(causes) => {
-                    if let Some(causes) = self.passed(index, causes)? {
+                    if let Some(causes) = self.stepped_over(index, causes)? {
                         self.queue(index, StopReason::Trap(causes));
                     }
                     return Ok(());
                 }
                 Trap::Unseen => return self.run_silently(index),
                 Trap::Gone => {
-                    self.pass_met(index, RawReason::Signal { signal, trap })?;
+                    self.step_over_met(index, RawReason::Signal { signal, trap })?;
                     self.table.slot_mut(index).state = State::Running;
                     return Ok(());
                 }
                 Trap::Programs => {}
             }
         }
-        self.pass_met(index, RawReason::Signal { signal, trap })?;
+        self.step_over_met(index, RawReason::Signal { signal, trap })?;
         if self.is_injected(index, signal) {
             return self.deliver_silently(index, signal);
         }

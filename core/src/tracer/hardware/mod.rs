@@ -1,8 +1,8 @@
 //! Hardware breakpoints: they belong to the process, and every thread has them in its debug
 //! registers before its next instruction.
 
-mod pass;
 mod process;
+mod step_over;
 mod thread;
 mod trap;
 
@@ -40,7 +40,7 @@ impl<B: Backend> Tracer<B> {
         }
         plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.room())?;
         let pid = self.table.process(process).pid;
-        self.at_rest(process, |tracer| {
+        self.with_all_stopped(process, |tracer| {
             // Meanwhile it may have ended, or have exec'ed.
             if tracer.traced(pid)? != process {
                 return Err(Error::Gone);
@@ -84,7 +84,7 @@ impl<B: Backend> Tracer<B> {
             return Ok(true);
         }
         let pid = self.table.process(process).pid;
-        self.at_rest(process, |tracer| {
+        self.with_all_stopped(process, |tracer| {
             if tracer.traced(pid).is_ok_and(|is| is == process) {
                 tracer.remove_at_rest(process, id)?;
             }
@@ -198,7 +198,7 @@ impl<B: Backend> Tracer<B> {
         })
     }
 
-    /// Has all threads of a process that are at rest watch the same; if one cannot, none has
+    /// Has all threads of a process that are stopped watch the same; if one cannot, none has
     /// changed. The others will before they run.
     fn watch_all(&mut self, process: u32, slots: &Rc<DebugSlots>) -> Result<()> {
         self.look_up_threads(process)?;

@@ -167,7 +167,7 @@ impl<B: Backend> Tracer<B> {
     /// What a process reports, as the kernel is to be told: new threads have to stop at their
     /// birth for their debug registers to be set. (Where one stop stops one thread they always
     /// do.)
-    pub(in super::super) fn told_setup(&self, process: u32) -> Setup {
+    pub(in super::super) fn wanted_setup(&self, process: u32) -> Setup {
         let process = self.table.process(process);
         let mut setup = process.setup;
         if !Self::makers_announce_threads() && process.debug.is_some() {

@@ -8,7 +8,7 @@ use crate::error::unless_gone;
 use crate::{Backend, Change, Result, Signal};
 
 use super::super::Tracer;
-use super::pass::Standing;
+use super::step_over::Standing;
 
 /// The debug registers of a thread.
 pub(in super::super) struct ThreadDebug {
@@ -182,7 +182,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// The signal that a thread is resumed or let go with: the trap of the program's own that came
+    /// The signal that a thread is resumed or detached with: the trap of the program's own that came
     /// together with one of ours is delivered after it was shown.
     pub(in super::super) fn with_owed(&self, index: u32, signal: Option<Signal>) -> Option<Signal> {
         let debug = self.table.slot(index).debug.as_ref();
@@ -197,7 +197,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// A stopped thread is to be let go: its registers are cleared. Says whether a trap of ours is
+    /// A stopped thread is to be detached: its registers are cleared. Says whether a trap of ours is
     /// still on its way, which has to be waited for first.
     pub(in super::super) fn disarm(&mut self, index: u32) -> Result<bool> {
         let slot = self.table.slot(index);

@@ -83,7 +83,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// A thread is to stay at rest when its process is run.
+    /// A thread is to stay stopped when its process is run.
     pub(super) fn keep_from_running(&mut self, thread: Thread) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => Ok(()), // only what is resumed runs
@@ -172,7 +172,7 @@ impl<B: Backend> Tracer<B> {
         match B::STOP_SCOPE {
             StopScope::Thread => false, // it was killed: its end comes
             StopScope::Process => {
-                self.give_up_pass(process, index, signal);
+                self.give_up_step_over(process, index, signal);
                 true
             }
         }
@@ -213,7 +213,7 @@ impl<B: Backend> Tracer<B> {
     pub(super) fn detach_at(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => self.release(index, signal),
-            StopScope::Process => self.release_whole(index, signal),
+            StopScope::Process => self.detach_whole(index, signal),
         }
     }
 
@@ -235,7 +235,7 @@ impl<B: Backend> Tracer<B> {
 
 /// What a stop means.
 impl<B: Backend> Tracer<B> {
-    /// A thread has stopped; the others of its process are at rest, if that stops them.
+    /// A thread has stopped; the others of its process are stopped, if that stops them.
     pub(super) fn stopped_by(&mut self, index: u32) {
         if B::STOP_SCOPE == StopScope::Process {
             self.rest_others(index);

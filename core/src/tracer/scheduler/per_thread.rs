@@ -40,7 +40,7 @@ impl<B: Backend> Tracer<B> {
         self.begin_step(index, run)?;
         unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
         self.took_signals(index);
-        self.eager.resumed(thread);
+        self.fast_path.resumed(thread);
         self.table.slot_mut(index).run = run;
         self.ran(index, State::Running);
         Ok(())

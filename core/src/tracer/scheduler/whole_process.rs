@@ -101,7 +101,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         if ran.is_some() {
-            self.eager.resumed(self.table.slot(target).thread);
+            self.fast_path.resumed(self.table.slot(target).thread);
         }
         for &i in threads {
             let steps = (i != first || i == target) && self.still_steps(i);
@@ -195,8 +195,8 @@ impl<B: Backend> Tracer<B> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.get_mut().threads(pid))? else { return Ok(()) };
         let there: FxHashSet<Tid> = tids.iter().copied().collect();
-        // Whoever stops the process has others of it at rest, which is no standstill.
-        self.table.process_mut(process).quiet += 1;
+        // Whoever stops the process has others of it stopped, which is no standstill.
+        self.table.process_mut(process).all_stops += 1;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.rests() && !there.contains(&slot.thread.tid) {
@@ -204,7 +204,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         let entry = self.table.process_mut(process);
-        entry.quiet = entry.quiet.saturating_sub(1);
+        entry.all_stops = entry.all_stops.saturating_sub(1);
         for tid in tids {
             if self.table.find_thread_of(pid, tid).is_none() {
                 self.table.add_thread(process, tid, State::Resting);
@@ -248,9 +248,9 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A thread that was to run alone has ended without a word, or was killed.
-    pub(super) fn give_up_pass(&mut self, process: u32, index: u32, signal: Option<Signal>) {
+    pub(super) fn give_up_step_over(&mut self, process: u32, index: u32, signal: Option<Signal>) {
         let slot = self.table.slot_mut(index);
-        slot.run = slot.soft.take_passing().unwrap_or(slot.run);
+        slot.run = slot.soft.take_stepping_over().unwrap_or(slot.run);
         slot.soft.forget_place();
         slot.state = State::Resting;
         for i in self.table.process(process).threads.clone() {
@@ -345,7 +345,7 @@ impl<B: Backend> Tracer<B> {
         signal: Option<Signal>,
     ) -> Result<Onward> {
         let process = self.table.slot(index).process;
-        if self.table.process(process).image.is_none() {
+        if self.table.process(process).space.is_none() {
             return Ok(Onward::Runs);
         }
         let mut waits = false;
@@ -376,7 +376,7 @@ impl<B: Backend> Tracer<B> {
         let kept = slot.deferred.and_then(|(_, signal)| signal);
         slot.deferred = Some((run, signal.or(kept)));
         let pid = slot.thread.pid;
-        self.queue_pass(pid);
+        self.queue_step_over(pid);
         Ok(Onward::Waits)
     }
 

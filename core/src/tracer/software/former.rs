@@ -10,7 +10,7 @@ use crate::{Backend, ForkKind, Pid};
 
 use super::super::Tracer;
 use super::super::limits::{BORN_WITHIN, REMEMBERED};
-use super::image::Shared;
+use super::space::Shared;
 
 /// The memory of a process that does not have it any more, or is not traced.
 pub(super) struct Former {
@@ -18,7 +18,7 @@ pub(super) struct Former {
     /// A thread that it had.
     thread: Thread,
     /// If it had any breakpoints.
-    image: Option<Shared>,
+    space: Option<Shared>,
     detached: bool,
     since: Instant,
 }
@@ -30,10 +30,10 @@ impl<B: Backend> Tracer<B> {
         let first = entry.threads.first().map(|&index| self.table.slot(index).thread);
         let leader = || B::first_thread(entry.pid).map(|tid| Thread { pid: entry.pid, tid });
         let Some(thread) = first.or_else(leader) else { return };
-        let image = entry.image.as_ref().filter(|image| !image.borrow().is_empty());
+        let space = entry.space.as_ref().filter(|space| !space.borrow().is_empty());
         // As it is now, for it is given up soon.
-        let image = image.map(|image| Rc::new(RefCell::new(image.borrow().clone())));
-        if image.is_none() && !detached {
+        let space = space.map(|space| Rc::new(RefCell::new(space.borrow().clone())));
+        if space.is_none() && !detached {
             return;
         }
         let former = &mut self.software.former;
@@ -41,14 +41,14 @@ impl<B: Backend> Tracer<B> {
         if former.len() == REMEMBERED {
             former.remove(0);
         }
-        former.push(Former { pid: entry.pid, thread, image, detached, since: Instant::now() });
+        former.push(Former { pid: entry.pid, thread, space, detached, since: Instant::now() });
     }
 
     /// The breakpoints of those processes.
-    pub(in crate::tracer) fn former_images(&mut self) -> Vec<(Pid, Shared)> {
+    pub(in crate::tracer) fn former_spaces(&mut self) -> Vec<(Pid, Shared)> {
         let former = &mut self.software.former;
         former.retain(|former| former.since.elapsed() < BORN_WITHIN);
-        former.iter().filter_map(|former| Some((former.pid, former.image.clone()?))).collect()
+        former.iter().filter_map(|former| Some((former.pid, former.space.clone()?))).collect()
     }
 
     /// A detached process whose memory a child has that its maker did not tell of.

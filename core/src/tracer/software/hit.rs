@@ -11,8 +11,8 @@ use super::position::Owed;
 impl<B: Backend> Tracer<B> {
     /// Whether a trap of this thread can be one of a breakpoint in memory.
     pub(in crate::tracer) fn may_hit(&self, index: u32) -> bool {
-        let image = self.table.process_of(index).image.as_ref();
-        image.is_some_and(|image| !image.borrow().is_empty())
+        let space = self.table.process_of(index).space.as_ref();
+        space.is_some_and(|space| !space.borrow().is_empty())
     }
 
     /// The breakpoint that a thread has arrived at, if its process still has it, or has another one
@@ -23,10 +23,10 @@ impl<B: Backend> Tracer<B> {
         id: BreakpointId,
     ) -> Option<BreakpointId> {
         let process = self.table.process_of(index);
-        let image = process.image.as_ref()?.borrow();
+        let space = process.space.as_ref()?.borrow();
         let at = self.table.slot(index).soft.at;
-        let there = at.and_then(|at| image.owned(at, process.pid));
-        there.or_else(|| image.has(id).then_some(id))
+        let there = at.and_then(|at| space.owned(at, process.pid));
+        there.or_else(|| space.has(id).then_some(id))
     }
 
     /// A thread has a `SIGTRAP`, and nobody has told why: whether a breakpoint instruction must have
@@ -34,14 +34,14 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn must_be_hit(&mut self, index: u32) -> Result<bool> {
         let thread = self.table.slot(index).thread;
         self.software.looked = None;
-        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(false) };
+        let Some(space) = self.table.process_of(index).space.clone() else { return Ok(false) };
         let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(false);
         };
         let pc = <B::Arch as Arch>::pc(&registers);
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
         let mode = B::code_mode(&registers);
-        let hit = image.borrow().get(addr).is_some_and(|location| {
+        let hit = space.borrow().get(addr).is_some_and(|location| {
             location.passing.covers_trap(mode) && location.memory == InMemory::Yes
         });
         if hit {
@@ -56,10 +56,10 @@ impl<B: Backend> Tracer<B> {
     /// A breakpoint instruction has trapped.
     pub(in crate::tracer) fn explain_hit(&mut self, index: u32) -> Result<Trap> {
         let slot = self.table.slot_mut(index);
-        let (thread, passing) = (slot.thread, slot.soft.passing.is_some());
+        let (thread, passing) = (slot.thread, slot.soft.stepping_over.is_some());
         let owed = std::mem::take(&mut slot.soft.owed);
         let process = self.table.process_of(index);
-        let (pid, Some(image)) = (process.pid, process.image.clone()) else {
+        let (pid, Some(space)) = (process.pid, process.space.clone()) else {
             return Ok(Trap::Programs);
         };
         if owed == Owed::Nonsense {
@@ -77,11 +77,11 @@ impl<B: Backend> Tracer<B> {
             let pc = <B::Arch as Arch>::pc(&registers);
             let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
             let (known, inserted, owned) = {
-                let image = image.borrow();
+                let space = space.borrow();
                 (
-                    image.get(addr).is_some(),
-                    image.is_inserted(addr),
-                    image.owned(addr, pid).is_some(),
+                    space.get(addr).is_some(),
+                    space.is_inserted(addr),
+                    space.owned(addr, pid).is_some(),
                 )
             };
             if !known {
@@ -93,8 +93,8 @@ impl<B: Backend> Tracer<B> {
                 if passing && self.table.slot(index).soft.at == Some(addr) {
                     return Ok(Trap::Programs);
                 }
-                let lost = image.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
-                let sure = !image.borrow().is_doubted();
+                let lost = space.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
+                let sure = !space.borrow().is_doubted();
                 if (lost || !owned && sure) && self.has_breakpoint(thread, addr).unwrap_or(false) {
                     return Ok(Trap::Programs);
                 }
@@ -108,7 +108,7 @@ impl<B: Backend> Tracer<B> {
         (soft.at, soft.lifted, soft.entered, soft.in_slot) = (Some(addr), false, None, false);
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
-        let owner = image.borrow().owned(addr, pid);
+        let owner = space.borrow().owned(addr, pid);
         let again = self.table.slot_mut(index).soft.again.take() == Some(addr);
         let owner = owner.filter(|&id| !again && self.admits(index, id, &registers));
         Ok(match owner {

@@ -10,15 +10,15 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, ForkKind, Pid, Result};
 
-use super::super::process::Maker;
+use super::super::process::Origin;
 use super::super::{Side, Tracer};
-use super::image::{Image, Shared};
+use super::space::{AddressSpace, Shared};
 
 /// Whose memory a new process may have, or a copy of it.
 #[derive(Clone)]
 pub(in crate::tracer) enum Heritage {
     /// That of its maker.
-    Announced { kind: ForkKind, from: Pid, image: Shared, maker: Thread },
+    Announced { kind: ForkKind, from: Pid, space: Shared, maker: Thread },
     /// Its maker is dead, and was one of these. It may share the memory of one that lives, as that one
     /// or the maker was made by `vfork`, or of one that is not traced any more.
     Unannounced { makers: Vec<(Pid, Shared)>, lent_to: Option<Pid> },
@@ -32,10 +32,10 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(place.index).thread;
         // The child is where its maker is.
         let in_slot = match &heritage {
-            Heritage::Announced { image, .. } => image.borrow().has_slots(),
+            Heritage::Announced { space, .. } => space.borrow().has_slots(),
             Heritage::Unannounced { makers, .. } => {
-                self.table.process_mut(process).maker = Maker::Unknown;
-                makers.iter().any(|(_, image)| image.borrow().has_slots())
+                self.table.process_mut(process).origin = Origin::Unknown;
+                makers.iter().any(|(_, space)| space.borrow().has_slots())
             }
         };
         self.table.slot_mut(place.index).soft.in_slot = in_slot;
@@ -43,7 +43,7 @@ impl<B: Backend> Tracer<B> {
         if let Err(error) = inherited {
             self.table.process_mut(process).heritage = Some(Box::new(heritage));
             self.failures.note(thread.pid, error);
-            self.queue_pass(thread.pid); // which does it again
+            self.queue_step_over(thread.pid); // which does it again
         }
     }
 
@@ -73,31 +73,31 @@ impl<B: Backend> Tracer<B> {
         first: bool,
     ) -> Result<()> {
         match heritage {
-            Heritage::Announced { kind, from, image, maker } => {
-                if image.borrow().is_blank() {
+            Heritage::Announced { kind, from, space, maker } => {
+                if space.borrow().is_blank() {
                     return Ok(());
                 }
                 let mut exact = false;
                 if let Some(at) = self.table.find_thread_of(maker.pid, maker.tid) {
                     let seen = self.table.slot(at).soft.seen;
-                    exact = first && seen == image.borrow().version();
+                    exact = first && seen == space.borrow().version();
                     let told = match self.backend.get_mut().shares_memory(*maker, thread) {
                         Err(Error::Gone) => None,
                         told => Some(told?),
                     };
                     if told.is_some_and(|shared| shared.unwrap_or(*kind == ForkKind::Vfork)) {
-                        self.table.process_mut(process).image = Some(Rc::clone(image));
+                        self.table.process_mut(process).space = Some(Rc::clone(space));
                         return Ok(());
                     }
                 }
-                let copy = image.borrow().copy(*from, thread.pid);
+                let copy = space.borrow().copy(*from, thread.pid);
                 // Whoever has not seen the memory change since it was last run has copied it as it is.
-                self.give_image(process, copy, thread, exact);
+                self.give_space(process, copy, thread, exact);
             }
             Heritage::Unannounced { makers, lent_to } => {
                 if let Some(sharer) = self.sharer_of(thread)? {
-                    let image = self.table.process(sharer).image.clone();
-                    self.table.process_mut(process).image = image;
+                    let space = self.table.process(sharer).space.clone();
+                    self.table.process_mut(process).space = space;
                     if let Some(at) = self.table.find_thread_of(thread.pid, thread.tid) {
                         self.table.slot_mut(at).soft.in_slot = true;
                     }
@@ -105,9 +105,9 @@ impl<B: Backend> Tracer<B> {
                 }
                 // Nobody knows whose memory it is, or what that had at the moment: only what is
                 // there counts.
-                let mut found = Image::default();
-                for (maker, image) in makers {
-                    let mut copy = image.borrow().copy(*maker, thread.pid);
+                let mut found = AddressSpace::default();
+                for (maker, space) in makers {
+                    let mut copy = space.borrow().copy(*maker, thread.pid);
                     for addr in copy.addresses() {
                         if !self.has_breakpoint(thread, addr)? {
                             copy.give_up_one(addr);
@@ -119,7 +119,7 @@ impl<B: Backend> Tracer<B> {
                     found.lend(pid, false);
                 }
                 if !found.is_empty() || lent_to.is_some() {
-                    self.give_image(process, found, thread, false);
+                    self.give_space(process, found, thread, false);
                 }
             }
         }
@@ -127,19 +127,19 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A new process has this in its memory, as far as is known, or exactly.
-    fn give_image(&mut self, process: u32, image: Image, thread: Thread, exact: bool) {
-        let image = Rc::new(RefCell::new(image));
-        self.table.process_mut(process).image = Some(Rc::clone(&image));
+    fn give_space(&mut self, process: u32, space: AddressSpace, thread: Thread, exact: bool) {
+        let space = Rc::new(RefCell::new(space));
+        self.table.process_mut(process).space = Some(Rc::clone(&space));
         let settled = match exact {
-            true => self.settle(&image, thread),
-            false => self.settle_copy(&image, thread),
+            true => self.settle(&space, thread),
+            false => self.settle_copy(&space, thread),
         };
         match settled {
             // The code is not there any more; what is there comes to light when it is run.
             Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
             Err(error) => {
                 self.failures.note(thread.pid, error);
-                self.queue_pass(thread.pid); // which does it again
+                self.queue_step_over(thread.pid); // which does it again
             }
         }
     }

@@ -34,12 +34,12 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn place_in_slot(&mut self, index: u32) -> Result<Option<u64>> {
         let slot = self.table.slot(index);
         let (thread, in_slot) = (slot.thread, slot.soft.in_slot);
-        let image = self.table.process_of(index).image.clone();
-        let Some(image) = image.filter(|_| in_slot) else { return Ok(None) };
+        let space = self.table.process_of(index).space.clone();
+        let Some(space) = space.filter(|_| in_slot) else { return Ok(None) };
         let registers = self.backend.get_mut().registers(thread)?;
         let pc = <B::Arch as Arch>::pc(&registers);
-        let image = image.borrow();
-        Ok(image.slot_at(pc).and_then(|(code, from, to)| {
+        let space = space.borrow();
+        Ok(space.slot_at(pc).and_then(|(code, from, to)| {
             (pc.wrapping_sub(to) < u64::from(code.done())).then_some(from)
         }))
     }
@@ -69,7 +69,7 @@ impl<B: Backend> Tracer<B> {
         let thread = self.table.slot(index).thread;
         unless_gone(self.backend.get_mut().resume(thread, run, signal.or(theirs)))?;
         self.took_signals(index);
-        self.eager.resumed(thread);
+        self.fast_path.resumed(thread);
         Ok(())
     }
 

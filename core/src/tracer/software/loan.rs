@@ -14,13 +14,13 @@ use crate::{Backend, Pid, Result, Signal};
 use super::super::Tracer;
 use super::super::thread::{Hold, State};
 use super::Vfork;
-use super::image::Shared;
+use super::space::Shared;
 
 impl<B: Backend> Tracer<B> {
     /// Whether a thread would miss breakpoints if it ran now.
     pub(in crate::tracer) fn would_miss(&self, index: u32) -> bool {
         let process = self.table.process_of(index);
-        let missed = process.image.as_ref().is_some_and(|image| image.borrow().is_missed());
+        let missed = process.space.as_ref().is_some_and(|space| space.borrow().is_missed());
         let soft = &self.table.slot(index).soft;
         missed && !soft.vfork.waits() && !soft.exits && !process.is_detaching()
     }
@@ -67,7 +67,7 @@ impl<B: Backend> Tracer<B> {
         signal: Option<Signal>,
     ) -> Result<Option<(u32, Run, Option<Signal>)>> {
         let process = self.table.slot(index).process;
-        if self.table.process(process).image.is_none() {
+        if self.table.process(process).space.is_none() {
             return Ok(Some((index, run, signal)));
         }
         self.free_kept(process);
@@ -130,13 +130,13 @@ impl<B: Backend> Tracer<B> {
         &mut self,
         process: u32,
         pid: Pid,
-        image: &Shared,
+        space: &Shared,
     ) -> Result<bool> {
-        let mut sharers = self.family(process);
+        let mut sharers = self.sharers(process);
         sharers.retain(|&other| other != process);
         let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(pid);
         let waits = |other: &u32| self.table.process(*other).threads.iter().any(waits);
-        if !sharers.iter().any(waits) || !image.borrow().is_wanted_by_others(Some(pid)) {
+        if !sharers.iter().any(waits) || !space.borrow().is_wanted_by_others(Some(pid)) {
             return Ok(false);
         }
         self.rest_each(&sharers)?;
@@ -145,9 +145,9 @@ impl<B: Backend> Tracer<B> {
 
     /// A breakpoint is wanted that cannot be in memory now: the threads that would miss it are
     /// brought to rest.
-    pub(super) fn rest_for_loan(&mut self, process: u32, image: &Shared) -> Result<()> {
-        if image.borrow().is_missed() {
-            let sharers = self.family(process);
+    pub(super) fn rest_for_loan(&mut self, process: u32, space: &Shared) -> Result<()> {
+        if space.borrow().is_missed() {
+            let sharers = self.sharers(process);
             self.rest_each(&sharers)?;
         }
         Ok(())
@@ -161,16 +161,16 @@ impl<B: Backend> Tracer<B> {
             if self.traced(pid).ok() != Some(process) {
                 continue; // ended while others were brought to rest
             }
-            self.table.process_mut(process).quiet += 1;
-            let rested = self.rest_all(process);
+            self.table.process_mut(process).all_stops += 1;
+            let rested = self.stop_all(process);
             let there = self.table.find_process(pid) == Some(process);
             if there {
                 let entry = self.table.process_mut(process);
-                entry.quiet = entry.quiet.saturating_sub(1);
+                entry.all_stops = entry.all_stops.saturating_sub(1);
             }
             if rested.is_err() || there && self.is_stopped_whole(process) {
                 // Where a process runs as a whole the one that waits in `vfork` has to run.
-                self.queue_pass(pid);
+                self.queue_step_over(pid);
             }
             rested?;
         }
@@ -178,20 +178,20 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Nothing is missed any more: whoever was kept back runs.
-    pub(super) fn end_loan(&mut self, image: &Shared) {
-        if image.borrow().is_missed() {
+    pub(super) fn end_loan(&mut self, space: &Shared) {
+        if space.borrow().is_missed() {
             return;
         }
-        let has_it = |image: &Shared, own: &Option<Shared>| {
-            own.as_ref().is_some_and(|own| Rc::ptr_eq(own, image))
+        let has_it = |space: &Shared, own: &Option<Shared>| {
+            own.as_ref().is_some_and(|own| Rc::ptr_eq(own, space))
         };
         let kept = |&i: &u32| {
             let slot = self.table.slot(i);
             slot.soft.is_queued() || slot.rests()
         };
-        let sharers = self.table.processes().filter(|(_, process)| has_it(image, &process.image));
+        let sharers = self.table.processes().filter(|(_, process)| has_it(space, &process.space));
         let kept = sharers.filter(|(_, process)| process.threads.iter().any(kept));
         let pids: Vec<Pid> = kept.map(|(_, process)| process.pid).collect();
-        pids.into_iter().for_each(|pid| self.queue_pass(pid));
+        pids.into_iter().for_each(|pid| self.queue_step_over(pid));
     }
 }

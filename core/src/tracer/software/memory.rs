@@ -4,7 +4,7 @@ use crate::backend::Thread;
 use crate::{Arch, Backend, Result};
 
 use super::super::Tracer;
-use super::image::Shared;
+use super::space::Shared;
 
 impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn read_as_program(
@@ -15,9 +15,9 @@ impl<B: Backend> Tracer<B> {
     ) -> Result<usize> {
         let read = self.backend.borrow_mut().read_memory(thread, addr, buf)?;
         let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
-        if let Some(image) = process.and_then(|process| process.image.as_ref()) {
+        if let Some(space) = process.and_then(|process| process.space.as_ref()) {
             let read = buf.get_mut(..read).unwrap_or_default();
-            image.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
+            space.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
         }
         Ok(read)
     }
@@ -30,11 +30,11 @@ impl<B: Backend> Tracer<B> {
     ) -> Vec<Result<usize>> {
         let results = self.backend.borrow_mut().read_memory_each(thread, places);
         let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
-        if let Some(image) = process.and_then(|process| process.image.as_ref()) {
+        if let Some(space) = process.and_then(|process| process.space.as_ref()) {
             for ((addr, buf), result) in places.iter_mut().zip(&results) {
                 let read = result.as_ref().map_or(0, |&read| read);
                 let read = buf.get_mut(..read).unwrap_or_default();
-                image.borrow_mut().hide(*addr, read, <B::Arch as Arch>::BREAKPOINT);
+                space.borrow_mut().hide(*addr, read, <B::Arch as Arch>::BREAKPOINT);
             }
         }
         results
@@ -48,34 +48,34 @@ impl<B: Backend> Tracer<B> {
         data: &[u8],
     ) -> Result<usize> {
         self.forget_code(thread.pid);
-        let Some(image) = self.image_behind(thread) else {
+        let Some(space) = self.image_behind(thread) else {
             return self.backend.get_mut().write_memory(thread, addr, data);
         };
         let breakpoint = <B::Arch as Arch>::BREAKPOINT;
-        if image.borrow().has_within(addr, data.len(), breakpoint.len()) {
+        if space.borrow().has_within(addr, data.len(), breakpoint.len()) {
             // The program may have put something else there.
             let mut now = vec![0; data.len()];
             if let Ok(read) = self.backend.get_mut().read_memory(thread, addr, &mut now) {
                 now.truncate(read);
-                image.borrow_mut().hide(addr, &mut now, breakpoint);
+                space.borrow_mut().hide(addr, &mut now, breakpoint);
             }
         }
         let mut bytes = data.to_vec();
-        image.borrow().keep(addr, &mut bytes, breakpoint);
+        space.borrow().keep(addr, &mut bytes, breakpoint);
         let written = self.backend.get_mut().write_memory(thread, addr, &bytes)?;
-        image.borrow_mut().wrote(addr, data.get(..written).unwrap_or(data));
+        space.borrow_mut().wrote(addr, data.get(..written).unwrap_or(data));
         // Another instruction may begin there now.
         let longest = <B::Arch as Arch>::LONGEST_INSTRUCTION;
-        let touched = image.borrow().reaching_into(addr, written, longest);
+        let touched = space.borrow().reaching_into(addr, written, longest);
         if !touched.is_empty() {
-            let _ = self.locate(&image, thread, &touched); // what is not mapped is not run
+            let _ = self.locate(&space, thread, &touched); // what is not mapped is not run
         }
         Ok(written)
     }
 
     fn image_behind(&self, thread: Thread) -> Option<Shared> {
         let process = self.table.find_process(thread.pid)?;
-        let image = self.table.process(process).image.as_ref()?;
-        (!image.borrow().is_empty()).then(|| image.clone())
+        let space = self.table.process(process).space.as_ref()?;
+        (!space.borrow().is_empty()).then(|| space.clone())
     }
 }

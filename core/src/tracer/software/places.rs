@@ -80,7 +80,7 @@ pub(super) struct Location {
 /// One process's part in a location.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
-    /// The process, as the image counts them.
+    /// The process, as the address space counts them.
     pub(super) member: u16,
     pub(super) id: BreakpointId,
     /// How many times it was asked for.

@@ -91,11 +91,11 @@ impl<B: Backend> Tracer<B> {
         if !soft.in_slot && !slot.was_interrupted() && soft.owed == Owed::Nothing {
             return Ok(Position::Same);
         }
-        let Some(image) = self.table.process_of(index).image.as_ref().map(|i| i.borrow()) else {
+        let Some(space) = self.table.process_of(index).space.as_ref().map(|i| i.borrow()) else {
             return Ok(Position::Same);
         };
         let pc = <B::Arch as Arch>::pc(registers);
-        if let Some((code, from, to)) = image.slot_at(pc).filter(|_| soft.in_slot) {
+        if let Some((code, from, to)) = space.slot_at(pc).filter(|_| soft.in_slot) {
             <B::Arch as Arch>::leave_slot(code, from, to, registers);
             return Ok(Position::Slot);
         }
@@ -103,7 +103,7 @@ impl<B: Backend> Tracer<B> {
         let asks = (slot.was_interrupted() || slot.rests()) && soft.owed == Owed::Nothing;
         let owed = soft.owed == Owed::Trap(addr)
             || asks
-                && image.get(addr).is_some()
+                && space.get(addr).is_some()
                 && unless_gone(self.backend.borrow_mut().has_pending_trap(thread))? == Some(true);
         if owed {
             <B::Arch as Arch>::set_pc(registers, addr);
@@ -135,10 +135,10 @@ impl<B: Backend> Tracer<B> {
             return false;
         }
         let pc = <B::Arch as Arch>::pc(registers);
-        let image = self.table.process_of(index).image.as_ref();
-        let slot = image.and_then(|image| {
-            let image = image.borrow();
-            image.slot_at(pc).map(|(code, from, to)| {
+        let space = self.table.process_of(index).space.as_ref();
+        let slot = space.and_then(|space| {
+            let space = space.borrow();
+            space.slot_at(pc).map(|(code, from, to)| {
                 <B::Arch as Arch>::leave_slot(code, from, to, registers);
             })
         });
@@ -162,7 +162,7 @@ impl<B: Backend> Tracer<B> {
         let hidden = slot.soft.in_slot || slot.was_interrupted() || slot.soft.owed != Owed::Nothing;
         let pc = <B::Arch as Arch>::pc(registers);
         let mut real = *registers;
-        if hidden && !trapped && self.table.process_of(index).image.is_some() {
+        if hidden && !trapped && self.table.process_of(index).space.is_some() {
             let now = self.backend.get_mut().registers(thread)?;
             let mut shown = now;
             self.show_position(index, &mut shown)?;
@@ -182,7 +182,7 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Has the kernel know where the program is: the thread is to run from there, or to be let go.
+    /// Has the kernel know where the program is: the thread is to run from there, or to be detached.
     /// `None` if it is gone.
     pub(in crate::tracer) fn write_back(&mut self, index: u32) -> Result<Option<()>> {
         let slot = self.table.slot(index);
@@ -214,10 +214,10 @@ impl<B: Backend> Tracer<B> {
     /// it.
     pub(in crate::tracer) fn shown_address(&self, index: u32, addr: u64) -> u64 {
         let slot = self.table.slot(index);
-        let image = self.table.process_of(index).image.as_ref().filter(|_| slot.soft.in_slot);
+        let space = self.table.process_of(index).space.as_ref().filter(|_| slot.soft.in_slot);
         let from =
-            |image: &super::image::Shared| image.borrow().slot_at(addr).map(|(_, from, _)| from);
-        image.and_then(from).unwrap_or(addr)
+            |space: &super::space::Shared| space.borrow().slot_at(addr).map(|(_, from, _)| from);
+        space.and_then(from).unwrap_or(addr)
     }
 
     /// A signal that is about to be delivered to a thread in a slot names the instruction there, if a
@@ -244,12 +244,12 @@ impl<B: Backend> Tracer<B> {
     /// one's.
     pub(super) fn leave_done_slot(&mut self, index: u32) -> Result<()> {
         let thread = self.table.slot(index).thread;
-        let Some(image) = self.table.process_of(index).image.clone() else { return Ok(()) };
+        let Some(space) = self.table.process_of(index).space.clone() else { return Ok(()) };
         let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
             return Ok(());
         };
         let pc = <B::Arch as Arch>::pc(&registers);
-        let done = match image.borrow().slot_at(pc) {
+        let done = match space.borrow().slot_at(pc) {
             Some((code, _, to)) => pc.wrapping_sub(to) >= u64::from(code.done()),
             None => true,
         };

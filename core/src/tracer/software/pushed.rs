@@ -84,8 +84,8 @@ impl<B: Backend> Tracer<B> {
         };
         // One that runs into a breakpoint executes nothing of the program.
         let slot = self.table.slot(index);
-        let image = self.table.process_of(index).image.as_ref();
-        let traps = image.is_some_and(|image| image.borrow().is_inserted(pc))
+        let space = self.table.process_of(index).space.as_ref();
+        let traps = space.is_some_and(|space| space.borrow().is_inserted(pc))
             && !slot.soft.in_slot
             && slot.soft.at != Some(pc);
         let stores = !traps && self.stores_flags(index, thread, pc)?;

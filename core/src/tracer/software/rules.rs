@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::super::Tracer;
-use super::image::Shared;
+use super::space::Shared;
 
 impl<B: Backend> Tracer<B> {
     /// Inserts a breakpoint in memory with rules of which arrivals are reported.
@@ -23,7 +23,7 @@ impl<B: Backend> Tracer<B> {
             return self.insert_plain(process, breakpoint);
         };
         let entry = self.table.process(process);
-        let known = entry.image.as_ref().and_then(|i| i.borrow().owned(breakpoint.addr, entry.pid));
+        let known = entry.space.as_ref().and_then(|i| i.borrow().owned(breakpoint.addr, entry.pid));
         let ruled = known.is_some_and(|id| self.software.rules.contains_key(&id));
         if ruled || known.is_some() && rules.is_some() {
             let why = "the process has one at this address; a conditional one must be the only one";
@@ -63,21 +63,21 @@ impl<B: Backend> Tracer<B> {
         }
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
-        let Some(image) = self.table.process(process).image.clone() else { return };
-        image.borrow_mut().release(thread.pid, id);
+        let Some(space) = self.table.process(process).space.clone() else { return };
+        space.borrow_mut().release(thread.pid, id);
         self.forget_rules(id);
         // Whoever runs into it is led past it until it can be taken out.
-        if let Err(error) = unless_gone(self.settle(&image, thread)) {
+        if let Err(error) = unless_gone(self.settle(&space, thread)) {
             self.failures.note(thread.pid, error);
-            self.queue_pass(thread.pid);
+            self.queue_step_over(thread.pid);
         }
     }
 
     /// A process has a breakpoint no more; the children of forks may.
     pub(super) fn forget_rules(&mut self, id: BreakpointId) {
-        let has = |image: &Shared| image.borrow().has(id);
-        let mut images = self.table.processes().filter_map(|(_, p)| p.image.as_ref());
-        if !self.software.rules.is_empty() && !images.any(has) {
+        let has = |space: &Shared| space.borrow().has(id);
+        let mut spaces = self.table.processes().filter_map(|(_, p)| p.space.as_ref());
+        if !self.software.rules.is_empty() && !spaces.any(has) {
             self.software.rules.remove(&id);
         }
     }
@@ -119,14 +119,14 @@ impl<B: Backend> Tracer<B> {
         wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
         wanted.sort_unstable();
         let mut results = self.with_stopped(process, |tracer, thread| {
-            let image = tracer.image_of(process)?;
-            if image.borrow().is_lent_for_good() {
+            let space = tracer.space_of(process)?;
+            if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
             }
             let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
             addresses.dedup();
-            let located = tracer.locate(&image, thread, &addresses)?;
+            let located = tracer.locate(&space, thread, &addresses)?;
             let mut located = addresses.into_iter().zip(located).peekable();
             let mut results: Vec<(usize, u64, Result<BreakpointId>)> = Vec::new();
             for &(addr, at) in &wanted {
@@ -135,35 +135,35 @@ impl<B: Backend> Tracer<B> {
                 }
                 let bad = Error::BadAddress { addr };
                 let readable = located.peek().is_some_and(|(_, located)| located.is_ok());
-                if !readable || image.borrow().overlaps(addr, Self::INT.len()) {
+                if !readable || space.borrow().overlaps(addr, Self::INT.len()) {
                     results.push((at, addr, Err(bad)));
                     continue;
                 }
-                let known = image.borrow().owned(addr, pid);
+                let known = space.borrow().owned(addr, pid);
                 let id = known.unwrap_or_else(|| tracer.next_breakpoint());
-                image.borrow_mut().own(addr, pid, id);
+                space.borrow_mut().own(addr, pid, id);
                 results.push((at, addr, Ok(id)));
             }
-            let mut settled = tracer.settle_each(&image, thread);
+            let mut settled = tracer.settle_each(&space, thread);
             while let Err((addr, error)) = settled {
                 let refused = results.iter_mut().filter(|(_, of, _)| *of == addr);
                 let mut error = Some(error);
                 for (_, _, result) in refused {
                     let error = error.take().unwrap_or(Error::BadAddress { addr });
                     if let Ok(id) = std::mem::replace(result, Err(error)) {
-                        image.borrow_mut().release(pid, id);
+                        space.borrow_mut().release(pid, id);
                     }
                 }
                 if let Some(error) = error {
                     // It is about none of these.
                     for (_, _, result) in &results {
                         if let Ok(id) = result {
-                            image.borrow_mut().release(pid, *id);
+                            space.borrow_mut().release(pid, *id);
                         }
                     }
                     return Err(error);
                 }
-                settled = tracer.settle_each(&image, thread);
+                settled = tracer.settle_each(&space, thread);
             }
             Ok(results)
         })?;
@@ -202,17 +202,17 @@ impl<B: Backend> Tracer<B> {
         ids: impl IntoIterator<Item = BreakpointId>,
     ) -> Result<Vec<bool>> {
         let process = self.traced(pid)?;
-        let image = self.table.process(process).image.clone();
+        let space = self.table.process(process).space.clone();
         let mut removed = Vec::new();
         for id in ids {
-            let software = image.as_ref().is_some_and(|i| i.borrow_mut().release(pid, id));
+            let software = space.as_ref().is_some_and(|i| i.borrow_mut().release(pid, id));
             if software {
                 self.forget_rules(id);
             }
             removed.push(software || self.remove_hardware(process, id)?);
         }
-        if let Some(image) = image {
-            self.settle_removed(process, &image)?;
+        if let Some(space) = space {
+            self.settle_removed(process, &space)?;
         }
         Ok(removed)
     }

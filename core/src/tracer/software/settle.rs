@@ -1,12 +1,12 @@
-//! Having memory hold what an image says, with few requests: places that are near each other are
+//! Having memory hold what an address space says, with few requests: places that are near each other are
 //! read and written at once.
 
 use crate::backend::Thread;
 use crate::{Arch, Backend, CodeMode, Error, Result};
 
 use super::super::Tracer;
-use super::image::{Change, Shared};
 use super::places::InMemory;
+use super::space::{Change, Shared};
 use super::ways::Ways;
 
 /// How far apart places may be that are read and written at once: a page.
@@ -39,38 +39,38 @@ impl<B: Backend> Tracer<B> {
     /// The breakpoint instruction.
     pub(super) const INT: &'static [u8] = <B::Arch as Arch>::BREAKPOINT;
 
-    /// Has the memory hold what the image says, through a stopped thread.
-    pub(super) fn settle(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        self.settle_each(image, thread).map_err(|(_, error)| error)
+    /// Has the memory hold what the address space says, through a stopped thread.
+    pub(super) fn settle(&mut self, space: &Shared, thread: Thread) -> Result<()> {
+        self.settle_each(space, thread).map_err(|(_, error)| error)
     }
 
     /// The same; an error comes with the place that it is about.
     pub(super) fn settle_each(
         &mut self,
-        image: &Shared,
+        space: &Shared,
         thread: Thread,
     ) -> Result<(), (u64, Error)> {
-        if image.borrow().is_doubted() {
-            self.find_out(image, thread).map_err(|error| (0, error))?;
+        if space.borrow().is_doubted() {
+            self.find_out(space, thread).map_err(|error| (0, error))?;
         }
-        let changes = image.borrow().changes();
+        let changes = space.borrow().changes();
         if changes.iter().any(|&(_, change)| change == Change::Insert) {
             let traced = self.backend.get_mut().trace_late_threads(thread);
             traced.map_err(|error| (0, error))?;
         }
         for run in runs(&changes, |&(addr, _)| addr) {
-            if run.len() <= FEW || !self.settle_run(image, thread, run) {
+            if run.len() <= FEW || !self.settle_run(space, thread, run) {
                 for &(addr, change) in run {
-                    self.settle_one(image, thread, addr, change).map_err(|error| (addr, error))?;
+                    self.settle_one(space, thread, addr, change).map_err(|error| (addr, error))?;
                 }
             }
         }
-        image.borrow_mut().tidy();
+        space.borrow_mut().tidy();
         Ok(())
     }
 
     /// Makes all changes of a run at once, and says whether that was possible.
-    fn settle_run(&mut self, image: &Shared, thread: Thread, run: &[(u64, Change)]) -> bool {
+    fn settle_run(&mut self, space: &Shared, thread: Thread, run: &[(u64, Change)]) -> bool {
         let (Some(&(start, _)), Some(&(last, _))) = (run.first(), run.last()) else { return true };
         let len = last - start + Self::INT.len() as u64;
         let mut memory = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -84,8 +84,8 @@ impl<B: Backend> Tracer<B> {
             else {
                 return false;
             };
-            let image = image.borrow();
-            let Some(location) = image.get(addr) else { continue };
+            let space = space.borrow();
+            let Some(location) = space.get(addr) else { continue };
             match (change, location.code.bytes().get(..Self::INT.len())) {
                 (Change::Insert, _) => there.copy_from_slice(Self::INT),
                 (Change::Lift, Some(own)) if there == Self::INT => there.copy_from_slice(own),
@@ -95,19 +95,19 @@ impl<B: Backend> Tracer<B> {
         if self.backend.get_mut().write_text(thread, start, &memory).is_err() {
             return false;
         }
-        let mut image = image.borrow_mut();
-        run.iter().for_each(|&(addr, change)| image.settled(addr, change));
+        let mut space = space.borrow_mut();
+        run.iter().for_each(|&(addr, change)| space.settled(addr, change));
         true
     }
 
     fn settle_one(
         &mut self,
-        image: &Shared,
+        space: &Shared,
         thread: Thread,
         addr: u64,
         change: Change,
     ) -> Result<()> {
-        let own = image.borrow().get(addr).map(|location| location.code);
+        let own = space.borrow().get(addr).map(|location| location.code);
         match (change, own) {
             (Change::Insert, _) => self.backend.get_mut().write_text(thread, addr, Self::INT)?,
             (Change::Lift, Some(own)) if self.has_breakpoint(thread, addr)? => {
@@ -119,7 +119,7 @@ impl<B: Backend> Tracer<B> {
             }
             (Change::Lift, _) => {} // the program has something else there by now
         }
-        image.borrow_mut().settled(addr, change);
+        space.borrow_mut().settled(addr, change);
         Ok(())
     }
 
@@ -135,51 +135,51 @@ impl<B: Backend> Tracer<B> {
 
     /// The same after a change that the user has not asked for. Code that is not there any more needs
     /// no breakpoints; what is there comes to light when somebody asks for them again.
-    pub(super) fn settle_again(&mut self, image: &Shared, thread: Thread) -> Result<()> {
+    pub(super) fn settle_again(&mut self, space: &Shared, thread: Thread) -> Result<()> {
         loop {
-            match self.settle_each(image, thread) {
-                Err((addr, Error::BadAddress { .. })) if image.borrow().is_wanted(addr) => {
-                    image.borrow_mut().found(addr, InMemory::Lost);
+            match self.settle_each(space, thread) {
+                Err((addr, Error::BadAddress { .. })) if space.borrow().is_wanted(addr) => {
+                    space.borrow_mut().found(addr, InMemory::Lost);
                 }
                 result => return result.map_err(|(_, error)| error),
             }
         }
     }
 
-    /// Has the memory hold what the image says, where it is not known what it holds: it is a copy
+    /// Has the memory hold what the address space says, where it is not known what it holds: it is a copy
     /// that was made at another moment. If that fails, whoever settles it next does it again.
-    pub(super) fn settle_copy(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        image.borrow_mut().doubt(true);
-        self.settle(image, thread)
+    pub(super) fn settle_copy(&mut self, space: &Shared, thread: Thread) -> Result<()> {
+        space.borrow_mut().doubt(true);
+        self.settle(space, thread)
     }
 
     /// Finds out what memory holds.
-    fn find_out(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        let addresses = image.borrow().addresses();
+    fn find_out(&mut self, space: &Shared, thread: Thread) -> Result<()> {
+        let addresses = space.borrow().addresses();
         for run in runs(&addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, Self::INT.len())?;
             for (&addr, there) in run.iter().zip(memory) {
                 let there = there.get(..Self::INT.len()) == Some(Self::INT);
-                let mut image = image.borrow_mut();
-                let own = |at: u64| Some(image.get(at)?.code.bytes().starts_with(Self::INT));
+                let mut space = space.borrow_mut();
+                let own = |at: u64| Some(space.get(at)?.code.bytes().starts_with(Self::INT));
                 let inserted = there && own(addr) == Some(false);
-                image.found(addr, if inserted { InMemory::Yes } else { InMemory::No });
+                space.found(addr, if inserted { InMemory::Yes } else { InMemory::No });
             }
         }
-        image.borrow_mut().doubt(false);
+        space.borrow_mut().doubt(false);
         Ok(())
     }
 
     /// Looks which breakpoint instructions that should be in memory are not, and says whether there
     /// are any.
-    pub(super) fn find_lost(&mut self, image: &Shared, thread: Thread) -> Result<bool> {
-        let addresses = image.borrow().addresses();
+    pub(super) fn find_lost(&mut self, space: &Shared, thread: Thread) -> Result<bool> {
+        let addresses = space.borrow().addresses();
         let mut lost = false;
         for run in runs(&addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, Self::INT.len())?;
             for (&addr, there) in run.iter().zip(memory) {
-                if image.borrow().is_inserted(addr) && there != Self::INT {
-                    image.borrow_mut().found(addr, InMemory::Lost);
+                if space.borrow().is_inserted(addr) && there != Self::INT {
+                    space.borrow_mut().found(addr, InMemory::Lost);
                     lost = true;
                 }
             }
@@ -219,7 +219,7 @@ impl<B: Backend> Tracer<B> {
     /// them.
     pub(super) fn locate(
         &mut self,
-        image: &Shared,
+        space: &Shared,
         thread: Thread,
         addresses: &[u64],
     ) -> Result<Vec<Result<()>>> {
@@ -228,7 +228,7 @@ impl<B: Backend> Tracer<B> {
         for run in runs(addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
             for (&addr, mut code) in run.iter().zip(memory) {
-                let located = Self::note_code(image, addr, &mut code);
+                let located = Self::note_code(space, addr, &mut code);
                 results.push(match self.unfit(thread, addr)? {
                     Some(why) => Err(Error::BadBreakpoint { why }),
                     None if located => Ok(()),
@@ -279,16 +279,16 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Notes what was read at an address, and says whether that was enough.
-    fn note_code(image: &Shared, addr: u64, code: &mut [u8]) -> bool {
-        let mut image = image.borrow_mut();
-        image.hide(addr, code, Self::INT);
+    fn note_code(space: &Shared, addr: u64, code: &mut [u8]) -> bool {
+        let mut space = space.borrow_mut();
+        space.hide(addr, code, Self::INT);
         if code.len() < Self::INT.len() {
             return false;
         }
-        if image.get(addr).is_some_and(|location| location.memory == InMemory::Lost) {
-            image.found(addr, InMemory::No);
+        if space.get(addr).is_some_and(|location| location.memory == InMemory::Lost) {
+            space.found(addr, InMemory::No);
         }
-        image.locate(addr, code, Ways::of::<B::Arch>(code));
+        space.locate(addr, code, Ways::of::<B::Arch>(code));
         true
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::super::Tracer;
-use super::image::Shared;
+use super::space::Shared;
 
 /// How a thread at a breakpoint goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl<B: Backend> Tracer<B> {
         &mut self,
         index: u32,
         addr: u64,
-        image: &Shared,
+        space: &Shared,
         run: Run,
     ) -> Result<Option<Onward>> {
         if !self.software.out_of_line {
@@ -75,7 +75,7 @@ impl<B: Backend> Tracer<B> {
         }
         let soft = &self.table.slot(index);
         let (thread, mode) = (soft.thread, soft.soft.mode);
-        let slot = image.borrow().get(addr).and_then(|location| location.slot);
+        let slot = space.borrow().get(addr).and_then(|location| location.slot);
         let slot = slot.filter(|&(_, of)| of == mode).map(|(to, _)| to);
         let Some(registers) = unless_gone(self.registers_at(index))? else {
             return Ok(Some(Onward::Runs)); // killed: its end comes
@@ -86,7 +86,7 @@ impl<B: Backend> Tracer<B> {
         if let Some(to) = slot {
             return self.enter_slot(index, registers, addr, to);
         }
-        let Some(code) = image.borrow().get(addr).map(|location| location.code) else {
+        let Some(code) = space.borrow().get(addr).map(|location| location.code) else {
             return Ok(None);
         };
         match <B::Arch as Arch>::relocate(code.bytes(), addr, mode) {
@@ -96,7 +96,7 @@ impl<B: Backend> Tracer<B> {
             }
             Relocation::Copy { .. } => {
                 let place = |to| <B::Arch as Arch>::place(code.bytes(), addr, to, mode);
-                match self.make_slot(image, thread, (addr, mode), place)? {
+                match self.make_slot(space, thread, (addr, mode), place)? {
                     Some(to) => self.enter_slot(index, registers, addr, to),
                     None => Ok(None),
                 }
@@ -172,23 +172,23 @@ impl<B: Backend> Tracer<B> {
     /// A slot with the code for a place; `None` if there can be none.
     fn make_slot(
         &mut self,
-        image: &Shared,
+        space: &Shared,
         thread: Thread,
         (from, mode): (u64, CodeMode),
         place: impl Fn(u64) -> Option<SlotCode>,
     ) -> Result<Option<u64>> {
         let reach = <B::Arch as Arch>::SLOT_REACH;
-        let free = image.borrow().free_slots(from, reach);
+        let free = space.borrow().free_slots(from, reach);
         let mut found = free.iter().find_map(|&to| Some((to, place(to)?)));
-        if found.is_none() && !image.borrow().is_slotless() {
+        if found.is_none() && !space.borrow().is_slotless() {
             match self.backend.get_mut().map_code(thread, from, B::CODE_AREA) {
                 Ok(start) => {
                     let stride = <B::Arch as Arch>::SLOT_LENGTH as u64;
-                    image.borrow_mut().add_area(start, B::CODE_AREA, stride);
+                    space.borrow_mut().add_area(start, B::CODE_AREA, stride);
                     found = place(start).map(|code| (start, code));
                 }
                 Err(Error::Gone | Error::NotStopped) => return Ok(None),
-                Err(_) => image.borrow_mut().refuse_slots(),
+                Err(_) => space.borrow_mut().refuse_slots(),
             }
         }
         let Some((to, code)) = found else { return Ok(None) };
@@ -196,11 +196,11 @@ impl<B: Backend> Tracer<B> {
             Ok(()) => {}
             Err(Error::Gone) => return Ok(None),
             Err(_) => {
-                image.borrow_mut().refuse_slots();
+                space.borrow_mut().refuse_slots();
                 return Ok(None);
             }
         }
-        image.borrow_mut().fill_slot(from, to, code, mode);
+        space.borrow_mut().fill_slot(from, to, code, mode);
         Ok(Some(to))
     }
 
@@ -208,7 +208,7 @@ impl<B: Backend> Tracer<B> {
     /// that the kernel holds may be; then the memory stays.
     pub(super) fn unmap_slots(
         &mut self,
-        image: &Shared,
+        space: &Shared,
         process: u32,
         thread: Thread,
     ) -> Result<()> {
@@ -216,16 +216,16 @@ impl<B: Backend> Tracer<B> {
         if threads.iter().any(|&i| self.table.slot(i).soft.in_slot) {
             return Ok(());
         }
-        self.give_back_areas(image, thread);
+        self.give_back_areas(space, thread);
         Ok(())
     }
 
-    pub(super) fn give_back_areas(&mut self, image: &Shared, thread: Thread) {
-        for (start, len) in image.borrow().areas() {
+    pub(super) fn give_back_areas(&mut self, space: &Shared, thread: Thread) {
+        for (start, len) in space.borrow().areas() {
             if self.backend.get_mut().unmap_code(thread, start, len).is_err() {
                 break; // what cannot be given back does no harm
             }
         }
-        image.borrow_mut().forget_areas();
+        space.borrow_mut().forget_areas();
     }
 }

@@ -20,7 +20,7 @@ enum Stand {
 
 impl<B: Backend> Tracer<B> {
     /// A thread is about to be run: takes it past the breakpoint that it stands at. If that needs the
-    /// others at rest it is queued for [`pass_queued`](Tracer::pass_queued).
+    /// others stopped it is queued for [`step_over_queued`](Tracer::step_over_queued).
     pub(in crate::tracer) fn go_on_from(
         &mut self,
         index: u32,
@@ -34,7 +34,7 @@ impl<B: Backend> Tracer<B> {
             slot.state = State::Resting;
             slot.soft.queued = Some(run);
             let pid = slot.thread.pid;
-            self.queue_pass(pid);
+            self.queue_step_over(pid);
         }
         Ok(onward)
     }
@@ -65,8 +65,8 @@ impl<B: Backend> Tracer<B> {
                 Ok(Onward::Runs)
             }
             Stand::At(addr) => {
-                if let Some(image) = self.table.process_of(index).image.clone() {
-                    if let Some(onward) = self.step_out_of_line(index, addr, &image, run)? {
+                if let Some(space) = self.table.process_of(index).space.clone() {
+                    if let Some(onward) = self.step_out_of_line(index, addr, &space, run)? {
                         return Ok(onward);
                     }
                 }
@@ -82,7 +82,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    pub(in crate::tracer) fn queue_pass(&mut self, pid: Pid) {
+    pub(in crate::tracer) fn queue_step_over(&mut self, pid: Pid) {
         if !self.software.queue.contains(&pid) {
             self.software.queue.push_back(pid);
         }
@@ -109,13 +109,13 @@ impl<B: Backend> Tracer<B> {
             return Ok(Stand::Nowhere);
         }
         let entered = soft.entered;
-        let Some(image) = self.table.process_of(index).image.clone() else {
+        let Some(space) = self.table.process_of(index).space.clone() else {
             self.table.slot_mut(index).soft.at = None;
             return Ok(Stand::Nowhere);
         };
         let (addr, sp) = match (at, signal) {
             (Some(at), None) => (at, 0),
-            (None, _) if !in_slot && !image.borrow().has_calls() => return Ok(Stand::Nowhere),
+            (None, _) if !in_slot && !space.borrow().has_calls() => return Ok(Stand::Nowhere),
             _ => {
                 let Some(registers) = unless_gone(self.noted_registers(index))? else {
                     return Ok(Stand::Nowhere);
@@ -133,8 +133,8 @@ impl<B: Backend> Tracer<B> {
                 (addr, <B::Arch as Arch>::sp(&registers))
             }
         };
-        let inserted = image.borrow().is_inserted(addr);
-        let lifted = !inserted && at == Some(addr) && image.borrow().is_wanted(addr);
+        let inserted = space.borrow().is_inserted(addr);
+        let lifted = !inserted && at == Some(addr) && space.borrow().is_wanted(addr);
         let goes_on = match signal {
             None => true,
             Some(signal) => (inserted || lifted) && self.signal_at(index, signal, addr, sp)?,

@@ -10,11 +10,11 @@ use super::ways::Ways;
 
 /// An image and all that know it: the processes that share the memory, and whoever may have to
 /// clean a copy of it.
-pub(in crate::tracer) type Shared = Rc<RefCell<Image>>;
+pub(in crate::tracer) type Shared = Rc<RefCell<AddressSpace>>;
 
 /// The breakpoint instructions of one address space.
 #[derive(Debug, Clone, Default)]
-pub(in crate::tracer) struct Image {
+pub(in crate::tracer) struct AddressSpace {
     places: Rc<Places>,
     /// The processes that have breakpoints here, by their number as owners; `None` for one that has
     /// nothing to do with this memory any more.
@@ -38,24 +38,24 @@ struct Loan {
     returns: bool,
 }
 
-/// What a process had to do with an image before it was about to be let go.
+/// What a process had to do with an address space before it was about to be detached.
 pub(super) struct Before {
     number: Option<u16>,
 }
 
 impl Before {
-    pub(super) fn new(image: &Image, pid: Pid) -> Self {
-        Before { number: image.number(pid) }
+    pub(super) fn new(space: &AddressSpace, pid: Pid) -> Self {
+        Before { number: space.number(pid) }
     }
 
-    /// It is not let go.
-    pub(super) fn restore(self, image: &mut Image, pid: Pid) {
+    /// It is not detached.
+    pub(super) fn restore(self, space: &mut AddressSpace, pid: Pid) {
         let number = self.number.map(usize::from);
-        if let Some(member) = number.and_then(|number| image.members.get_mut(number)) {
+        if let Some(member) = number.and_then(|number| space.members.get_mut(number)) {
             *member = Some(pid);
         }
-        image.loans.retain(|loan| loan.to != pid);
-        image.places().doubt_all();
+        space.loans.retain(|loan| loan.to != pid);
+        space.places().doubt_all();
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) enum Change {
     Lift,
 }
 
-impl Image {
+impl AddressSpace {
     pub(in crate::tracer) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -318,9 +318,9 @@ impl Image {
         self.places.iter().map(own).collect()
     }
 
-    /// The image of a copy of the memory, which belongs to a process that has the breakpoints of
+    /// The address space of a copy of the memory, which belongs to a process that has the breakpoints of
     /// another one. What of the instructions the copy really has may still have to be found out.
-    pub(super) fn copy(&self, from: Pid, to: Pid) -> Image {
+    pub(super) fn copy(&self, from: Pid, to: Pid) -> AddressSpace {
         let mut copy = self.clone();
         let lent = !copy.loans.is_empty();
         copy.loans.clear();
@@ -338,7 +338,7 @@ impl Image {
     }
 
     /// Has what another image has as well, but for addresses that it knows with an owner.
-    pub(super) fn add(&mut self, other: Image) {
+    pub(super) fn add(&mut self, other: AddressSpace) {
         if !self.places.has_areas() {
             self.places().take_areas(&other.places);
         }

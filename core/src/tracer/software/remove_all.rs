@@ -1,4 +1,4 @@
-//! Who is let go has none of our instructions in its memory, and no trap of them to come.
+//! Who is detached has none of our instructions in its memory, and no trap of them to come.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use super::super::drive::Limit;
 use super::super::limits::BEFORE_A_TRAP;
 use super::super::thread::State;
 use super::Vfork;
-use super::image::{Before, Shared};
+use super::space::{Before, Shared};
 
 /// Where a thread is.
 #[derive(Clone, Copy)]
@@ -24,23 +24,23 @@ enum Stands {
 impl<B: Backend> Tracer<B> {
     /// Whether a process has breakpoints to leave behind, or shares its memory with one that may
     /// get some.
-    pub(in crate::tracer) fn has_image(&mut self, process: u32) -> Result<bool> {
+    pub(in crate::tracer) fn has_space(&mut self, process: u32) -> Result<bool> {
         if self.table.process(process).heritage.is_some() {
-            self.at_rest(process, |tracer| tracer.inherit_again(process))?;
+            self.with_all_stopped(process, |tracer| tracer.inherit_again(process))?;
         }
-        if self.table.process(process).image.is_none() && self.vfork_relatives(process).is_empty() {
+        if self.table.process(process).space.is_none() && self.vfork_relatives(process).is_empty() {
             return Ok(false);
         }
-        self.image_of(process)?;
+        self.space_of(process)?;
         Ok(true)
     }
 
     /// Whether what is in a process's memory of ours can be taken out, asked by putting one breakpoint
     /// instruction where it stands already.
-    fn can_be_stripped(&mut self, process: u32) -> Result<()> {
-        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
-        let addresses = image.borrow().addresses();
-        let Some(addr) = addresses.into_iter().find(|&addr| image.borrow().is_inserted(addr))
+    fn can_be_removed(&mut self, process: u32) -> Result<()> {
+        let Some(space) = self.table.process(process).space.clone() else { return Ok(()) };
+        let addresses = space.borrow().addresses();
+        let Some(addr) = addresses.into_iter().find(|&addr| space.borrow().is_inserted(addr))
         else {
             return Ok(());
         };
@@ -54,70 +54,70 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Before a process is let go: takes its breakpoints out of its memory, with its threads at
+    /// Before a process is detached: takes its breakpoints out of its memory, with its threads at
     /// rest, and out of the way what its threads have run into. Threads that the kernel holds have
     /// run into nothing.
-    pub(in crate::tracer) fn strip(&mut self, process: u32) -> Result<()> {
+    pub(in crate::tracer) fn remove_all_breakpoints(&mut self, process: u32) -> Result<()> {
         let entry = self.table.process(process);
-        let (pid, Some(image)) = (entry.pid, entry.image.clone()) else { return Ok(()) };
+        let (pid, Some(space)) = (entry.pid, entry.space.clone()) else { return Ok(()) };
         if !self.table.process_mut(process).begin_cleaning() {
             return Ok(());
         }
-        if image.borrow().is_empty() {
-            self.leave_shared(process, pid, &image);
+        if space.borrow().is_empty() {
+            self.leave_shared(process, pid, &space);
             return Ok(());
         }
-        self.table.process_mut(process).quiet += 1;
-        let stripped = self.strip_at_rest(process, pid, &image);
+        self.table.process_mut(process).all_stops += 1;
+        let removed_all = self.remove_all_at_rest(process, pid, &space);
         if self.table.find_process(pid) == Some(process) {
             let entry = self.table.process_mut(process);
-            entry.quiet = entry.quiet.saturating_sub(1);
-            if stripped.is_err() {
+            entry.all_stops = entry.all_stops.saturating_sub(1);
+            if removed_all.is_err() {
                 entry.give_up_cleaning();
             }
         }
-        stripped
+        removed_all
     }
 
-    fn strip_at_rest(&mut self, process: u32, pid: Pid, image: &Shared) -> Result<()> {
-        self.rest_all(process)?;
-        let same = |image: &Shared, now: &Option<Shared>| {
-            now.as_ref().is_some_and(|now| Rc::ptr_eq(now, image))
+    fn remove_all_at_rest(&mut self, process: u32, pid: Pid, space: &Shared) -> Result<()> {
+        self.stop_all(process)?;
+        let same = |space: &Shared, now: &Option<Shared>| {
+            now.as_ref().is_some_and(|now| Rc::ptr_eq(now, space))
         };
         if self.traced(pid).ok() != Some(process)
-            || !same(image, &self.table.process(process).image)
+            || !same(space, &self.table.process(process).space)
         {
             return Ok(()); // ended or exec'ed meanwhile
         }
-        self.can_be_stripped(process)?;
-        let lends = self.rest_before_loan(process, pid, image)?;
+        self.can_be_removed(process)?;
+        let lends = self.rest_before_loan(process, pid, space)?;
         if self.traced(pid).ok() != Some(process) {
             return Ok(());
         }
-        let before = Before::new(&image.borrow(), pid);
+        let before = Before::new(&space.borrow(), pid);
         let places = self.standing_places(process);
-        self.leave_shared(process, pid, image);
-        let result = self.clean_at_rest(process, pid, image);
+        self.leave_shared(process, pid, space);
+        let result = self.clean_at_rest(process, pid, space);
         if result.is_err() && lends {
-            self.queue_pass(pid); // who was brought to rest for it runs on
+            self.queue_step_over(pid); // who was brought to rest for it runs on
         }
         if result.is_err() && self.traced(pid).ok() == Some(process) {
             // It stays for now, as it was.
-            before.restore(&mut image.borrow_mut(), pid);
-            self.stand_again(&places, image);
-            if self.settle_family(image, process).is_err() {
-                self.queue_pass(pid); // which does it again
+            before.restore(&mut space.borrow_mut(), pid);
+            self.stand_again(&places, space);
+            if self.settle_sharers(space, process).is_err() {
+                self.queue_step_over(pid); // which does it again
             }
         }
         result
     }
 
     /// Takes out of a process what nobody wants there any more.
-    fn clean_at_rest(&mut self, process: u32, pid: Pid, image: &Shared) -> Result<()> {
-        self.settle_family(image, process)?;
-        self.note_shared_loss(process, image)?;
+    fn clean_at_rest(&mut self, process: u32, pid: Pid, space: &Shared) -> Result<()> {
+        self.settle_sharers(space, process)?;
+        self.note_shared_loss(process, space)?;
         if !Self::takes_out_traps() {
-            self.backend.get_mut().clean_children(pid, image.borrow().code(Self::INT.len()));
+            self.backend.get_mut().clean_children(pid, space.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
             self.table.slot_mut(index).soft.at = None;
@@ -132,7 +132,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         match self.stopped_thread(process)? {
-            Some(thread) if !image.borrow().is_lent() => self.unmap_slots(image, process, thread),
+            Some(thread) if !space.borrow().is_lent() => self.unmap_slots(space, process, thread),
             _ => Ok(()),
         }
     }
@@ -152,7 +152,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// They do so again. What was in a slot is where the instruction is whose copy that has.
-    fn stand_again(&mut self, places: &[(Thread, Stands)], image: &Shared) {
+    fn stand_again(&mut self, places: &[(Thread, Stands)], space: &Shared) {
         for &(thread, stands) in places {
             let Some(index) = self.table.find_thread_of(thread.pid, thread.tid) else { continue };
             if !self.table.slot(index).is_stopped() {
@@ -163,7 +163,7 @@ impl<B: Backend> Tracer<B> {
                 Stands::InSlot if !self.table.slot(index).soft.in_slot => {
                     let registers = self.backend.get_mut().registers(thread).ok();
                     let pc = registers.map(|registers| <B::Arch as Arch>::pc(&registers));
-                    pc.filter(|&pc| image.borrow().get(pc).is_some())
+                    pc.filter(|&pc| space.borrow().get(pc).is_some())
                 }
                 Stands::InSlot | Stands::Nowhere => None,
             };
@@ -173,14 +173,14 @@ impl<B: Backend> Tracer<B> {
 
     /// A child has no breakpoints any more. Where it shares code with its parent (`MAP_SHARED`) that
     /// has none there either, which its user is told.
-    fn note_shared_loss(&mut self, process: u32, image: &Shared) -> Result<()> {
+    fn note_shared_loss(&mut self, process: u32, space: &Shared) -> Result<()> {
         let parent = self.table.process(process).real_parent;
         let Some(parent) = parent.and_then(|parent| self.table.find_process(parent)) else {
             return Ok(());
         };
         let entry = self.table.process(parent);
-        let (pid, Some(theirs)) = (entry.pid, entry.image.clone()) else { return Ok(()) };
-        if Rc::ptr_eq(&theirs, image) {
+        let (pid, Some(theirs)) = (entry.pid, entry.space.clone()) else { return Ok(()) };
+        if Rc::ptr_eq(&theirs, space) {
             return Ok(());
         }
         let Some(thread) = self.stopped_thread(parent)? else { return Ok(()) };
@@ -193,18 +193,18 @@ impl<B: Backend> Tracer<B> {
 
     /// A process that leaves and lives on has no part in its memory's breakpoints. If others that
     /// stay have that memory too, there can be none as long as that is so.
-    fn leave_shared(&mut self, process: u32, pid: Pid, image: &Shared) {
-        image.borrow_mut().leave(pid);
-        let sharers = self.family(process).into_iter().filter(|&other| other != process);
+    fn leave_shared(&mut self, process: u32, pid: Pid, space: &Shared) {
+        space.borrow_mut().leave(pid);
+        let sharers = self.sharers(process).into_iter().filter(|&other| other != process);
         let threads = sharers.flat_map(|other| self.table.process(other).threads.clone());
         let threads: Vec<u32> = threads.collect();
         if threads.is_empty() {
-            image.borrow_mut().give_up();
+            space.borrow_mut().give_up();
             return;
         }
         let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(pid);
         let returns = threads.iter().any(waits);
-        image.borrow_mut().lend(pid, returns);
+        space.borrow_mut().lend(pid, returns);
     }
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
@@ -228,17 +228,17 @@ impl<B: Backend> Tracer<B> {
 
     /// Takes a thread that is not in the table out of the slot that it may be in, and gives the
     /// memory for slots back.
-    fn leave_slots_of(&mut self, image: &Shared, thread: Thread) -> Result<()> {
-        if !image.borrow().has_slots() {
+    fn leave_slots_of(&mut self, space: &Shared, thread: Thread) -> Result<()> {
+        if !space.borrow().has_slots() {
             return Ok(());
         }
         let mut registers = self.backend.get_mut().registers(thread)?;
         let pc = <B::Arch as Arch>::pc(&registers);
-        if let Some((code, from, to)) = image.borrow().slot_at(pc) {
+        if let Some((code, from, to)) = space.borrow().slot_at(pc) {
             <B::Arch as Arch>::leave_slot(code, from, to, &mut registers);
             self.backend.get_mut().set_registers(thread, &registers)?;
         }
-        self.give_back_areas(image, thread);
+        self.give_back_areas(space, thread);
         Ok(())
     }
 
@@ -250,22 +250,22 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Cleans the memory of a process that is let go without ever having been in the table, and
+    /// Cleans the memory of a process that is detached without ever having been in the table, and
     /// whose maker may have had breakpoints.
-    pub(in crate::tracer) fn clean_stray(&mut self, thread: Thread) -> Result<()> {
+    pub(in crate::tracer) fn clean_child(&mut self, thread: Thread) -> Result<()> {
         let breakpoints =
-            |image: &Option<Shared>| image.as_ref().is_some_and(|image| !image.borrow().is_empty());
-        let lost = self.former_images();
-        let living = self.table.processes().any(|(_, p)| breakpoints(&p.image));
+            |space: &Option<Shared>| space.as_ref().is_some_and(|space| !space.borrow().is_empty());
+        let lost = self.former_spaces();
+        let living = self.table.processes().any(|(_, p)| breakpoints(&p.space));
         if !living && lost.is_empty() {
             return Ok(());
         }
         if let Some(sharer) = self.sharer_of(thread)? {
             // It has the memory of one that stays, by a vfork of which nothing more is heard.
-            if let Some(image) = self.table.process(sharer).image.clone() {
-                image.borrow_mut().lend(thread.pid, false);
-                unless_gone(self.settle(&image, thread))?;
-                self.end_loan(&image);
+            if let Some(space) = self.table.process(sharer).space.clone() {
+                space.borrow_mut().lend(thread.pid, false);
+                unless_gone(self.settle(&space, thread))?;
+                self.end_loan(&space);
             }
             return Ok(());
         }
@@ -277,12 +277,12 @@ impl<B: Backend> Tracer<B> {
         // If its maker is dead, nobody knows who that was.
         let orphan = known.is_none() && !lost.iter().any(|(pid, _)| Some(*pid) == maker);
         let own = |(pid, _): &(Pid, Shared)| orphan || Some(*pid) == maker;
-        let mut images: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();
+        let mut spaces: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();
         let living = self.table.processes();
         let living = living.filter(|&(process, _)| orphan || Some(process) == known);
-        images.extend(living.filter_map(|(_, p)| Some((p.pid, p.image.clone()?))));
-        for (maker, image) in images {
-            let copy = image.borrow().copy(maker, thread.pid);
+        spaces.extend(living.filter_map(|(_, p)| Some((p.pid, p.space.clone()?))));
+        for (maker, space) in spaces {
+            let copy = space.borrow().copy(maker, thread.pid);
             let copy = Rc::new(std::cell::RefCell::new(copy));
             copy.borrow_mut().give_up();
             unless_gone(self.settle_copy(&copy, thread))?;

@@ -7,18 +7,18 @@ use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
 use super::super::Tracer;
-use super::super::process::{Maker, Process};
+use super::super::process::{Origin, Process};
 use super::super::thread::Slot;
 use super::Vfork;
-use super::image::Shared;
+use super::space::Shared;
 
 impl<B: Backend> Tracer<B> {
     /// A process and all that share its image.
-    pub(super) fn family(&self, process: u32) -> Vec<u32> {
-        let Some(image) = &self.table.process(process).image else { return vec![process] };
-        let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
+    pub(super) fn sharers(&self, process: u32) -> Vec<u32> {
+        let Some(space) = &self.table.process(process).space else { return vec![process] };
+        let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
         let member = |(index, p): &(u32, &Process)| {
-            *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.image))
+            *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.space))
         };
         self.table.processes().filter(member).map(|(index, _)| index).collect()
     }
@@ -42,8 +42,8 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The same, of any process that shares its memory.
-    pub(super) fn stopped_in_family(&mut self, process: u32) -> Result<Option<Thread>> {
-        for other in self.family(process) {
+    pub(super) fn stopped_sharer(&mut self, process: u32) -> Result<Option<Thread>> {
+        for other in self.sharers(process) {
             if let Some(thread) = self.stopped_thread(other)? {
                 return Ok(Some(thread));
             }
@@ -53,8 +53,8 @@ impl<B: Backend> Tracer<B> {
 
     /// Processes that may share a process's memory, by a `vfork` that is not over.
     pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
-        let Process { pid, maker, .. } = *self.table.process(process);
-        let unknown = maker == Maker::Unknown;
+        let Process { pid, origin, .. } = *self.table.process(process);
+        let unknown = origin == Origin::Unknown;
         let child_of = |p: &Process| {
             p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork.child()).collect()
         };
@@ -62,7 +62,7 @@ impl<B: Backend> Tracer<B> {
         let living = self.table.processes().filter(|(_, p)| !p.has_ended());
         let vforked = |p: &Process| children.contains(&p.pid) || child_of(p).contains(&pid);
         let related = living.filter(|&(other, p)| {
-            other != process && (unknown || p.maker == Maker::Unknown || vforked(p))
+            other != process && (unknown || p.origin == Origin::Unknown || vforked(p))
         });
         related.map(|(index, _)| index).collect()
     }
@@ -80,7 +80,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Another process with breakpoints that has the memory of a thread.
     pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
-        let has_any = |p: &Process| p.image.as_ref().is_some_and(|i| !i.borrow().is_blank());
+        let has_any = |p: &Process| p.space.as_ref().is_some_and(|i| !i.borrow().is_blank());
         let others = self.table.processes().filter(|(_, p)| {
             p.pid != thread.pid && !p.has_ended() && !p.is_detaching() && has_any(p)
         });
@@ -98,11 +98,11 @@ impl<B: Backend> Tracer<B> {
 
     /// The same through whoever of those that have the memory is there: others may be killed, and
     /// it lives.
-    pub(super) fn settle_family(&mut self, image: &Shared, process: u32) -> Result<()> {
-        if image.borrow().is_settled() {
+    pub(super) fn settle_sharers(&mut self, space: &Shared, process: u32) -> Result<()> {
+        if space.borrow().is_settled() {
             return Ok(());
         }
-        let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, image));
+        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
         let way = |&(other, p): &(u32, &Process)| {
             has_it(p) && !p.has_ended() && (other == process || !p.is_detaching())
         };
@@ -110,7 +110,7 @@ impl<B: Backend> Tracer<B> {
         ways.sort_by_key(|&other| other != process);
         for way in ways {
             let Some(thread) = self.stopped_thread(way)? else { continue };
-            if unless_gone(self.settle_again(image, thread))?.is_some() {
+            if unless_gone(self.settle_again(space, thread))?.is_some() {
                 break;
             }
         }
@@ -120,8 +120,8 @@ impl<B: Backend> Tracer<B> {
     /// A thread is run from its own stop, so that it has nothing else to report: a child that it makes
     /// has the memory as it is now, unless that is changed.
     pub(in crate::tracer) fn note_memory(&mut self, index: u32) {
-        if let Some(image) = &self.table.process_of(index).image {
-            let version = image.borrow().version();
+        if let Some(space) = &self.table.process_of(index).space {
+            let version = space.borrow().version();
             self.table.slot_mut(index).soft.seen = version;
         }
     }
@@ -152,47 +152,47 @@ impl<B: Backend> Tracer<B> {
         let slot = self.table.slot_mut(index);
         let (thread, process) = (slot.thread, slot.process);
         let child = std::mem::take(&mut slot.soft.vfork).child();
-        let Some(image) = self.table.process(process).image.clone() else { return Ok(()) };
+        let Some(space) = self.table.process(process).space.clone() else { return Ok(()) };
         if let Some(child) = child {
-            image.borrow_mut().give_back(child);
+            space.borrow_mut().give_back(child);
         }
         let child = child.and_then(|child| self.table.find_process(child));
-        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
-        if let Some(child) = child.filter(|&child| same(&self.table.process(child).image)) {
+        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
+        if let Some(child) = child.filter(|&child| same(&self.table.process(child).space)) {
             // Its exec or its end is reported only after this.
             let child = self.table.process_mut(child);
-            child.image = None;
-            image.borrow_mut().leave(child.pid);
+            child.space = None;
+            space.borrow_mut().leave(child.pid);
         }
-        unless_gone(self.settle_again(&image, thread))?;
-        self.end_loan(&image);
+        unless_gone(self.settle_again(&space, thread))?;
+        self.end_loan(&space);
         Ok(())
     }
 
     /// A process has exec'ed or ended: it has nothing to do with its old memory any more. Others
     /// that have it lose what it has left there, and get back what could not be for its sake.
-    pub(in crate::tracer) fn leave_image(&mut self, process: u32) {
+    pub(in crate::tracer) fn leave_space(&mut self, process: u32) {
         let process = self.table.process_mut(process);
-        process.maker = Maker::Known;
+        process.origin = Origin::Known;
         process.heritage = None;
         let pid = process.pid;
-        // Of one that really was let go there may be children that have it, too.
+        // Of one that really was detached there may be children that have it, too.
         let released = process.is_partly_detached();
-        let Some(image) = process.image.take() else { return };
-        if Rc::strong_count(&image) == 1 {
+        let Some(space) = process.space.take() else { return };
+        if Rc::strong_count(&space) == 1 {
             return; // nobody else has it
         }
-        image.borrow_mut().leave(pid);
+        space.borrow_mut().leave(pid);
         if !released {
-            image.borrow_mut().give_back(pid);
+            space.borrow_mut().give_back(pid);
         }
-        if image.borrow().is_settled() {
+        if space.borrow().is_settled() {
             return;
         }
-        let has_it = |p: &Process| p.image.as_ref().is_some_and(|i| Rc::ptr_eq(i, &image));
+        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
         let sharer = self.table.processes().find(|(_, p)| has_it(p)).map(|(_, p)| p.pid);
         if let Some(sharer) = sharer {
-            self.queue_pass(sharer);
+            self.queue_step_over(sharer);
         }
     }
 }

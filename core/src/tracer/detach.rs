@@ -11,13 +11,13 @@ use super::trap::Trap;
 use super::{Ready, Side, Tracer};
 
 impl<B: Backend> Tracer<B> {
-    /// Lets the processes of an event (or a token) go, as if they had never been traced: a signal
+    /// Detaches the processes of an event (or a token), as if they had never been traced: a signal
     /// that a thread is stopped for is delivered, the child of a fork that was not reported yet
-    /// is let go as well, nothing of ours stays behind.
+    /// is detached as well, nothing of ours stays behind.
     ///
     /// A spawned program becomes an ordinary child again;
     /// [`take_child`](Tracer::take_child) gives it. There are no further events of these processes,
-    /// unless they are killed before they can be let go: then their
+    /// unless they are killed before they can be detached: then their
     /// [`Event::Exited`] follows. To detach what is gone is `Ok`.
     ///
     /// ```
@@ -37,16 +37,16 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of the
-    /// memory of a process, which would die of it: it is not let go then.
+    /// memory of a process, which would die of it: it is not detached then.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
-    /// let go the next wait gives the stop again, and what has begun is ended by the waits that
+    /// detached the next wait gives the stop again, and what has begun is ended by the waits that
     /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     ///
     /// # Platform notes
     ///
     /// On Linux every thread has to be stopped for it, so that a sleeping system call may return
     /// `EINTR` where the kernel does not restart it. A thread that the kernel holds, say in
-    /// `vfork`, is let go by a later wait. If the first thread of a process has ended before the
+    /// `vfork`, is detached by a later wait. If the first thread of a process has ended before the
     /// others, the kernel tells the tracer of the process's end first, and its parent only then: a
     /// later wait takes it, and of a program that was spawned gives the [`Event::Exited`].
     ///
@@ -63,7 +63,7 @@ impl<B: Backend> Tracer<B> {
             self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
             if let Some(process) = process {
-                // All at once, for while one is let go, an exec can take the token of another.
+                // All at once, for while one is detached, an exec can take the token of another.
                 self.table.process_mut(process).begin_detach();
                 self.silence(stop.pid);
             }
@@ -77,23 +77,23 @@ impl<B: Backend> Tracer<B> {
             } else {
                 self.discard(stop);
                 match process.filter(|_| self.table.find_process(pid) == process) {
-                    Some(process) => self.let_go_running(process),
+                    Some(process) => self.detach_running(process),
                     None => Ok(()),
                 }
             };
             result = result.and(detached);
         }
         result?;
-        self.pass_queued()
+        self.step_over_queued()
     }
 
-    /// Lets a process go at a stop of which the user has the token. As long as nothing is let go,
+    /// Detaches a process at a stop of which the user has the token. As long as nothing is detached,
     /// an error leaves the user the stop.
     fn detach_stopped(&mut self, stop: Stopped) -> Result<()> {
         let (place, pid) = (stop.place, stop.pid);
         let process = self.table.slot(place.index).process;
         self.table.slot_mut(place.index).state = State::Resting;
-        match self.prepare_to_leave(place.index) {
+        match self.prepare_detach(place.index) {
             Ok(true) => {
                 // The token's signal counts, also if it is none.
                 let (_, signal) = stop.consume();
@@ -101,7 +101,7 @@ impl<B: Backend> Tracer<B> {
             }
             Ok(false) => {
                 stop.consume();
-                self.await_strays()
+                self.await_children()
             }
             Err(error) => {
                 if self.traced(pid).ok() == Some(process) {
@@ -116,7 +116,7 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Lets a process go, running or stopped, whoever has the tokens of its threads; they are
+    /// Detaches a process, running or stopped, whoever has the tokens of its threads; they are
     /// stale then. See [`detach`](Tracer::detach). To detach what is gone is `Ok`.
     ///
     /// ```
@@ -136,14 +136,14 @@ impl<B: Backend> Tracer<B> {
         match self.traced(pid) {
             Ok(process) => {
                 self.silence(pid);
-                self.let_go_running(process)?;
-                self.pass_queued()
+                self.detach_running(process)?;
+                self.step_over_queued()
             }
             Err(_) => Ok(()),
         }
     }
 
-    /// Takes back what is queued of a process that is let go, but for its stops and forks, which
+    /// Takes back what is queued of a process that is detached, but for its stops and forks, which
     /// go their own ways. One that had this id before, and whose end is in the queue, is told of.
     fn silence(&mut self, pid: Pid) {
         let of_older = |ready: &Ready| match ready {
@@ -156,7 +156,7 @@ impl<B: Backend> Tracer<B> {
             match ready {
                 Ready::Fork(pair) if pair.child_pid == pid => {
                     if let Side::Stopped(_) = pair.child {
-                        pair.child = Side::LetGo;
+                        pair.child = Side::Detached;
                     }
                 }
                 _ => {}
@@ -171,7 +171,7 @@ impl<B: Backend> Tracer<B> {
         });
     }
 
-    /// Lets a halted process go; see [`detach`](Tracer::detach).
+    /// Detaches a halted process; see [`detach`](Tracer::detach).
     ///
     /// ```
     /// use trapline::{Backend, Result, Stopped, TracerOn};
@@ -236,32 +236,32 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets a process go at a stop of one of its threads, which nobody has asked for in so many
+    /// Detaches a process at a stop of one of its threads, which nobody has asked for in so many
     /// words.
-    pub(super) fn let_go_silently(&mut self, index: u32, signal: Option<Signal>) {
+    pub(super) fn detach_silently(&mut self, index: u32, signal: Option<Signal>) {
         let pid = self.table.slot(index).thread.pid;
-        if let Err(error) = self.let_go(index, signal) {
+        if let Err(error) = self.detach_here(index, signal) {
             self.failures.note_and_retry(pid, error);
         }
     }
 
-    /// Lets a process go at a stop of one of its threads. What fails is done again by the waits
+    /// Detaches a process at a stop of one of its threads. What fails is done again by the waits
     /// that follow.
-    pub(super) fn let_go(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn detach_here(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         // It has no token any more, so its end, should it come now, need not wait for one.
         self.table.slot_mut(index).state = State::Resting;
-        match self.prepare_to_leave(index) {
+        match self.prepare_detach(index) {
             Ok(true) => self.leave(index, signal),
-            Ok(false) => self.await_strays(),
+            Ok(false) => self.await_children(),
             Err(error) => {
-                self.leaves_later(index, signal);
+                self.detach_later(index, signal);
                 Err(error)
             }
         }
     }
 
-    /// A process is to be let go at a stop of this thread, but not yet.
-    fn leaves_later(&mut self, index: u32, signal: Option<Signal>) {
+    /// A process is to be detached at a stop of this thread, but not yet.
+    fn detach_later(&mut self, index: u32, signal: Option<Signal>) {
         let slot = self.table.slot_mut(index);
         if let (State::Resting, Some(signal)) = (slot.state, signal) {
             slot.kept = Some(signal);
@@ -270,51 +270,51 @@ impl<B: Backend> Tracer<B> {
         self.failures.retry(pid);
     }
 
-    /// Takes out of a process what must not be left in it; says whether it can then be let go at
+    /// Takes out of a process what must not be left in it; says whether it can then be detached at
     /// this thread.
-    fn prepare_to_leave(&mut self, index: u32) -> Result<bool> {
+    fn prepare_detach(&mut self, index: u32) -> Result<bool> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         self.table.process_mut(process).begin_detach();
-        if self.has_image(process)? {
+        if self.has_space(process)? {
             let place = self.table.place(index);
-            self.strip(process)?;
+            self.remove_all_breakpoints(process)?;
             if self.traced(pid).ok() != Some(process) {
                 return Ok(false);
             }
             if self.table.at(place).is_none() {
-                self.let_go_running(process)?; // its thread is gone, or has stopped again
+                self.detach_running(process)?; // its thread is gone, or has stopped again
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Lets a process go that has nothing of ours in its memory any more.
+    /// Detaches a process that has nothing of ours in its memory any more.
     fn leave(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let (place, pid) = (self.table.place(index), self.table.slot(index).thread.pid);
-        let result = self.leave_at(index, signal);
+        let result = self.finish_detach_at(index, signal);
         if result.is_err() {
             match self.table.at(place) {
-                Some(_) => self.leaves_later(index, signal),
+                Some(_) => self.detach_later(index, signal),
                 None => self.failures.retry(pid),
             }
         }
         result
     }
 
-    fn leave_at(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    fn finish_detach_at(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let process = self.table.slot(index).process;
         let pid = self.table.process(process).pid;
         let place = self.table.place(index);
-        self.let_go_untold(pid)?;
+        self.detach_unreported_children(pid)?;
         if self.table.find_process(pid) == Some(process) {
             if self.table.at(place).is_some() {
                 self.detach_at(index, signal)?;
             }
             self.detach_rest(pid, process)?;
         }
-        self.await_strays()
+        self.await_children()
     }
 
     /// Detaches the stopped threads that are left of a process, and stops and detaches those that run.
@@ -336,7 +336,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.interrupt_running(process)?;
-        self.await_release(pid, process)
+        self.await_detached(pid, process)
     }
 
     /// The signal that a stopped thread has yet to get.
@@ -356,20 +356,20 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Waits until the threads that were interrupted have stopped and are let go, but not for
+    /// Waits until the threads that were interrupted have stopped and are detached, but not for
     /// those that the kernel holds or has forgotten: a later wait meets them.
-    fn await_release(&mut self, pid: Pid, process: u32) -> Result<()> {
+    fn await_detached(&mut self, pid: Pid, process: u32) -> Result<()> {
         let (mut gone_for, mut begun) = (0, false);
         let driven = self.drive_until(STOPPING, |tracer, turn| {
             if std::mem::replace(&mut begun, true) && turn == Turn::Report {
-                tracer.failures.told_of(pid)?;
+                tracer.failures.error_of(pid)?;
             }
             while tracer.is_there(pid, process) {
                 let running = tracer.running(process);
                 if tracer.take_in_each(pid, process, &running)? == 0 {
                     break;
                 }
-                tracer.failures.told_of(pid)?;
+                tracer.failures.error_of(pid)?;
             }
             if !tracer.is_there(pid, process) {
                 return Ok(Some(()));
@@ -386,15 +386,15 @@ impl<B: Backend> Tracer<B> {
             }
             // What was killed has an end that a wait finds. What is left of a first thread that ended
             // before the others has none until they end.
-            let shell = gone && tracer.table.process(process).is_partly_detached();
-            gone_for = if shell { gone_for + 1 } else { 0 };
+            let zombie_leader = gone && tracer.table.process(process).is_partly_detached();
+            gone_for = if zombie_leader { gone_for + 1 } else { 0 };
             if gone_for >= HELD_FOR {
-                tracer.leave_shell(process);
+                tracer.leave_zombie_leader(process);
                 return Ok(Some(()));
             }
-            Ok((!free && !shell).then_some(()))
+            Ok((!free && !zombie_leader).then_some(()))
         })?;
-        // By an exec, the thread that was let go can have been the last one.
+        // By an exec, the thread that was detached can have been the last one.
         let partly = |index| self.table.process(index).is_partly_detached();
         if matches!(driven, Driven::NoTracees) && self.is_there(pid, process) && partly(process) {
             self.forget_process(process);
@@ -402,8 +402,8 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// A thread of a process that is being let go has stopped.
-    pub(super) fn let_go_at(&mut self, index: u32, reason: RawReason) -> Result<()> {
+    /// A thread of a process that is being detached has stopped.
+    pub(super) fn detach_at_stop(&mut self, index: u32, reason: RawReason) -> Result<()> {
         let thread = self.table.slot(index).thread;
         let setup = self.table.process_of(index).setup;
         let mut signal = None;
@@ -420,7 +420,7 @@ impl<B: Backend> Tracer<B> {
                     None => unless_gone(self.backend.get_mut().new_task(thread, setup))?,
                 };
                 match task {
-                    Some(NewTask::Process { pid, .. }) => self.let_go_child(pid, thread.pid),
+                    Some(NewTask::Process { pid, .. }) => self.detach_child(pid, thread.pid),
                     Some(NewTask::Thread(tid)) => {
                         let process = self.table.slot(index).process;
                         self.announce_thread(process, tid, Some(index))?;
@@ -432,14 +432,14 @@ impl<B: Backend> Tracer<B> {
         }
         if let Err(error) = self.detach_at(index, signal) {
             self.table.slot_mut(index).state = State::Resting;
-            self.leaves_later(index, signal);
+            self.detach_later(index, signal);
             self.failures.note(thread.pid, error);
         }
         Ok(())
     }
 
     /// Detaches a process that stops as a whole.
-    pub(super) fn release_whole(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn detach_whole(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         let threads = self.table.process(process).threads.iter();
@@ -498,11 +498,11 @@ impl<B: Backend> Tracer<B> {
         self.detached.extend(entry.child);
     }
 
-    /// Lets a process go that may be running altogether.
-    pub(super) fn let_go_running(&mut self, process: u32) -> Result<()> {
+    /// Detaches a process that may be running altogether.
+    pub(super) fn detach_running(&mut self, process: u32) -> Result<()> {
         let pid = self.table.process(process).pid;
-        self.has_image(process)?;
-        if let Err(error) = self.strip(process) {
+        self.has_space(process)?;
+        if let Err(error) = self.remove_all_breakpoints(process) {
             if self.traced(pid).ok() == Some(process) {
                 self.table.process_mut(process).give_up_detach();
                 self.failures.retry(pid); // who was brought to rest runs on
@@ -510,7 +510,7 @@ impl<B: Backend> Tracer<B> {
             return Err(error);
         }
         if self.traced(pid).ok() != Some(process) {
-            return self.await_strays();
+            return self.await_children();
         }
         let threads = self.table.process(process).threads.clone();
         let stopped = threads.iter().find(|&&i| {
@@ -518,11 +518,11 @@ impl<B: Backend> Tracer<B> {
             slot.can_be_asked() && !matches!(slot.state, State::Retrying(_))
         });
         if let Some(&index) = stopped {
-            return self.let_go(index, self.kept_signal(index));
+            return self.detach_here(index, self.kept_signal(index));
         }
         self.table.process_mut(process).begin_detach();
         self.interrupt_running(process)?;
-        self.await_release(pid, process)?;
-        self.await_strays()
+        self.await_detached(pid, process)?;
+        self.await_children()
     }
 }

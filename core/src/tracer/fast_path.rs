@@ -60,7 +60,7 @@ const MOST: usize = 2;
 
 /// Whom to look at, and how often.
 #[derive(Debug, Default)]
-pub(super) struct Eager {
+pub(super) struct FastPath {
     /// The threads that were resumed since the last wait, the last one first.
     resumed: [Option<Thread>; MOST],
     looks: Habit,
@@ -73,7 +73,7 @@ pub(super) struct Eager {
     wakes: bool,
 }
 
-impl Eager {
+impl FastPath {
     /// A thread was resumed.
     #[inline]
     pub(super) fn resumed(&mut self, thread: Thread) {
@@ -163,56 +163,56 @@ mod tests {
         Thread { pid: Pid::from_raw(id), tid: Tid::from_raw(id) }
     }
 
-    fn looks(eager: &mut Eager) -> bool {
-        eager.resumed(thread(1));
-        eager.take()[0].is_some()
+    fn looks(fast_path: &mut FastPath) -> bool {
+        fast_path.resumed(thread(1));
+        fast_path.take()[0].is_some()
     }
 
     #[test]
     fn w3_what_was_resumed_is_looked_at_once() {
-        let mut eager = Eager::default();
-        assert_eq!(eager.take(), [None; MOST]);
-        eager.resumed(thread(1));
-        eager.resumed(thread(2));
-        assert_eq!(eager.take(), [Some(thread(2)), Some(thread(1))]);
-        assert_eq!(eager.take(), [None; MOST], "nothing was resumed lately");
+        let mut fast_path = FastPath::default();
+        assert_eq!(fast_path.take(), [None; MOST]);
+        fast_path.resumed(thread(1));
+        fast_path.resumed(thread(2));
+        assert_eq!(fast_path.take(), [Some(thread(2)), Some(thread(1))]);
+        assert_eq!(fast_path.take(), [None; MOST], "nothing was resumed lately");
     }
 
     #[test]
     fn w3_looks_that_find_nothing_are_left_out_and_tried_again() {
-        let mut eager = Eager::default();
+        let mut fast_path = FastPath::default();
         let mut made = 0;
         for _ in 0..10_000 {
-            if looks(&mut eager) {
+            if looks(&mut fast_path) {
                 made += 1;
-                eager.missed(None);
+                fast_path.missed(None);
             }
         }
         assert!((100..250).contains(&made), "{made}");
         // And are made again as soon as they pay.
         for _ in 0..=PAUSE_MOST {
-            if looks(&mut eager) {
-                eager.found(None);
+            if looks(&mut fast_path) {
+                fast_path.found(None);
             }
         }
         assert!((0..100).all(|_| {
-            let looks = looks(&mut eager);
-            eager.found(None);
+            let looks = looks(&mut fast_path);
+            fast_path.found(None);
             looks
         }));
     }
 
     #[test]
     fn w3_yields_that_take_long_are_left_out() {
-        let mut eager = Eager::default();
+        let mut fast_path = FastPath::default();
         let mut made = 0;
         for _ in 0..10_000 {
-            looks(&mut eager);
-            if eager.yields() {
+            looks(&mut fast_path);
+            if fast_path.yields() {
                 made += 1;
-                eager.found(Some(Duration::from_millis(3)));
+                fast_path.found(Some(Duration::from_millis(3)));
             } else {
-                eager.missed(None);
+                fast_path.missed(None);
             }
         }
         assert!(made < 200, "{made}");
@@ -220,44 +220,44 @@ mod tests {
 
     #[test]
     fn w3_yields_that_pay_go_on() {
-        let mut eager = Eager::default();
+        let mut fast_path = FastPath::default();
         for _ in 0..1000 {
-            assert!(looks(&mut eager) && eager.yields());
-            eager.found(SHORT);
+            assert!(looks(&mut fast_path) && fast_path.yields());
+            fast_path.found(SHORT);
         }
     }
 
     #[test]
     fn w3_all_are_taken_in_after_a_bounded_number_of_stops() {
         for (threads, most) in [(1, 1024), (2, 64), (64, 64), (4096, 600)] {
-            let mut eager = Eager::default();
+            let mut fast_path = FastPath::default();
             let mut stops = 0;
-            while !eager.is_due(threads) {
-                eager.stopped();
+            while !fast_path.is_due(threads) {
+                fast_path.stopped();
                 stops += 1;
                 assert!(stops <= most);
             }
-            eager.took_all(0);
-            assert!(!eager.is_due(threads));
+            fast_path.took_all(0);
+            assert!(!fast_path.is_due(threads));
         }
     }
 
     #[test]
     fn w1_with_a_waker_a_lone_thread_does_not_run_long_either() {
-        let mut eager = Eager::default();
-        eager.expects_wakes();
-        (0..64).for_each(|_| eager.stopped());
-        assert!(eager.is_due(1));
+        let mut fast_path = FastPath::default();
+        fast_path.expects_wakes();
+        (0..64).for_each(|_| fast_path.stopped());
+        assert!(fast_path.is_due(1));
     }
 
     #[test]
     fn w3_in_a_crowd_each_gets_its_turn() {
-        let mut eager = Eager::default();
+        let mut fast_path = FastPath::default();
         for (threads, stops, again) in
             [(1, 1, false), (64, 3, false), (64, 4, true), (2, 2, true), (4096, 100, false)]
         {
-            eager.took_all(stops);
-            assert_eq!(eager.is_due(threads), again, "{stops} of {threads}");
+            fast_path.took_all(stops);
+            assert_eq!(fast_path.is_due(threads), again, "{stops} of {threads}");
         }
     }
 }

@@ -9,8 +9,8 @@ use super::limits::FIRST_STOP;
 use super::{Ready, Side, Tracer};
 
 impl<B: Backend> Tracer<B> {
-    /// Waits for children that are to be let go: each is about to make its first stop.
-    pub(super) fn await_strays(&mut self) -> Result<()> {
+    /// Waits for children that are to be detached: each is about to make its first stop.
+    pub(super) fn await_children(&mut self) -> Result<()> {
         self.detach_unannounced()?;
         let none_left = |tracer: &mut Self, _| Ok((!tracer.forks.is_detaching()).then_some(()));
         if let Driven::NoTracees = self.drive_until(FIRST_STOP, none_left)? {
@@ -19,16 +19,16 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets the children of a process go of whose forks the user was not told.
-    pub(super) fn let_go_untold(&mut self, parent: Pid) -> Result<()> {
+    /// Detaches the children of a process of whose forks the user was not told.
+    pub(super) fn detach_unreported_children(&mut self, parent: Pid) -> Result<()> {
         for child in self.forks.retract(parent) {
-            self.let_go_child(child, parent);
+            self.detach_child(child, parent);
         }
         let mut seen = Vec::new();
         let untold = |ready: &Ready, seen: &[Pid]| match ready {
             Ready::Fork(pair) => {
                 pair.parent_pid == Some(parent)
-                    && !matches!(pair.parent, Side::LetGo)
+                    && !matches!(pair.parent, Side::Detached)
                     && !seen.contains(&pair.child_pid)
             }
             _ => false,
@@ -39,14 +39,14 @@ impl<B: Backend> Tracer<B> {
             let mut later = false;
             if let Side::Stopped(place) = pair.child {
                 if self.table.at(place).is_some_and(|slot| !slot.is_dead()) {
-                    if let Err(error) = self.let_go(place.index, None) {
+                    if let Err(error) = self.detach_here(place.index, None) {
                         self.failures.note_and_retry(pair.child_pid, error);
                         later = true;
                     }
                     pair.child = Side::Gone;
                 }
             }
-            let dead = match std::mem::replace(&mut pair.parent, Side::LetGo) {
+            let dead = match std::mem::replace(&mut pair.parent, Side::Detached) {
                 Side::Stopped(place) if self.table.at(place).is_some_and(|slot| slot.is_dead()) => {
                     pair.parent = Side::Gone;
                     Some(place.index)
@@ -64,40 +64,40 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Lets a child go at its first stop, which may have come already.
-    pub(super) fn let_go_child(&mut self, child: Pid, parent: Pid) {
+    /// Detaches a child at its first stop, which may have come already.
+    pub(super) fn detach_child(&mut self, child: Pid, parent: Pid) {
         self.keep_home(child, parent);
         match self.forks.take(Some(child), B::first_thread(child)) {
             Some(raw) => {
                 if let Some(tid) = raw.tid {
-                    self.let_go_stray(child, tid, raw.kind);
+                    self.detach_orphan_stop(child, tid, raw.kind);
                 }
             }
             None => self.forks.detach(child),
         }
     }
 
-    /// Lets a process go of which only the first stop is known.
-    pub(super) fn let_go_stray(&mut self, pid: Pid, tid: Tid, kind: RawKind) {
+    /// Detaches a process of which only the first stop is known.
+    pub(super) fn detach_orphan_stop(&mut self, pid: Pid, tid: Tid, kind: RawKind) {
         let signal = match kind {
             RawKind::Stop(RawReason::Signal { signal, .. }) => Some(signal),
             RawKind::Stop(_) => None,
             RawKind::Ended(_) => return,
         };
-        if let Err(error) = self.release_stray(pid, tid, signal) {
+        if let Err(error) = self.detach_untabled(pid, tid, signal) {
             self.forks.detach(pid);
             let raw = RawStop { pid: Some(pid), tid: Some(tid), kind };
             self.failures.retry_stop(pid, raw, error);
         }
     }
 
-    fn release_stray(&mut self, pid: Pid, tid: Tid, signal: Option<Signal>) -> Result<()> {
+    fn detach_untabled(&mut self, pid: Pid, tid: Tid, signal: Option<Signal>) -> Result<()> {
         self.put_back(Thread { pid, tid });
         if self.watches {
             // Old kernels copy debug registers to it.
             unless_gone(self.backend.get_mut().set_watched(Thread { pid, tid }, None, &NO_SLOTS))?;
         }
-        self.clean_stray(Thread { pid, tid })?;
+        self.clean_child(Thread { pid, tid })?;
         if unless_gone(self.backend.get_mut().detach(Thread { pid, tid }, signal))?.is_none() {
             self.forks.detach(pid); // killed: its end comes
         }

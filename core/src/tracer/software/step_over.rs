@@ -16,29 +16,29 @@ use crate::{Arch, Backend, Error, Passing, Pid, Result, Signal, TrapCauses};
 use super::super::Tracer;
 use super::super::drive::{Limit, Turn};
 use super::super::thread::{CallSide, Delivery, Slot, State};
-use super::image::Shared;
 use super::places::InMemory;
+use super::space::Shared;
 
 impl<B: Backend> Tracer<B> {
     /// Leads those past their breakpoints that are to run, and runs them.
-    pub(in crate::tracer) fn pass_queued(&mut self) -> Result<()> {
+    pub(in crate::tracer) fn step_over_queued(&mut self) -> Result<()> {
         while let Some(pid) = self.software.queue.pop_front() {
             let Some(process) = self.table.find_process(pid) else { continue };
             if self.table.process(process).is_detaching() {
                 continue;
             }
             let family: Vec<(u32, Pid)> =
-                self.family(process).iter().map(|&p| (p, self.table.process(p).pid)).collect();
+                self.sharers(process).iter().map(|&p| (p, self.table.process(p).pid)).collect();
             for &(process, _) in &family {
-                self.table.process_mut(process).quiet += 1;
+                self.table.process_mut(process).all_stops += 1;
             }
-            let mut result = self.pass_family(&family);
+            let mut result = self.step_over_all(&family);
             for &(process, pid) in &family {
                 if !self.is_there(pid, process) {
                     continue;
                 }
                 let entry = self.table.process_mut(process);
-                entry.quiet = entry.quiet.saturating_sub(1);
+                entry.all_stops = entry.all_stops.saturating_sub(1);
                 if result.is_ok() {
                     result = self.go_on(process, pid);
                 }
@@ -47,7 +47,7 @@ impl<B: Backend> Tracer<B> {
                 // The next wait tries again, with those that are left.
                 for &(process, pid) in &family {
                     if self.is_there(pid, process) {
-                        self.queue_pass(pid);
+                        self.queue_step_over(pid);
                     }
                 }
                 return result.map_err(|error| error.of(pid));
@@ -58,20 +58,20 @@ impl<B: Backend> Tracer<B> {
 
     /// Before a thread of a process is run: what has failed to lead others of it past a breakpoint is
     /// done again, which may be out of memory still.
-    pub(in crate::tracer) fn finish_passes(&mut self, pid: Pid) -> Result<()> {
-        match self.pass_queued() {
-            Err(error) if error.pid() != Some(pid) => self.failures.passes(error),
+    pub(in crate::tracer) fn finish_step_overs(&mut self, pid: Pid) -> Result<()> {
+        match self.step_over_queued() {
+            Err(error) if error.pid() != Some(pid) => self.failures.step_over_failed(error),
             passed => passed?,
         }
         Ok(())
     }
 
-    /// Leads all threads of a family past, with the others at rest, and puts in what could not be
+    /// Leads all threads of a family past, with the others stopped, and puts in what could not be
     /// before.
-    fn pass_family(&mut self, family: &[(u32, Pid)]) -> Result<()> {
+    fn step_over_all(&mut self, family: &[(u32, Pid)]) -> Result<()> {
         for &(process, pid) in family {
             if self.is_there(pid, process) {
-                self.rest_all(process)?;
+                self.stop_all(process)?;
             }
             if self.is_there(pid, process) {
                 match self.inherit_again(process) {
@@ -83,15 +83,15 @@ impl<B: Backend> Tracer<B> {
         if let Some(&(process, _)) =
             family.iter().find(|&&(process, pid)| self.is_there(pid, process))
         {
-            if let Some(image) = self.table.process(process).image.clone() {
-                self.settle_family(&image, process)?;
+            if let Some(space) = self.table.process(process).space.clone() {
+                self.settle_sharers(&space, process)?;
             }
         }
         loop {
             let mut next = None;
             for &(process, pid) in family {
                 if next.is_none() && self.is_there(pid, process) {
-                    next = self.next_to_pass(process)?;
+                    next = self.next_to_step_over(process)?;
                 }
             }
             match next {
@@ -102,7 +102,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// A thread of a process that is to run, and is at a breakpoint.
-    fn next_to_pass(&mut self, process: u32) -> Result<Option<u32>> {
+    fn next_to_step_over(&mut self, process: u32) -> Result<Option<u32>> {
         for index in self.about_to_run(process) {
             if self.table.slot(index).rests() && self.stands(index)? {
                 return Ok(Some(index));
@@ -115,10 +115,10 @@ impl<B: Backend> Tracer<B> {
     fn pass(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot(index);
         let (thread, process, at) = (slot.thread, slot.process, slot.soft.at);
-        let image = self.table.process(process).image.clone();
-        let (Some(addr), Some(image)) = (at, image) else { return Ok(()) };
+        let space = self.table.process(process).space.clone();
+        let (Some(addr), Some(space)) = (at, space) else { return Ok(()) };
         let Some(location) =
-            image.borrow().get(addr).filter(|l| l.memory == InMemory::Yes).cloned()
+            space.borrow().get(addr).filter(|l| l.memory == InMemory::Yes).cloned()
         else {
             self.table.slot_mut(index).soft.at = None;
             return Ok(());
@@ -130,25 +130,25 @@ impl<B: Backend> Tracer<B> {
             self.table.slot_mut(index).soft.at = None; // killed: its end comes
             return Ok(());
         }
-        image.borrow_mut().open(addr);
+        space.borrow_mut().open(addr);
         let mode = self.table.slot(index).soft.mode;
         let passed = self.step_past(index, thread, location.passing.in_mode(mode));
-        image.borrow_mut().close(addr);
-        self.reinsert(&image, process, thread)?;
+        space.borrow_mut().close(addr);
+        self.reinsert(&space, process, thread)?;
         passed
     }
 
     /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
-    fn reinsert(&mut self, image: &Shared, process: u32, thread: Thread) -> Result<()> {
+    fn reinsert(&mut self, space: &Shared, process: u32, thread: Thread) -> Result<()> {
         let has_it = |slot: &Slot| {
-            let own = self.table.process(slot.process).image.as_ref();
-            own.is_some_and(|own| Rc::ptr_eq(own, image)) && slot.can_be_asked()
+            let own = self.table.process(slot.process).space.as_ref();
+            own.is_some_and(|own| Rc::ptr_eq(own, space)) && slot.can_be_asked()
         };
         let known = self.table.find_thread_of(thread.pid, thread.tid);
         if known.is_some_and(|index| has_it(self.table.slot(index))) {
-            unless_gone(self.settle_again(image, thread))?;
+            unless_gone(self.settle_again(space, thread))?;
         }
-        self.settle_family(image, process)
+        self.settle_sharers(space, process)
     }
 
     /// Has one thread execute the instruction that it stands at, while nobody else runs.
@@ -167,7 +167,7 @@ impl<B: Backend> Tracer<B> {
                 }
             };
             let slot = self.table.slot_mut(index);
-            slot.soft.passing = Some(wanted);
+            slot.soft.stepping_over = Some(wanted);
             if slot.kept.is_some() {
                 slot.delivery = Delivery::Resend; // the kernel lets go of it
             }
@@ -184,8 +184,8 @@ impl<B: Backend> Tracer<B> {
             if ran.is_none() && self.could_not_run_alone(process, index, signal) {
                 return self.free_others(process, index);
             }
-            self.eager.resumed(thread);
-            self.await_pass(index, thread, run)?;
+            self.fast_path.resumed(thread);
+            self.await_step_over(index, thread, run)?;
             let slot = self.table.slot(index);
             let runs = slot.thread == thread && !slot.is_stopped();
             if !self.is_there(thread.pid, process) || runs {
@@ -204,7 +204,7 @@ impl<B: Backend> Tracer<B> {
     /// It could not be run: it is at the breakpoint as before, and so are the others.
     fn keep_at_rest(&mut self, process: u32, index: u32, signal: Option<Signal>) {
         let slot = self.table.slot_mut(index);
-        slot.run = slot.soft.passing.take().unwrap_or(slot.run);
+        slot.run = slot.soft.stepping_over.take().unwrap_or(slot.run);
         slot.state = State::Resting;
         self.rest_again(process);
         let mut signal = signal;
@@ -221,25 +221,25 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Waits for the one thread that runs, taking in what others report.
-    fn await_pass(&mut self, index: u32, thread: Thread, run: Run) -> Result<()> {
+    fn await_step_over(&mut self, index: u32, thread: Thread, run: Run) -> Result<()> {
         self.drive_until(Limit::Unlimited, |tracer, turn| {
             let slot = tracer.table.slot(index);
-            if slot.thread != thread || slot.soft.passing.is_none() {
+            if slot.thread != thread || slot.soft.stepping_over.is_none() {
                 return Ok(Some(()));
             }
             if matches!(slot.state, State::Retrying(_)) {
                 tracer.look_again(index)?;
                 let slot = tracer.table.slot(index);
                 // If that has failed again, a later wait finds out.
-                if matches!(slot.state, State::Retrying(_)) || slot.soft.passing.is_none() {
+                if matches!(slot.state, State::Retrying(_)) || slot.soft.stepping_over.is_none() {
                     return Ok(Some(()));
                 }
             }
             if tracer.table.slot(index).rests() {
-                return tracer.pass_again(index, thread, run);
+                return tracer.step_over_again(index, thread, run);
             }
             if turn == Turn::Nothing && tracer.is_silenced(thread)? {
-                tracer.table.slot_mut(index).soft.passing = None;
+                tracer.table.slot_mut(index).soft.stepping_over = None;
                 return Ok(Some(()));
             }
             Ok(None)
@@ -250,7 +250,7 @@ impl<B: Backend> Tracer<B> {
     /// One that is being led past a breakpoint was stopped with its process by another thread that was
     /// still inside the kernel: it is run again, unless that has something to say. Says whether the
     /// pass is over by that.
-    fn pass_again(&mut self, index: u32, thread: Thread, run: Run) -> Result<Option<()>> {
+    fn step_over_again(&mut self, index: u32, thread: Thread, run: Run) -> Result<Option<()>> {
         let process = self.table.slot(index).process;
         if self.runs_with_what_is_shown(process) {
             self.break_off(index)?;
@@ -279,21 +279,21 @@ impl<B: Backend> Tracer<B> {
 
     /// A trap of ours: if the thread is being led past a breakpoint, the step that did it is not
     /// shown, unless it was the user's as well.
-    pub(in crate::tracer) fn passed(
+    pub(in crate::tracer) fn stepped_over(
         &mut self,
         index: u32,
         causes: TrapCauses,
     ) -> Result<Option<TrapCauses>> {
         let slot = self.table.slot_mut(index);
-        let Some(wanted) = slot.soft.passing.take() else { return Ok(Some(causes)) };
+        let Some(wanted) = slot.soft.stepping_over.take() else { return Ok(Some(causes)) };
         slot.run = wanted;
         let thread = slot.thread;
         let at = slot.soft.at;
-        let image = self.table.process_of(index).image.clone();
+        let space = self.table.process_of(index).space.clone();
         let mode = self.table.slot(index).soft.mode;
         let repeats = |addr| {
-            let image = image.as_ref()?.borrow();
-            Some(image.get(addr)?.passing.in_mode(mode) == Passing::Repeats)
+            let space = space.as_ref()?.borrow();
+            Some(space.get(addr)?.passing.in_mode(mode) == Passing::Repeats)
         };
         let stays = match at {
             Some(addr) if repeats(addr) == Some(true) => {
@@ -303,7 +303,7 @@ impl<B: Backend> Tracer<B> {
             _ => false,
         };
         if let Some(at) = at.filter(|_| !stays) {
-            self.hide_pass(index, at)?;
+            self.hide_step_over(index, at)?;
         }
         let slot = self.table.slot_mut(index);
         if !stays {
@@ -320,10 +320,14 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Another stop of a thread that is being led past a breakpoint. Says whether that was all.
-    pub(in crate::tracer) fn pass_met(&mut self, index: u32, reason: RawReason) -> Result<bool> {
+    pub(in crate::tracer) fn step_over_met(
+        &mut self,
+        index: u32,
+        reason: RawReason,
+    ) -> Result<bool> {
         let reports = self.reports_syscalls(index);
         let slot = self.table.slot_mut(index);
-        let Some(wanted) = slot.soft.passing.take() else { return Ok(false) };
+        let Some(wanted) = slot.soft.stepping_over.take() else { return Ok(false) };
         let stepped = std::mem::replace(&mut slot.run, wanted) == Run::Step;
         let entry = match reason {
             RawReason::Syscall => slot.call_side == CallSide::Inside,
@@ -346,7 +350,7 @@ impl<B: Backend> Tracer<B> {
     /// Another thread has something to say first.
     fn break_off(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot_mut(index);
-        let Some(wanted) = slot.soft.passing.take() else { return Ok(()) };
+        let Some(wanted) = slot.soft.stepping_over.take() else { return Ok(()) };
         let stepped = std::mem::replace(&mut slot.run, wanted) == Run::Step;
         self.look_where(index, stepped)
     }
@@ -362,7 +366,7 @@ impl<B: Backend> Tracer<B> {
                 soft.stray_step = stepped; // done, and reported later
                 soft.entered = at.filter(|_| !stepped);
                 if let Some(at) = at.filter(|_| stepped) {
-                    self.hide_pass(index, at)?;
+                    self.hide_step_over(index, at)?;
                 }
             }
         }
@@ -371,12 +375,12 @@ impl<B: Backend> Tracer<B> {
 
     /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
     /// was stepped is taken out of them.
-    fn hide_pass(&mut self, index: u32, at: u64) -> Result<()> {
-        let image = self.table.process_of(index).image.as_ref();
+    fn hide_step_over(&mut self, index: u32, at: u64) -> Result<()> {
+        let space = self.table.process_of(index).space.as_ref();
         let mode = self.table.slot(index).soft.mode;
-        let pushes = image.is_some_and(|image| {
-            let image = image.borrow();
-            let passing = image.get(at).map(|location| location.passing.in_mode(mode));
+        let pushes = space.is_some_and(|space| {
+            let space = space.borrow();
+            let passing = space.get(at).map(|location| location.passing.in_mode(mode));
             passing == Some(Passing::PushesFlags)
         });
         let thread = self.table.slot(index).thread;
