@@ -19,7 +19,7 @@ pub(crate) struct Point {
     pub(crate) ids: Vec<(Pid, BreakpointId)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Break,
     /// For one arrival.

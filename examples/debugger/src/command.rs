@@ -2,24 +2,24 @@
 
 use std::io::Write;
 
-use trapline::FollowFork;
+use trapline::{FollowFork, Signal};
 
 use crate::breakpoints::Kind;
 use crate::events::{Debugger, source_line};
 use crate::expression::{evaluate, print};
-use crate::scope::Place;
+use crate::scope::{Place, Variable};
 use crate::types::{Type, show};
 use crate::{Outcome, cpu};
 
 const HELP: &str = "\
 break PLACE, tbreak PLACE   stop at FILE:LINE or FUNCTION; tbreak once
 watch VARIABLE              stop when its value changes
-breakpoints, delete N       list them, remove one
+delete N                    remove a breakpoint or watchpoint
 continue, step, next, stepi, finish
 bt, frame N, up, down       the stack
 locals, print EXPRESSION    variables: name, *p, p->x, a[1], &x, $register
 threads, thread N           all threads, choose one by its number
-list, disas, registers      where the chosen frame is
+list, disas                 where the chosen frame is
 signal NAME|0               go on with another signal, or with none
 follow parent|child|both    which side of later forks stays here
 detach, kill, quit";
@@ -41,13 +41,6 @@ impl<W: Write> Debugger<W> {
                     Ok((at, value.ty.and_then(Type::size).unwrap_or(8)))
                 })?;
                 self.add_watch(rest, addr, len)?;
-            }
-            "breakpoints" => {
-                for point in 0..self.points.len() {
-                    let point = &self.points[point];
-                    let line = format!("{} {:?} {}", point.number, point.kind, point.what);
-                    self.say(format_args!("{line}, places: {}", self.points.len()))?;
-                }
             }
             "delete" => self.delete(rest.parse()?)?,
             "c" | "continue" => self.go_on()?,
@@ -76,17 +69,8 @@ impl<W: Write> Debugger<W> {
             }
             "l" | "list" => self.list()?,
             "disas" => self.disassemble()?,
-            "registers" => {
-                let (stop, _) = self.stop()?;
-                for (name, value) in self.tracer.registers(stop)?.iter() {
-                    self.say(format_args!("{name:8} {value:#018x}"))?;
-                }
-            }
             "signal" => {
-                let signal = match rest {
-                    "0" => None,
-                    name => Some(signal(name).ok_or("there is no such signal")?),
-                };
+                let signal = if rest == "0" { None } else { Some(rest.parse::<Signal>()?) };
                 let focus = self.focus.as_mut().ok_or("nothing is stopped")?;
                 let stop = focus.halted.get_mut(focus.tid).ok_or("there is no such thread")?;
                 match (stop.set_signal(signal), signal) {
@@ -107,10 +91,8 @@ impl<W: Write> Debugger<W> {
                 self.tracer.detach_halted(focus.halted)?;
             }
             "kill" => {
-                let focus = self.focus.take().ok_or("nothing is stopped")?;
-                self.tracer.kill(focus.halted.pid)?;
-                drop(focus); // its end comes when nobody holds a stop of it
-                self.wait()?;
+                self.tracer.kill(self.stop()?.0.pid())?;
+                self.go_on()?; // its end comes when nobody holds a stop of it
             }
             "q" | "quit" => return Ok(true),
             "" => {}
@@ -122,14 +104,8 @@ impl<W: Write> Debugger<W> {
     fn backtrace(&mut self) -> Outcome<()> {
         let frames = self.frames(100)?;
         for (n, frame) in frames.iter().enumerate() {
-            let (_, modules) = self.stop()?;
-            let function = modules.function(frame.lookup).map_or("??", |(symbol, _)| &symbol.name);
-            let line = match modules.line(frame.lookup) {
-                Some((path, line)) => format!(" at {}:{line}", crate::modules::last(path)),
-                None => String::new(),
-            };
-            let text = format!("#{n} {:#018x} {function}{line}", frame.pc);
-            self.say(format_args!("{text}"))?;
+            let text = self.stop()?.1.describe(frame.lookup);
+            self.say(format_args!("#{n} {:#018x} {text}", frame.pc))?;
         }
         Ok(())
     }
@@ -147,7 +123,7 @@ impl<W: Write> Debugger<W> {
 
     fn locals(&mut self) -> Outcome<()> {
         let lines: Vec<String> = self.in_frame(|scope| {
-            let line = |v: crate::scope::Variable<'_>| {
+            let line = |v: Variable<'_>| {
                 let kind = if v.is_argument { "argument " } else { "" };
                 format!("{kind}{} = {}", v.name, show(scope.thread, v.ty, &v.place))
             };
@@ -183,21 +159,7 @@ impl<W: Write> Debugger<W> {
     }
 
     fn disassemble(&mut self) -> Outcome<()> {
-        let lines = self.in_frame(|scope| {
-            let mut code = [0; 64];
-            let read = scope.thread.read_memory(scope.frame.pc, &mut code)?;
-            Ok(cpu::disassemble(&code[..read], scope.frame.pc))
-        })?;
-        for (at, text) in lines.iter().take(10) {
-            self.say(format_args!("{at:#x}\t{text}"))?;
-        }
-        Ok(())
+        let lines = self.in_frame(|scope| cpu::disassemble(scope.thread, scope.frame.pc))?;
+        lines.iter().take(10).try_for_each(|(at, text)| self.say(format_args!("{at:#x}\t{text}")))
     }
-}
-
-/// A signal by its name, with or without `SIG`.
-fn signal(name: &str) -> Option<trapline::Signal> {
-    let all = (1..128).filter_map(trapline::Signal::from_raw);
-    let mut named = all.map(|signal| (signal, signal.to_string()));
-    named.find(|(_, own)| own == name || own.strip_prefix("SIG") == Some(name)).map(|(s, _)| s)
 }

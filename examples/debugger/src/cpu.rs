@@ -2,7 +2,9 @@
 //! instructions are called.
 
 use framehop::UnwindRegsNative;
-use trapline::Registers;
+use trapline::{Reader, Registers};
+
+use crate::Outcome;
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
@@ -27,7 +29,7 @@ cfg_if::cfg_if! {
         }
 
         /// Instructions, each with its address.
-        pub(crate) fn disassemble(code: &[u8], at: u64) -> Vec<(u64, String)> {
+        fn instructions(code: &[u8], at: u64) -> Vec<(u64, String)> {
             use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
             let mut formatter = GasFormatter::new();
             let decoder = Decoder::with_ip(64, code, at, DecoderOptions::NONE);
@@ -62,7 +64,7 @@ cfg_if::cfg_if! {
         }
 
         /// Instructions, each with its address: the bare words.
-        pub(crate) fn disassemble(code: &[u8], at: u64) -> Vec<(u64, String)> {
+        fn instructions(code: &[u8], at: u64) -> Vec<(u64, String)> {
             let word = |(n, word): (usize, &[u8])| {
                 let word = word.iter().rev().map(|byte| format!("{byte:02x}")).collect::<String>();
                 (at + 4 * n as u64, format!(".inst 0x{word}"))
@@ -75,4 +77,11 @@ cfg_if::cfg_if! {
 /// A register of a stopped thread, by its number in DWARF.
 pub(crate) fn register(registers: &Registers, number: u16) -> Option<u64> {
     registers.get(NAMES.get(usize::from(number))?)
+}
+
+/// The instructions at an address, each with its own.
+pub(crate) fn disassemble(thread: Reader<'_>, at: u64) -> Outcome<Vec<(u64, String)>> {
+    let mut code = [0; 64];
+    let read = thread.read_memory(at, &mut code)?;
+    Ok(instructions(&code[..read], at))
 }

@@ -77,8 +77,11 @@ impl<W: Write> Debugger<W> {
 
     /// Runs all threads of the process.
     pub(crate) fn go_on(&mut self) -> Outcome<()> {
-        let focus = self.focus.take().ok_or("nothing is stopped")?;
-        self.tracer.resume_halted(focus.halted, |_| Next::Continue)?;
+        match self.focus.take() {
+            Some(focus) => self.tracer.resume_halted(focus.halted, |_| Next::Continue)?,
+            None if self.processes.is_empty() => return Err("nothing is stopped".into()),
+            None => {} // another one may run
+        }
         self.wait()
     }
 
@@ -159,9 +162,9 @@ impl<W: Write> Debugger<W> {
 
     fn trapped(&mut self, stop: &Stopped, causes: TrapCauses) -> Outcome<bool> {
         let pid = stop.pid();
-        let entry = self.processes.get_mut(&pid).and_then(|process| process.entry.take());
-        if entry.is_some() && causes.software == entry {
-            self.tracer.remove_breakpoint(pid, entry.ok_or("there is one")?)?;
+        let entry = self.processes.get_mut(&pid).map(|process| &mut process.entry);
+        if let Some(id) = entry.and_then(|entry| entry.take_if(|id| causes.software == Some(*id))) {
+            self.tracer.remove_breakpoint(pid, id)?;
             self.load(stop)?;
             self.say(format_args!("process {pid} runs a new program"))?;
             return Ok(true);

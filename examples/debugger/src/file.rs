@@ -13,9 +13,6 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 pub(crate) type Bytes = gimli::EndianArcSlice<RunTimeEndian>;
 pub(crate) type Unit<'a> = UnitRef<'a, Bytes>;
 
-/// Where distributions have the debugging information of programs that come without.
-const DEBUG: &str = "/usr/lib/debug";
-
 pub(crate) struct File {
     pub(crate) path: PathBuf,
     /// From the first byte in memory to behind the last one.
@@ -43,13 +40,10 @@ impl File {
     pub(crate) fn read(path: &Path) -> Result<File, Box<dyn std::error::Error>> {
         let data = std::fs::read(path)?;
         let file = object::File::parse(&*data)?;
-        let apart = debug_file(path, &file).and_then(|path| std::fs::read(path).ok());
-        let apart = apart.as_deref().and_then(|data| object::File::parse(data).ok());
-        let told = apart.as_ref().unwrap_or(&file);
         let endian =
-            if told.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
+            if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
         let dwarf = gimli::Dwarf::load(|id| -> Result<_, gimli::Error> {
-            let section = told.section_by_name(id.name());
+            let section = file.section_by_name(id.name());
             let data = section.and_then(|section| section.uncompressed_data().ok());
             Ok(Bytes::new(Arc::from(&*data.unwrap_or(Cow::Borrowed(&[]))), endian))
         })?;
@@ -60,7 +54,7 @@ impl File {
         Ok(File {
             path: path.to_path_buf(),
             range: start..end,
-            symbols: symbols(&[&file, told]),
+            symbols: symbols(&file),
             dynamic: file.section_by_name(".dynamic").map(|section| section.address()),
             headers: program_headers(&file),
             lines: addr2line::Context::from_arc_dwarf(Arc::clone(&dwarf))?,
@@ -89,22 +83,8 @@ impl File {
     }
 }
 
-/// The file that has the debugging information of another one, if that has none itself.
-fn debug_file(path: &Path, file: &object::File<'_>) -> Option<PathBuf> {
-    if file.section_by_name(".debug_info").is_some() {
-        return None;
-    }
-    let id = file.build_id().ok().flatten().filter(|id| id.len() > 1);
-    let by_id = id.map(|id| {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        PathBuf::from(format!("{DEBUG}/.build-id/{}/{}.debug", hex(&id[..1]), hex(&id[1..])))
-    });
-    let by_name = PathBuf::from(format!("{DEBUG}{}.debug", path.display()));
-    by_id.into_iter().chain([by_name]).find(|path| path.exists())
-}
-
-fn symbols(files: &[&object::File<'_>]) -> Vec<Symbol> {
-    let all = files.iter().flat_map(|file| file.symbols().chain(file.dynamic_symbols()));
+fn symbols(file: &object::File<'_>) -> Vec<Symbol> {
+    let all = file.symbols().chain(file.dynamic_symbols());
     let known = all.filter(|s| s.is_definition()).filter_map(|symbol| {
         let is_code = match symbol.kind() {
             SymbolKind::Text => true,

@@ -41,9 +41,10 @@ fn main() {
         }
         _ => {}
     }
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
         ("a_program_in_c", a_program_in_c),
         ("a_program_in_rust", a_program_in_rust),
+        ("a_program_that_is_killed", a_program_that_is_killed),
         ("a_process_that_runs", a_process_that_runs),
     ];
     let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test));
@@ -175,7 +176,8 @@ fn a_program_in_c() -> Result<(), Failed> {
             "sum+",
             "at basic.c:",
             "#1 ",
-            "main at basic.c:",
+            "main+",
+            "at basic.c:",
             "argument times = 2",
             "*p = {x = 3, y = -4, name = ",
             "\"here\", colour = BLUE}",
@@ -185,11 +187,11 @@ fn a_program_in_c() -> Result<(), Failed> {
             "square+",
             "int result = n * n;",
             "#0 ",
-            "square at",
+            "square+",
             "#1 ",
-            "sum at",
+            "sum+",
             "#2 ",
-            "main at",
+            "main+",
             "returned 9",
             "total += square",
             "int total = sum(&point, 2);",
@@ -239,6 +241,13 @@ fn a_program_in_rust() -> Result<(), Failed> {
     )
 }
 
+fn a_program_that_is_killed() -> Result<(), Failed> {
+    let own = std::env::current_exe()?;
+    let own = own.to_str().ok_or("its name is text")?;
+    let said = session("debug", &[own, "program"], &["break triangle", "continue", "kill", "bt"])?;
+    has_in_order(&said, &["breakpoint 1, triangle", "killed by SIGKILL]", "nothing is stopped"])
+}
+
 fn a_process_that_runs() -> Result<(), Failed> {
     let mut process = Command::new(std::env::current_exe()?)
         .env(MODE, "sleeper")
@@ -257,11 +266,14 @@ fn attached(process: &mut Child) -> Result<(), Failed> {
     let said = loop {
         let said = session("attach", &[&process.id().to_string()], &["bt", "detach", "bt"])?;
         // It may still be on its way.
-        if said.contains("sleeper at") || Instant::now() > until {
+        if said.contains("sleeper+") || Instant::now() > until {
             break said;
         }
     };
-    has_in_order(&said, &["sleeper at main.rs:", "main at main.rs:", "nothing is stopped"])?;
+    has_in_order(
+        &said,
+        &["sleeper+", "at main.rs:", "main+", "at main.rs:", "nothing is stopped"],
+    )?;
     match process.try_wait()? {
         None => Ok(()),
         Some(status) => Err(format!("it lives on, but {status}").into()),
