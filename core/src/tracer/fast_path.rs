@@ -80,6 +80,12 @@ impl FastPath {
         self.resumed = [Some(thread), self.resumed[0]];
     }
 
+    /// Whether a thread was resumed since the last wait.
+    #[inline]
+    pub(super) fn has_resumed(&self) -> bool {
+        self.resumed[0].is_some()
+    }
+
     /// Those to look at in this wait; they are not looked at in later ones.
     #[inline]
     pub(super) fn take(&mut self) -> [Option<Thread>; MOST] {

@@ -14,6 +14,7 @@ mod calls;
 mod causes;
 mod detach;
 mod detach_children;
+mod detach_threads;
 mod drive;
 mod dropped;
 mod each;

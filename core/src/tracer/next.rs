@@ -251,7 +251,8 @@ impl<B: Backend> Tracer<B> {
                 continue;
             }
             let stuck = match until {
-                Until::Ever if !over => self.stuck(only),
+                // What was just resumed runs.
+                Until::Ever if !over && !self.fast_path.has_resumed() => self.stuck(only),
                 _ => None,
             };
             let patience = match (until, self.expects_something()) {
