@@ -157,6 +157,8 @@ pub mod debug_registers {
     /// # Errors
     ///
     /// What spawning and tracing can fail with.
+    // Compiled by those who call it; otherwise everybody would compile the engine twice.
+    #[inline]
     pub fn self_test(how: SelfTest) -> crate::Result<Report> {
         trapline_core::debug_registers::self_test::<crate::System>(how)
     }

@@ -247,6 +247,8 @@ impl TracerExt for Tracer<Linux> {
         self.on_backend(|backend| backend.kernel.set_filter_stops(on));
     }
 
+    // Compiled by those who call it, like the engine.
+    #[inline]
     fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
         self.run_to_syscall_exit(stop)
     }
