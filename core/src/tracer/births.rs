@@ -2,9 +2,9 @@
 //!
 //! An exit of their process, or an exec, swallows the stop at their birth, but not the one at their
 //! end. Where a stop stops one thread, their maker has announced them. Where it stops the process,
-//! the kernel tells of births only if it was asked to, so that a thread which nobody has told of can
-//! be one of two: it is older than that, or its birth was swallowed. So the older ones are looked up
-//! when births begin to be told.
+//! the kernel reports births only if it was asked to. An unknown thread therefore either is older than
+//! that request, or its birth was swallowed. So the older ones are looked up when births begin to be
+//! reported.
 
 use crate::backend::Setup;
 use crate::{Backend, EventFlags, Result};

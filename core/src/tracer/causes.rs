@@ -2,7 +2,8 @@
 //!
 //! Between a trap and its event the user may remove the breakpoint that it is for, or, as debuggers do
 //! at every stop, remove and insert it again. So an event has the causes that hold when it is given:
-//! the hit of a breakpoint that is gone is none, and that of one that is there again is its hit.
+//! a hit is dropped if its breakpoint has been removed, and counts for the new one if that was inserted
+//! again.
 
 use crate::stopped::Place;
 use crate::{Backend, BreakpointSet, Result, StopReason, TrapCauses};

@@ -7,9 +7,8 @@
 //!
 //! That must not starve anybody: after so many stops all that have stopped are taken in before any
 //! of them is resumed, and as long as these are many, again and again. And it must not cost more
-//! than it gains: looks that find nothing are left out more and more; and where a yield takes
-//! long, for somebody else runs on this CPU, a tracer that sleeps is woken sooner than one that
-//! has given up its turn.
+//! than it gains. Looks that find nothing are left out more and more. When another program is using this
+//! CPU, yields take long, and a sleeping tracer is woken sooner than one that has yielded.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! What is placed remembers nothing itself: a new thread or process starts where its maker was
 //! put, by the kernel's own rule. So all that is kept is where each would be without us, its
-//! *home*: for what this tracer has spawned that is the tracer's own, for what was attached to it
-//! was asked, and it is handed on to what that makes.
+//! *home*. The home of a spawned process is the tracer's own; that of an attached process is read from
+//! the kernel. Children inherit it.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! Breakpoints that were in the memory of processes which have ended, exec'ed or been detached: a
-//! child that one of them made just before may still have them.
+//! Breakpoints of processes that have ended, exec'ed or been detached. A child forked just before may
+//! still have them in its memory.
 
 use std::cell::RefCell;
 use std::rc::Rc;

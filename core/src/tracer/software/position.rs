@@ -1,8 +1,8 @@
 //! Where a thread is, as its program and its debugger see it.
 //!
-//! The program counter that the kernel has is another one in three cases: the breakpoint instruction
-//! has trapped, which leaves it behind that; the thread executes a copy of an instruction in a slot;
-//! the trap of a breakpoint instruction waits behind the stop that is shown. Every register set that
+//! The kernel's program counter differs from the one that is shown in three cases: the breakpoint
+//! instruction has trapped, which leaves it behind that; the thread executes a copy of an instruction in
+//! a slot; the trap of a breakpoint instruction waits behind the stop that is shown. Every register set that
 //! goes out or comes in passes through here, so that nobody sees any of it.
 
 use crate::error::unless_gone;

@@ -1,11 +1,11 @@
-//! Leading threads past breakpoints.
+//! Stepping over breakpoints in place.
 //!
 //! A thread that is to run from a breakpoint needs the program's own instruction for a moment, in
-//! which no other thread may come by. So it is kept, and what all threads that share the memory
-//! do is stopped; the instruction is put in, the one thread steps, and the breakpoint is put back.
-//! Whoever else is at a breakpoint by then is led past it in the same moment: a system call that
-//! was interrupted for this is made again from its first instruction, and if that has a breakpoint
-//! too, two such threads would interrupt each other for ever.
+//! which no other thread may come by. So all threads that share the memory are stopped; the instruction
+//! is put in, the one thread steps, and the breakpoint is put back. Every other thread that is at a
+//! breakpoint by then steps over it in the same moment: a system call that was interrupted for this is
+//! made again from its first instruction, and if that has a breakpoint too, two such threads would
+//! interrupt each other for ever.
 
 use std::rc::Rc;
 
