@@ -31,10 +31,10 @@
 //! # Living with a host program
 //!
 //! The tracer takes no child, no signal and no thread of the program that it is embedded in. In
-//! return the host does not wait for a tracee itself, nor for "any child" (`waitpid(-1)`) while it
-//! traces, on any thread: a wait of the host may take what the tracer waits for. Where that can be
-//! noticed it is [`Error::Taken`]: when no tracee is left (Linux). `std::process::Child` waits for
-//! its own process alone, so it is safe to use for the host's own children.
+//! return, while it traces, no thread of the host waits for a tracee itself, or for "any child"
+//! (`waitpid(-1)`): such a wait may take what the tracer waits for. The tracer notices that only on
+//! Linux, and only when no tracee is left: that is [`Error::Taken`]. `std::process::Child` waits
+//! for its own process alone, so it is safe to use for the host's own children.
 //!
 //! A host with an event loop of its own watches
 //! [`Tracer::readiness`](trapline_core::Tracer::readiness); one with other threads has them wake a
@@ -80,8 +80,8 @@ pub type Tracer = trapline_core::Tracer<System>;
 
 /// A tracer on any back end.
 ///
-/// It is no default of [`Tracer`]'s, for the compiler would not use that where `Tracer::builder()`
-/// is an expression.
+/// It has a name of its own, because [`Tracer`] cannot have a default back end: the compiler does
+/// not use a default type parameter in an expression such as `Tracer::builder()`.
 pub use trapline_core::Tracer as TracerOn;
 
 /// A stopped thread to ask questions about, on this system unless another back end is named; see

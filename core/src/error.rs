@@ -61,9 +61,9 @@ pub enum Error {
         advice: Cow<'static, str>,
     },
 
-    /// No tracee is left, and the end of this one was not seen: another part of this program has
-    /// waited for it, or for any child, and so has taken it. Its [`Exited`](crate::Event::Exited)
-    /// does not come.
+    /// Another part of this program has waited for a tracee itself, or for any child, and has taken
+    /// the end of this process. No tracee is left, and the [`Exited`](crate::Event::Exited) of this
+    /// one does not come.
     ///
     /// # Platform notes
     ///
@@ -119,9 +119,9 @@ pub enum Error {
     /// The thread of a [`TracerThread`](crate::TracerThread) has ended, by a panic.
     Ended,
 
-    /// Something failed that the tracer does on its own behalf for a process, without a call that
-    /// asked for it: to resume it from a stop that is not shown, or to find out what a stop is for.
-    /// The waits that follow try it again.
+    /// Something failed that the tracer does for a process by itself, not for a call: resuming it
+    /// from a stop that is not shown, or finding out what a stop is for. The waits that follow try
+    /// it again.
     Tracee {
         /// The process.
         pid: Pid,
@@ -151,8 +151,8 @@ impl Error {
         matches!(self, Error::Gone)
     }
 
-    /// The process that the error is about, if that is another one than the call has named, or if
-    /// the call has named none, as a wait.
+    /// The process that the error names, if it names one. That helps where the call did not name
+    /// the process, as a wait, or named another one.
     ///
     /// ```
     /// use trapline::{Error, Pid};
@@ -224,7 +224,7 @@ impl fmt::Display for Error {
                 write!(f, "needs {needed} debug registers, and {free} are free")
             }
             Error::BadAddress { addr } => write!(f, "bad address {addr:#x}"),
-            Error::BadBreakpoint { why } => write!(f, "there is no such breakpoint: {why}"),
+            Error::BadBreakpoint { why } => write!(f, "no process can have this breakpoint: {why}"),
             Error::Spawn(source) => source.fmt(f),
             Error::Os { request, id, source } => write!(f, "{request} for {id}: {source}"),
             Error::Ended => f.write_str("the tracer's thread has ended"),

@@ -39,11 +39,12 @@ pub enum Event {
     Forked(Forked),
     /// A thread ended that was not the first of its process. The event comes under
     /// [`EventFlags::THREAD`](crate::EventFlags::THREAD), once for each thread that was reported as
-    /// [`StopReason::ThreadStarted`], and before the [`StopReason::Execed`] or the
-    /// [`Event::Exited`] that took the thread along.
+    /// [`StopReason::ThreadStarted`]. It comes before the [`StopReason::Execed`] or the
+    /// [`Event::Exited`] that ended the thread.
     ///
-    /// It comes whatever the flags, and for a first thread too, if this end leaves no thread of the
-    /// process running: all others stay halted, or the caller has their tokens.
+    /// There is one exception. If the end of a thread leaves no thread of its process running,
+    /// because the others are halted or the caller has their tokens, the event comes whatever the
+    /// flags are, and for a first thread too.
     ThreadExited {
         /// Its process.
         pid: Pid,
@@ -56,9 +57,10 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
-        /// The parent it had at its end; the tracer does not count as parent because it traces.
-        /// `None` if the kernel did not report it. If the parent has ended as well, and its own
-        /// `Exited` is still to come, this can be the parent from before that.
+        /// The real parent that it had when it ended; a process is not a parent because it traces.
+        /// `None` if the kernel did not report it. If the parent has also ended, but its own
+        /// `Exited` is still to come, this can still be that parent instead of the one that took
+        /// over.
         real_parent: Option<Pid>,
     },
     /// A process got another real parent (under
@@ -111,8 +113,8 @@ pub enum Event {
 pub struct Forked {
     /// How the process was made.
     pub kind: ForkKind,
-    /// The process that forked. `None` if it was killed before the kernel could report it, unless
-    /// only one living process can have been it.
+    /// The process that forked. `None` if it was killed before the kernel could report the fork,
+    /// unless only one living process can be the parent.
     pub parent_pid: Option<Pid>,
     /// The thread that forked; `None` if the kernel did not report it.
     pub parent_tid: Option<Tid>,
@@ -141,9 +143,9 @@ pub struct Forked {
 pub enum ForkSide {
     /// It is stopped, and this is its token.
     Stopped(Stopped),
-    /// It has no token, and runs. It is not traced, because of the follow policy, or because it was
-    /// detached before this event was given. A parent of which only the child was ever reported is
-    /// traced all the same.
+    /// This side runs, and has no token. It is not traced: the follow policy detached it, or the
+    /// caller did before this event was given. The exception is a living parent whose half of the
+    /// fork was not reported: it is shown as `Detached`, but it is still traced.
     ///
     /// # Platform notes
     ///
@@ -267,7 +269,7 @@ impl fmt::Display for ExitStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// A signal is about to be delivered. To resume the thread delivers it, unless
+    /// A signal is about to be delivered. Resuming the thread delivers it, unless
     /// [`Stopped::set_signal`] has chosen otherwise.
     Signal(Signal),
     /// Job control has stopped the process. To resume the thread leaves it stopped, as it would be
@@ -286,9 +288,9 @@ pub enum StopReason {
     /// Tracing starts here: the child of a fork before its first instruction, or a process that
     /// was attached to.
     Started,
-    /// The thread forked. It is the reason of the parent's token in an [`Event::Forked`], which says
-    /// the rest. Such a stop is an event of its own only if the tokens of the two sides were
-    /// parted, and this one was dropped and is given again.
+    /// The thread forked. This is the reason of the parent's token in an [`Event::Forked`], which
+    /// has the details. The stop is an event of its own only if the caller separates the tokens of
+    /// the two sides and drops this one: a later wait then gives it again.
     Forked {
         /// How the process was made.
         kind: ForkKind,

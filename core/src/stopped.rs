@@ -21,12 +21,12 @@ pub(crate) type Returned = Rc<RefCell<Vec<Place>>>;
 
 /// The token for one stopped thread.
 ///
-/// Questions about the thread take `&Stopped`; to resume or detach the thread consumes the token. To
-/// drop the token runs nothing: the thread stays stopped, and the next wait gives this stop again, so
-/// that an early `?` loses no tracee.
+/// Questions about the thread take `&Stopped`. Resuming or detaching the thread consumes the token.
+/// Dropping the token runs nothing: the thread stays stopped, and the next wait gives the stop
+/// again, so an early `?` loses no tracee.
 ///
-/// A token belongs to the thread of its tracer, as ptrace does, so it cannot be sent to another one.
-/// To any other tracer than its own it is [`Error::Gone`].
+/// A token belongs to the thread that made its tracer, as ptrace requires, so it cannot be sent to
+/// another thread. Any other tracer answers it with [`Error::Gone`].
 ///
 /// ```
 /// use trapline::fake::{Kernel, LinuxRules};

@@ -91,9 +91,9 @@ pub trait TracerExt: sealed::Sealed {
     ///
     /// # Platform notes
     ///
-    /// A filter cannot be taken off, and the children of the program have it too. Without a tracer
-    /// the calls that it picks out *fail* with `ENOSYS`: so neither the program nor a child of it
-    /// can be detached from and work on, and of a fork both halves are to be followed
+    /// A filter cannot be removed, and the children of the program inherit it. Without a tracer,
+    /// the calls that it picks out *fail* with `ENOSYS`. So neither the program nor a child of it
+    /// works any more once it is detached: follow both sides of each fork
     /// ([`FollowFork::Both`](trapline_core::FollowFork::Both)).
     ///
     /// If the tracer lacks `CAP_SYS_ADMIN` the program gets `PR_SET_NO_NEW_PRIVS`, which changes
@@ -113,10 +113,11 @@ pub trait TracerExt: sealed::Sealed {
         filter: &[BpfInstruction],
     ) -> Result<Spawned>;
 
-    /// Whether `SECCOMP_RET_TRACE` of a filter that a program has given *itself* stops it, too
-    /// (`PTRACE_O_TRACESECCOMP`): for programs started or attached to from now on, and for their
-    /// children. [`spawn_filtered`](Self::spawn_filtered) turns it on. While it is off, which it
-    /// is at first, such a call fails with `ENOSYS`, as without a tracer.
+    /// Sets whether a program also stops at the calls that its *own* seccomp filter picks out with
+    /// `SECCOMP_RET_TRACE` (`PTRACE_O_TRACESECCOMP`). It holds for programs started or attached to
+    /// from now on, and for their children. It is off at first, and
+    /// [`spawn_filtered`](Self::spawn_filtered) turns it on. While it is off, such a call fails
+    /// with `ENOSYS`, as without a tracer.
     ///
     /// ```
     /// use trapline::Tracer;
@@ -149,9 +150,10 @@ pub trait TracerExt: sealed::Sealed {
     /// As [`Tracer::resume`].
     fn resume_to_syscall_exit(&mut self, stop: Stopped) -> Result<()>;
 
-    /// Has the kernel not ask the seccomp filters of a stopped thread, or ask them again, whatever
-    /// they say of its calls and of those that it [is made to make](Tracer::call_syscall). It ends
-    /// with the tracing, and the tasks that the thread makes inherit it.
+    /// Suspends the seccomp filters of a stopped thread, or puts them in force again. While they
+    /// are suspended the kernel does not ask them, neither for the thread's own calls nor for those
+    /// that it [is made to make](Tracer::call_syscall). The suspension ends when the thread is no
+    /// longer traced, and tasks that the thread makes inherit it.
     ///
     /// ```
     /// use trapline::os::linux::TracerExt;

@@ -37,9 +37,9 @@ pub enum Breakpoint {
 /// [`read_memory`](crate::Tracer::read_memory) does not show the instruction, and it stays if
 /// [`write_memory`](crate::Tracer::write_memory) writes there.
 ///
-/// The child of a fork has its parent's breakpoints as long as it is traced, under the same ids. A
-/// child of `vfork`, which shares its parent's memory, passes its parent's without a stop, and can
-/// have its own. An exec removes them all. A detached process has none in its memory.
+/// The child of a fork has its parent's breakpoints under the same ids, as long as it is traced. A
+/// `vfork` child shares its parent's memory: it passes its parent's breakpoints without a stop, and
+/// can have its own. An exec removes all breakpoints. The memory of a detached process has none.
 ///
 /// ```
 /// use trapline::{Backend, BreakpointId, Pid, Result, SoftwareBreakpoint, TracerOn};
@@ -52,8 +52,9 @@ pub enum Breakpoint {
 /// # Platform notes
 ///
 /// If the tracer is *killed*, nobody takes the instructions out: a process that lives on dies of
-/// `SIGTRAP` when it comes to one. On Linux the same happens to a program one of whose threads
-/// comes to one that it has made with `CLONE_UNTRACED`. On aarch64 there are none in 32-bit code.
+/// `SIGTRAP` when it reaches one. On Linux, a thread that a program makes with `CLONE_UNTRACED` is
+/// not traced; if that thread reaches a breakpoint, the program dies in the same way. On aarch64,
+/// 32-bit code cannot have breakpoints in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SoftwareBreakpoint {
     /// The first byte of an instruction.

@@ -27,7 +27,7 @@ use super::{Ready, Tracer};
 pub struct ProcessInfo {
     /// The process.
     pub pid: Pid,
-    /// Its real parent: the process whose child it is, which the tracer is not for tracing it.
+    /// Its real parent: the process whose child it is. Tracing does not make the tracer its parent.
     pub real_parent: Option<Pid>,
     /// The traced processes whose real parent it is.
     pub children: Vec<Pid>,
@@ -59,8 +59,8 @@ impl<B: Backend> Tracer<B> {
 
     /// The general registers.
     ///
-    /// Of a thread that was killed since they are those that it had when this was asked last at this
-    /// stop.
+    /// If the thread was killed since it stopped, this returns the registers that the last such
+    /// question at the same stop returned.
     ///
     /// ```
     /// use trapline::{Backend, Result, Stopped, TracerOn, Arch};
@@ -73,7 +73,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Gone`] if the thread was killed, and this was not asked before.
+    /// [`Error::Gone`] if the thread was killed before its registers were first read at this stop.
     pub fn registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
         let answer = self.asked(stop).and_then(|_| self.shown_registers(stop.place.index));
         match self.table.at(stop.place) {
@@ -247,9 +247,9 @@ impl<B: Backend> Tracer<B> {
     /// of the entry, also where the call has replaced the registers, as an exec and the return from
     /// a signal handler do.
     ///
-    /// It takes one request at an entry (Linux; two at an exit), and none when it is asked again. Of
-    /// a tracer that has asked once, each entry that it does not ask about takes that request too,
-    /// since at the exit it would be too late.
+    /// On Linux the first question at a stop takes one request at an entry and two at an exit.
+    /// Asking again takes none. Once a tracer has asked about a call, each entry where it does not
+    /// ask takes that request too, because at the exit it would be too late.
     ///
     /// ```no_run
     /// use std::process::Command;

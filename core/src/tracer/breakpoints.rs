@@ -5,12 +5,12 @@ use crate::{Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Pid, Result
 use super::Tracer;
 
 impl<B: Backend> Tracer<B> {
-    /// Inserts a breakpoint into a process, for all its threads, those to come too. The same one
-    /// asked twice is one, which has to be removed twice.
+    /// Inserts a breakpoint into a process, for all its threads, including later ones. If the same
+    /// breakpoint is inserted twice, it is one breakpoint, and has to be removed twice.
     ///
-    /// Threads that run are stopped for it, for a moment. A thread that stands at the place already
-    /// arrives there when it is resumed. If the process execs in that moment, with the event still to
-    /// come, it is the new program that has the breakpoint.
+    /// Running threads are stopped for a moment. A thread that is already at the address arrives at
+    /// the breakpoint when it is resumed. If the process execs at that moment, and the event of the
+    /// exec is still to come, the new program has the breakpoint.
     ///
     /// ```
     /// # use trapline::fake::{Kernel, LinuxRules};
@@ -35,16 +35,15 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
-    /// [`Error::BadAddress`](crate::Error::BadAddress) for a place that cannot have one: nothing
-    /// is mapped there, or in memory another one has the bytes;
-    /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads, as in
-    /// an exec. In memory, [`Error::Unsupported`](crate::Error::Unsupported) if a process that is
-    /// not traced has that memory too. By debug registers,
-    /// [`Error::BadBreakpoint`](crate::Error::BadBreakpoint) for a length that makes no sense,
-    /// [`Error::NoFreeSlot`](crate::Error::NoFreeSlot), and
-    /// [`Error::Unsupported`](crate::Error::Unsupported) in a 32-bit program. After an error
-    /// nothing has changed.
+    /// [`Error::Gone`](crate::Error::Gone) if the process is not traced.
+    /// [`Error::BadAddress`](crate::Error::BadAddress) for an address that cannot have a
+    /// breakpoint: nothing is mapped there, or another breakpoint in memory covers some of the
+    /// bytes. [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all threads of
+    /// the process, as in an exec. [`Error::BadBreakpoint`](crate::Error::BadBreakpoint) for a
+    /// breakpoint that no process can have, such as a debug register with a length that makes no
+    /// sense. [`Error::Unsupported`](crate::Error::Unsupported) for a breakpoint in memory that the
+    /// process shares with one that is not traced. [`Error::NoFreeSlot`](crate::Error::NoFreeSlot)
+    /// if too few debug registers are free. After an error nothing has changed.
     pub fn insert_breakpoint(
         &mut self,
         pid: Pid,
@@ -80,8 +79,9 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Removes a breakpoint, and says whether the process had it: an exec forgets them all. One
-    /// that was inserted several times goes with the last of as many removals.
+    /// Removes a breakpoint, and says whether the process had it (an exec removes all breakpoints).
+    /// A breakpoint that was inserted several times goes away when it has been removed as many
+    /// times.
     ///
     /// ```
     /// # use trapline::fake::{Kernel, LinuxRules};

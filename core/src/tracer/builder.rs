@@ -97,11 +97,12 @@ impl<B: Backend> Builder<B> {
 
     /// Where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
     ///
-    /// It holds from the first spawn or attach on, for all tracees and what they make. What is let
-    /// go is put back to the CPUs where it was, or would be, without it, and so is the tracer's
-    /// thread at the tracer's end; not so if the tracer is killed. What moves itself is left
-    /// there. So is a process that was attached to and that the kernel does not let us move
-    /// (Linux: another user's, without `CAP_SYS_NICE`, or one whose cpuset lacks the CPU).
+    /// The placement holds from the first spawn or attach on, for all tracees and everything that
+    /// they make. A process that is detached goes back to the CPUs that it would have had without
+    /// the placement. So does the tracer's thread when the tracer ends, but not if the tracer is
+    /// killed. A tracee that changes its own CPUs keeps its choice. A process that was attached to
+    /// keeps its CPUs if the kernel does not let the tracer move it (Linux: another user's process,
+    /// without `CAP_SYS_NICE`, or one whose cpuset lacks the CPU).
     ///
     /// Threads and children that the host makes from the tracer's thread meanwhile inherit its
     /// CPU.

@@ -8,14 +8,13 @@ use super::thread::{Slot, State};
 use super::{Ready, Side, Tracer};
 
 impl<B: Backend> Tracer<B> {
-    /// Detaches the processes of an event (or a token), as if they had never been traced: a signal
-    /// that a thread is stopped for is delivered, the child of a fork that was not reported yet
-    /// is detached as well, nothing of ours stays behind.
+    /// Detaches the processes of an event (or a token), as if they had never been traced. A signal
+    /// that a thread is stopped for is delivered. A child whose fork was not reported yet is
+    /// detached as well. Nothing of the tracer's stays behind.
     ///
-    /// A spawned program becomes an ordinary child again;
-    /// [`take_child`](Tracer::take_child) gives it. There are no further events of these processes,
-    /// unless they are killed before they can be detached: then their
-    /// [`Event::Exited`] follows. To detach what is gone is `Ok`.
+    /// A spawned program becomes an ordinary child again; [`take_child`](Tracer::take_child) gives
+    /// it. There are no further events of these processes, unless one is killed before it can be
+    /// detached: then its [`Event::Exited`] follows. Detaching what is gone is `Ok`.
     ///
     /// ```
     /// # use trapline::fake::{Kernel, LinuxRules};
@@ -33,22 +32,23 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of the
-    /// memory of a process, which would die of it: it is not detached then.
-    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel: as long as nothing is
-    /// detached the next wait gives the stop again, and what has begun is ended by the waits that
-    /// follow. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
+    /// [`Error::NotPermitted`](crate::Error::NotPermitted) if a breakpoint cannot be taken out of
+    /// the memory of a process. The process stays traced, because it would die of the breakpoint.
+    /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel. If nothing was
+    /// detached yet, the next wait gives the stop again; a detach that has begun is completed by
+    /// the following waits. [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     ///
     /// # Platform notes
     ///
-    /// On Linux every thread has to be stopped for it, so that a sleeping system call may return
-    /// `EINTR` where the kernel does not restart it. A thread that the kernel holds, say in
-    /// `vfork`, is detached by a later wait. If the first thread of a process has ended before the
-    /// others, the kernel tells the tracer of the process's end first, and its parent only then: a
-    /// later wait takes it, and of a program that was spawned gives the [`Event::Exited`].
+    /// On Linux every thread has to be stopped to be detached, so a sleeping system call may return
+    /// `EINTR` where the kernel does not restart it. If the kernel holds a thread, say in `vfork`,
+    /// a later wait detaches it. If the first thread of a process has ended before the others, the
+    /// kernel reports the end of the process to the tracer first, and to the parent only after
+    /// that. A later wait takes that report, and gives the [`Event::Exited`] if the program was
+    /// spawned.
     ///
-    /// On FreeBSD a signal that a thread is stopped for, or has yet to report, is sent again: to its
-    /// handler the tracer is the sender then; a value that was queued with it is kept.
+    /// On FreeBSD a signal that a thread is stopped for, or has yet to report, is sent again. Its
+    /// handler then sees the tracer as the sender. A value that was queued with the signal is kept.
     ///
     /// # References
     ///

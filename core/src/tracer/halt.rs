@@ -35,8 +35,8 @@ pub struct Halted {
     /// others say [`StopReason::Halted`].
     pub threads: Vec<Stopped>,
     /// Threads that the kernel holds: a parent in `vfork`, a caller of `execve` that waits for the
-    /// other threads, an uninterruptible sleep. They run nothing of the program; one that gets
-    /// free meanwhile rests as well.
+    /// other threads, an uninterruptible sleep. They run nothing of the program. One that the
+    /// kernel lets go during the halt stays at rest too.
     pub blocked: Vec<Tid>,
     /// As long as it lives, whatever stops without something to say rests. It does not outlive
     /// this: whoever drops the `Halted`, or takes it apart, ends the halt.
@@ -110,8 +110,8 @@ pub enum Next {
     Continue,
     /// Runs one instruction.
     Step,
-    /// Stays stopped, until a later halt gives its token again. A stop for a signal that stays is
-    /// then one for the same signal; any other one says [`StopReason::Halted`].
+    /// Stays stopped, until a later halt gives its token again. If it is stopped for a signal now,
+    /// that token is for the same signal; otherwise it says [`StopReason::Halted`].
     Stay,
 }
 
@@ -126,8 +126,9 @@ enum Stopping {
 impl<B: Backend> Tracer<B> {
     /// Brings all threads of a stopped process to rest.
     ///
-    /// What they report meanwhile is kept and given by later waits; a thread with such an event
-    /// is not run before it was given, whatever [`resume_halted`](Tracer::resume_halted) is told.
+    /// What they report meanwhile is kept and given by later waits. A thread with such an event
+    /// does not run until the event has been given, whatever
+    /// [`resume_halted`](Tracer::resume_halted) is told.
     ///
     /// ```
     /// use trapline::fake::{FreeBsdRules, Kernel};

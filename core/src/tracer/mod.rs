@@ -87,9 +87,9 @@ use table::Table;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FollowFork {
-    /// The parent. While a `vfork` child that was detached has its memory, it has no breakpoints there;
-    /// if there are any, its other threads wait until the child has exec'ed or ended, so that they
-    /// miss none.
+    /// The parent. While a detached `vfork` child uses the memory of its parent, there are no
+    /// breakpoints in that memory. If the parent has any, its other threads wait until the child
+    /// has exec'ed or ended, so that they miss none.
     Parent,
     /// The child.
     Child,

@@ -84,11 +84,10 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] if nothing would end this wait: the caller has the tokens of all threads
-    /// that could stop, and there is no [`Waker`](crate::Waker). [`Error::Taken`] if the host has
-    /// waited for a tracee itself. [`Error::Tracee`] for what the tracer does on its own behalf and
-    /// that has failed. [`Error::Os`] for an answer of the kernel that is not expected. No stop is
-    /// lost by an error.
+    /// [`Error::NotRunning`] if nothing would end this wait: the caller has the tokens of all
+    /// threads that could stop, and there is no [`Waker`](crate::Waker). [`Error::Taken`] if the
+    /// host has waited for a tracee itself. [`Error::Tracee`] if something fails that the tracer
+    /// does by itself. [`Error::Os`] for an unexpected answer of the kernel. No error loses a stop.
     ///
     /// # Platform notes
     ///
@@ -130,9 +129,9 @@ impl<B: Backend> Tracer<B> {
         self.next(Until::Now, None)
     }
 
-    /// The next event, if there is one within this time; `None` also once no process is traced,
-    /// which [`is_empty`](Tracer::is_empty) tells. It sleeps as [`wait`](Tracer::wait) does, and
-    /// answers a stop as fast.
+    /// The next event, if one comes within this time. `None` means that the time is over, or that
+    /// no process is traced any more; [`is_empty`](Tracer::is_empty) tells which. It sleeps as
+    /// [`wait`](Tracer::wait) does, and answers a stop as fast.
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -153,7 +152,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Tracer::wait), but for [`Error::NotRunning`], and as [`waker`](Tracer::waker).
+    /// The errors of [`wait`](Tracer::wait), without [`Error::NotRunning`], and those of
+    /// [`waker`](Tracer::waker).
     ///
     /// # Platform notes
     ///

@@ -42,12 +42,12 @@ impl<B: Backend> Tracer<B> {
     /// A descriptor for an event loop, which becomes readable when a tracee stops or ends, and
     /// when a [waker](Tracer::waker) wakes.
     ///
-    /// The loop has one rule: call [`try_wait`](Tracer::try_wait) until it gives no event, after
-    /// the descriptor was readable and after anything else that was done with the tracer; then
-    /// sleep. The call that gives no event is what sets the descriptor: from there on it becomes
-    /// readable, and stays so, as soon as there may be something, also if that came just before.
-    /// Then no event is lost, whether the loop watches for levels or edges. Now and then it is
-    /// readable and there is nothing.
+    /// The loop has one rule. After the descriptor was readable, and after any other use of the
+    /// tracer, call [`try_wait`](Tracer::try_wait) until it gives no event; only then sleep. The
+    /// call that gives no event arms the descriptor. From then on the descriptor becomes readable
+    /// as soon as there may be an event, and stays readable, even if the event came just before
+    /// that call. So no event is lost, whether the loop watches for levels or for edges. Now and
+    /// then the descriptor is readable although there is no event.
     ///
     /// ```
     /// use std::task::Poll;
@@ -69,15 +69,18 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Platform notes
     ///
-    /// What it costs: on Linux a thread, which looks for stops while the host sleeps, with all
-    /// signals blocked, and the helper of a [waker](Tracer::waker); each time that it becomes
-    /// readable, two switches to that thread and a few requests, where a blocking
-    /// [`wait`](Tracer::wait) takes none. The thread sees what the tracers of other threads of this
-    /// process have not taken yet; then the descriptor is readable for nothing, up to a thousand
-    /// times a second. On FreeBSD it is the kqueue that a wait sleeps on, which becomes readable
-    /// for other children of the host too, and ten times a second.
+    /// On Linux this costs a thread, which looks for stops while the host sleeps and has all
+    /// signals blocked, and the helper of a [waker](Tracer::waker). Each time the descriptor
+    /// becomes readable takes two switches to that thread and a few requests; a blocking
+    /// [`wait`](Tracer::wait) takes none. The thread also sees stops that the tracers of other
+    /// threads of this process have not taken yet. Then the descriptor is readable although there
+    /// is no event, up to a thousand times a second.
     ///
-    /// It ends with the tracer. A copy that is kept is not readable any more, or for ever.
+    /// On FreeBSD the descriptor is the kqueue that a wait sleeps on. It also becomes readable for
+    /// other children of the host, and ten times a second.
+    ///
+    /// The descriptor is of use as long as the tracer lives. A copy that is kept longer is never
+    /// readable, or always.
     pub fn readiness(&mut self) -> Result<Readiness> {
         if let Some(readiness) = &self.readiness {
             return Ok(readiness.clone());

@@ -88,9 +88,9 @@ impl From<ForkSide> for Option<Stopped> {
 impl<B: Backend> Tracer<B> {
     /// Runs every thread that an event (or a token) owns; does nothing for an event without one.
     ///
-    /// A signal stop delivers its signal, or what [`Stopped::set_signal`] chose. A
-    /// [`StopReason::GroupStop`] stays one until a `SIGCONT` comes. To resume what was killed
-    /// meanwhile is `Ok`; its [`Event::Exited`] follows.
+    /// At a signal stop this delivers the signal, or what [`Stopped::set_signal`] chose. At a
+    /// [`StopReason::GroupStop`] the process stays stopped until a `SIGCONT` comes. Resuming what
+    /// was killed meanwhile is `Ok`; its [`Event::Exited`] follows.
     ///
     /// ```
     /// use trapline::fake::{Kernel, LinuxRules};
@@ -256,9 +256,10 @@ impl<B: Backend> Tracer<B> {
     /// Asks for an event of a process: [`StopReason::Interrupted`] of one of its threads, unless
     /// something else happens first.
     ///
-    /// It is there at once if all threads of the process are stopped; if the caller holds the
-    /// tokens of them all, nothing follows. While a `vfork` child that was detached has the memory of a
-    /// process with breakpoints, it follows on FreeBSD when that is over.
+    /// If all threads of the process are stopped, the event is there at once. If the caller holds
+    /// the tokens of all of them, no event follows. On FreeBSD there is one delay: if the process
+    /// has breakpoints, and a detached `vfork` child of it still uses its memory, the event comes
+    /// when the child has exec'ed or ended.
     ///
     /// ```
     /// use trapline::fake::{Kernel, LinuxRules};

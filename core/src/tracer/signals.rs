@@ -6,11 +6,12 @@ use super::Tracer;
 use super::thread::{Delivery, State};
 
 impl<B: Backend> Tracer<B> {
-    /// Has a stopped thread get a signal when it is resumed, whatever it is stopped for. No stop
-    /// is reported for it. At a stop for a signal, [`Stopped::set_signal`] changes *that* one.
+    /// Has a stopped thread get a signal when it is resumed, whatever it is stopped for. No stop is
+    /// reported for that signal. To change the signal that a thread is stopped *for*, use
+    /// [`Stopped::set_signal`].
     ///
-    /// The signal is sent to the thread, so it waits where the thread has it blocked, and its
-    /// `siginfo_t` says that the tracer has sent it.
+    /// The signal is sent to the thread, so it stays pending while the thread blocks it. Its
+    /// `siginfo_t` names the tracer as the sender.
     ///
     /// ```
     /// use trapline::{Backend, Result, Resume, Signal, Stopped, TracerOn};

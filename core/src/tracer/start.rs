@@ -84,8 +84,9 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets whether the program has its code, stack and libraries at random addresses, as the
-    /// system has it; default yes. Without, a debugger finds everything where it was the last time.
+    /// Sets whether the addresses of the program's code, stack and libraries are random, as far as
+    /// the system makes them so; default yes. Without randomization, a debugger finds everything
+    /// where it was the last time.
     ///
     /// ```
     /// use std::process::Command;
@@ -301,10 +302,10 @@ impl<B: Backend> Tracer<B> {
     /// the process runs once it is resumed or detached.
     ///
     /// On Linux each thread of the process is stopped for a moment, so that a sleeping system call
-    /// may return `EINTR` where the kernel does not restart it. Of a process with more than 32
-    /// threads only one is. A thread that another one is just making at that moment is traced before
-    /// a wait sleeps, before the process is halted and before a breakpoint is inserted, whichever comes
-    /// first. That can take as long as a running thread takes to stop.
+    /// may return `EINTR` where the kernel does not restart it. In a process with more than 32
+    /// threads only one thread is stopped. A thread that is being made at that moment is traced a
+    /// little later: before a wait sleeps, before the process is halted or before a breakpoint is
+    /// inserted, whichever comes first. That can take as long as a running thread takes to stop.
     ///
     /// # References
     ///
