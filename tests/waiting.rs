@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use trapline::{Event, EventFlags, ExitStatus, Resume};
+use trapline::{Error, Event, EventFlags, ExitStatus, Resume};
 
 use crate::common::*;
 use crate::fixtures::fixture;
@@ -20,6 +20,7 @@ crate::tests![
     w2_a_zombie_of_the_host_blinds_no_wait,
     w2_a_detached_child_is_an_ordinary_one,
     w2_tracers_on_several_threads_do_not_disturb_each_other,
+    w1_a_wait_that_nothing_can_end_is_an_error,
     wait_ends_when_nothing_is_traced,
 ];
 
@@ -194,5 +195,25 @@ fn wait_ends_when_nothing_is_traced() {
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
     assert!(tracer.wait().unwrap().is_none());
+    assert!(tracer.wait().unwrap().is_none());
+}
+
+fn w1_a_wait_that_nothing_can_end_is_an_error() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, sh("exit 3"));
+    let other = spawned(&mut tracer, sh("exit 4"));
+    let pids = [stop.pid(), other.pid()];
+    for _ in 0..3 {
+        match tracer.wait() {
+            Err(Error::NotRunning { pid }) => assert!(pids.contains(&pid), "{pid}"),
+            waited => panic!("{waited:?}"),
+        }
+    }
+    // Nothing is lost by that.
+    tracer.resume(other, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer), (pids[1], ExitStatus::Code(4)));
+    assert!(matches!(tracer.wait(), Err(Error::NotRunning { .. })));
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer), (pids[0], ExitStatus::Code(3)));
     assert!(tracer.wait().unwrap().is_none());
 }

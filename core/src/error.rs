@@ -199,6 +199,16 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same, of a call that is about several processes.
+    pub(crate) fn of_one(self, pid: Pid) -> Self {
+        match self {
+            error @ (Error::Gone | Error::NotPermitted { .. }) => error,
+            error => error.of(pid),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -89,9 +89,9 @@ pub struct SyscallReturn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceStatus {
-    /// Nobody traces it.
+    /// No process traces it.
     NotTraced,
-    /// Nobody may: it said so by PROC_TRACE_CTL.
+    /// It has forbidden tracing, by PROC_TRACE_CTL.
     Forbidden,
     /// This process traces it.
     TracedBy(Pid),

@@ -31,12 +31,12 @@ pub struct ProcessInfo {
     pub real_parent: Option<Pid>,
     /// The traced processes whose real parent it is.
     pub children: Vec<Pid>,
-    /// Its threads, as far as events tell: one whose start or end is still to be told is not
-    /// there yet, or still is.
+    /// Its threads, as the events that were given leave them: one whose start is still to be reported
+    /// is not in it yet, and one whose end is still to be reported is.
     pub threads: Vec<Tid>,
-    /// The program that it runs, if the kernel tells.
+    /// The program that it runs, if the kernel reports it.
     pub executable: Option<PathBuf>,
-    /// The arguments of that program, its name first, if the kernel tells.
+    /// The arguments of that program, its name first, if the kernel reports them.
     pub arguments: Option<Vec<OsString>>,
     /// How it ended, if it has: until the wait after its [`Event::Exited`](crate::Event::Exited).
     pub exit_status: Option<ExitStatus>,
@@ -207,7 +207,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// What the kernel knows about the signal of a signal stop: who sent it, or which address
-    /// faulted. At a [`StopReason::Trap`] it is the `SIGTRAP` that told of it.
+    /// faulted. At a [`StopReason::Trap`] it is the `SIGTRAP` by which the kernel reported the trap.
     ///
     /// ```
     /// use trapline::{Backend, Result, Signal, StopReason, Stopped, TracerOn};
@@ -370,8 +370,8 @@ impl<B: Backend> Tracer<B> {
         self.write_as_program(thread, addr, data)
     }
 
-    /// What a thread is called. A program can name its threads; if it does not, they have its own
-    /// name.
+    /// The name of a thread. A program can name its threads; those that it does not name have the
+    /// name of the program.
     ///
     /// ```
     /// use trapline::{Backend, Result, Stopped, TracerOn};
@@ -394,8 +394,8 @@ impl<B: Backend> Tracer<B> {
         self.backend.borrow_mut().thread_name(thread)
     }
 
-    /// The threads of a process as the kernel lists them now, running or stopped: some whose start or
-    /// end is still to be told of by an event. [`ProcessInfo::threads`] is the list by the events.
+    /// The threads of a process as the kernel lists them now, running or stopped. The start or end of
+    /// some may still be to be reported; [`ProcessInfo::threads`] is the list by the events.
     ///
     /// ```
     /// use trapline::{Backend, Pid, Result, TracerOn};
@@ -420,7 +420,7 @@ impl<B: Backend> Tracer<B> {
         self.backend.borrow_mut().threads(pid)
     }
 
-    /// In which mode a thread executes code, which the program can change at any time: 64-bit
+    /// The mode in which a thread executes code. The program can change it at any time: 64-bit
     /// programs can run 32-bit code, and the other way round.
     ///
     /// ```
@@ -438,10 +438,9 @@ impl<B: Backend> Tracer<B> {
         Ok(B::code_mode(&self.registers(stop)?))
     }
 
-    /// The auxiliary vector of a process: what the kernel has told its program at the start, as
-    /// bytes in the program's own format. An entry is two words: of 8 bytes each in a 64-bit
-    /// program, of 4 in a 32-bit program. [`auxiliary_entries`](Tracer::auxiliary_entries) takes it
-    /// apart.
+    /// The auxiliary vector that the kernel has given to the program of a process at its start, as
+    /// bytes in the program's own format. An entry has two words, of 8 bytes each in a 64-bit program,
+    /// of 4 in a 32-bit one. [`auxiliary_entries`](Tracer::auxiliary_entries) takes it apart.
     ///
     /// ```
     /// use trapline::{Backend, Pid, Result, TracerOn};
@@ -506,9 +505,9 @@ impl<B: Backend> Tracer<B> {
 
     /// Sets which events a process reports, for all its threads; its later children inherit it.
     ///
-    /// It holds at once, but for [`EventFlags::EXIT`] and [`EventFlags::SYSCALL`] (and on FreeBSD
-    /// [`EventFlags::THREAD`]), which hold for each thread from its next resume;
-    /// [`halt`](Tracer::halt) makes that now.
+    /// It holds at once, except that [`EventFlags::EXIT`] and [`EventFlags::SYSCALL`] (and on FreeBSD
+    /// [`EventFlags::THREAD`]) hold for each thread from its next resume. A [`halt`](Tracer::halt) and
+    /// a resume of all threads make that now.
     ///
     /// ```
     /// use trapline::{Backend, EventFlags, Pid, Result, TracerOn};
@@ -547,8 +546,8 @@ impl<B: Backend> Tracer<B> {
         self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(_, p)| p.pid)
     }
 
-    /// The real parent of a traced process, as the tracer was told last; no request is made for
-    /// it. [`process_info`](Tracer::process_info) asks again where the parent is not traced.
+    /// The real parent of a traced process, as far as the tracer knows; it makes no request.
+    /// [`process_info`](Tracer::process_info) asks the kernel again if the parent is not traced.
     ///
     /// ```
     /// use trapline::fake::{Kernel, LinuxRules};

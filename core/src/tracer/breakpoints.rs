@@ -104,7 +104,7 @@ impl<B: Backend> Tracer<B> {
     /// # Errors
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
-    /// [`Error::NotStopped`](crate::Error::NotStopped) if the kernel holds all its threads.
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if none of its threads can be stopped.
     pub fn remove_breakpoint(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
         let process = self.traced(pid)?;
         Ok(self.remove_software(process, id)? || self.remove_hardware(process, id)?)

@@ -56,7 +56,7 @@ impl<B: Backend> Default for Builder<B> {
 }
 
 impl<B: Backend> Builder<B> {
-    /// One with the default of each setting.
+    /// The default of each setting.
     ///
     /// ```
     /// use trapline::Builder;
@@ -68,7 +68,7 @@ impl<B: Backend> Builder<B> {
         Builder::default()
     }
 
-    /// The events of processes that will be spawned or attached to; default
+    /// Sets which events processes report that will be spawned or attached to; default
     /// [`EventFlags::PROCESS`].
     ///
     /// ```
@@ -82,7 +82,7 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// Which side of a fork stays traced; default both.
+    /// Sets which side of a fork stays traced; default both.
     ///
     /// ```
     /// use trapline::{Builder, FollowFork};
@@ -95,7 +95,7 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// Where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
+    /// Sets where the tracer's thread and its tracees run; default [`Placement::LeaveAlone`].
     ///
     /// The placement holds from the first spawn or attach on, for all tracees and everything that
     /// they make. A process that is detached goes back to the CPUs that it would have had without
@@ -118,7 +118,7 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// Whether a process stays traced over an exec; default yes.
+    /// Sets whether a process stays traced over an exec; default yes.
     ///
     /// ```
     /// use trapline::{Builder, FollowExec};
@@ -131,8 +131,8 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// Who inherits the hardware breakpoints of a process: threads share them in any case, and by
-    /// default children and new images start clear.
+    /// Sets what inherits the hardware breakpoints of a process. Its threads always share them; by
+    /// default children and new programs start without.
     ///
     /// ```
     /// use trapline::{Builder, Inherit, InheritDebug};
@@ -146,7 +146,7 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// How threads get past breakpoints in memory; default [`StepOver::OutOfLine`].
+    /// Sets how threads step over breakpoints in memory; default [`StepOver::OutOfLine`].
     ///
     /// ```
     /// use trapline::{Builder, StepOver};
@@ -167,7 +167,7 @@ impl<B: Backend> Builder<B> {
         self
     }
 
-    /// A tracer, for the thread that calls this.
+    /// Makes the tracer, for the thread that calls this.
     ///
     /// ```no_run
     /// use trapline::Builder;
@@ -185,7 +185,7 @@ impl<B: Backend> Builder<B> {
         Ok(self.build_on(B::open()?))
     }
 
-    /// A tracer over a back end that is open already.
+    /// Makes the tracer over a back end that is open already, such as that of the model kernel.
     ///
     /// ```
     /// use trapline::TracerOn;

@@ -56,7 +56,9 @@ impl<B: Backend> Tracer<B> {
     pub fn detach(&mut self, event: impl Into<Event>) -> Result<()> {
         let live = |slot: &Slot| slot.is_given();
         let mut stops = Vec::new();
-        for stop in event.into().into_stops() {
+        let event = event.into();
+        let of_two = matches!(event, Event::Forked(_));
+        for stop in event.into_stops() {
             self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
             if let Some(process) = process {
@@ -78,7 +80,8 @@ impl<B: Backend> Tracer<B> {
                     None => Ok(()),
                 }
             };
-            result = result.and(detached);
+            let named = |error: crate::Error| if of_two { error.of_one(pid) } else { error };
+            result = result.and(detached.map_err(named));
         }
         result?;
         self.step_over_queued()
@@ -113,8 +116,8 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Detaches a process, running or stopped, whoever has the tokens of its threads; they are
-    /// stale then. See [`detach`](Tracer::detach). To detach what is gone is `Ok`.
+    /// Detaches a process, running or stopped, as [`detach`](Tracer::detach) does. Tokens of its
+    /// threads become stale, wherever they are. To detach what is gone is `Ok`.
     ///
     /// ```
     /// use trapline::{Backend, Pid, Result, TracerOn};
@@ -168,7 +171,7 @@ impl<B: Backend> Tracer<B> {
         });
     }
 
-    /// Detaches a halted process; see [`detach`](Tracer::detach).
+    /// Detaches a halted process, as [`detach`](Tracer::detach) does.
     ///
     /// ```
     /// use trapline::{Backend, Result, Stopped, TracerOn};

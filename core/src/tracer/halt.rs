@@ -11,9 +11,10 @@ use super::limits::{HELD_FOR, STOPPING};
 use super::process::Process;
 use super::thread::{Hold, Reported, State};
 
-/// A process all of whose threads are stopped, but for those that the kernel holds.
+/// A process all of whose threads are stopped, but for those that cannot be: all-stop, as
+/// [`Tracer::halt`] brings it about.
 ///
-/// Owned, and apart from the tracer. Dropping it runs nothing; the next waits give its stops.
+/// It owns the tokens of the threads. To drop it runs nothing: the next waits give its stops again.
 ///
 /// ```
 /// use trapline::{Backend, Halted, Next, Result, Tid, TracerOn};
@@ -31,8 +32,8 @@ use super::thread::{Hold, Reported, State};
 pub struct Halted {
     /// The process.
     pub pid: Pid,
-    /// A token for each thread stopped; the one that the process was halted at is the first, the
-    /// others say [`StopReason::Halted`].
+    /// A token for each stopped thread. The one that the process was halted at is the first; the
+    /// others have the reason [`StopReason::Halted`].
     pub threads: Vec<Stopped>,
     /// Threads that the kernel holds: a parent in `vfork`, a caller of `execve` that waits for the
     /// other threads, an uninterruptible sleep. They run nothing of the program. One that the
@@ -124,7 +125,7 @@ enum Stopping {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// Brings all threads of a stopped process to rest.
+    /// Stops all threads of a process at the stop of one (all-stop).
     ///
     /// What they report meanwhile is kept and given by later waits. A thread with such an event
     /// does not run until the event has been given, whatever

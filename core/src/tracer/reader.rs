@@ -8,8 +8,8 @@ use crate::{Arch, Backend, Error, Pid, Result, SignalInfo, StopReason, Stopped, 
 use super::Tracer;
 use super::limits::CHUNK;
 
-/// A stopped thread, to ask questions about: what an unwinder, a value printer or a disassembler
-/// takes. It can be copied, and changes nothing.
+/// A stopped thread, for questions alone: what an unwinder, a value printer or a disassembler takes. It
+/// is `Copy`, and several can share a tracer.
 ///
 /// ```no_run
 /// use trapline_core::{Backend, Reader, Result};
@@ -46,8 +46,8 @@ impl<B: Backend> std::fmt::Debug for Reader<'_, B> {
     }
 }
 
-/// What can be read from a program's memory as it is: numbers, in the byte order of the machine, and
-/// arrays of bytes.
+/// A type that can be read from a program's memory as it is: numbers, in the byte order of the machine,
+/// and arrays of bytes. The trait is sealed.
 ///
 /// ```
 /// use trapline::{Backend, Reader, Result, Value};
@@ -93,7 +93,7 @@ impl<const N: usize> Value for [u8; N] {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// The thread of a stop, to ask questions about while the tracer is shared.
+    /// The thread of a stop, for questions that need no more than a shared tracer.
     ///
     /// ```no_run
     /// use trapline_core::{Arch, Backend, Result, Stopped, Tracer};
@@ -109,8 +109,8 @@ impl<B: Backend> Tracer<B> {
         Reader { tracer: self, place, pid, tid, reason }
     }
 
-    /// Any thread of a process that is stopped, to read its memory by: whose token somebody has, or
-    /// whose event is in the queue.
+    /// A stopped thread of a process, whichever it is, to read the memory of the process. Its token may
+    /// be with the caller, or its event in the queue.
     ///
     /// ```
     /// use trapline::{Backend, Pid, Result, TracerOn};

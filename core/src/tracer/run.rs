@@ -23,7 +23,7 @@ pub enum Resume {
     /// Until its next event.
     #[default]
     Continue,
-    /// For one instruction; then it stops with
+    /// For one instruction; then the thread stops with
     /// [`TrapCauses::single_step`](crate::TrapCauses::single_step).
     Step,
 }
@@ -110,17 +110,21 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) for the token of another tracer.
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel; then the next wait
-    /// gives the stop again.
+    /// gives the stop again. At a fork it is [`Error::Tracee`](crate::Error::Tracee), which names the
+    /// process.
     ///
     /// # Platform notes
     ///
-    /// It runs what the stop has stopped: a thread on Linux, the whole process on FreeBSD. Who
-    /// needs the other threads stopped uses [`halt`](Tracer::halt).
+    /// It runs what the stop has stopped: a thread on Linux, the whole process on FreeBSD. A caller
+    /// that needs the other threads stopped uses [`halt`](Tracer::halt).
     pub fn resume(&mut self, event: impl Into<Event>, how: Resume) -> Result<()> {
         // On an error the tokens that are left are dropped, and so given again.
-        for stop in event.into().into_stops() {
-            self.finish_step_overs(stop.pid)?;
-            self.resume_stop(stop, how)?;
+        let event = event.into();
+        let of_two = matches!(event, Event::Forked(_));
+        for stop in event.into_stops() {
+            let pid = stop.pid;
+            let resumed = self.finish_step_overs(pid).and_then(|()| self.resume_stop(stop, how));
+            resumed.map_err(|error| if of_two { error.of_one(pid) } else { error })?;
         }
         self.step_over_queued()
     }

@@ -38,11 +38,11 @@ impl Tree {
 }
 
 impl<B: Backend> Tracer<B> {
-    /// Traces a running process and all its descendants, with all their threads; they are detached
-    /// if the tracer ends first. Returns those that were attached to; those that are traced
-    /// already are no error, and stay as they are.
+    /// Traces a running process and all its descendants, with all their threads. By default they are
+    /// detached if the tracer ends first. Returns those that were attached to; those that this tracer
+    /// traces already are no error, and stay as they are.
     ///
-    /// Each of them has the first event that [`attach`](Tracer::attach) tells of.
+    /// Each of them has the first event that [`attach`](Tracer::attach) describes.
     ///
     /// ```
     /// use trapline::fake::{Kernel, LinuxRules};
@@ -58,18 +58,17 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # What is guaranteed
     ///
-    /// When this returns, every process is traced whose line of real parents leads to `root`, and
-    /// whatever these make from then on is too. Programs may fork, exec and end while this goes
-    /// on:
+    /// When this returns, every process is traced whose line of real parents leads to `root`, and so
+    /// is whatever these make from then on. Programs may fork, exec and end meanwhile:
     ///
     /// - A process made by one that is traced already comes as
     ///   [`Event::Forked`](crate::Event::Forked), as ever, and is not among those returned.
     /// - One that ends before it could be attached to is left out; its children are not.
     /// - A daemon, whose parent has ended, is found if it was seen before that, or if it still has
-    ///   the memory layout of a descendant, which a fork copies and each exec draws anew. So one
-    ///   that gets away was made by a descendant that was not traced yet and has ended since, and
-    ///   one of the two has exec'ed, all that within this call. Daemons from before the call are
-    ///   no descendants any more.
+    ///   the memory layout of a descendant: a fork copies the layout, and each exec draws a new one.
+    ///   So a daemon that is missed was made by a descendant that was not traced yet and has ended
+    ///   since, and one of the two has exec'ed, all within this call. Daemons from before the call
+    ///   are not descendants any more.
     ///
     /// This process itself, if it is a descendant, is left out, with its own children.
     ///
@@ -82,7 +81,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// The memory layout is known on Linux from `/proc/<pid>/stat` (`proc_pid_stat(5)`), on
     /// FreeBSD from the `kern.proc.ps_strings` sysctl. With address space layout randomisation off
-    /// it tells nobody apart, and daemons are found only if they were seen before.
+    /// all layouts are the same, and daemons are found only if they were seen before.
     pub fn attach_tree(&mut self, root: impl Into<AttachOptions>) -> Result<Vec<Pid>> {
         let options = root.into();
         let mut tree = Tree {

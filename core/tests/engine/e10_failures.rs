@@ -18,6 +18,7 @@ both![
     e10_a_fork_that_nobody_wants_to_hear_of,
     e10_the_side_that_is_not_followed_is_let_go,
     e10_a_stop_is_given_again_if_it_cannot_be_resumed,
+    e10_which_side_of_a_fork_could_not_be_resumed,
     e10_what_fails_for_good_is_told_and_starves_nobody,
     e10_what_cannot_be_let_go_now_is_let_go_later,
     e10_halted_threads_all_run,
@@ -143,6 +144,23 @@ fn e10_a_stop_is_given_again_if_it_cannot_be_resumed<R: Rules>() {
     world.go(stop);
     assert_eq!(world.kernel.delivered(pid, Signal::USR1), 1);
     world.idle();
+}
+
+fn e10_which_side_of_a_fork_could_not_be_resumed<R: Rules>() {
+    for of_child in [false, true] {
+        let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+        let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+        let fork = world.forked();
+        let failing = if of_child { child } else { pid };
+        let id = world.main(failing).as_raw();
+        world.kernel.fail_requests(move |_, call| call.name == "resume" && call.id == id);
+        let error = world.tracer().resume(fork, Resume::Continue).unwrap_err();
+        assert_eq!(error.pid(), Some(failing), "{error}");
+        world.kernel.fail_requests(|_, _| false);
+        world.run_all();
+        assert!([pid, child].iter().all(|&pid| world.kernel.acts(world.main(pid))));
+        world.idle();
+    }
 }
 
 fn e10_what_fails_for_good_is_told_and_starves_nobody<R: Rules>() {

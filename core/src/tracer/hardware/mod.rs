@@ -118,11 +118,13 @@ impl<B: Backend> Tracer<B> {
         breakpoints.iter().map(|known| (known.id, known.breakpoint.into())).collect()
     }
 
-    /// What the [`HardwareKind::Change`]s among the causes of a trap have found, in the order in
-    /// which they were inserted. The kernel is not asked.
+    /// The values, old and new, of the breakpoints of [`HardwareKind::Change`] among the causes of a
+    /// trap, in the order in which these were inserted. It makes no request.
     ///
-    /// On Linux other threads run meanwhile: of writes that follow each other closely the first
-    /// trap to be handled shows them all, and the others nothing.
+    /// # Platform notes
+    ///
+    /// On Linux other threads run meanwhile. If writes follow each other closely, the first trap to be
+    /// handled shows all of them, and the others show none.
     ///
     /// ```
     /// use trapline::{Backend, Result, Stopped, TracerOn};
@@ -145,7 +147,8 @@ impl<B: Backend> Tracer<B> {
         Ok(debug.map_or(&[], |debug| &debug.changes))
     }
 
-    /// Who inherits the hardware breakpoints of a process; its later children inherit this too.
+    /// Sets what inherits the hardware breakpoints of a process. Its later children inherit the
+    /// setting too.
     ///
     /// ```
     /// use trapline::{Backend, Inherit, InheritDebug, Pid, Result, TracerOn};

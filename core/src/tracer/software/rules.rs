@@ -82,10 +82,10 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// Inserts many breakpoints in memory at once, into a process that runs or is stopped: its
-    /// threads are brought to rest once, and memory is read and written by pages.
+    /// Inserts many breakpoints in memory at once, into a process that runs or is stopped. Its
+    /// threads are stopped once, and memory is read and written by pages.
     ///
-    /// The results are in the order of the breakpoints: each is inserted, or why it is not.
+    /// There is a result for each breakpoint, in their order.
     ///
     /// ```
     /// # use trapline::fake::{Kernel, LinuxRules};
@@ -108,7 +108,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// As [`insert_breakpoint`](Tracer::insert_breakpoint), for what concerns all of them; then none is inserted.
+    /// As [`insert_breakpoint`](Tracer::insert_breakpoint), for what concerns all of them. Then none is
+    /// inserted.
     pub fn insert_breakpoints(
         &mut self,
         pid: Pid,
@@ -171,8 +172,8 @@ impl<B: Backend> Tracer<B> {
         Ok(results.into_iter().map(|(_, _, result)| result).collect())
     }
 
-    /// Removes many breakpoints at once, as [`insert_breakpoints`](Tracer::insert_breakpoints) inserts them; says
-    /// for each whether the process had it, in their order.
+    /// Removes many breakpoints at once, as [`insert_breakpoints`](Tracer::insert_breakpoints) inserts
+    /// them. Returns for each, in their order, whether the process had it.
     ///
     /// ```
     /// # use trapline::fake::{Kernel, LinuxRules};
