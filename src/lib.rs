@@ -40,6 +40,15 @@
 //! [`Tracer::readiness`](trapline_core::Tracer::readiness); one with other threads has them wake a
 //! wait with a [`Waker`], or waits with a [time limit](trapline_core::Tracer::wait_timeout). One with a
 //! user interface or an async runtime has a [`TracerThread`] do all that.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `fake`: `trapline::fake`, a model of a kernel, to test a tracer without a real one.
+//! - `nix`: conversions from and to the ids and signals of the crate `nix`.
+//! - `tracing`: each raw stop and each request of the kernel is an event of the crate `tracing`, at trace
+//!   level, with the target `trapline`. Without it nothing of that is compiled.
 
 #![forbid(unsafe_code)]
 
