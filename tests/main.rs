@@ -46,6 +46,7 @@ mod namespace;
 mod own_children;
 mod parents;
 mod placement;
+mod places;
 mod programs;
 mod real_parents;
 mod regs;
@@ -53,6 +54,7 @@ mod requests;
 mod sharding;
 mod signals;
 mod spawn;
+mod stepping;
 mod threads;
 mod timing;
 mod tracer_thread;
@@ -90,6 +92,7 @@ fn main() {
         ("memory", memory::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
+        ("places", places::TESTS),
         ("programs", programs::TESTS),
         ("parents", parents::TESTS),
         ("real_parents", real_parents::TESTS),
@@ -98,6 +101,7 @@ fn main() {
         ("sharding", sharding::TESTS),
         ("signals", signals::TESTS),
         ("spawn", spawn::TESTS),
+        ("stepping", stepping::TESTS),
         ("timing", timing::TESTS),
         ("threads", threads::TESTS),
         ("tracer_thread", tracer_thread::TESTS),

@@ -161,6 +161,17 @@ impl Arch for AArch64 {
         Some(FunctionEntry { registers: entered, frame: None, returned_sp: entered.sp })
     }
 
+    /// It has put the address behind itself into the link register.
+    fn called_from(
+        before: &Registers,
+        after: &Registers,
+        _: &dyn Fn(u64) -> Option<u64>,
+    ) -> Option<u64> {
+        let behind = before.pc.wrapping_add(u64::from(instruction::LENGTH));
+        let linked = after.x.last().copied();
+        (after.pc != behind && linked == Some(behind)).then_some(behind)
+    }
+
     fn returned_value(registers: &Registers) -> u64 {
         let [first, ..] = registers.x;
         first

@@ -151,6 +151,21 @@ impl Arch for X86_64 {
         Some(FunctionEntry { registers: entered, frame, returned_sp: top })
     }
 
+    /// It has pushed the address behind itself.
+    fn called_from(
+        before: &Registers,
+        after: &Registers,
+        read: &dyn Fn(u64) -> Option<u64>,
+    ) -> Option<u64> {
+        const LONGEST: u64 = 15;
+        if after.rsp != before.rsp.wrapping_sub(8) {
+            return None;
+        }
+        let pushed = read(after.rsp)?;
+        let behind = pushed.wrapping_sub(before.rip);
+        ((2..=LONGEST).contains(&behind) && after.rip != pushed).then_some(pushed)
+    }
+
     fn returned_value(registers: &Registers) -> u64 {
         registers.rax
     }
@@ -211,6 +226,18 @@ mod tests {
         assert_eq!(now.syscall_number(), None, "no call is made again");
         assert_eq!(now.rbx, before.rbx);
         assert_eq!(X86_64::enter_function(&before, 0x40_1000, &[0; 7], 0), None);
+    }
+
+    #[test]
+    fn a_call_is_told_from_a_push_and_a_jump() {
+        let before = Registers { rip: 0x1000, rsp: 0x8000, ..numbered() };
+        let after = |rip, rsp| Registers { rip, rsp, ..before };
+        let from = |after, pushed| X86_64::called_from(&before, &after, &|_| Some(pushed));
+        assert_eq!(from(after(0x5000, 0x7ff8), 0x1005), Some(0x1005));
+        assert_eq!(from(after(0x1005, 0x7ff8), 0x1005), None, "a call of what is behind it");
+        assert_eq!(from(after(0x1001, 0x7ff8), 0x2000), None, "a push");
+        assert_eq!(from(after(0x5000, 0x8000), 0x1005), None, "a jump");
+        assert_eq!(from(after(0x5000, 0x8008), 0x1005), None, "a return");
     }
 
     #[test]

@@ -147,6 +147,14 @@ pub trait Arch: Sealed {
         returns_to: u64,
     ) -> Option<FunctionEntry<Self::Registers>>;
 
+    /// The return address, if the instruction between these two sets of registers was the call of a
+    /// function. `read` gives a word of memory.
+    fn called_from(
+        before: &Self::Registers,
+        after: &Self::Registers,
+        read: &dyn Fn(u64) -> Option<u64>,
+    ) -> Option<u64>;
+
     /// What a function has returned that has just come back: a whole number or an address.
     fn returned_value(registers: &Self::Registers) -> u64;
 

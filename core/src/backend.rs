@@ -22,7 +22,7 @@ pub use crate::debug::{
     DebugStatus, MemoryAccess, NO_SLOTS,
 };
 use crate::private::Sealed;
-use crate::{Arch, CodeMode, Pid, Result, Signal, Tid};
+use crate::{Arch, CodeMode, MemoryRegion, Pid, Result, Signal, ThreadInfo, Tid};
 pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
@@ -472,6 +472,15 @@ pub trait Backend: Sized + Sealed {
 
     /// The auxiliary vector that the kernel has given the program of a process.
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>>;
+
+    /// What the memory of a process is, in the order of addresses.
+    fn memory_map(&mut self, pid: Pid) -> Result<Vec<MemoryRegion>>;
+
+    /// What is known of a thread, running or stopped.
+    fn thread_info(&mut self, thread: Thread) -> Result<ThreadInfo>;
+
+    /// Where the data of a stopped thread's own begin.
+    fn thread_pointer(&mut self, thread: Thread) -> Result<u64>;
 
     /// What a thread is called: the program gave it the name, or it is the program's.
     fn thread_name(&mut self, thread: Thread) -> Result<OsString>;

@@ -18,6 +18,7 @@ mod flags;
 mod function;
 mod host;
 mod id;
+mod memory_map;
 #[cfg(feature = "nix")]
 mod nix;
 #[doc(hidden)]
@@ -41,11 +42,12 @@ pub use flags::EventFlags;
 pub use function::FunctionEntry;
 pub use host::{Notice, Session, Stops, TracerThread};
 pub use id::{InvalidId, Pid, Tid};
+pub use memory_map::{MemoryRegion, ThreadInfo, ThreadState};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::{InvalidSignal, Signal};
 pub use stopped::Stopped;
 pub use tracer::{
     AttachOptions, Builder, CallOutcome, FollowExec, FollowFork, FunctionCall, Halted, Next, Only,
-    Placement, ProcessInfo, Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver, Tracer,
-    Value, Waker,
+    Placement, ProcessInfo, Reached, Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver,
+    Tracer, Value, Waker,
 };

@@ -125,7 +125,7 @@ impl Truss {
     }
 
     fn show_map(&mut self, tracer: &mut Tracer, stop: &Stopped) -> trapline::Result<()> {
-        for entry in tracer.memory_map(stop)? {
+        for entry in tracer.vm_entries(stop)? {
             let may = |what, letter| if entry.protection.contains(what) { letter } else { '-' };
             let line = format!(
                 "    {:#014x}-{:#014x} {}{}{} {}",

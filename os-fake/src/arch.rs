@@ -187,6 +187,14 @@ impl<const BEFORE: bool> Arch for FakeArch<BEFORE> {
         Some(FunctionEntry { registers: entered, frame: None, returned_sp: entered.sp })
     }
 
+    fn called_from(
+        _: &FakeRegisters,
+        _: &FakeRegisters,
+        _: &dyn Fn(u64) -> Option<u64>,
+    ) -> Option<u64> {
+        None // it has no calls
+    }
+
     fn returned_value(registers: &FakeRegisters) -> u64 {
         registers.value
     }

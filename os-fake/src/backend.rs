@@ -13,14 +13,15 @@ use trapline_core::backend::{
     RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+    Backend, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
+    ThreadInfo, ThreadState, Tid,
 };
 
 use crate::arch::FakeRegisters;
 use crate::detour::Detour;
 use crate::faults::Fault;
 use crate::kernel::Kernel;
-use crate::model::all_cpus;
+use crate::model::{State, all_cpus};
 use crate::rules::Rules;
 use crate::system::Fake;
 
@@ -452,6 +453,34 @@ impl<R: Rules> Backend for Fake<R> {
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         self.call("auxiliary_vector", pid.as_raw(), |model| {
             model.processes.get(&pid).map(|_| auxiliary_vector()).ok_or(Error::Gone)
+        })
+    }
+
+    fn memory_map(&mut self, pid: Pid) -> Result<Vec<MemoryRegion>> {
+        self.call("memory_map", pid.as_raw(), |model| {
+            let space = model.processes.get(&pid).ok_or(Error::Gone)?.memory;
+            Ok(model.memory.regions(space))
+        })
+    }
+
+    fn thread_info(&mut self, thread: Thread) -> Result<ThreadInfo> {
+        self.call("thread_info", thread.tid.as_raw(), |model| {
+            let state = match model.living_task(thread)?.state {
+                State::Runs => ThreadState::Running,
+                State::Stopped(_) | State::Listens => ThreadState::Stopped,
+                State::Dying | State::Dead(..) => ThreadState::Ended,
+            };
+            let process = model.processes.get(&thread.pid).ok_or(Error::Gone)?;
+            let name = process.program.clone().into();
+            Ok(ThreadInfo::new(thread.tid, name, state, Some(0)))
+        })
+    }
+
+    /// A thread's number.
+    fn thread_pointer(&mut self, thread: Thread) -> Result<u64> {
+        self.call("thread_pointer", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?;
+            Ok(u64::try_from(thread.tid.as_raw()).unwrap_or(0))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trapline_core::{Error, Result};
+use trapline_core::{Error, MemoryRegion, Result};
 
 /// All address spaces, by number.
 #[derive(Debug, Default, Hash)]
@@ -31,6 +31,23 @@ impl Memory {
     pub(crate) fn map(&mut self, space: u32, addr: u64, bytes: &[u8]) {
         let space = self.spaces.entry(space).or_default();
         space.extend((addr..).zip(bytes.iter().copied()));
+    }
+
+    /// What is mapped.
+    pub(crate) fn regions(&self, space: u32) -> Vec<MemoryRegion> {
+        let mut regions: Vec<MemoryRegion> = Vec::new();
+        for &at in self.spaces.get(&space).into_iter().flat_map(BTreeMap::keys) {
+            match regions.last_mut().filter(|last| last.end == at) {
+                Some(last) => last.end = at + 1,
+                None => {
+                    let mut region = MemoryRegion::default();
+                    (region.start, region.end) = (at, at + 1);
+                    (region.read, region.write, region.execute) = (true, true, true);
+                    regions.push(region);
+                }
+            }
+        }
+        regions
     }
 
     /// Unmaps addresses.

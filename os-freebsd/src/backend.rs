@@ -14,7 +14,8 @@ use trapline_core::backend::{
     RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid,
+    Backend, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
+    ThreadInfo, Tid,
 };
 
 use crate::decode::EventMask;
@@ -354,6 +355,24 @@ impl Backend for FreeBsd {
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         let found = self.kernel.auxiliary_vector(pid.as_raw());
         self.answered("kern.proc.auxv", pid, pid.as_raw(), found)
+    }
+
+    fn memory_map(&mut self, pid: Pid) -> Result<Vec<MemoryRegion>> {
+        let found = self.kernel.memory_map(pid.as_raw());
+        let entries = self.answered("kern.proc.vmmap", pid, pid.as_raw(), found)?;
+        Ok(decode::map::regions(&entries))
+    }
+
+    fn thread_info(&mut self, thread: Thread) -> Result<ThreadInfo> {
+        let threads = self.threads_of(thread.pid)?;
+        let found = threads.iter().find(|other| other.tid == thread.tid.as_raw());
+        let (state, cpu) = found.map(|thread| (thread.state, thread.cpu)).ok_or(Error::Gone)?;
+        let name = self.thread_name(thread)?;
+        Ok(ThreadInfo::new(thread.tid, name, state, cpu))
+    }
+
+    fn thread_pointer(&mut self, thread: Thread) -> Result<u64> {
+        Ok(self.read_registers(thread)?.fs_base)
     }
 
     fn thread_name(&mut self, thread: Thread) -> Result<OsString> {

@@ -3,6 +3,8 @@
 //! Pure, and tested on any host; so the kernel's constants stand here, and `tests/headers.c`
 //! checks them against the system's headers. Signals are compared by FreeBSD's numbers.
 
+pub(crate) mod map;
+
 use bitflags::bitflags;
 use trapline_core::backend::{NewTask, RawReason, TrapOrigin};
 use trapline_core::{EventFlags, ExitStatus, ForkKind, Pid, Signal, SignalInfo, Tid};

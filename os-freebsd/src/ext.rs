@@ -115,7 +115,7 @@ pub enum Space {
 /// use trapline::{Result, Stopped, Tracer};
 ///
 /// fn print_map(tracer: &Tracer, stop: &Stopped) -> Result<()> {
-///     for entry in tracer.memory_map(stop)? {
+///     for entry in tracer.vm_entries(stop)? {
 ///         println!("{:#x}-{:#x} {:?}", entry.start, entry.end, entry.path);
 ///     }
 ///     Ok(())
@@ -191,10 +191,10 @@ pub trait TracerExt: sealed::Sealed {
     /// use trapline::{Result, Stopped, Tracer};
     ///
     /// fn mapped(tracer: &Tracer, stop: &Stopped) -> Result<u64> {
-    ///     Ok(tracer.memory_map(stop)?.iter().map(|entry| entry.end - entry.start + 1).sum())
+    ///     Ok(tracer.vm_entries(stop)?.iter().map(|entry| entry.end - entry.start + 1).sum())
     /// }
     /// ```
-    fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
+    fn vm_entries(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
 
     /// Which process traces this one, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
     ///
@@ -253,9 +253,9 @@ impl TracerExt for Tracer<FreeBsd> {
         self.on_backend(|backend| backend.syscall_return(thread))
     }
 
-    fn memory_map(&self, stop: &Stopped) -> Result<Vec<MapEntry>> {
+    fn vm_entries(&self, stop: &Stopped) -> Result<Vec<MapEntry>> {
         let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.memory_map(thread))
+        self.on_backend(|backend| backend.vm_entries(thread))
     }
 
     fn trace_status(&self, pid: Pid) -> Result<TraceStatus> {
@@ -319,7 +319,7 @@ impl FreeBsd {
     }
 
     /// The memory of a stopped process, in order of addresses: `PT_VM_ENTRY`.
-    pub fn memory_map(&mut self, thread: Thread) -> Result<Vec<MapEntry>> {
+    pub fn vm_entries(&mut self, thread: Thread) -> Result<Vec<MapEntry>> {
         let mut map = Vec::new();
         let mut request = MapRequest::default();
         loop {

@@ -13,6 +13,9 @@ pub(crate) const PID_MAX: pid_t = 99_999;
 /// `sys/proc.h`, of `ki_tdflags`: the sleep can be interrupted.
 pub(crate) const TDF_SINTR: i64 = 0x8;
 
+// sys/sysctl.h
+pub(crate) const KERN_PROC_VMMAP: c_int = 32;
+
 // sys/syscall.h
 pub(crate) const SYS_EXIT: c_int = 1;
 pub(crate) const SYS_FORK: c_int = 2;

@@ -11,12 +11,15 @@ use trapline_core::backend::{
     Backend, DebugRoom, DebugSlots, DebugStatus, Disposition, Listed, NewTask, Patience, RawAttach,
     RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
-use trapline_core::{Arch, CodeMode, CpuSet, Error, Pid, Result, Signal, SignalInfo, Syscall, Tid};
+use trapline_core::{
+    Arch, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
+    ThreadInfo, Tid,
+};
 
 use crate::detour::Detour;
 use crate::regs::{self, Cpu};
 use crate::sys::own_tid;
-use crate::{Linux, decode, proc, process};
+use crate::{Linux, decode, maps, proc, process};
 
 impl trapline_core::private::Sealed for Linux {}
 
@@ -406,6 +409,18 @@ impl Backend for Linux {
 
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         process::auxiliary_vector(&self.kernel, pid)
+    }
+
+    fn memory_map(&mut self, pid: Pid) -> Result<Vec<MemoryRegion>> {
+        maps::of(&self.kernel, pid)
+    }
+
+    fn thread_info(&mut self, thread: Thread) -> Result<ThreadInfo> {
+        maps::thread(&self.kernel, thread)
+    }
+
+    fn thread_pointer(&mut self, thread: Thread) -> Result<u64> {
+        regs::thread_pointer(&self.kernel, thread.tid)
     }
 
     fn thread_name(&mut self, thread: Thread) -> Result<OsString> {

@@ -29,6 +29,7 @@ mod detour;
 mod ext;
 mod ffi;
 mod inject;
+mod maps;
 mod memory;
 mod proc;
 mod process;

@@ -217,6 +217,9 @@ impl Ids {
 }
 
 impl BreakpointSet {
+    /// None.
+    pub(crate) const EMPTY: BreakpointSet = BreakpointSet(Ids::Few([None; FEW]));
+
     /// How many there can be. Four debug registers can serve ten ranges made of neighbours, each
     /// for all writes and for changes.
     pub const MOST: usize = 20;

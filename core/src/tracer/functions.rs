@@ -202,7 +202,7 @@ impl<B: Backend> Tracer<B> {
         let call = self.enter(&stop, addr, args.as_ref())?;
         stop.consume();
         let index = self.table.find_thread_of(call.0.pid, call.0.tid).ok_or(Error::Gone)?;
-        match self.run_inside(index, None) {
+        match self.run_inside(index, Run::Continue, None) {
             Ok(()) => self.await_return(call),
             Err(error) => {
                 self.come_back(index, &call, None)?;
@@ -361,11 +361,11 @@ impl<B: Backend> Tracer<B> {
         Ok(())
     }
 
-    /// Runs a thread that is inside a function; where a process is run as a whole, alone if others
-    /// of it have an event or a token out.
-    fn run_inside(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+    /// Runs a thread, whatever others do; where a process is run as a whole, alone if others of it have
+    /// an event or a token out.
+    fn run_inside(&mut self, index: u32, run: Run, signal: Option<Signal>) -> Result<()> {
         let slot = self.table.slot_mut(index);
-        (slot.run, slot.intent) = (Run::Continue, Intent::Event);
+        (slot.run, slot.intent) = (run, Intent::Event);
         let run = self.run_as_before(index);
         if self.has_to_run_alone(index) {
             return self.run_alone(index, run, signal);
@@ -375,7 +375,7 @@ impl<B: Backend> Tracer<B> {
 
     /// Waits until a thread has returned from a function, or reports something else.
     fn await_return(&mut self, call: FunctionCall<B>) -> Result<CallOutcome<B>> {
-        let event = self.next_inside(&call)?;
+        let event = self.next_alone(call.0.pid, call.0.tid, Run::Continue)?;
         let stop = match event {
             Event::Stopped(stop) => stop,
             event => return Ok(CallOutcome::Interrupted { event, call }),
@@ -402,21 +402,19 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
-    /// The next event of a thread that is inside a function.
-    fn next_inside(&mut self, call: &FunctionCall<B>) -> Result<Event> {
-        let only = Only::Thread(call.0.pid, call.0.tid);
+    /// The next event of a thread that was run so, and that runs until then, whatever others do.
+    pub(super) fn next_alone(&mut self, pid: Pid, tid: Tid, run: Run) -> Result<Event> {
+        let only = Only::Thread(pid, tid);
         let mut errors = Vec::new();
         let found = loop {
             match self.find_next(Until::Now, Some(only)) {
                 Ok(Poll::Ready(Some(event))) => break Ok(event),
                 Ok(_) => {}
                 // For a wait to tell.
-                Err(Error::Tracee { pid, error }) if pid != call.0.pid => {
-                    errors.push((pid, *error))
-                }
+                Err(Error::Tracee { pid: of, error }) if of != pid => errors.push((of, *error)),
                 Err(error) => break Err(error),
             }
-            if let Err(error) = self.keep_inside(call) {
+            if let Err(error) = self.keep_going(pid, tid, run) {
                 break Err(error);
             }
         };
@@ -426,14 +424,14 @@ impl<B: Backend> Tracer<B> {
         found
     }
 
-    /// Sees to it that a thread inside a function runs, and waits for something to happen.
-    fn keep_inside(&mut self, call: &FunctionCall<B>) -> Result<()> {
-        let index = self.table.find_thread_of(call.0.pid, call.0.tid).ok_or(Error::Gone)?;
+    /// Sees to it that a thread runs, and waits for something to happen.
+    fn keep_going(&mut self, pid: Pid, tid: Tid, run: Run) -> Result<()> {
+        let index = self.table.find_thread_of(pid, tid).ok_or(Error::Gone)?;
         let slot = self.table.slot(index);
         if slot.rests() {
             // Stopped with others, or at something that is not shown.
             let deferred = self.table.slot_mut(index).deferred.take();
-            self.run_inside(index, deferred.and_then(|(_, signal)| signal))?;
+            self.run_inside(index, run, deferred.and_then(|(_, signal)| signal))?;
         }
         let brief = self.expects_something() || self.failures.has_repeated();
         self.drive(if brief { Patience::Brief } else { Patience::Block })?;

@@ -167,7 +167,10 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// The questions of [`Tracer`] take a token; this is one that nothing can be done with.
-    fn asks<T>(self, question: impl FnOnce(&Tracer<B>, &Stopped) -> Result<T>) -> Result<T> {
+    pub(super) fn asks<T>(
+        self,
+        question: impl FnOnce(&Tracer<B>, &Stopped) -> Result<T>,
+    ) -> Result<T> {
         let stop = Stopped {
             place: self.place,
             pid: self.pid,

@@ -332,7 +332,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// Interrupts a thread for the user, unless it is gone.
-    fn ask_to_stop(&mut self, index: u32) -> Result<bool> {
+    pub(super) fn ask_to_stop(&mut self, index: u32) -> Result<bool> {
         let thread = self.table.slot(index).thread;
         if unless_gone(self.backend.get_mut().interrupt(thread))?.is_none() {
             return Ok(false);

@@ -40,6 +40,7 @@ mod m1_shared;
 mod m1_slots;
 mod m1_software;
 mod m4_calls;
+mod m5_steps;
 mod placement;
 mod reader;
 mod w1_one;

@@ -2,6 +2,8 @@
 
 use libc::{c_int, kinfo_proc};
 
+use trapline_core::ThreadState;
+
 use super::{Errno, Kernel, Result, check};
 use crate::decode::SignalSet;
 use crate::ffi;
@@ -44,6 +46,9 @@ pub(crate) struct Process {
     pub(crate) on_sleep_queue: bool,
     /// Besides, a signal ends that.
     pub(crate) can_be_woken: bool,
+    /// What the thread, or any thread of the process, is at, and where.
+    pub(crate) state: ThreadState,
+    pub(crate) cpu: Option<u32>,
     /// Pending for the process; in a list of threads, for the thread.
     pub(crate) pending: SignalSet,
 }
@@ -96,6 +101,11 @@ impl Kernel {
     /// The auxiliary vector of a process.
     pub(crate) fn auxiliary_vector(&mut self, pid: i32) -> Result<Vec<u8>> {
         self.sysctl([libc::KERN_PROC_AUXV, pid], 4096)
+    }
+
+    /// The memory map of a process, as entries of different lengths.
+    pub(crate) fn memory_map(&mut self, pid: i32) -> Result<Vec<u8>> {
+        self.sysctl([ffi::KERN_PROC_VMMAP, pid], 64 << 10)
     }
 
     /// The name of a thread, without its final zero; `None` if there is no such thread.
@@ -227,6 +237,15 @@ fn process(bytes: &[u8]) -> Process {
         narrow: has(&info.ki_emul, b"32"),
         memory: info.ki_vmspace.addr(),
         asleep: sleeps,
+        state: match info.ki_stat {
+            libc::SRUN | libc::SIDL => ThreadState::Running,
+            libc::SSLEEP | libc::SLOCK | libc::SWAIT if heeds_signals => ThreadState::Sleeping,
+            libc::SSLEEP | libc::SLOCK | libc::SWAIT => ThreadState::Uninterruptible,
+            libc::SSTOP => ThreadState::Stopped,
+            libc::SZOMB => ThreadState::Ended,
+            _ => ThreadState::Other,
+        },
+        cpu: [info.ki_oncpu, info.ki_lastcpu].into_iter().find_map(|cpu| u32::try_from(cpu).ok()),
         uninterruptible: sleeps && !heeds_signals,
         on_sleep_queue: queued,
         can_be_woken: queued && heeds_signals,

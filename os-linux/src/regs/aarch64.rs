@@ -135,6 +135,11 @@ pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, _: &Raw) -> Result<()> {
     set_call_number(kernel, tid, -1)
 }
 
+/// Where the data of a thread's own begin.
+pub(crate) fn thread_pointer(kernel: &Kernel, tid: Tid) -> Result<u64> {
+    Ok(extended_state(kernel, tid)?.thread_pointer)
+}
+
 /// The kernel remembers the number and the first argument of the system call that a thread is in
 /// apart from the registers, and does not let go of the argument.
 pub(crate) const CALL_IS_IN_REGISTERS: bool = false;

@@ -84,6 +84,11 @@ pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, registers: &Raw) -> Result<()
     kernel.set_registers(tid, &Raw { orig_rax: Registers::NO_SYSCALL, ..*registers })
 }
 
+/// Where the data of a thread's own begin.
+pub(crate) fn thread_pointer(kernel: &Kernel, tid: Tid) -> Result<u64> {
+    Ok(kernel.registers(tid)?.fs_base)
+}
+
 /// All that says which system call a thread is in is in its registers.
 pub(crate) const CALL_IS_IN_REGISTERS: bool = true;
 

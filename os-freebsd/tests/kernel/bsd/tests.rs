@@ -49,7 +49,7 @@ tests! {
         pending_fork
         after_overtaken_interrupt;
     ext: map_status_reaper questions;
-    tracer_ext: lwp_info lwps event_mask arguments_and_results memory_map trace_status reaper
+    tracer_ext: lwp_info lwps event_mask arguments_and_results vm_entries trace_status reaper
         of_the_killed;
     stress: fork_storm spawn_storm;
 }

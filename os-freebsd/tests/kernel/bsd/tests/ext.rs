@@ -13,7 +13,7 @@ pub(super) fn map_status_reaper() {
     let pid = first.pid.unwrap();
     assert_eq!(b.trace_status(pid).unwrap(), TraceStatus::TracedBy(us));
     assert_eq!(b.reaper(pid).unwrap(), Pid::from_raw(1));
-    let map = b.memory_map(thread(&first)).unwrap();
+    let map = b.vm_entries(thread(&first)).unwrap();
     assert!(map.is_sorted_by_key(|entry| entry.start));
     let rip = b.registers(thread(&first)).unwrap().rip;
     let here = map.iter().find(|entry| (entry.start..=entry.end).contains(&rip)).unwrap();

@@ -184,7 +184,7 @@ pub(super) fn memory_bounds() {
     assert_eq!(text, [50, 51, 52]);
     b.write_space(t, Space::Text, start + 5, &[77]).unwrap();
     // More than one request's worth.
-    let map = b.memory_map(t).unwrap();
+    let map = b.vm_entries(t).unwrap();
     let large = map.iter().filter(|e| e.protection.bits() != 0).max_by_key(|e| e.end - e.start);
     let large = large.unwrap();
     let mut all = vec![0; ((large.end - large.start) as usize + 1).min(5 << 20)];

@@ -17,7 +17,7 @@ fn answers(b: &mut FreeBsd, thread: Thread) -> Vec<Result<()>> {
         b.lwp_info(thread).map(drop),
         b.lwps(thread).map(drop),
         b.event_mask(thread).map(drop),
-        b.memory_map(thread).map(drop),
+        b.vm_entries(thread).map(drop),
         b.syscall(thread).map(drop),
         b.suspend(thread, false),
     ]

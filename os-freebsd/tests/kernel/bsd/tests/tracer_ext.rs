@@ -158,13 +158,13 @@ pub(super) fn arguments_and_results() {
 }
 
 /// The ranges, in order, with protections and files.
-pub(super) fn memory_map() {
+pub(super) fn vm_entries() {
     let mut tracer = tracer(EventFlags::PROCESS);
     let (talk, line) = Talk::new(&["memory"]);
     let start: u64 = line.parse().unwrap();
     tracer.attach(talk.pid).unwrap();
     let stop = next_stop(&mut tracer);
-    let map = tracer.memory_map(&stop).unwrap();
+    let map = tracer.vm_entries(&stop).unwrap();
     assert!(map.windows(2).all(|pair| pair[0].end < pair[1].start));
     let at = |addr| map.iter().find(|entry| (entry.start..=entry.end).contains(&addr));
     let (first, second) = (at(start).unwrap(), at(start + 4096).unwrap());
@@ -232,7 +232,7 @@ pub(super) fn of_the_killed() {
         tracer.event_mask(&stop).map(drop),
         tracer.syscall_args(&stop).map(drop),
         tracer.syscall_return(&stop).map(drop),
-        tracer.memory_map(&stop).map(drop),
+        tracer.vm_entries(&stop).map(drop),
     ];
     for answer in gone {
         assert!(answer.unwrap_err().is_gone());
