@@ -34,7 +34,8 @@ enum Order<B: Backend, S> {
 /// closures: [`post`](TracerThread::post) returns at once, [`call`](TracerThread::call) waits for the
 /// answer. A closure ends the wait that the thread is in, and runs before the next event is taken.
 ///
-/// A stop that nobody resumes lasts: the handler or a later closure resumes it.
+/// A stop that nobody resumes lasts: the handler or a later closure resumes it. If the process is killed
+/// meanwhile, its end is told once its stops are resumed, as ever.
 ///
 /// All methods take `&self`, so that an `Arc` of it can be with several threads.
 ///
