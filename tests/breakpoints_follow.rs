@@ -1,7 +1,11 @@
 //! M1, F2 and F3: breakpoints in memory, and new processes.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
 use trapline::{
-    Event, EventFlags, ExitStatus, FollowFork, ForkSide, Resume, Signal, StopReason, Tracer,
+    Error, Event, EventFlags, ExitStatus, FollowFork, ForkSide, Pid, Resume, Signal,
+    SoftwareBreakpoint, StopReason, Tracer,
 };
 
 use crate::common::*;
@@ -13,6 +17,7 @@ crate::tests![
     f2_a_vfork_child_passes_its_parents_breakpoints,
     f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again,
     f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory,
+    f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach,
     f2_programs_that_are_spawned_live,
     f2_a_vfork_childs_own_breakpoint_is_its_own,
     m1_an_exec_forgets_them,
@@ -111,6 +116,44 @@ fn f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory() {
         tracer.resume(event, Resume::Continue).unwrap();
     }
     assert_eq!(executed, Some(hits), "as many as there were arrivals");
+}
+
+fn f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach() {
+    for attach_to_child in [false, true] {
+        let mut program = fixture("probe-in-vfork", &[]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(program.stdout.take().unwrap());
+        let (mut line, mut child) = (String::new(), [0; 4]);
+        output.read_line(&mut line).unwrap();
+        output.read_exact(&mut child).unwrap();
+        let addr = line.trim().parse().unwrap();
+        let parent = Pid::from_raw(program.id() as i32);
+        let child = Pid::from_raw(i32::from_ne_bytes(child));
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.attach(if attach_to_child { child } else { parent }).unwrap();
+        let (mut inserted, mut hits) = (None, 0);
+        while let Some(event) = tracer.wait().unwrap() {
+            match &event {
+                Event::Stopped(stop) if stop.reason() == StopReason::Started => {
+                    let at = SoftwareBreakpoint { addr };
+                    inserted = Some(tracer.insert_breakpoint(stop.pid(), at));
+                }
+                Event::Stopped(stop) => {
+                    hits += usize::from(matches!(stop.reason(), StopReason::Trap(_)));
+                }
+                Event::Exited { status, .. } => assert_eq!(*status, ExitStatus::Code(0)),
+                other => panic!("{other:?}"),
+            }
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+        match attach_to_child {
+            // Its maker's other thread would run into it.
+            true => assert!(matches!(inserted, Some(Err(Error::Unsupported { .. })))),
+            false => assert!(inserted.unwrap().is_ok() && hits >= 50, "{hits}"),
+        }
+        // Of the one that it has traced the tracer has taken the end.
+        let ended = program.wait();
+        assert_eq!(ended.is_ok_and(|status| status.success()), attach_to_child);
+    }
 }
 
 fn f2_programs_that_are_spawned_live() {

@@ -50,6 +50,8 @@ pub(super) struct Process {
     /// Whose memory it may have, as long as that could not be found out.
     pub(super) heritage: Option<Box<Heritage>>,
     pub(super) origin: Origin,
+    /// It was attached to, and others may have had its memory by then.
+    pub(super) may_share: bool,
     pub(super) births: Births,
 }
 
@@ -138,6 +140,7 @@ impl Process {
             space: None,
             heritage: None,
             origin: Origin::Known,
+            may_share: false,
             births: Births::Unasked,
         }
     }

@@ -25,6 +25,7 @@ mod slots;
 pub(super) mod space;
 mod stand;
 mod step_over;
+mod untraced;
 mod ways;
 
 use std::collections::VecDeque;
@@ -194,7 +195,7 @@ impl<B: Backend> Tracer<B> {
             }
         }
         self.with_stopped(process, |tracer, thread| {
-            let space = tracer.space_of(process)?;
+            let space = tracer.known_space_of(process, thread)?;
             let bytes = <B::Arch as Arch>::BREAKPOINT.len();
             if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
@@ -317,7 +318,7 @@ impl<B: Backend> Tracer<B> {
     }
 
     /// The address space of a process, made if it has none yet: it may be that of another one.
-    fn space_of(&mut self, process: u32) -> Result<Shared> {
+    pub(super) fn space_of(&mut self, process: u32) -> Result<Shared> {
         self.inherit_again(process)?;
         let mut space = match &self.table.process(process).space {
             Some(space) if !space.borrow().is_blank() => return Ok(Rc::clone(space)),

@@ -328,6 +328,7 @@ impl<B: Backend> Tracer<B> {
         let raw = self.backend.get_mut().attach(pid, setup)?;
         let mut process = Process::new(pid, raw.real_parent, setup);
         process.start = Start::Attaching;
+        process.may_share = true;
         // What it is to report holds once it has stopped for the first time.
         process.births = Births::Untold;
         process.inherit = self.inherit;

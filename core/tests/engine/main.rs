@@ -26,6 +26,7 @@ mod e9_spawn;
 mod f1_execs;
 mod f1_follow;
 mod f2_loans;
+mod f2_sharers;
 mod f2_vfork;
 mod f3_detach;
 mod f4_parents;

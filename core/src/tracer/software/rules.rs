@@ -120,7 +120,7 @@ impl<B: Backend> Tracer<B> {
         wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
         wanted.sort_unstable();
         let mut results = self.with_stopped(process, |tracer, thread| {
-            let space = tracer.space_of(process)?;
+            let space = tracer.known_space_of(process, thread)?;
             if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
                 return Err(Error::Unsupported { what, on: B::SYSTEM });
@@ -166,6 +166,7 @@ impl<B: Backend> Tracer<B> {
                 }
                 settled = tracer.settle_each(&space, thread);
             }
+            tracer.rest_for_loan(process, &space)?;
             Ok(results)
         })?;
         results.sort_unstable_by_key(|&(at, _, _)| at);

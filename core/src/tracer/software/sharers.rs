@@ -174,6 +174,7 @@ impl<B: Backend> Tracer<B> {
     pub(in crate::tracer) fn leave_space(&mut self, process: u32) {
         let process = self.table.process_mut(process);
         process.origin = Origin::Known;
+        process.may_share = false;
         process.heritage = None;
         let pid = process.pid;
         // Of one that really was detached there may be children that have it, too.
