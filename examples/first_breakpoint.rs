@@ -17,9 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Event::Stopped(stop) = &event {
             match stop.reason() {
                 StopReason::Execed { .. } => {
-                    let entries = tracer.auxiliary_entries(stop.pid())?;
-                    let entry = entries.iter().find(|(kind, _)| *kind == AT_ENTRY);
-                    let &(_, addr) = entry.ok_or("a program that begins nowhere")?;
+                    let addr = tracer.auxv(stop.pid(), AT_ENTRY)?.ok_or("it begins nowhere")?;
                     let id = tracer.insert_breakpoint(stop.pid(), SoftwareBreakpoint { addr })?;
                     println!("breakpoint {id} at {addr:#x}");
                 }

@@ -179,7 +179,7 @@ impl<W: Write> Debugger<W> {
 
     /// Reads what a process consists of, and puts the breakpoints in.
     pub(crate) fn load(&mut self, stop: &Stopped) -> Outcome<()> {
-        let modules = Modules::read(&self.tracer, self.tracer.at(stop), &mut self.files)?;
+        let modules = Modules::read(&self.tracer, stop.pid(), &mut self.files)?;
         self.processes.entry(stop.pid()).or_default().modules = modules;
         self.insert_all(stop.pid())
     }

@@ -19,10 +19,6 @@ pub(crate) struct File {
     pub(crate) range: Range<u64>,
     /// By address.
     pub(crate) symbols: Vec<Symbol>,
-    /// Where the dynamic section is.
-    pub(crate) dynamic: Option<u64>,
-    /// Where the program headers are.
-    pub(crate) headers: Option<u64>,
     pub(crate) dwarf: Arc<gimli::Dwarf<Bytes>>,
     pub(crate) lines: addr2line::Context<Bytes>,
     pub(crate) unwind: ExplicitModuleSectionInfo<Vec<u8>>,
@@ -55,8 +51,6 @@ impl File {
             path: path.to_path_buf(),
             range: start..end,
             symbols: symbols(&file),
-            dynamic: file.section_by_name(".dynamic").map(|section| section.address()),
-            headers: program_headers(&file),
             lines: addr2line::Context::from_arc_dwarf(Arc::clone(&dwarf))?,
             dwarf,
             unwind: unwind_sections(&file, start),
@@ -98,17 +92,6 @@ fn symbols(file: &object::File<'_>) -> Vec<Symbol> {
     symbols.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
     symbols.dedup_by(|a, b| (a.at, &a.name) == (b.at, &b.name));
     symbols
-}
-
-/// The address that the program headers have.
-fn program_headers(file: &object::File<'_>) -> Option<u64> {
-    let object::File::Elf64(elf) = file else { return None };
-    let offset = elf.elf_header().e_phoff.get(elf.endian());
-    file.segments().find_map(|segment| {
-        let (at, size) = segment.file_range();
-        let inside = offset.checked_sub(at).filter(|inside| *inside < size)?;
-        Some(segment.address() + inside)
-    })
 }
 
 fn unwind_sections(file: &object::File<'_>, start: u64) -> ExplicitModuleSectionInfo<Vec<u8>> {

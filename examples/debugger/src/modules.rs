@@ -1,22 +1,19 @@
-//! The files of a process and where they are in its memory: the executable and its libraries, by the list
-//! that the dynamic linker keeps for debuggers (`link.h`: `r_debug`, `link_map`).
+//! The files of a process and where they are in its memory, by the kernel's map of that: the executable and
+//! its libraries.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use framehop::{MayAllocateDuringUnwind, Module as UnwindModule, Unwinder, UnwinderNative};
-use trapline::{Pid, Reader, Result, Tracer};
+use trapline::{Pid, Result, Tracer};
 
 use crate::file::{File, Symbol, Unit};
 
-// Types of entries of the auxiliary vector, the same on both systems (`elf.h`).
-const AT_PHDR: u64 = 3;
+/// The type of an entry of the auxiliary vector (`elf.h`).
 const AT_ENTRY: u64 = 9;
-/// The entry of a dynamic section that leads to the linker's list.
-const DT_DEBUG: u64 = 21;
+/// Files are mapped by pages.
+const PAGE: u64 = 4096;
 
 /// Files that were read, which processes share.
 #[derive(Default)]
@@ -45,30 +42,24 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// The files of a process, by a thread of it that is stopped.
-    pub(crate) fn read(tracer: &Tracer, thread: Reader<'_>, files: &mut Files) -> Result<Modules> {
+    /// The files that a process has mapped.
+    pub(crate) fn read(tracer: &Tracer, pid: Pid, files: &mut Files) -> Result<Modules> {
         let mut modules = Modules::default();
-        let process = tracer.process_info(thread.pid())?;
-        let Some(file) = process.executable.as_deref().and_then(|path| files.get(path)) else {
-            return Ok(modules);
-        };
-        let at = entry(tracer, thread.pid(), AT_PHDR)?;
-        let bias = at.zip(file.headers).map_or(0, |(at, own)| at.wrapping_sub(own));
-        let dynamic = file.dynamic.map(|at| at.wrapping_add(bias));
-        modules.add(file, bias);
-        let mut map = dynamic.and_then(|at| first_link(thread, at)).unwrap_or(0);
-        let mut left = 1000; // the list of a broken program may have no end
-        while map != 0 && left > 0 {
-            left -= 1;
-            // l_addr (FreeBSD: l_base, which is the same for a library), l_name, l_ld, l_next
-            let [bias, name, _, next] = words(thread, map)?;
-            let path = thread.read_c_string(name, 4096).unwrap_or_default();
-            let path = Path::new(OsStr::from_bytes(path.as_bytes())).to_path_buf();
-            // The executable comes first, with no name or its own.
-            if left < 999 && path.is_absolute() {
-                files.get(&path).into_iter().for_each(|file| modules.add(file, bias));
+        let program = tracer.process_info(pid)?.executable;
+        let mut map = tracer.memory_map(pid)?;
+        // The lowest mapping of each file is of its beginning; the program comes first.
+        map.sort_by_key(|region| (region.path != program, region.start));
+        for region in &map {
+            let Some(path) = region.path.as_deref().filter(|path| path.is_absolute()) else {
+                continue;
+            };
+            if modules.list.iter().any(|module| module.file.path == path) {
+                continue;
             }
-            map = next;
+            if let Some(file) = files.get(path) {
+                let bias = region.start.wrapping_sub(file.range.start / PAGE * PAGE);
+                modules.add(file, bias);
+            }
         }
         Ok(modules)
     }
@@ -132,34 +123,5 @@ pub(crate) fn last(path: &str) -> &str {
 
 /// Where the program proper begins: its libraries are there by then.
 pub(crate) fn entry_point(tracer: &Tracer, pid: Pid) -> Result<Option<u64>> {
-    entry(tracer, pid, AT_ENTRY)
-}
-
-fn entry(tracer: &Tracer, pid: Pid, wanted: u64) -> Result<Option<u64>> {
-    let entries = tracer.auxiliary_entries(pid)?;
-    Ok(entries.iter().find(|(kind, _)| *kind == wanted).map(|&(_, value)| value))
-}
-
-/// Words of a program's memory.
-fn words<const N: usize>(thread: Reader<'_>, at: u64) -> Result<[u64; N]> {
-    let mut words = [0; N];
-    for (n, word) in words.iter_mut().enumerate() {
-        *word = thread.read_value(at.wrapping_add(8 * n as u64))?;
-    }
-    Ok(words)
-}
-
-/// The first entry of the linker's list, by way of the executable's dynamic section.
-fn first_link(thread: Reader<'_>, mut at: u64) -> Option<u64> {
-    loop {
-        match words(thread, at).ok()? {
-            [0, _] => return None,
-            [DT_DEBUG, debug] => {
-                // r_version, r_map
-                let [_, map] = words(thread, debug).ok()?;
-                return Some(map);
-            }
-            _ => at += 16,
-        }
-    }
+    tracer.auxv(pid, AT_ENTRY)
 }
