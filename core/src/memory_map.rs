@@ -6,6 +6,13 @@ use std::path::PathBuf;
 use crate::Tid;
 
 /// A range of a process's memory; see [`Tracer::memory_map`](crate::Tracer::memory_map).
+///
+/// ```
+/// fn describe(region: &trapline::MemoryRegion) -> String {
+///     let file = region.path.as_deref().map_or("".into(), |path| path.display().to_string());
+///     format!("{:#x}-{:#x} {file}", region.start, region.end)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct MemoryRegion {
@@ -51,6 +58,12 @@ impl MemoryRegion {
 }
 
 /// What is known about a thread; see [`Tracer::thread_info`](crate::Tracer::thread_info).
+///
+/// ```
+/// fn describe(info: &trapline::ThreadInfo) -> String {
+///     format!("{} {}: {:?}", info.tid, info.name.to_string_lossy(), info.state)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ThreadInfo {
@@ -73,6 +86,14 @@ impl ThreadInfo {
 }
 
 /// What the kernel says that a thread is at.
+///
+/// ```
+/// use trapline::ThreadState;
+///
+/// fn is_idle(state: ThreadState) -> bool {
+///     matches!(state, ThreadState::Sleeping | ThreadState::Uninterruptible)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThreadState {

@@ -223,6 +223,9 @@ mod choice {
             whole executable(pid: Pid) -> Result<PathBuf>;
             whole arguments(pid: Pid) -> Result<Vec<OsString>>;
             brief auxiliary_vector(pid: Pid) -> Result<Vec<u8>>;
+            brief memory_map(pid: Pid) -> Result<Vec<MemoryRegion>>;
+            whole thread_info(thread: Thread) -> Result<ThreadInfo>;
+            whole thread_pointer(thread: Thread) -> Result<u64>;
             whole thread_name(thread: Thread) -> Result<OsString>;
             whole forget(pid: Pid);
         }

@@ -11,6 +11,17 @@ use crate::{
 use super::{Resume, Tracer};
 
 /// Where a thread has come to that was to [get somewhere](Tracer::run_to).
+///
+/// ```
+/// use trapline::{Reached, Stopped};
+///
+/// fn arrived(reached: Reached) -> Option<Stopped> {
+///     match reached {
+///         Reached::There(stop) => Some(stop),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reached {
