@@ -18,6 +18,7 @@ crate::tests![
     m4_an_interrupted_sleep_goes_on,
     m4_a_signal_inside_a_function,
     m4_calls_at_random_stops,
+    e7_a_call_is_skipped_or_changed,
 ];
 
 /// What the fixture's function returns.
@@ -321,4 +322,56 @@ fn m4_calls_at_random_stops() {
     out.read_to_string(&mut told).unwrap();
     println!("{:?}", caller.calls);
     assert_eq!(told.trim().parse(), Ok(caller.calls.functions), "{:?}", caller.calls);
+}
+
+/// A program that sends itself a signal: the call is left out, or sends another one, and what it
+/// returns is changed. FreeBSD allows the last alone.
+fn e7_a_call_is_skipped_or_changed() {
+    let changes = cfg!(target_os = "linux");
+    let signal = if changes { libc::SIGTERM } else { 0 };
+    for skip in [true, false] {
+        let mut tracer = tracer(EventFlags::PROCESS | EventFlags::SYSCALL);
+        let script = format!("kill -{signal} $$ 2>/dev/null && exit 7; exit 8");
+        let mut stop = spawned(&mut tracer, sh(&script));
+        assert!(matches!(tracer.skip_syscall(&stop), Err(Error::NotStopped)));
+        assert!(matches!(tracer.set_syscall_result(&stop, Ok(0)), Err(Error::NotStopped)));
+        let mut changed = 0;
+        let status = loop {
+            tracer.resume(stop, Resume::Continue).unwrap();
+            stop = match tracer.wait().unwrap().unwrap() {
+                Event::Stopped(stop) => stop,
+                Event::Exited { status, .. } => break status,
+                other => panic!("{other:?}"),
+            };
+            let Ok(call) = tracer.syscall(&stop) else { continue };
+            if call.number != cpu::KILL {
+                continue;
+            }
+            let [pid, sent, a, b, c, d] = call.args;
+            match stop.reason() {
+                StopReason::SyscallEntry if !changes => {
+                    let refused = tracer.skip_syscall(&stop);
+                    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+                    let refused = tracer.set_syscall(&stop, cpu::KILL, call.args);
+                    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+                }
+                StopReason::SyscallEntry if skip => tracer.skip_syscall(&stop).unwrap(),
+                StopReason::SyscallEntry => {
+                    assert_eq!(sent, signal as u64);
+                    tracer.set_syscall(&stop, cpu::KILL, [pid, 0, a, b, c, d]).unwrap();
+                    assert_eq!(tracer.syscall(&stop).unwrap().args[1], 0);
+                }
+                StopReason::SyscallExit => {
+                    changed += 1;
+                    let result = if skip { Ok(0) } else { Err(libc::EPERM) };
+                    tracer.set_syscall_result(&stop, result).unwrap();
+                    if changes {
+                        assert_eq!(tracer.syscall(&stop).unwrap().result, Some(result));
+                    }
+                }
+                _ => {}
+            }
+        };
+        assert_eq!((changed, status), (1, ExitStatus::Code(if skip { 7 } else { 8 })));
+    }
 }

@@ -312,6 +312,19 @@ pub trait Backend: Sized + Sealed {
         args: &[u64],
     ) -> Result<std::result::Result<u64, i32>>;
 
+    /// Changes the system call that a thread is at the entry of.
+    fn change_syscall(&mut self, thread: Thread, number: u64, args: [u64; 6]) -> Result<()>;
+
+    /// Has a thread at the entry of a system call not carry it out; it still comes to the exit.
+    fn skip_syscall(&mut self, thread: Thread) -> Result<()>;
+
+    /// Sets what the system call returns that a thread is at the exit of.
+    fn set_syscall_result(
+        &mut self,
+        thread: Thread,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()>;
+
     /// Where a thread was, and what it had there.
     type Detour: std::fmt::Debug;
 

@@ -283,6 +283,30 @@ impl<R: Rules> Backend for Fake<R> {
         })
     }
 
+    fn change_syscall(&mut self, thread: Thread, number: u64, args: [u64; 6]) -> Result<()> {
+        self.call("change_syscall", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?.changed_call = Some((number, args));
+            Ok(())
+        })
+    }
+
+    /// A call that is left out fails.
+    fn skip_syscall(&mut self, thread: Thread) -> Result<()> {
+        const NO_SUCH_CALL: i32 = 38;
+        self.set_syscall_result(thread, Err(NO_SUCH_CALL))
+    }
+
+    fn set_syscall_result(
+        &mut self,
+        thread: Thread,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()> {
+        self.call("set_syscall_result", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?.changed_result = Some(result);
+            Ok(())
+        })
+    }
+
     type Detour = Detour;
 
     fn leave_place(&mut self, thread: Thread) -> Result<Detour> {

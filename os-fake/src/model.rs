@@ -165,6 +165,10 @@ pub(crate) struct Task {
     pub(crate) in_call: bool,
     /// Its last stop for a system call was at the entry.
     pub(crate) entered: bool,
+    /// The tracer has changed the call.
+    pub(crate) changed_call: Option<(u64, [u64; 6])>,
+    /// What the tracer has it return.
+    pub(crate) changed_result: Option<Result<u64, i32>>,
     /// That call has replaced its registers.
     pub(crate) replaced: bool,
     /// Has executed a breakpoint instruction, and not stopped for that yet.
@@ -379,6 +383,8 @@ impl Model {
             registers: FakeRegisters::default(),
             in_call: false,
             entered: false,
+            changed_call: None,
+            changed_result: None,
             replaced: false,
             trapped: false,
             frames: Vec::new(),

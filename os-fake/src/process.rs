@@ -74,10 +74,10 @@ impl Model {
             RawReason::Syscall => !task.entered,
             _ => false,
         };
-        let result = exit.then_some(Ok(0));
+        let result = exit.then(|| task.changed_result.unwrap_or(Ok(0)));
         let (number, args) = match task.replaced {
             true => (u64::MAX, [0; 6]),
-            false => (39, [1, 2, 3, 4, 5, 6]),
+            false => task.changed_call.unwrap_or((39, [1, 2, 3, 4, 5, 6])),
         };
         Ok(Syscall::new(SyscallAbi::Bits64, number, args, result))
     }

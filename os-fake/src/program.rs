@@ -227,6 +227,9 @@ impl Model {
     pub(crate) fn system_call(&mut self, tid: Tid, entry: bool) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         (task.entered, task.replaced) = (entry, task.replaced && !entry);
+        if entry {
+            (task.changed_call, task.changed_result) = (None, None);
+        }
         let Some(task) = self.tasks.get(&tid) else { return };
         let flagged = task.setup.is_some_and(|s| s.flags.contains(EventFlags::SYSCALL));
         if self.by_process() {

@@ -220,6 +220,25 @@ impl Backend for FreeBsd {
         self.call(thread, number, args)
     }
 
+    fn change_syscall(&mut self, _: Thread, _: u64, _: [u64; 6]) -> Result<()> {
+        // The kernel would read registers again that were written (`syscallenter` in
+        // `subr_syscall.c`), but the resumption has it forget that they were (`TDB_USERWR` in
+        // `kern_ptrace`).
+        Err(Error::Unsupported { what: "to change a system call at its entry", on: Self::SYSTEM })
+    }
+
+    fn skip_syscall(&mut self, _: Thread) -> Result<()> {
+        Err(Error::Unsupported { what: "to skip a system call", on: Self::SYSTEM })
+    }
+
+    fn set_syscall_result(
+        &mut self,
+        thread: Thread,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()> {
+        self.set_call_result(thread, result)
+    }
+
     type Detour = Detour;
 
     fn leave_place(&mut self, thread: Thread) -> Result<Detour> {

@@ -252,6 +252,26 @@ impl Backend for Linux {
         self.inject(thread, number, args)
     }
 
+    fn change_syscall(&mut self, thread: Thread, number: u64, args: [u64; 6]) -> Result<()> {
+        regs::change_call(&self.kernel, thread.tid, number, args)
+    }
+
+    fn skip_syscall(&mut self, thread: Thread) -> Result<()> {
+        let registers = self.kernel.registers(thread.tid)?;
+        regs::skip_call(&self.kernel, thread.tid, &registers)
+    }
+
+    fn set_syscall_result(
+        &mut self,
+        thread: Thread,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()> {
+        let mut registers = self.kernel.registers(thread.tid)?;
+        let value = result.unwrap_or_else(|errno| i64::from(errno).wrapping_neg() as u64);
+        regs::set_call_result(&mut registers, value);
+        self.kernel.set_registers(thread.tid, &registers)
+    }
+
     type Detour = Detour;
 
     fn leave_place(&mut self, thread: Thread) -> Result<Detour> {

@@ -256,6 +256,16 @@ impl<B: Backend> Tracer<B> {
         }
     }
 
+    /// Keeps the call that a thread is at the entry of for its exit, where the registers do not say it any
+    /// more, if the user has asked about calls at all.
+    pub(super) fn keep_entered_call(&self, index: u32) -> Result<()> {
+        let known = self.table.slot(index).call.borrow().is_some();
+        if self.asks_calls.get() && !known {
+            self.note_call(index)?;
+        }
+        Ok(())
+    }
+
     /// Asks for the call that a thread is about to make.
     fn note_call(&self, index: u32) -> Result<Syscall> {
         let slot = self.table.slot(index);

@@ -1,7 +1,7 @@
 //! System calls that a tracee makes for its tracer.
 
-use crate::backend::Setup;
-use crate::{Backend, Result, Stopped};
+use crate::backend::{Setup, Thread};
+use crate::{Backend, Error, Result, StopReason, Stopped};
 
 use super::Tracer;
 
@@ -73,5 +73,105 @@ impl<B: Backend> Tracer<B> {
             Ok(value) => value as i64,
             Err(errno) => -i64::from(errno),
         })
+    }
+
+    /// Has a thread at the entry of a system call make another one, or the same with other arguments.
+    /// The number and the arguments are those of this system. At the exit
+    /// [`syscall`](Tracer::syscall) gives what it was changed to.
+    ///
+    /// ```no_run
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Has a program write no more than so many bytes at once; at the entry of `write(2)`.
+    /// fn limit(tracer: &mut Tracer, stop: &Stopped, most: u64) -> Result<()> {
+    ///     let call = tracer.syscall(stop)?;
+    ///     let [fd, buffer, length, rest @ ..] = call.args;
+    ///     let [a, b, c] = rest;
+    ///     tracer.set_syscall(stop, call.number, [fd, buffer, length.min(most), a, b, c])
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`](crate::Error::NotStopped) at any other stop than a
+    /// [`SyscallEntry`](crate::StopReason::SyscallEntry), [`Error::Gone`](crate::Error::Gone) if the
+    /// thread was killed, and [`Error::Unsupported`](crate::Error::Unsupported) in a 32-bit program and
+    /// on FreeBSD.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux only: FreeBSD's kernel has read the registers by then, and does not read them again.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_SYSCALL` in `ptrace(2)`.
+    pub fn set_syscall(&mut self, stop: &Stopped, number: u64, args: [u64; 6]) -> Result<()> {
+        let thread = self.at_call(stop, StopReason::SyscallEntry)?;
+        self.backend.get_mut().change_syscall(thread, number, args)?;
+        self.table.slot(stop.place.index).call.take(); // it is another one now
+        Ok(())
+    }
+
+    /// Has a thread at the entry of a system call not carry it out. It comes to the exit all the same,
+    /// where [`set_syscall_result`](Tracer::set_syscall_result) says what it is to return.
+    ///
+    /// ```no_run
+    /// use trapline::{Result, Resume, Stopped, Tracer};
+    ///
+    /// /// Has a system call do nothing, and succeed: at its entry, and at its exit.
+    /// fn succeed(tracer: &mut Tracer, entry: Stopped) -> Result<()> {
+    ///     tracer.skip_syscall(&entry)?;
+    ///     tracer.resume(entry, Resume::Continue)?;
+    ///     if let Some(exit) = tracer.wait()?.and_then(|event| event.into_stops().next()) {
+    ///         tracer.set_syscall_result(&exit, Ok(0))?;
+    ///         tracer.resume(exit, Resume::Continue)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set_syscall`](Tracer::set_syscall).
+    ///
+    /// # Platform notes
+    ///
+    /// Linux only. Unless a result is set, the call returns `ENOSYS`.
+    pub fn skip_syscall(&mut self, stop: &Stopped) -> Result<()> {
+        let thread = self.at_call(stop, StopReason::SyscallEntry)?;
+        self.keep_entered_call(stop.place.index)?;
+        self.backend.get_mut().skip_syscall(thread)
+    }
+
+    /// Sets what a system call returns, at its exit: a value, or an error number.
+    ///
+    /// ```no_run
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Has a system call fail as if it had been interrupted; at its exit.
+    /// fn interrupted(tracer: &mut Tracer, stop: &Stopped) -> Result<()> {
+    ///     const EINTR: i32 = 4;
+    ///     tracer.set_syscall_result(stop, Err(EINTR))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`](crate::Error::NotStopped) at any other stop than a
+    /// [`SyscallExit`](crate::StopReason::SyscallExit), [`Error::Gone`](crate::Error::Gone) if the
+    /// thread was killed.
+    pub fn set_syscall_result(
+        &mut self,
+        stop: &Stopped,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()> {
+        let thread = self.at_call(stop, StopReason::SyscallExit)?;
+        self.backend.get_mut().set_syscall_result(thread, result)
+    }
+
+    /// The thread of a stop at the entry or the exit of a system call.
+    fn at_call(&self, stop: &Stopped, side: StopReason) -> Result<Thread> {
+        let thread = self.asked(stop)?;
+        if stop.reason == side { Ok(thread) } else { Err(Error::NotStopped) }
     }
 }

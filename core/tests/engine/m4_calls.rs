@@ -18,6 +18,7 @@ both![
     a_call_is_given_up,
     others_keep_their_events,
     a_thread_that_dies_inside,
+    a_call_is_changed_and_skipped,
 ];
 
 const PLACE: u64 = 0x1000;
@@ -240,4 +241,32 @@ fn a_thread_that_dies_inside<R: Rules>() {
     assert!(matches!(event, Event::Exited { pid: ended, .. } if ended == pid), "{event:?}");
     drop(call);
     world.over();
+}
+
+fn a_call_is_changed_and_skipped<R: Rules>() {
+    let (mut world, pid) = world::<R>(EventFlags::PROCESS | EventFlags::SYSCALL);
+    let main = world.main(pid);
+    for skip in [false, true] {
+        world.kernel.syscall_entry(main);
+        let stop = world.stop_for(StopReason::SyscallEntry);
+        let known = world.tracer().syscall(&stop).unwrap();
+        match skip {
+            true => world.tracer().skip_syscall(&stop).unwrap(),
+            false => world.tracer().set_syscall(&stop, 5, [6; 6]).unwrap(),
+        }
+        let wrong = world.tracer().set_syscall_result(&stop, Ok(1));
+        assert!(matches!(wrong, Err(Error::NotStopped)), "{wrong:?}");
+        world.go(stop);
+        world.kernel.syscall_exit(main);
+        let stop = world.stop_for(StopReason::SyscallExit);
+        let call = world.tracer().syscall(&stop).unwrap();
+        let number = if skip { known.number } else { 5 };
+        assert_eq!((call.number, call.result), (number, Some(if skip { Err(38) } else { Ok(0) })));
+        world.tracer().set_syscall_result(&stop, Ok(9)).unwrap();
+        assert_eq!(world.tracer().syscall(&stop).unwrap().result, Some(Ok(9)));
+        let wrong = world.tracer().skip_syscall(&stop);
+        assert!(matches!(wrong, Err(Error::NotStopped)), "{wrong:?}");
+        world.go(stop);
+    }
+    world.idle();
 }

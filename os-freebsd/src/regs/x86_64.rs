@@ -210,6 +210,26 @@ impl FreeBsd {
         self.checked(request, thread, result)
     }
 
+    /// Sets what a system call has returned.
+    pub(crate) fn set_call_result(
+        &mut self,
+        thread: Thread,
+        result: std::result::Result<u64, i32>,
+    ) -> Result<()> {
+        let mut registers = self.read_registers(thread)?;
+        match result {
+            Ok(value) => {
+                registers.rax = value;
+                registers.rflags &= !CARRY;
+            }
+            Err(errno) => {
+                registers.rax = u64::try_from(errno).unwrap_or(0);
+                registers.rflags |= CARRY;
+            }
+        }
+        self.write_registers(thread, &registers)
+    }
+
     /// What a system call has returned, by the registers.
     pub(crate) fn returned(&mut self, thread: Thread) -> Result<std::result::Result<u64, i32>> {
         let result = self.kernel.registers(thread.tid.as_raw());

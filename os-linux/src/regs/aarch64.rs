@@ -130,6 +130,23 @@ pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
     (number, [a, b, c, d, e, f])
 }
 
+/// Has a thread at the entry of a system call make this one.
+pub(crate) fn change_call(kernel: &Kernel, tid: Tid, number: u64, args: [u64; 6]) -> Result<()> {
+    let registers = kernel.registers(tid)?;
+    if !is_native(&registers) {
+        return Err(crate::detour::refused("to change a system call of a 32-bit program"));
+    }
+    let call = at_call(&registers, registers.pc, number, args);
+    kernel.set_registers(tid, &call)?;
+    set_call_number(kernel, tid, number as i32)
+}
+
+/// Sets what a system call has returned.
+pub(crate) fn set_call_result(registers: &mut Raw, value: u64) {
+    let [first, ..] = &mut registers.regs;
+    *first = value;
+}
+
 /// Has a thread at the entry of a system call not make it.
 pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, _: &Raw) -> Result<()> {
     set_call_number(kernel, tid, -1)

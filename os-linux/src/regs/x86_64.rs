@@ -79,6 +79,21 @@ pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
     (r.orig_rax, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
 }
 
+/// Has a thread at the entry of a system call make this one.
+pub(crate) fn change_call(kernel: &Kernel, tid: Tid, number: u64, args: [u64; 6]) -> Result<()> {
+    let registers = kernel.registers(tid)?;
+    if !is_native(&registers) {
+        return Err(crate::detour::refused("to change a system call of a 32-bit program"));
+    }
+    let [rdi, rsi, rdx, r10, r8, r9] = args;
+    kernel.set_registers(tid, &Raw { orig_rax: number, rdi, rsi, rdx, r10, r8, r9, ..registers })
+}
+
+/// Sets what a system call has returned.
+pub(crate) fn set_call_result(registers: &mut Raw, value: u64) {
+    registers.rax = value;
+}
+
 /// Has a thread at the entry of a system call not make it.
 pub(crate) fn skip_call(kernel: &Kernel, tid: Tid, registers: &Raw) -> Result<()> {
     kernel.set_registers(tid, &Raw { orig_rax: Registers::NO_SYSCALL, ..*registers })
