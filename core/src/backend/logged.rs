@@ -180,6 +180,12 @@ mod choice {
             whole write_data(thread: Thread, addr: u64; data: &[u8]) -> Result<usize>;
             whole map_code(thread: Thread, near: u64, len: u64) -> Result<u64>;
             whole unmap_code(thread: Thread, addr: u64, len: u64) -> Result<()>;
+            whole change_syscall(thread: Thread, number: u64, args: [u64; 6]) -> Result<()>;
+            whole skip_syscall(thread: Thread) -> Result<()>;
+            whole set_syscall_result(
+                thread: Thread,
+                result: std::result::Result<u64, i32>
+            ) -> Result<()>;
             whole call_syscall(
                 thread: Thread,
                 number: u64,
