@@ -9,7 +9,7 @@ use std::process::Command;
 
 use common::*;
 use trapline_core::backend::{Backend, RawKind, RawReason, Thread};
-use trapline_core::{Error, Signal};
+use trapline_core::{Error, Pid, Signal};
 use trapline_os_linux::Linux;
 
 const PAGE: u64 = 4096;
@@ -127,16 +127,8 @@ fn m2_a_write_across_the_end_of_a_mapping_is_short() {
         // It tells us where, for a page that can be written, one that can be read and one that
         // cannot even be read.
         for _ in 0..3 {
-            let thread = loop {
-                let stop = next(&mut linux);
-                if let RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) = stop.kind {
-                    break Thread { pid: spawned.pid, tid: stop.tid.unwrap() };
-                }
-                pass(&mut linux, stop);
-            };
-            let info = linux.signal_info(thread).unwrap();
-            assert_eq!((info.code, info.sender), (libc::SI_QUEUE, Some(spawned.pid)));
-            let end = info.value.unwrap() + PAGE;
+            let (thread, page) = told(&mut linux, spawned.pid);
+            let end = page + PAGE;
             assert_eq!(linux.write_memory(thread, end - 100, &[7; 300]).unwrap(), 100);
             let mut back = [0; 5000];
             assert_eq!(linux.read_memory(thread, end - 101, &mut back).unwrap(), 101);
@@ -149,42 +141,75 @@ fn m2_a_write_across_the_end_of_a_mapping_is_short() {
 #[test]
 #[ignore = "played by other tests"]
 fn role() {
-    if std::env::var("TRAPLINE_ROLE").as_deref() != Ok("a page before a hole") {
-        return;
-    }
-    for access in [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_NONE] {
-        // SAFETY: the pages are ours, and nobody looks at them; the signal is not delivered.
-        unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let page = libc::mmap(std::ptr::null_mut(), 2 * 4096, access, flags, -1, 0);
-            assert_eq!(libc::munmap(page.byte_add(4096), 4096), 0);
-            // For this thread alone, so that it is taken before the next one is sent.
-            let mut info = [0_u64; 16];
-            let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
-            (info[1], info[2], info[3]) = (u64::from(u32::MAX), process as u64, page as u64);
-            let (call, signal) = (libc::SYS_rt_tgsigqueueinfo, libc::SIGUSR1);
-            assert_eq!(libc::syscall(call, process, thread, signal, &info), 0);
+    let all = libc::PROT_READ | libc::PROT_WRITE;
+    match std::env::var("TRAPLINE_ROLE").as_deref() {
+        Ok("a page before a hole") => {
+            for access in [all, libc::PROT_READ, libc::PROT_NONE] {
+                let page = two_pages(access);
+                // SAFETY: the page is ours, and nobody looks at it.
+                assert_eq!(unsafe { libc::munmap(page.byte_add(4096), 4096) }, 0);
+                say_where(page);
+            }
         }
+        Ok("a page to read before one to write") => {
+            let page = two_pages(all);
+            // SAFETY: the page is ours, and nobody looks at it.
+            assert_eq!(unsafe { libc::mprotect(page, 4096, libc::PROT_READ) }, 0);
+            say_where(page);
+        }
+        _ => {}
     }
 }
 
-/// From memory that can be written into memory that cannot, in one go.
+fn two_pages(access: i32) -> *mut libc::c_void {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, where nothing is.
+    let pages = unsafe { libc::mmap(std::ptr::null_mut(), 2 * 4096, access, flags, -1, 0) };
+    assert_ne!(pages, libc::MAP_FAILED);
+    pages
+}
+
+/// By a signal for this thread alone, so that it is taken before the next one is sent.
+fn say_where(page: *mut libc::c_void) {
+    let mut info = [0_u64; 16];
+    // SAFETY: the signal is not delivered; the call reads what is as long as a `siginfo_t`.
+    unsafe {
+        let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
+        (info[1], info[2], info[3]) = (u64::from(u32::MAX), process as u64, page as u64);
+        let (call, signal) = (libc::SYS_rt_tgsigqueueinfo, libc::SIGUSR1);
+        assert_eq!(libc::syscall(call, process, thread, signal, &info), 0);
+    }
+}
+
+/// From memory that cannot be written into memory that can, in one go.
 #[test]
 fn m2_a_write_goes_through_pages_of_different_protection() {
-    traced(|linux, thread| {
-        let mappings = mappings(thread);
-        let pair = mappings.windows(2).find(|pair| {
-            pair[0].end == pair[1].start
-                && pair[0].access.starts_with("r-")
-                && pair[1].access.starts_with("rw")
-        });
-        let border = pair.expect("a read-only mapping before a writable one")[0].end;
+    within(30, || {
+        let mut linux = Linux::open().unwrap();
+        let spawned = start(&mut linux, playing("a page to read before one to write"), KILL);
+        go(&mut linux, thread_of(spawned.pid));
+        let (thread, page) = told(&mut linux, spawned.pid);
+        let border = page + PAGE;
         let data: Vec<u8> = (0..100).collect();
         assert_eq!(linux.write_memory(thread, border - 50, &data).unwrap(), 100);
         let mut back = vec![0; 100];
         assert_eq!(linux.read_memory(thread, border - 50, &mut back).unwrap(), 100);
         assert_eq!(back, data);
     });
+}
+
+/// Waits for the page that a role tells of.
+fn told(linux: &mut Linux, pid: Pid) -> (Thread, u64) {
+    let thread = loop {
+        let stop = next(linux);
+        if let RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) = stop.kind {
+            break Thread { pid, tid: stop.tid.unwrap() };
+        }
+        pass(linux, stop);
+    };
+    let info = linux.signal_info(thread).unwrap();
+    assert_eq!((info.code, info.sender), (libc::SI_QUEUE, Some(pid)));
+    (thread, info.value.unwrap())
 }
 
 /// E3: an open file names the memory from before an exec; forgetting it opens the new one.
