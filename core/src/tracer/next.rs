@@ -357,8 +357,9 @@ impl<B: Backend> Tracer<B> {
         }
         match only {
             Some(Only::Thread(pid, tid)) => {
-                let index = self.table.find_thread_of(pid, tid)?;
-                self.table.slot(index).is_given().then_some(pid)
+                let slot = self.table.slot(self.table.find_thread_of(pid, tid)?);
+                let waits = slot.rests() && self.runs_with_what_is_shown(slot.process);
+                (waits || self.stays_put(slot)).then_some(pid)
             }
             Some(Only::Process(pid)) => {
                 let process = self.table.find_process(pid)?;

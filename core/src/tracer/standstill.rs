@@ -11,7 +11,7 @@ use super::{Ready, Tracer};
 
 impl<B: Backend> Tracer<B> {
     /// Whether a thread that is not run by itself stays where it is until the user does something.
-    fn stays_put(&self, slot: &Slot) -> bool {
+    pub(super) fn stays_put(&self, slot: &Slot) -> bool {
         match slot.state {
             State::Given(_) => true,
             State::Resting => slot.stays() || self.table.process(slot.process).is_kept(),

@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use trapline_core::backend::StopScope;
 use trapline_core::{Error, Event, EventFlags, ForkKind, Only, Resume, Signal, StopReason};
 use trapline_fake::Rules;
 
@@ -12,6 +13,7 @@ both![
     a_fork_is_its_parents_and_its_childs,
     the_end_of_it_is_the_last,
     what_would_not_end_is_an_error,
+    a_thread_beside_a_queued_stop_does_not_run,
     a_wait_for_all_that_nothing_would_end_is_an_error,
 ];
 
@@ -83,6 +85,27 @@ fn what_would_not_end_is_an_error<R: Rules>() {
     assert_eq!(halted.get(other).map(|stop| stop.tid()), Some(other));
     assert_eq!(halted.iter().count(), halted.threads.len());
     drop(halted);
+}
+
+/// Where one stop stops the process, a thread does not run while that of another one is to be given.
+fn a_thread_beside_a_queued_stop_does_not_run<R: Rules>() {
+    let (mut world, pid) = World::<R>::with_process(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(other, Signal::USR1);
+    if R::RULES.scope == StopScope::Thread {
+        world.kernel.signal_thread(main, Signal::USR2);
+    }
+    let waited = world.tracer().wait_for(Only::Thread(pid, main));
+    match R::RULES.scope {
+        StopScope::Thread => assert!(matches!(waited, Ok(Some(Event::Stopped(_)))), "{waited:?}"),
+        StopScope::Process => {
+            assert!(matches!(waited, Err(Error::NotRunning { .. })), "{waited:?}");
+            assert_eq!(world.kernel.blocked_waits(), 0);
+        }
+    }
+    drop(waited);
+    let stops = [(); 2].map(|()| world.poll());
+    assert!(stops.iter().flatten().any(|event| event.pid() == Some(pid)), "{stops:?}");
 }
 
 fn a_wait_for_all_that_nothing_would_end_is_an_error<R: Rules>() {
