@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use trapline::Pid;
+use trapline::{MemoryRegion, Pid};
 
 use crate::inferiors::Stop;
 use crate::packet::{LldbRequest, ThreadId, hex};
 use crate::regs::Layout;
-use crate::system::{self, Region, signals};
+use crate::system::{self, signals};
 
 use super::answers::Answer;
 use super::session::Session;
@@ -132,10 +132,10 @@ impl Session<'_> {
     fn memory_region(&mut self, addr: u64) -> Answer {
         let Some(pid) = self.current_process() else { return Answer::error() };
         let inferiors = &mut self.server.inferiors;
-        let regions =
-            inferiors.with_any(pid, |tracer, stop| Ok(system::regions(tracer, pid, Some(stop))));
-        let Ok(Some(regions)) = regions else { return Answer::unknown() };
-        match regions.iter().find(|region| (region.start..region.end).contains(&addr)) {
+        let Ok(regions) = inferiors.with_any(pid, |tracer, _| tracer.memory_map(pid)) else {
+            return Answer::unknown();
+        };
+        match regions.iter().find(|region| region.contains(addr)) {
             Some(region) => described(region).into(),
             None => {
                 let below = regions.iter().filter(|region| region.end <= addr);
@@ -189,7 +189,7 @@ impl Session<'_> {
     }
 }
 
-fn described(region: &Region) -> String {
+fn described(region: &MemoryRegion) -> String {
     let mut text =
         format!("start:{:x};size:{:x};permissions:", region.start, region.end - region.start);
     for (is, letter) in [(region.read, 'r'), (region.write, 'w'), (region.execute, 'x')] {
@@ -200,7 +200,7 @@ fn described(region: &Region) -> String {
     text.push(';');
     if let Some(path) = &region.path {
         // Writing to a string cannot fail.
-        let _ = write!(text, "name:{};", hex(path.as_bytes()));
+        let _ = write!(text, "name:{};", hex(path.as_os_str().as_bytes()));
     }
     text
 }

@@ -3,10 +3,9 @@
 use std::process::Command;
 
 use signal_hook::consts::{SIGALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM};
-use trapline::os::freebsd::{Protection, TracerExt};
 use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
 
-use super::{CLibrary, Listed, Region};
+use super::{CLibrary, Listed};
 
 /// A stop stops the whole process.
 pub(crate) const STOPS_THREADS: bool = false;
@@ -42,20 +41,6 @@ pub(crate) fn set_siginfo(_: &mut Tracer, _: &Stopped, _: &[u8]) -> Result<()> {
 /// Nobody tells without a request for each thread.
 pub(crate) fn core(_: Pid, _: Tid) -> Option<u32> {
     None
-}
-
-/// Where the memory of a program is.
-pub(crate) fn regions(tracer: &mut Tracer, _: Pid, stop: Option<&Stopped>) -> Option<Vec<Region>> {
-    let map = tracer.memory_map(stop?).ok()?;
-    let regions = map.into_iter().map(|entry| Region {
-        start: entry.start,
-        end: entry.end.saturating_add(1),
-        read: entry.protection.contains(Protection::READ),
-        write: entry.protection.contains(Protection::WRITE),
-        execute: entry.protection.contains(Protection::EXECUTE),
-        path: entry.path.map(std::path::PathBuf::into_os_string),
-    });
-    Some(regions.collect())
 }
 
 /// The processes of this machine.

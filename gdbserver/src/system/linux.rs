@@ -1,14 +1,12 @@
 //! Linux.
 
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
 use trapline::os::linux::TracerExt;
 use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
 
-use super::{CLibrary, Listed, Region};
+use super::{CLibrary, Listed};
 
 /// A stop stops one thread, and each can be run by itself.
 pub(crate) const STOPS_THREADS: bool = true;
@@ -52,29 +50,6 @@ pub(crate) fn core(pid: Pid, tid: Tid) -> Option<u32> {
     fields.split_whitespace().nth(36)?.parse().ok()
 }
 
-/// Where the memory of a program is.
-pub(crate) fn regions(_: &mut Tracer, pid: Pid, _: Option<&Stopped>) -> Option<Vec<Region>> {
-    let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
-    Some(maps.split(|&byte| byte == b'\n').filter_map(region).collect())
-}
-
-fn region(line: &[u8]) -> Option<Region> {
-    let mut fields = line.splitn(6, |&byte| byte == b' ');
-    let range = std::str::from_utf8(fields.next()?).ok()?;
-    let (start, end) = range.split_once('-')?;
-    let number = |text| u64::from_str_radix(text, 16).ok();
-    let rights = fields.next()?;
-    let path = fields.nth(3).map(<[u8]>::trim_ascii).filter(|path| !path.is_empty());
-    Some(Region {
-        start: number(start)?,
-        end: number(end)?,
-        read: rights.contains(&b'r'),
-        write: rights.contains(&b'w'),
-        execute: rights.contains(&b'x'),
-        path: path.map(|path| OsString::from_vec(path.to_vec())),
-    })
-}
-
 /// The processes of this machine.
 pub(crate) fn processes() -> Vec<Listed> {
     let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
@@ -107,22 +82,6 @@ pub(crate) fn root_of(pid: i32) -> Option<std::path::PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_maps() {
-        let line = b"7f00-8f00 r-xp 00001000 08:01 123    /lib/a b.so";
-        let expected = Region {
-            start: 0x7f00,
-            end: 0x8f00,
-            read: true,
-            write: false,
-            execute: true,
-            path: Some("/lib/a b.so".into()),
-        };
-        assert_eq!(region(line), Some(expected));
-        assert_eq!(region(b"7f00-8f00 rw-p 0 00:00 0").unwrap().path, None);
-        assert_eq!(region(b""), None);
-    }
 
     #[test]
     fn this_process_is_listed() {

@@ -11,27 +11,12 @@ pub(crate) use freebsd::*;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 
-use std::ffi::OsString;
-
 /// Whose C library programs have, which keeps thread-local variables in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code)] // each system has one of them
 pub(crate) enum CLibrary {
     Glibc,
     FreeBsd,
-}
-
-/// Memory of a program that is used alike.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Region {
-    pub(crate) start: u64,
-    /// Behind its last byte.
-    pub(crate) end: u64,
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) execute: bool,
-    /// The file that is there.
-    pub(crate) path: Option<OsString>,
 }
 
 /// A process of this machine, for a list of them.
