@@ -120,7 +120,9 @@ fn f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory() {
 
 fn f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach() {
     for attach_to_child in [false, true] {
-        let mut program = fixture("probe-in-vfork", &[]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut program = fixture("probe-in-vfork", &[]);
+        let program = program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut program = program.spawn().unwrap();
         let mut output = BufReader::new(program.stdout.take().unwrap());
         let (mut line, mut child) = (String::new(), [0; 4]);
         output.read_line(&mut line).unwrap();
@@ -130,6 +132,7 @@ fn f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach() 
         let child = Pid::from_raw(i32::from_ne_bytes(child));
         let mut tracer = tracer(EventFlags::PROCESS);
         tracer.attach(if attach_to_child { child } else { parent }).unwrap();
+        drop(program.stdin.take()); // so that the vfork is over some time
         let (mut inserted, mut hits) = (None, 0);
         while let Some(event) = tracer.wait().unwrap() {
             match &event {
