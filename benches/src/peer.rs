@@ -47,11 +47,13 @@ impl Pete {
     }
 
     fn counts(kind: Kind, tracee: &Tracee) -> bool {
-        match (kind, tracee.stop) {
-            (Kind::Int3 | Kind::Step | Kind::Signal, Stop::SignalDelivery { .. }) => true,
-            (Kind::Syscall, Stop::SyscallEnter | Stop::SyscallExit) => true,
-            (Kind::Exec, Stop::Exec { .. }) => true,
-            _ => false,
+        match kind {
+            Kind::Int3 | Kind::Step | Kind::Signal => {
+                matches!(tracee.stop, Stop::SignalDelivery { .. })
+            }
+            Kind::Syscall => matches!(tracee.stop, Stop::SyscallEnter | Stop::SyscallExit),
+            Kind::Exec => matches!(tracee.stop, Stop::Exec { .. }),
+            _ => false, // not made
         }
     }
 }
