@@ -174,24 +174,28 @@ fn traps_have_their_origins() {
         let mut over_calls = 0;
         while over_calls < 3 {
             let before = linux.registers(thread).unwrap();
-            let mut code = [0; 2];
+            let mut code = [0; regs::SYSTEM_CALL.len()];
             linux.read_memory(thread, before.pc(), &mut code).unwrap();
-            over_calls += usize::from(code == [0x0f, 0x05]);
+            over_calls += usize::from(code == regs::SYSTEM_CALL);
             linux.resume(thread, Run::Step, None).unwrap();
             assert_eq!(next(&mut linux).kind, trap);
             assert_eq!(linux.trap_origin(thread).unwrap(), TrapOrigin::Step);
         }
-        // An int3 in front of it, in memory that is only executable.
+        // A breakpoint in front of it, in memory that is only executable.
         let registers = linux.registers(thread).unwrap();
-        let mut was = [0];
-        assert_eq!(linux.read_memory(thread, registers.pc(), &mut was).unwrap(), 1);
-        assert_eq!(linux.write_memory(thread, registers.pc(), &[0xcc]).unwrap(), 1);
+        let mut was = regs::BREAKPOINT;
+        assert_eq!(linux.read_memory(thread, registers.pc(), &mut was).unwrap(), was.len());
+        assert_eq!(
+            linux.write_memory(thread, registers.pc(), &regs::BREAKPOINT).unwrap(),
+            was.len()
+        );
         linux.resume(thread, Run::Continue, None).unwrap();
         assert_eq!(next(&mut linux).kind, trap);
         assert_eq!(linux.trap_origin(thread).unwrap(), TrapOrigin::Breakpoint);
-        assert_eq!(linux.registers(thread).unwrap().pc(), registers.pc() + 1);
-        assert_eq!(linux.signal_info(thread).unwrap().code, 0x80);
-        assert_eq!(linux.write_memory(thread, registers.pc(), &was).unwrap(), 1);
+        let behind = registers.pc() + regs::TRAPS_BEHIND;
+        assert_eq!(linux.registers(thread).unwrap().pc(), behind);
+        assert_eq!(linux.signal_info(thread).unwrap().code, regs::BREAKPOINT_CODE);
+        assert_eq!(linux.write_memory(thread, registers.pc(), &was).unwrap(), was.len());
         linux.set_registers(thread, &registers).unwrap();
         assert_eq!(linux.registers(thread).unwrap(), registers);
         // One that is sent.

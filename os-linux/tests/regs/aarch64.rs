@@ -7,6 +7,18 @@ use trapline_os_linux::Linux;
 /// `AUDIT_ARCH_AARCH64` (`linux/audit.h`).
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
+/// `svc #0`.
+pub(crate) const SYSTEM_CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
+
+/// `brk #0`.
+pub(crate) const BREAKPOINT: [u8; 4] = [0x00, 0x00, 0x20, 0xd4];
+
+/// How far behind a breakpoint the program counter is when it has trapped.
+pub(crate) const TRAPS_BEHIND: u64 = 0;
+
+/// What the kernel says of such a trap: `TRAP_BRKPT`.
+pub(crate) const BREAKPOINT_CODE: i32 = 1;
+
 /// Changes two registers.
 pub(crate) fn change(registers: &mut Registers) {
     (registers.x[12], registers.x[30]) = (0x1234_5678_9abc_def0, u64::MAX);

@@ -8,6 +8,18 @@ use trapline_os_linux::Linux;
 /// `AUDIT_ARCH_X86_64` (`linux/audit.h`).
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
+/// `syscall`.
+pub(crate) const SYSTEM_CALL: [u8; 2] = [0x0f, 0x05];
+
+/// `int3`.
+pub(crate) const BREAKPOINT: [u8; 1] = [0xcc];
+
+/// How far behind a breakpoint the program counter is when it has trapped.
+pub(crate) const TRAPS_BEHIND: u64 = 1;
+
+/// What the kernel says of such a trap: `SI_KERNEL`.
+pub(crate) const BREAKPOINT_CODE: i32 = 0x80;
+
 /// Changes two registers.
 pub(crate) fn change(registers: &mut Registers) {
     (registers.r12, registers.rbx) = (0x1234_5678_9abc_def0, u64::MAX);
