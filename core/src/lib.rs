@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod arch;
 mod auxiliary;
 pub mod backend;
@@ -12,6 +13,7 @@ mod breakpoint;
 mod cpus;
 mod debug;
 pub mod debug_registers;
+mod engine;
 mod error;
 mod event;
 mod flags;
@@ -26,8 +28,12 @@ pub mod private;
 mod relocation;
 mod signal;
 mod stopped;
-mod tracer;
 
+pub use api::{
+    AttachOptions, Builder, CallOutcome, FollowExec, FollowFork, FunctionCall, Halted, Next, Only,
+    Placement, ProcessInfo, Reached, Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver,
+    Tracer, Value, Waker,
+};
 pub use arch::{Arch, Passing};
 pub use backend::{Backend, OnExit, SignalInfo, Syscall, SyscallAbi};
 pub use breakpoint::{
@@ -46,8 +52,3 @@ pub use memory_map::{MemoryRegion, ThreadInfo, ThreadState};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::{InvalidSignal, Signal};
 pub use stopped::Stopped;
-pub use tracer::{
-    AttachOptions, Builder, CallOutcome, FollowExec, FollowFork, FunctionCall, Halted, Next, Only,
-    Placement, ProcessInfo, Reached, Reader, Readiness, Resume, SpawnOptions, Spawned, StepOver,
-    Tracer, Value, Waker,
-};

@@ -1,0 +1,41 @@
+//! A process stopped for a moment, for requests that need that.
+
+use crate::{Backend, Result};
+
+use super::Engine;
+
+impl<B: Backend> Engine<B> {
+    /// Does something with a process while all its threads are stopped, but for those that the
+    /// kernel holds, and then runs those on that ran before. What they report meanwhile is given
+    /// by later waits. It may end meanwhile: `request` looks.
+    pub(super) fn with_all_stopped<T>(
+        &mut self,
+        process: u32,
+        request: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        if self.is_stopped_whole(process) {
+            return request(self);
+        }
+        self.table.process_mut(process).all_stops += 1;
+        let result = match self.stop_all(process) {
+            Ok(_) => request(self),
+            Err(error) => Err(error),
+        };
+        let ran = self.run_again(process);
+        let value = result?;
+        ran.map(|()| value)
+    }
+
+    /// Ends a quiet moment.
+    fn run_again(&mut self, process: u32) -> Result<()> {
+        let entry = self.table.process_mut(process);
+        entry.all_stops = entry.all_stops.saturating_sub(1);
+        if entry.is_halted() || entry.has_ended() {
+            return Ok(());
+        }
+        match self.runs_with_what_is_shown(process) {
+            true => Ok(()),
+            false => self.run_late(process),
+        }
+    }
+}

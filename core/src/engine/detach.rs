@@ -1,0 +1,277 @@
+//! Detaching and killing.
+
+use crate::backend::RawReason;
+use crate::error::unless_gone;
+use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped};
+
+use super::thread::{Slot, State};
+use super::{Engine, Ready, Side};
+
+impl<B: Backend> Engine<B> {
+    /// Detaches the processes of an event (or a token), as if they had never been traced.
+    pub(crate) fn detach(&mut self, event: Event) -> Result<()> {
+        let live = |slot: &Slot| slot.is_given();
+        let mut stops = Vec::new();
+        let event = event;
+        let of_two = matches!(event, Event::Forked(_));
+        for stop in event.into_stops() {
+            self.own(&stop)?; // another tracer's is given again by that one
+            let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
+            if let Some(process) = process {
+                // All at once, for while one is detached, an exec can take the token of another.
+                self.table.process_mut(process).begin_detach();
+                self.silence(stop.pid);
+            }
+            stops.push((stop, process));
+        }
+        let mut result = Ok(());
+        for (stop, process) in stops {
+            let pid = stop.pid;
+            let detached = if self.table.at(stop.place).is_some_and(live) {
+                self.detach_stopped(stop)
+            } else {
+                self.discard(stop);
+                match process.filter(|_| self.table.find_process(pid) == process) {
+                    Some(process) => self.detach_running(process),
+                    None => Ok(()),
+                }
+            };
+            let named = |error: crate::Error| if of_two { error.of_one(pid) } else { error };
+            result = result.and(detached.map_err(named));
+        }
+        result?;
+        self.step_over_queued()
+    }
+
+    /// Detaches a process at a stop of which the user has the token. As long as nothing is detached,
+    /// an error leaves the user the stop.
+    fn detach_stopped(&mut self, stop: Stopped) -> Result<()> {
+        let (place, pid) = (stop.place, stop.pid);
+        let process = self.table.slot(place.index).process;
+        self.table.slot_mut(place.index).state = State::Resting;
+        match self.prepare_detach(place.index) {
+            Ok(true) => {
+                // The token's signal counts, also if it is none.
+                let (_, signal) = stop.consume();
+                self.leave(place.index, signal)
+            }
+            Ok(false) => {
+                stop.consume();
+                self.await_children()
+            }
+            Err(error) => {
+                if self.traced(pid).ok() == Some(process) {
+                    self.table.process_mut(process).give_up_detach();
+                    self.failures.retry(pid); // who was brought to rest runs on
+                }
+                if self.table.at(place).is_some_and(|slot| slot.rests()) {
+                    self.table.slot_mut(place.index).state = State::Given(stop.reason);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Detaches a process, running or stopped, as `detach` does.
+    pub(crate) fn detach_process(&mut self, pid: Pid) -> Result<()> {
+        match self.traced(pid) {
+            Ok(process) => {
+                self.silence(pid);
+                self.detach_running(process)?;
+                self.step_over_queued()
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes back what is queued of a process that is detached, but for its stops and forks, which
+    /// go their own ways. One that had this id before, and whose end is in the queue, is told of.
+    fn silence(&mut self, pid: Pid) {
+        let of_older = |ready: &Ready| match ready {
+            Ready::Exited { process } => self.table.process(*process).pid == pid,
+            _ => false,
+        };
+        let older = self.ready.iter().rposition(of_older).map_or(0, |at| at + 1);
+        for ready in &mut self.ready {
+            // Its making is still to be told of.
+            match ready {
+                Ready::Fork(pair) if pair.child_pid == pid => {
+                    if let Side::Stopped(_) = pair.child {
+                        pair.child = Side::Detached;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut at = 0;
+        self.ready.retain(|ready| {
+            at += 1;
+            let of_it = matches!(ready, Ready::ThreadExited { pid: of, .. }
+                | Ready::Reparented { pid: of, .. } if *of == pid);
+            at <= older || !of_it
+        });
+    }
+
+    /// Detaches a halted process, as `detach` does.
+    pub(crate) fn detach_halted(&mut self, halted: crate::Halted) -> Result<()> {
+        if let Some(process) = self.table.find_process(halted.pid) {
+            self.end_halt(process, &halted.lease);
+        }
+        let mut threads = halted.threads.into_iter();
+        let Some(first) = threads.next() else { return Ok(()) };
+        let rest: Vec<Stopped> = threads.collect();
+        self.detach(first.into())?;
+        for stop in rest {
+            self.detach(stop.into())?; // of no effect, unless the first one was stale
+        }
+        Ok(())
+    }
+
+    /// Kills a process.
+    pub(crate) fn kill(&mut self, pid: Pid) -> Result<()> {
+        let Ok(process) = self.traced(pid) else { return Ok(()) };
+        let threads = &self.table.process(process).threads;
+        let at_stop = |slot: &Slot| slot.can_be_asked();
+        let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
+        let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
+        unless_gone(self.backend.get_mut().kill(pid, stopped))?;
+        self.runs_to_its_end(process);
+        Ok(())
+    }
+
+    /// Detaches a process at a stop of one of its threads, which nobody has asked for in so many
+    /// words.
+    pub(super) fn detach_silently(&mut self, index: u32, signal: Option<Signal>) {
+        let pid = self.table.slot(index).thread.pid;
+        if let Err(error) = self.detach_here(index, signal) {
+            self.failures.note_and_retry(pid, error);
+        }
+    }
+
+    /// Detaches a process at a stop of one of its threads. What fails is done again by the waits
+    /// that follow.
+    pub(super) fn detach_here(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        // It has no token any more, so its end, should it come now, need not wait for one.
+        self.table.slot_mut(index).state = State::Resting;
+        match self.prepare_detach(index) {
+            Ok(true) => self.leave(index, signal),
+            Ok(false) => self.await_children(),
+            Err(error) => {
+                self.detach_later(index, signal);
+                Err(error)
+            }
+        }
+    }
+
+    /// A process is to be detached at a stop of this thread, but not yet.
+    pub(super) fn detach_later(&mut self, index: u32, signal: Option<Signal>) {
+        let slot = self.table.slot_mut(index);
+        if let (State::Resting, Some(signal)) = (slot.state, signal) {
+            slot.kept = Some(signal);
+        }
+        let pid = slot.thread.pid;
+        self.failures.retry(pid);
+    }
+
+    /// Takes out of a process what must not be left in it; says whether it can then be detached at
+    /// this thread.
+    fn prepare_detach(&mut self, index: u32) -> Result<bool> {
+        let process = self.table.slot(index).process;
+        let pid = self.table.process(process).pid;
+        self.table.process_mut(process).begin_detach();
+        if self.has_space(process)? {
+            let place = self.table.place(index);
+            self.remove_all_breakpoints(process)?;
+            if self.traced(pid).ok() != Some(process) {
+                return Ok(false);
+            }
+            if self.table.at(place).is_none() {
+                self.detach_running(process)?; // its thread is gone, or has stopped again
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Detaches a process that has nothing of ours in its memory any more.
+    fn leave(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let (place, pid) = (self.table.place(index), self.table.slot(index).thread.pid);
+        let result = self.finish_detach_at(index, signal);
+        if result.is_err() {
+            match self.table.at(place) {
+                Some(_) => self.detach_later(index, signal),
+                None => self.failures.retry(pid),
+            }
+        }
+        result
+    }
+
+    fn finish_detach_at(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
+        let process = self.table.slot(index).process;
+        let pid = self.table.process(process).pid;
+        let place = self.table.place(index);
+        self.detach_unreported_children(pid)?;
+        if self.table.find_process(pid) == Some(process) {
+            if self.table.at(place).is_some() {
+                self.detach_at(index, signal)?;
+            }
+            self.detach_rest(pid, process)?;
+        }
+        self.await_children()
+    }
+
+    /// The signal that a stopped thread has yet to get.
+    pub(super) fn kept_signal(&self, index: u32) -> Option<Signal> {
+        let slot = self.table.slot(index);
+        if let Some((_, signal)) = slot.deferred {
+            return signal;
+        }
+        if slot.kept.is_some() {
+            return slot.kept;
+        }
+        match (slot.state, slot.next) {
+            (State::Queued(StopReason::Signal(signal)), _)
+            | (State::Given(StopReason::Signal(signal)), _)
+            | (_, Some(RawReason::Signal { signal, .. })) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// A process is not traced any more.
+    pub(super) fn forget_process(&mut self, process: u32) {
+        self.leaves_children(process, true);
+        let Some(entry) = self.table.remove_process(process) else { return };
+        self.forks.gone(entry.pid);
+        self.forks.was_detached(entry.pid);
+        self.backend.get_mut().forget(entry.pid);
+        self.detached.extend(entry.child);
+    }
+
+    /// Detaches a process that may be running altogether.
+    pub(super) fn detach_running(&mut self, process: u32) -> Result<()> {
+        let pid = self.table.process(process).pid;
+        self.has_space(process)?;
+        if let Err(error) = self.remove_all_breakpoints(process) {
+            if self.traced(pid).ok() == Some(process) {
+                self.table.process_mut(process).give_up_detach();
+                self.failures.retry(pid); // who was brought to rest runs on
+            }
+            return Err(error);
+        }
+        if self.traced(pid).ok() != Some(process) {
+            return self.await_children();
+        }
+        let threads = self.table.process(process).threads.clone();
+        let stopped = threads.iter().find(|&&i| {
+            let slot = self.table.slot(i);
+            slot.can_be_asked() && !matches!(slot.state, State::Retrying(_))
+        });
+        if let Some(&index) = stopped {
+            return self.detach_here(index, self.kept_signal(index));
+        }
+        self.table.process_mut(process).begin_detach();
+        self.interrupt_running(process)?;
+        self.await_detached(pid, process)?;
+        self.await_children()
+    }
+}

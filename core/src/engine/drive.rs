@@ -1,0 +1,189 @@
+//! The one place that takes from the kernel.
+//!
+//! Whoever needs that something has happened (a wait of the user's, a halt, a detach, a step over in
+//! place) drives the engine until it has: each turn takes in one report, whomever it is about, so that
+//! all others go on meanwhile. What is to be shown of it goes into the queue.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{Patience, RawStop, Thread, Waited};
+use crate::{Backend, Result};
+
+use super::Engine;
+use super::fast_path::FastPath;
+
+/// What a turn has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A report, which was taken in.
+    Report,
+    /// A waker's call, which the next wait of the user's gives.
+    Woken,
+    /// Nothing, within the time.
+    Nothing,
+    /// There is no tracee.
+    NoTracees,
+}
+
+/// How long the engine waits for something of its own before it leaves that to later waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// So many turns, whatever they bring.
+    Turns(u32),
+    /// So many turns in a row that bring nothing.
+    Silence(u32),
+    /// As long as it takes, for it always comes.
+    Unlimited,
+}
+
+/// How a wait for something has ended.
+#[derive(Debug)]
+pub(super) enum Driven<T> {
+    /// It has come.
+    Done(T),
+    /// It has not, within the limit.
+    Over,
+    /// It cannot: there is no tracee.
+    NoTracees,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Takes in report after report until something has come. `look` says so after each turn, and once
+    /// before the first. What else is reported meanwhile goes its own way, and so do forks whose other
+    /// half does not come.
+    pub(super) fn drive_until<T>(
+        &mut self,
+        limit: Limit,
+        mut look: impl FnMut(&mut Self, Turn) -> Result<Option<T>>,
+    ) -> Result<Driven<T>> {
+        let (mut turn, mut turns, mut silent) = (Turn::Report, 0, 0);
+        loop {
+            if let Some(done) = look(self, turn)? {
+                return Ok(Driven::Done(done));
+            }
+            let over = match limit {
+                Limit::Turns(most) => turns >= most,
+                Limit::Silence(most) => silent >= most,
+                Limit::Unlimited => false,
+            };
+            if over {
+                return Ok(Driven::Over);
+            }
+            turn = self.drive_briefly()?;
+            turns += 1;
+            match turn {
+                Turn::Report => silent = 0,
+                Turn::Nothing => silent += 1,
+                Turn::Woken => {}
+                Turn::NoTracees => return Ok(Driven::NoTracees),
+            }
+        }
+    }
+
+    /// Waits once, and takes in what comes.
+    pub(super) fn drive(&mut self, patience: Patience) -> Result<Turn> {
+        Ok(match self.ask(patience)? {
+            Waited::Stop(raw) => {
+                self.fast_path.stopped();
+                let overdue = self.forks.report_taken();
+                self.take(raw)?;
+                if overdue {
+                    self.settle_unannounced()?;
+                }
+                Turn::Report
+            }
+            Waited::Woken => {
+                self.woken = true;
+                Turn::Woken
+            }
+            Waited::Nothing => Turn::Nothing,
+            Waited::NoTracees => Turn::NoTracees,
+        })
+    }
+
+    /// A turn of about a millisecond for somebody who waits for something; forks whose other half
+    /// does not come are settled as in a wait of the user's.
+    pub(super) fn drive_briefly(&mut self) -> Result<Turn> {
+        let turn = self.drive(Patience::Brief)?;
+        if turn == Turn::Nothing {
+            self.settle_unannounced()?;
+        }
+        Ok(turn)
+    }
+
+    /// Takes in all that have stopped by now, before any of them is resumed; says whether there
+    /// was anybody. So who stops once waits for no more than one stop of each other thread, though
+    /// the kernel would find others first.
+    pub(super) fn take_in_all(&mut self) -> Result<bool> {
+        let before = self.backlog.len();
+        loop {
+            match self.ask_everybody(Patience::Poll)? {
+                Waited::Stop(raw) => {
+                    self.forks.report_taken();
+                    self.backlog.push_back(raw);
+                }
+                Waited::Woken => self.woken = true,
+                Waited::Nothing | Waited::NoTracees => {
+                    self.fast_path.took_all(self.backlog.len() - before);
+                    return Ok(self.woken || !self.backlog.is_empty());
+                }
+            }
+        }
+    }
+
+    /// Waits: first for the threads that were just resumed, then for everybody.
+    fn ask(&mut self, patience: Patience) -> Result<Waited> {
+        match self.ask_the_resumed(patience)? {
+            Some(raw) => Ok(Waited::Stop(raw)),
+            None => self.ask_everybody(patience),
+        }
+    }
+
+    fn ask_everybody(&mut self, patience: Patience) -> Result<Waited> {
+        self.backend.get_mut().wait(patience)
+    }
+
+    /// What a thread that was just resumed has to say by now, or after it was left the CPU a few times.
+    fn ask_the_resumed(&mut self, patience: Patience) -> Result<Option<RawStop>> {
+        let resumed = self.fast_path.take();
+        if resumed[0].is_none() {
+            return Ok(None);
+        }
+        if let Some(raw) = self.look(resumed)? {
+            self.fast_path.found(None);
+            return Ok(Some(raw));
+        }
+        if patience == Patience::Poll || !self.fast_path.yields() {
+            self.fast_path.missed(None);
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let mut took = Duration::ZERO;
+        for _ in 0..B::YIELDS {
+            std::thread::yield_now();
+            took = start.elapsed();
+            if let Some(raw) = self.look(resumed)? {
+                self.fast_path.found(Some(took));
+                return Ok(Some(raw));
+            }
+            if FastPath::is_long(took) {
+                break;
+            }
+        }
+        self.fast_path.missed(Some(took));
+        Ok(None)
+    }
+
+    /// A stop or an end of one of these.
+    fn look(
+        &mut self,
+        threads: impl IntoIterator<Item = Option<Thread>>,
+    ) -> Result<Option<RawStop>> {
+        for thread in threads.into_iter().flatten() {
+            if let Some(raw) = self.backend.get_mut().look(thread)? {
+                return Ok(Some(raw));
+            }
+        }
+        Ok(None)
+    }
+}

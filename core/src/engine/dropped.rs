@@ -1,0 +1,86 @@
+//! What becomes of tracees when their tracer is dropped.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::Run;
+use crate::{Backend, OnExit, Pid};
+
+use super::Engine;
+use super::drive::Turn;
+use super::limits::DYING_FOR;
+
+impl<B: Backend> Drop for Engine<B> {
+    fn drop(&mut self) {
+        self.end();
+        self.put_back_tracer();
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    /// Ends all tracing: what was to be killed is killed and waited for, the rest is detached.
+    fn end(&mut self) {
+        let all: Vec<(u32, Pid)> = self
+            .table
+            .processes()
+            .filter(|(_, p)| !p.has_ended())
+            .map(|(i, p)| (i, p.pid))
+            .collect();
+        for &(process, pid) in &all {
+            if self.table.find_process(pid) != Some(process) {
+                continue;
+            }
+            // There is nobody left to tell of what fails here.
+            let _ = match self.table.process(process).setup.on_exit {
+                OnExit::Kill => self.kill(pid),
+                OnExit::Detach => self.detach_running(process),
+            };
+        }
+        let until = Instant::now() + DYING_FOR;
+        // Nobody is left for whom a silent parent would be worth waiting for.
+        self.settings.half_patience = Duration::ZERO;
+        while Instant::now() < until {
+            if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
+                break;
+            }
+            match self.drive_briefly() {
+                Ok(Turn::NoTracees) => break,
+                // There is nobody left to tell of what fails.
+                Ok(Turn::Report | Turn::Woken | Turn::Nothing) | Err(_) => {}
+            }
+            self.end_stopped();
+        }
+    }
+
+    /// Moves on what has stopped while the tracer is ending.
+    fn end_stopped(&mut self) {
+        self.ready.clear();
+        let stopped: Vec<u32> = self
+            .table
+            .processes()
+            .filter(|(_, p)| !p.has_ended())
+            .flat_map(|(_, p)| p.threads.iter().copied())
+            .filter(|&i| self.table.slot(i).can_be_asked())
+            .collect();
+        for index in stopped {
+            if !self.table.slot(index).can_be_asked() {
+                continue;
+            }
+            let process = self.table.slot(index).process;
+            let _ = match self.table.process(process).setup.on_exit {
+                OnExit::Kill => {
+                    let pid = self.table.process(process).pid;
+                    let _ = self.kill(pid);
+                    self.start(index, Run::Continue, None)
+                }
+                OnExit::Detach => self.detach_here(index, self.kept_signal(index)),
+            };
+        }
+        let ended: Vec<u32> =
+            self.table.processes().filter(|(_, p)| p.has_ended()).map(|(i, _)| i).collect();
+        for process in ended {
+            self.table.remove_process(process);
+        }
+        self.held_exits.clear();
+        self.departed = None;
+    }
+}

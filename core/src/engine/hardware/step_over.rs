@@ -1,0 +1,309 @@
+//! Breakpoints that are hit before their instruction is executed, on a CPU that has no flag to get
+//! past them ([`DebugHits::Address`](crate::backend::DebugHits)).
+//!
+//! Such a thread is stepped once without the registers that are in the way; they are armed again
+//! before it runs on. A watched access is not reported when it is about to be made, but when that
+//! step is done: then memory has changed, and the program counter is behind it, as on other CPUs. A
+//! breakpoint for execution is reported at once, and the step is taken when the thread is run.
+
+use std::rc::Rc;
+
+use crate::backend::{DebugHits, DebugKind, DebugSlot, DebugSlots, MemoryAccess, NO_SLOTS, Run};
+use crate::error::unless_gone;
+use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
+
+use super::super::Engine;
+use super::super::limits::REMEMBERED;
+use super::thread::Hit;
+use super::trap::Looked;
+
+/// What a thread has to do with breakpoints that it is at.
+#[derive(Default)]
+pub(in super::super) struct Standing {
+    /// The breakpoint for execution that was reported and not passed yet.
+    at: Option<u64>,
+    /// A watched access that is about to be made: where, and what watches it.
+    access: Option<(u64, Vec<DebugSlot>)>,
+    /// It has trapped for an access that nothing armed explains, and makes it again: program counter
+    /// and address.
+    unexplained: Option<(u64, u64)>,
+    /// It has run since, so that it may be elsewhere.
+    doubtful: bool,
+    /// It is being stepped: how it is to run then.
+    wanted: Option<Run>,
+    /// Program counter and stack pointer of those who were given a signal at a breakpoint: when the
+    /// handler is done they are back, which is no new arrival.
+    returns: Vec<(u64, u64)>,
+}
+
+impl Standing {
+    /// Whether a trap can be the end of a step of ours.
+    pub(super) fn may_trap(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// Where it stands.
+    fn place(&self) -> Option<u64> {
+        self.at.or(self.access.as_ref().map(|(at, _)| *at))
+    }
+
+    /// What a thread is to watch that stands here, of what its process does.
+    pub(super) fn without_its_own(&self, slots: &DebugSlots) -> DebugSlots {
+        if self.access.is_some() {
+            return NO_SLOTS;
+        }
+        let own = |slot: &DebugSlot| slot.kind == DebugKind::Execute && Some(slot.addr) == self.at;
+        slots.map(|slot| slot.filter(|slot| !own(slot)))
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    /// Whether a thread is still where it was reported to stand.
+    pub(super) fn look_where_it_stands(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot(index);
+        let standing = slot.debug.as_ref().map(|debug| &debug.standing);
+        if !standing.is_some_and(|s| s.place().is_some() && s.doubtful) {
+            return Ok(());
+        }
+        let thread = slot.thread;
+        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
+            self.moved_from_hardware(index, <B::Arch as Arch>::pc(&registers));
+        }
+        Ok(())
+    }
+
+    /// The program counter of a thread is this.
+    pub(in super::super) fn moved_from_hardware(&mut self, index: u32, pc: u64) {
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            let standing = &mut debug.standing;
+            standing.at = standing.at.filter(|at| *at == pc);
+            standing.access.take_if(|(at, _)| *at != pc);
+            standing.doubtful = false;
+        }
+    }
+
+    /// A thread is about to run, with what it is to watch: says how, which is a step where it stands
+    /// at a breakpoint.
+    pub(in super::super) fn pass_hardware(
+        &mut self,
+        index: u32,
+        run: Run,
+        signal: Option<Signal>,
+    ) -> Result<Run> {
+        let slot = self.table.slot(index);
+        let thread = slot.thread;
+        let place = slot.debug.as_ref().and_then(|debug| debug.standing.place());
+        let Some(pc) = place else { return Ok(run) };
+        if signal.is_some() {
+            let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+                return Ok(run);
+            };
+            let sp = <B::Arch as Arch>::sp(&registers);
+            // A handler runs first, with everything armed. Then the access is made again.
+            if let Some(debug) = &mut self.table.slot_mut(index).debug {
+                let standing = &mut debug.standing;
+                standing.access = None;
+                if standing.at.take().is_some() {
+                    if standing.returns.len() >= REMEMBERED {
+                        standing.returns.remove(0);
+                    }
+                    standing.returns.push((pc, sp));
+                }
+            }
+            self.keep_watch(index)?;
+            return Ok(run);
+        }
+        // Only to the entry, where it is past the breakpoint.
+        let enters = run == Run::Syscall && self.makes_call(index, pc)?;
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.standing.doubtful = true;
+            debug.standing.wanted = (!enters).then_some(run);
+        }
+        Ok(if enters { run } else { Run::Step })
+    }
+
+    fn makes_call(&mut self, index: u32, pc: u64) -> Result<bool> {
+        let code = self.code_at(index, pc)?;
+        let thread = self.table.slot(index).thread;
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+            return Ok(false);
+        };
+        let mode = B::code_mode(&registers);
+        Ok(<B::Arch as Arch>::passing(&code, mode) == Passing::SystemCall)
+    }
+
+    fn code_at(&mut self, index: u32, pc: u64) -> Result<Vec<u8>> {
+        let thread = self.table.slot(index).thread;
+        self.bytes(thread, pc, <B::Arch as Arch>::LONGEST_INSTRUCTION as u64)
+    }
+
+    /// A thread that was stepped past a breakpoint has stopped, for whatever reason: it runs as it
+    /// was to from now on.
+    pub(in super::super) fn stepped_past_hardware(&mut self, index: u32) {
+        let slot = self.table.slot_mut(index);
+        if let Some(wanted) = slot.debug.as_mut().and_then(|debug| debug.standing.wanted.take()) {
+            slot.run = wanted;
+        }
+    }
+
+    /// Asks the kernel for which address a thread has trapped.
+    pub(super) fn look_at_address(&mut self, index: u32) -> Result<Looked> {
+        let slot = self.table.slot(index);
+        let (thread, process) = (slot.thread, slot.process);
+        if !slot.debug.as_ref().is_some_and(|debug| debug.may_trap()) {
+            return Ok(Looked::Nothing);
+        }
+        let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
+            return Ok(Looked::Gone);
+        };
+        let slots = self.table.process(process).debug.as_ref().map(|debug| Rc::clone(&debug.slots));
+        let Some(debug) = &self.table.slot(index).debug else { return Ok(Looked::Nothing) };
+        let armed = debug.armed.clone().or(slots).unwrap_or_default();
+        let Some(addr) = status.address else {
+            return self.look_at_step(index, status.single_step);
+        };
+        // First all that can fail.
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+            return Ok(Looked::Gone);
+        };
+        let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
+        let again = self
+            .table
+            .slot(index)
+            .debug
+            .as_ref()
+            .is_some_and(|debug| debug.standing.unexplained == Some((pc, addr)));
+        let executed = |slot: &&DebugSlot| slot.kind == DebugKind::Execute && slot.addr == pc;
+        let executes: Vec<DebugSlot> = armed.iter().flatten().filter(executed).copied().collect();
+        let (at, access) = if addr == pc && !executes.is_empty() {
+            (Some(self.find_hit(index, &now(&executes))?.0), None)
+        } else {
+            let code = self.code_at(index, pc)?;
+            let mut hit = touched(&armed, <B::Arch as Arch>::access(&code, &registers));
+            // Of what was removed meanwhile nobody wants to hear: the access is made again. What is
+            // armed still is hit again then, and what the instruction does is not known.
+            if hit.is_empty() && again {
+                hit = nearest(&armed, addr);
+            }
+            (None, (!hit.is_empty()).then_some((pc, hit)))
+        };
+        self.stepped_past_hardware(index);
+        let Some(debug) = &mut self.table.slot_mut(index).debug else { return Ok(Looked::Nothing) };
+        debug.changes.clear();
+        let standing = &mut debug.standing;
+        let explained = again || at.is_some() || access.is_some();
+        standing.unexplained = (!explained).then_some((pc, addr));
+        (standing.access, standing.doubtful) = (access, false);
+        let Some(found) = at else { return Ok(Looked::Unseen) };
+        standing.at = Some(pc);
+        if let Some(at) = standing.returns.iter().rposition(|place| *place == (pc, sp)) {
+            standing.returns.truncate(at);
+            return Ok(Looked::Unseen);
+        }
+        let hardware = self.take_hit(index, found);
+        if hardware.is_empty() {
+            return Ok(Looked::Unseen);
+        }
+        Ok(Looked::Ours(TrapCauses { hardware, ..TrapCauses::default() }))
+    }
+
+    /// A trap that is for no address: a step, of ours or of the user, or something else.
+    fn look_at_step(&mut self, index: u32, stepped: bool) -> Result<Looked> {
+        let debug = self.table.slot(index).debug.as_ref();
+        let standing = debug.map(|debug| &debug.standing).filter(|s| stepped && s.wanted.is_some());
+        let Some(standing) = standing else {
+            self.stepped_past_hardware(index);
+            return Ok(Looked::Nothing);
+        };
+        let hit = standing.access.as_ref().map(|(_, hit)| hit.clone()).unwrap_or_default();
+        let (found, _) = self.find_hit(index, &now(&hit))?;
+        self.stepped_past_hardware(index);
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.changes.clear();
+            (debug.standing.at, debug.standing.access) = (None, None);
+            debug.standing.unexplained = None;
+        }
+        let single_step = self.table.slot(index).run == Run::Step;
+        let hardware = self.take_hit(index, found);
+        if hardware.is_empty() && !single_step {
+            return Ok(Looked::Unseen);
+        }
+        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+    }
+
+    /// Whether the debug registers of this CPU are passed by a step.
+    pub(super) fn passes_by_step() -> bool {
+        <B::Arch as Arch>::DEBUG_HITS == DebugHits::Address
+    }
+}
+
+/// Registers that were hit and are armed.
+fn now(hit: &[DebugSlot]) -> Vec<Hit> {
+    hit.iter().map(|&slot| Hit { slot, before: false }).collect()
+}
+
+/// The registers in use that watch data.
+fn data(armed: &DebugSlots) -> impl Iterator<Item = DebugSlot> {
+    armed.iter().flatten().filter(|slot| slot.kind != DebugKind::Execute).copied()
+}
+
+/// Those that watch a byte of an access.
+fn touched(armed: &DebugSlots, access: Option<MemoryAccess>) -> Vec<DebugSlot> {
+    let touches = |slot: &DebugSlot| {
+        let Some(access) = access else { return false };
+        let kind = match slot.kind {
+            DebugKind::ReadWrite => access.reads || access.writes,
+            _ => access.writes,
+        };
+        // Neither end overflows in these differences.
+        kind && (slot.addr.wrapping_sub(access.addr) < access.len
+            || access.addr.wrapping_sub(slot.addr) < u64::from(slot.len))
+    };
+    data(armed).filter(touches).collect()
+}
+
+/// The one nearest to the address that the CPU gave, which is somewhere in the access.
+fn nearest(armed: &DebugSlots, addr: u64) -> Vec<DebugSlot> {
+    let distance = |slot: &DebugSlot| {
+        let last = slot.addr.saturating_add(u64::from(slot.len.saturating_sub(1)));
+        slot.addr.saturating_sub(addr).max(addr.saturating_sub(last))
+    };
+    data(armed).min_by_key(distance).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn armed() -> DebugSlots {
+        let mut slots = NO_SLOTS;
+        let slot = |addr, len, kind| Some(DebugSlot { addr, len, kind });
+        slots[0] = slot(0x1000, 1, DebugKind::Execute);
+        slots[1] = slot(0x1000, 8, DebugKind::Write);
+        slots[2] = slot(0x1008, 4, DebugKind::ReadWrite);
+        slots
+    }
+
+    #[test]
+    fn an_access_is_seen_by_all_that_watch_a_byte_of_it() {
+        let hits = |addr, len, writes| {
+            let access = MemoryAccess { addr, len, writes, reads: !writes };
+            let hit = touched(&armed(), Some(access));
+            hit.iter().map(|slot| slot.addr).collect::<Vec<_>>()
+        };
+        assert_eq!(hits(0x1004, 8, true), [0x1000, 0x1008]);
+        assert_eq!(hits(0x1004, 8, false), [0x1008]);
+        assert_eq!(hits(0xff8, 16, true), [0x1000]);
+        assert_eq!(hits(0x100b, 1, false), [0x1008]);
+    }
+
+    #[test]
+    fn of_an_unknown_one_the_nearest_is_taken() {
+        assert_eq!(touched(&armed(), None), []);
+        let hits = |addr| nearest(&armed(), addr).iter().map(|s| s.addr).collect::<Vec<_>>();
+        assert_eq!(hits(0x1003), [0x1000]);
+        assert_eq!(hits(0x0ff0), [0x1000]);
+        assert_eq!(hits(0x1010), [0x1008]);
+        assert_eq!(nearest(&NO_SLOTS, 0x1000), []);
+    }
+}

@@ -1,0 +1,354 @@
+//! Breakpoint instructions in memory.
+//!
+//! They belong to an address space, the [`space`]: a `vfork` child has its parent's, the child of
+//! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
+//! is led past without a word. A trap is looked up in [`hit`]. A thread that is to run from a
+//! breakpoint, which [`stand`] finds out, is led past it in [`step_over`]. Memory is shown without them
+//! in [`memory`], and who comes, goes or is detached has them put in and taken out in [`sharers`] and
+//! [`remove_all`].
+
+mod former;
+mod handlers;
+mod hit;
+pub(super) mod inherit;
+mod inside;
+mod loan;
+mod memory;
+mod places;
+mod position;
+mod pushed;
+mod remove_all;
+mod rules;
+mod settle;
+mod sharers;
+mod slots;
+pub(super) mod space;
+mod stand;
+mod step_over;
+mod untraced;
+mod ways;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use crate::backend::{Run, Thread};
+use crate::breakpoint::Rules;
+use crate::{
+    Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
+    StepOver,
+};
+
+use super::Engine;
+use super::limits::HELD_FOR;
+use handlers::Handler;
+use places::InMemory;
+use position::Owed;
+use pushed::Pieces;
+use space::{AddressSpace, Shared};
+
+pub(super) use slots::Onward;
+
+/// What a thread has to do with breakpoints in memory.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Soft {
+    /// It stands at this address, has reported that or need not, and must not trap there again.
+    at: Option<u64>,
+    /// In which mode it executes the code there.
+    mode: CodeMode,
+    /// The breakpoint there was not in memory when it was last run.
+    lifted: bool,
+    /// It is to be run so, once it is past the breakpoint.
+    queued: Option<Run>,
+    /// It is on its way past the breakpoint; how it is to be run then.
+    stepping_over: Option<Run>,
+    /// A step may be done that its last stop has come before.
+    pub(super) stray_step: bool,
+    /// It has entered the system call at this address, and has not come to another breakpoint since.
+    entered: Option<u64>,
+    /// Whether it waits in `vfork`.
+    pub(super) vfork: Vfork,
+    /// It is on its way out, and executes nothing more.
+    exits: bool,
+    /// The breakpoint instruction at `at` has trapped, and the kernel has it just behind that; its
+    /// registers are kept.
+    trapped: bool,
+    /// It was sent into a slot, or made by a thread that may be in one, and may still be there.
+    pub(super) in_slot: bool,
+    /// It runs into the breakpoint there once more, which is no new arrival.
+    again: Option<u64>,
+    /// A trap of a breakpoint instruction that its last stop has come before.
+    owed: Owed,
+    /// Handlers that it runs, and that come back to a breakpoint.
+    handlers: Vec<Handler>,
+    /// What the memory was when it was last run.
+    pub(super) seen: u64,
+    /// It is to step over the instruction there, which stores the flags.
+    stores_flags_at: Option<u64>,
+}
+
+/// Whether a thread waits in `vfork`. It stops when that is over, before it does anything else.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vfork {
+    #[default]
+    No,
+    /// For this process.
+    For(Pid),
+    /// For a thread, or for one that has ended.
+    ForAnother,
+}
+
+impl Vfork {
+    pub(super) fn waits(self) -> bool {
+        self != Vfork::No
+    }
+
+    /// The process that it waits for.
+    fn child(self) -> Option<Pid> {
+        match self {
+            Vfork::For(child) => Some(child),
+            Vfork::No | Vfork::ForAnother => None,
+        }
+    }
+}
+
+impl Soft {
+    /// What a new thread has to do with them.
+    pub(super) fn starting(in_slot: bool) -> Self {
+        Soft { in_slot, ..Soft::default() }
+    }
+
+    /// Whether it waits to be led past a breakpoint.
+    pub(super) fn is_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// It waits no more; how it is to be run.
+    pub(super) fn take_queued(&mut self) -> Option<Run> {
+        self.queued.take()
+    }
+
+    /// It is on its way past a breakpoint no more; how it is to be run.
+    pub(super) fn take_stepping_over(&mut self) -> Option<Run> {
+        self.stepping_over.take()
+    }
+
+    /// It does not go on from where it is.
+    pub(super) fn forget_place(&mut self) {
+        self.at = None;
+    }
+
+    /// It is on its way out.
+    pub(super) fn executes_no_more(&mut self) {
+        (self.at, self.exits) = (None, true);
+    }
+}
+
+/// What the engine keeps for breakpoints in memory, apart from the table.
+pub(super) struct Software<R> {
+    /// Processes with threads to lead past a breakpoint.
+    queue: VecDeque<Pid>,
+    /// The registers of threads whose breakpoint instruction has trapped, by their slots.
+    registers: Vec<Option<R>>,
+    /// Whether threads step over breakpoints out of line, where that is possible.
+    out_of_line: bool,
+    /// The registers of a thread, by its slot, that were read to find out why it has stopped.
+    looked: Option<(u32, R)>,
+    /// Breakpoints of which not every arrival is reported.
+    rules: FxHashMap<BreakpointId, Box<Rules<R>>>,
+    /// For steps.
+    pieces: Pieces,
+    /// Breakpoints that were in memory of processes that are gone.
+    former: Vec<former::Former>,
+    /// Steps were made since something else was.
+    stepping: bool,
+}
+
+impl<R> Software<R> {
+    pub(super) fn new(step_over: StepOver) -> Self {
+        let out_of_line = step_over == StepOver::OutOfLine;
+        Software {
+            queue: VecDeque::new(),
+            registers: Vec::new(),
+            out_of_line,
+            looked: None,
+            rules: FxHashMap::default(),
+            pieces: Pieces::default(),
+            former: Vec::new(),
+            stepping: false,
+        }
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    pub(super) fn insert_software(
+        &mut self,
+        process: u32,
+        breakpoint: SoftwareBreakpoint,
+    ) -> Result<BreakpointId> {
+        let addr = breakpoint.addr;
+        let pid = self.table.process(process).pid;
+        if let Some(space) = self.table.process(process).space.clone() {
+            let known = space.borrow().owned(addr, pid);
+            if let Some(id) = known {
+                return self.insert_again(process, &space, addr, id);
+            }
+        }
+        self.with_stopped(process, |tracer, thread| {
+            let space = tracer.known_space_of(process, thread)?;
+            let bytes = <B::Arch as Arch>::BREAKPOINT.len();
+            if space.borrow().is_lent_for_good() {
+                let what = "a breakpoint in memory that a process shares which is not traced";
+                return Err(Error::Unsupported { what, on: B::SYSTEM });
+            }
+            if space.borrow().overlaps(addr, bytes) {
+                return Err(Error::BadAddress { addr });
+            }
+            for located in tracer.locate(&space, thread, &[addr])? {
+                located?;
+            }
+            let id = tracer.next_breakpoint();
+            space.borrow_mut().own(addr, pid, id);
+            if let Err(error) = tracer.settle(&space, thread) {
+                space.borrow_mut().release(pid, id);
+                return Err(error);
+            }
+            tracer.rest_for_loan(process, &space)?;
+            Ok(id)
+        })
+    }
+
+    /// A breakpoint that the process has is asked for once more: the program may have put something
+    /// else there meanwhile, or other memory.
+    fn insert_again(
+        &mut self,
+        process: u32,
+        space: &Shared,
+        addr: u64,
+        id: BreakpointId,
+    ) -> Result<BreakpointId> {
+        let pid = self.table.process(process).pid;
+        self.with_stopped(process, |tracer, thread| {
+            if space.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
+                return Ok(());
+            }
+            space.borrow_mut().found(addr, InMemory::No);
+            for located in tracer.locate(space, thread, &[addr])? {
+                located?;
+            }
+            tracer.settle(space, thread)
+        })?;
+        space.borrow_mut().own(addr, pid, id);
+        Ok(id)
+    }
+
+    /// Says whether the process had it.
+    pub(super) fn remove_software(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
+        let entry = self.table.process(process);
+        let (pid, Some(space)) = (entry.pid, entry.space.clone()) else { return Ok(false) };
+        if !space.borrow_mut().release(pid, id) {
+            return Ok(false);
+        }
+        if space.borrow().is_lent() {
+            self.end_loan(&space);
+        }
+        self.forget_rules(id);
+        self.settle_removed(process, &space)?;
+        Ok(true)
+    }
+
+    /// Takes out of memory what was removed.
+    fn settle_removed(&mut self, process: u32, space: &Shared) -> Result<()> {
+        if space.borrow().is_settled() {
+            return Ok(());
+        }
+        let settle = |tracer: &mut Self, _| tracer.settle_sharers(space, process);
+        match self.with_stopped(process, settle) {
+            // Whoever runs into it is led past it until it can be taken out.
+            Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(()),
+            Err(error) => {
+                // So it is with this one, which the next wait takes out.
+                self.failures.stepping_over = true;
+                let pid = self.table.process(process).pid;
+                self.queue_step_over(pid);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn software_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
+        let process = self.table.process(process);
+        let Some(space) = &process.space else { return Vec::new() };
+        let space = space.borrow();
+        let own = space.of(process.pid);
+        own.map(|(id, addr)| (id, SoftwareBreakpoint { addr }.into())).collect()
+    }
+
+    /// Does something that needs a stopped thread of a process: any one will do.
+    fn with_stopped<T>(
+        &mut self,
+        process: u32,
+        mut request: impl FnMut(&mut Self, Thread) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(thread) = self.stopped_thread(process)? {
+            match request(self, thread) {
+                Err(Error::Gone) => {} // killed, perhaps with its process, or by an exec of another
+                result => return result,
+            }
+        }
+        let pid = self.table.process(process).pid;
+        let mut tries = 0;
+        loop {
+            let result = self.with_all_stopped(process, |tracer| {
+                if tracer.traced(pid)? != process {
+                    return Err(Error::Gone);
+                }
+                let thread = tracer.stopped_sharer(process)?.ok_or(Error::NotStopped)?;
+                match request(tracer, thread) {
+                    Err(Error::Gone) if tracer.is_there(pid, process) => Err(Error::NotStopped),
+                    result => result,
+                }
+            });
+            tries += 1;
+            let held = matches!(result, Err(Error::NotStopped));
+            if !held || tries == HELD_FOR || self.traced(pid).ok() != Some(process) {
+                return result;
+            }
+        }
+    }
+
+    /// The address space of a process, made if it has none yet: it may be that of another one.
+    pub(super) fn space_of(&mut self, process: u32) -> Result<Shared> {
+        self.inherit_again(process)?;
+        let mut space = match &self.table.process(process).space {
+            Some(space) if !space.borrow().is_blank() => return Ok(Rc::clone(space)),
+            Some(space) => Rc::clone(space),
+            None => Rc::<std::cell::RefCell<AddressSpace>>::default(),
+        };
+        let mut sharers = vec![process];
+        let mut at = 0;
+        while let Some(&sharer) = sharers.get(at) {
+            for other in self.vfork_relatives(sharer) {
+                if sharers.contains(&other) || !self.share(sharer, other)? {
+                    continue;
+                }
+                let theirs = self.table.process(other).space.as_ref();
+                if let Some(theirs) = theirs.filter(|space| !space.borrow().is_blank()) {
+                    space = Rc::clone(theirs);
+                }
+                sharers.push(other);
+            }
+            at += 1;
+        }
+        for sharer in sharers {
+            self.table.process_mut(sharer).space = Some(Rc::clone(&space));
+            // A child whose fork is reported half has it as well.
+            let pid = self.table.process(sharer).pid;
+            for fork in self.forks.announced_by(pid) {
+                fork.space = Some(Rc::clone(&space));
+            }
+        }
+        Ok(space)
+    }
+}

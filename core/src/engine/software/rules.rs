@@ -1,0 +1,170 @@
+//! Which arrivals are reported, and breakpoints that are inserted many at a time.
+
+use std::cell::RefCell;
+
+use crate::breakpoint::BreakpointHit;
+use crate::error::unless_gone;
+use crate::{
+    Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Error, Pid, Result, SoftwareBreakpoint,
+};
+
+use super::super::Engine;
+use super::space::Shared;
+
+impl<B: Backend> Engine<B> {
+    /// Inserts a breakpoint in memory with rules of which arrivals are reported.
+    pub(in crate::engine) fn insert_with_rules(
+        &mut self,
+        process: u32,
+        insertion: BreakpointSpec<<B::Arch as Arch>::Registers>,
+    ) -> Result<BreakpointId> {
+        let BreakpointSpec { breakpoint, rules } = insertion;
+        let Breakpoint::Software(breakpoint) = breakpoint else {
+            return self.insert_plain(process, breakpoint);
+        };
+        let entry = self.table.process(process);
+        let known = entry.space.as_ref().and_then(|i| i.borrow().owned(breakpoint.addr, entry.pid));
+        let ruled = known.is_some_and(|id| self.software.rules.contains_key(&id));
+        if ruled || known.is_some() && rules.is_some() {
+            let why = "the process has one at this address; a conditional one must be the only one";
+            return Err(Error::BadBreakpoint { why });
+        }
+        let id = self.insert_software(process, breakpoint)?;
+        if let Some(rules) = rules {
+            self.software.rules.insert(id, rules);
+        }
+        Ok(id)
+    }
+
+    /// Whether the arrival of a thread is reported.
+    pub(super) fn admits(
+        &mut self,
+        index: u32,
+        id: BreakpointId,
+        registers: &<B::Arch as Arch>::Registers,
+    ) -> bool {
+        if self.software.rules.is_empty() {
+            return true;
+        }
+        let Some(mut rules) = self.software.rules.remove(&id) else { return true };
+        let thread = self.table.slot(index).thread;
+        let mut read = |addr, buf: &mut [u8]| self.read_as_program(thread, addr, buf);
+        let (pid, tid) = (thread.pid, thread.tid);
+        let memory = RefCell::new(&mut read as crate::breakpoint::Memory<'_>);
+        let admitted = rules.admit(&BreakpointHit { pid, tid, id, registers, memory });
+        self.software.rules.insert(id, rules);
+        admitted
+    }
+
+    /// The event of an arrival is given: a breakpoint that is for one alone is removed.
+    pub(in crate::engine) fn is_given(&mut self, index: u32, id: BreakpointId) {
+        if !self.software.rules.get(&id).is_some_and(|rules| rules.once) {
+            return;
+        }
+        let slot = self.table.slot(index);
+        let (thread, process) = (slot.thread, slot.process);
+        let Some(space) = self.table.process(process).space.clone() else { return };
+        space.borrow_mut().release(thread.pid, id);
+        self.forget_rules(id);
+        // Whoever runs into it is led past it until it can be taken out.
+        if let Err(error) = unless_gone(self.settle(&space, thread)) {
+            self.failures.note(thread.pid, error);
+            self.queue_step_over(thread.pid);
+        }
+    }
+
+    /// A process has a breakpoint no more; the children of forks may.
+    pub(super) fn forget_rules(&mut self, id: BreakpointId) {
+        let has = |space: &Shared| space.borrow().has(id);
+        let mut spaces = self.table.processes().filter_map(|(_, p)| p.space.as_ref());
+        if !self.software.rules.is_empty() && !spaces.any(has) {
+            self.software.rules.remove(&id);
+        }
+    }
+
+    /// Inserts many breakpoints in memory at once, into a process that runs or is stopped.
+    pub(crate) fn insert_breakpoints(
+        &mut self,
+        pid: Pid,
+        breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
+    ) -> Result<Vec<Result<BreakpointId>>> {
+        let process = self.staying(pid)?;
+        let mut wanted: Vec<(u64, usize)> = Vec::new();
+        wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
+        wanted.sort_unstable();
+        let mut results = self.with_stopped(process, |tracer, thread| {
+            let space = tracer.known_space_of(process, thread)?;
+            if space.borrow().is_lent_for_good() {
+                let what = "a breakpoint in memory that a process shares which is not traced";
+                return Err(Error::Unsupported { what, on: B::SYSTEM });
+            }
+            let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
+            addresses.dedup();
+            let located = tracer.locate(&space, thread, &addresses)?;
+            let mut located = addresses.into_iter().zip(located).peekable();
+            let mut results: Vec<(usize, u64, Result<BreakpointId>)> = Vec::new();
+            for &(addr, at) in &wanted {
+                while located.peek().is_some_and(|&(of, _)| of < addr) {
+                    located.next();
+                }
+                let bad = Error::BadAddress { addr };
+                let readable = located.peek().is_some_and(|(_, located)| located.is_ok());
+                if !readable || space.borrow().overlaps(addr, Self::INT.len()) {
+                    results.push((at, addr, Err(bad)));
+                    continue;
+                }
+                let known = space.borrow().owned(addr, pid);
+                let id = known.unwrap_or_else(|| tracer.next_breakpoint());
+                space.borrow_mut().own(addr, pid, id);
+                results.push((at, addr, Ok(id)));
+            }
+            let mut settled = tracer.settle_each(&space, thread);
+            while let Err((addr, error)) = settled {
+                let refused = results.iter_mut().filter(|(_, of, _)| *of == addr);
+                let mut error = Some(error);
+                for (_, _, result) in refused {
+                    let error = error.take().unwrap_or(Error::BadAddress { addr });
+                    if let Ok(id) = std::mem::replace(result, Err(error)) {
+                        space.borrow_mut().release(pid, id);
+                    }
+                }
+                if let Some(error) = error {
+                    // It is about none of these.
+                    for (_, _, result) in &results {
+                        if let Ok(id) = result {
+                            space.borrow_mut().release(pid, *id);
+                        }
+                    }
+                    return Err(error);
+                }
+                settled = tracer.settle_each(&space, thread);
+            }
+            tracer.rest_for_loan(process, &space)?;
+            Ok(results)
+        })?;
+        results.sort_unstable_by_key(|&(at, _, _)| at);
+        Ok(results.into_iter().map(|(_, _, result)| result).collect())
+    }
+
+    /// Removes many breakpoints at once, as `insert_breakpoints` inserts them.
+    pub(crate) fn remove_breakpoints(
+        &mut self,
+        pid: Pid,
+        ids: impl IntoIterator<Item = BreakpointId>,
+    ) -> Result<Vec<bool>> {
+        let process = self.traced(pid)?;
+        let space = self.table.process(process).space.clone();
+        let mut removed = Vec::new();
+        for id in ids {
+            let software = space.as_ref().is_some_and(|i| i.borrow_mut().release(pid, id));
+            if software {
+                self.forget_rules(id);
+            }
+            removed.push(software || self.remove_hardware(process, id)?);
+        }
+        if let Some(space) = space {
+            self.settle_removed(process, &space)?;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,199 @@
+//! The processes that share an address space, and what its memory is to hold.
+
+use std::rc::Rc;
+
+use crate::backend::Thread;
+use crate::error::unless_gone;
+use crate::{Backend, Pid, Result};
+
+use super::super::Engine;
+use super::super::process::{Origin, Process};
+use super::super::thread::Slot;
+use super::Vfork;
+use super::space::Shared;
+
+impl<B: Backend> Engine<B> {
+    /// A process and all that share its image.
+    pub(super) fn sharers(&self, process: u32) -> Vec<u32> {
+        let Some(space) = &self.table.process(process).space else { return vec![process] };
+        let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
+        let member = |(index, p): &(u32, &Process)| {
+            *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.space))
+        };
+        self.table.processes().filter(member).map(|(index, _)| index).collect()
+    }
+
+    /// A thread of a process that requests can be made of.
+    pub(super) fn stopped_thread(&mut self, process: u32) -> Result<Option<Thread>> {
+        let find = |tracer: &Self, rests: bool| {
+            let threads = &tracer.table.process(process).threads;
+            let mut slots = threads.iter().map(|&i| tracer.table.slot(i));
+            let stopped = |slot: &Slot| slot.can_be_asked();
+            let fits = |slot: &Slot| stopped(slot) && (rests || !slot.rests());
+            slots.find(|slot| fits(slot)).map(|slot| slot.thread)
+        };
+        if let Some(thread) = find(self, false) {
+            return Ok(Some(thread));
+        }
+        if self.is_stopped_whole(process) {
+            self.look_up_threads(process)?; // one that only rests may be gone without a word
+        }
+        Ok(find(self, true))
+    }
+
+    /// The same, of any process that shares its memory.
+    pub(super) fn stopped_sharer(&mut self, process: u32) -> Result<Option<Thread>> {
+        for other in self.sharers(process) {
+            if let Some(thread) = self.stopped_thread(other)? {
+                return Ok(Some(thread));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Processes that may share a process's memory, by a `vfork` that is not over.
+    pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
+        let Process { pid, origin, .. } = *self.table.process(process);
+        let unknown = origin == Origin::Unknown;
+        let child_of = |p: &Process| {
+            p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork.child()).collect()
+        };
+        let children: Vec<Pid> = child_of(self.table.process(process));
+        let living = self.table.processes().filter(|(_, p)| !p.has_ended());
+        let vforked = |p: &Process| children.contains(&p.pid) || child_of(p).contains(&pid);
+        let related = living.filter(|&(other, p)| {
+            other != process && (unknown || p.origin == Origin::Unknown || vforked(p))
+        });
+        related.map(|(index, _)| index).collect()
+    }
+
+    /// Whether two processes that a `vfork` relates have the same memory.
+    pub(super) fn share(&mut self, one: u32, other: u32) -> Result<bool> {
+        let any = |process| {
+            let threads = &self.table.process(process).threads;
+            threads.first().map(|&i| self.table.slot(i).thread)
+        };
+        let (Some(one), Some(other)) = (any(one), any(other)) else { return Ok(false) };
+        let told = unless_gone(self.backend.get_mut().shares_memory(one, other))?;
+        Ok(told.is_some_and(|shared| shared.unwrap_or(true)))
+    }
+
+    /// Another process with breakpoints that has the memory of a thread.
+    pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
+        let has_any = |p: &Process| p.space.as_ref().is_some_and(|i| !i.borrow().is_blank());
+        let others = self.table.processes().filter(|(_, p)| {
+            p.pid != thread.pid && !p.has_ended() && !p.is_detaching() && has_any(p)
+        });
+        let others: Vec<(u32, u32)> =
+            others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
+        for (process, first) in others {
+            let other = self.table.slot(first).thread;
+            if unless_gone(self.backend.get_mut().shares_memory(other, thread))? == Some(Some(true))
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same through whoever of those that have the memory is there: others may be killed, and
+    /// it lives.
+    pub(super) fn settle_sharers(&mut self, space: &Shared, process: u32) -> Result<()> {
+        if space.borrow().is_settled() {
+            return Ok(());
+        }
+        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
+        let way = |&(other, p): &(u32, &Process)| {
+            has_it(p) && !p.has_ended() && (other == process || !p.is_detaching())
+        };
+        let mut ways: Vec<u32> = self.table.processes().filter(way).map(|(i, _)| i).collect();
+        ways.sort_by_key(|&other| other != process);
+        for way in ways {
+            let Some(thread) = self.stopped_thread(way)? else { continue };
+            if unless_gone(self.settle_again(space, thread))?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A thread is run from its own stop, so that it has nothing else to report: a child that it makes
+    /// has the memory as it is now, unless that is changed.
+    pub(in crate::engine) fn note_memory(&mut self, index: u32) {
+        if let Some(space) = &self.table.process_of(index).space {
+            let version = space.borrow().version();
+            self.table.slot_mut(index).soft.seen = version;
+        }
+    }
+
+    /// A process has made another one, which it waits for.
+    pub(in crate::engine) fn vfork_begins(&mut self, index: u32, child: Option<Pid>) {
+        let soft = &mut self.table.slot_mut(index).soft;
+        soft.vfork = child.map_or(Vfork::ForAnother, Vfork::For);
+    }
+
+    /// A process has ended. Its number is free, though the end of its vfork may be still to come.
+    pub(in crate::engine) fn ends_vfork(&mut self, process: u32) {
+        let Process { pid, real_parent, .. } = *self.table.process(process);
+        let Some(maker) = real_parent.and_then(|parent| self.table.find_process(parent)) else {
+            return;
+        };
+        for index in self.table.process(maker).threads.clone() {
+            let soft = &mut self.table.slot_mut(index).soft;
+            if soft.vfork == Vfork::For(pid) {
+                soft.vfork = Vfork::ForAnother;
+            }
+        }
+    }
+
+    /// The child has its own memory by now, or is dead: what it had in its maker's is taken out,
+    /// and what was taken out for its sake put back.
+    pub(in crate::engine) fn vfork_is_over(&mut self, index: u32) -> Result<()> {
+        let slot = self.table.slot_mut(index);
+        let (thread, process) = (slot.thread, slot.process);
+        let child = std::mem::take(&mut slot.soft.vfork).child();
+        let Some(space) = self.table.process(process).space.clone() else { return Ok(()) };
+        if let Some(child) = child {
+            space.borrow_mut().give_back(child);
+        }
+        let child = child.and_then(|child| self.table.find_process(child));
+        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
+        if let Some(child) = child.filter(|&child| same(&self.table.process(child).space)) {
+            // Its exec or its end is reported only after this.
+            let child = self.table.process_mut(child);
+            child.space = None;
+            space.borrow_mut().leave(child.pid);
+        }
+        unless_gone(self.settle_again(&space, thread))?;
+        self.end_loan(&space);
+        Ok(())
+    }
+
+    /// A process has exec'ed or ended: it has nothing to do with its old memory any more. Others
+    /// that have it lose what it has left there, and get back what could not be for its sake.
+    pub(in crate::engine) fn leave_space(&mut self, process: u32) {
+        let process = self.table.process_mut(process);
+        process.origin = Origin::Known;
+        process.may_share = false;
+        process.heritage = None;
+        let pid = process.pid;
+        // Of one that really was detached there may be children that have it, too.
+        let released = process.is_partly_detached();
+        let Some(space) = process.space.take() else { return };
+        if Rc::strong_count(&space) == 1 {
+            return; // nobody else has it
+        }
+        space.borrow_mut().leave(pid);
+        if !released {
+            space.borrow_mut().give_back(pid);
+        }
+        if space.borrow().is_settled() {
+            return;
+        }
+        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
+        let sharer = self.table.processes().find(|(_, p)| has_it(p)).map(|(_, p)| p.pid);
+        if let Some(sharer) = sharer {
+            self.queue_step_over(sharer);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Who else has the memory of a process that was attached to.
+//!
+//! Of what a tracee makes it is known whether it has its maker's memory. Of what there was before the
+//! attach it is not: the process may wait for a `vfork` child, or be such a child, or one that was
+//! made by `clone` with `CLONE_VM`. A breakpoint instruction kills those of them that are not traced. So
+//! they are looked for before the first one is put in.
+
+use crate::backend::Thread;
+use crate::error::unless_gone;
+use crate::{Backend, Error, Pid, Result, Tid};
+
+use super::super::Engine;
+use super::super::process::Origin;
+use super::Vfork;
+use super::space::Shared;
+
+/// A process that is not traced, and has the memory of one that is.
+struct Stranger {
+    pid: Pid,
+    /// A thread that is traced waits for it.
+    returns: bool,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Looks for those that have the memory of a process that was attached to, through a stopped thread
+    /// of it: relates those that are traced to it, and gives those that are not.
+    fn look_for_sharers(&mut self, process: u32, thread: Thread) -> Result<Vec<Stranger>> {
+        if !self.table.process(process).may_share {
+            return Ok(Vec::new());
+        }
+        // What is traced from now on makes nothing untold.
+        self.backend.get_mut().trace_late_threads(thread)?;
+        let listed = match self.backend.get_mut().processes() {
+            Err(Error::Unsupported { .. }) => Vec::new(), // nobody tells
+            listed => listed?,
+        };
+        let pid = self.table.process(process).pid;
+        let own = listed.iter().find(|other| other.pid == pid);
+        let Some(own) = own.copied() else { return Ok(Vec::new()) };
+        let mut sharers = vec![own];
+        for other in listed.into_iter().filter(|other| other.pid != pid && other.image == own.image)
+        {
+            let shares = self.backend.get_mut().shares_memory(thread, Self::any_of(other.pid));
+            if unless_gone(shares)?.flatten() == Some(true) {
+                sharers.push(other);
+            }
+        }
+        let mut strangers = Vec::new();
+        for sharer in &sharers {
+            let children = sharers.iter().filter(|other| other.parent == sharer.parent).count();
+            let maker = sharers.iter().find(|maker| maker.pid == sharer.parent);
+            let waits = maker.filter(|_| children == 1).map(|maker| maker.pid);
+            let returns = match waits.and_then(|maker| self.table.find_process(maker)) {
+                Some(maker) => self.waits_for(maker, sharer.pid)?,
+                None => false,
+            };
+            match self.table.find_process(sharer.pid) {
+                Some(traced) if !returns && traced != process => {
+                    self.table.process_mut(traced).origin = Origin::Unknown;
+                }
+                Some(_) => {}
+                // What was heard of half is traced as well.
+                None if unless_gone(self.backend.get_mut().is_traced(sharer.pid))?
+                    == Some(false) =>
+                {
+                    strangers.push(Stranger { pid: sharer.pid, returns });
+                }
+                None => {}
+            }
+        }
+        self.table.process_mut(process).may_share = false;
+        Ok(strangers)
+    }
+
+    /// Whether just one thread of a process is held by the kernel, as one is that waits in `vfork`; it is
+    /// noted that it waits for this child.
+    fn waits_for(&mut self, maker: u32, child: Pid) -> Result<bool> {
+        let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(child);
+        if self.table.process(maker).threads.iter().any(waits) {
+            return Ok(true);
+        }
+        let mut waiter = None;
+        for index in self.running(maker) {
+            let slot = self.table.slot(index);
+            let (thread, vfork) = (slot.thread, slot.soft.vfork);
+            let held = unless_gone(self.backend.get_mut().is_uninterruptible(thread))?;
+            if vfork == Vfork::No && held == Some(true) {
+                if waiter.is_some() {
+                    return Ok(false);
+                }
+                waiter = Some(index);
+            }
+        }
+        if let Some(index) = waiter {
+            self.table.slot_mut(index).soft.vfork = Vfork::For(child);
+        }
+        Ok(waiter.is_some())
+    }
+
+    /// What the memory of a process is to hold, with all that have that memory known.
+    pub(super) fn known_space_of(&mut self, process: u32, thread: Thread) -> Result<Shared> {
+        let strangers = self.look_for_sharers(process, thread)?;
+        let space = self.space_of(process)?;
+        for Stranger { pid, returns } in strangers {
+            space.borrow_mut().lend(pid, returns);
+        }
+        Ok(space)
+    }
+
+    /// Some thread of a process that is not traced.
+    fn any_of(pid: Pid) -> Thread {
+        let tid = B::first_thread(pid).unwrap_or(Tid::from_raw(pid.as_raw()));
+        Thread { pid, tid }
+    }
+}

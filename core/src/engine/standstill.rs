@@ -1,0 +1,106 @@
+//! The end of a thread that leaves nothing of its process running.
+//!
+//! A user who runs one thread and has the others stay waits for that one. If it ends, nothing of
+//! the process can stop any more, and without an event that wait would never end. So such an end
+//! is told whatever the process reports.
+
+use crate::Backend;
+
+use super::thread::{Reported, Slot, State, StopKind};
+use super::{Engine, Ready};
+
+impl<B: Backend> Engine<B> {
+    /// Whether a thread that is not run by itself stays where it is until the user does something.
+    pub(super) fn stays_put(&self, slot: &Slot) -> bool {
+        match slot.state {
+            State::Given(_) => true,
+            State::Resting => slot.stays() || self.table.process(slot.process).is_kept(),
+            // Where a process is run as a whole these are suspended.
+            State::Running => Self::is_suspended(slot),
+            _ => false,
+        }
+    }
+
+    /// Whether a thread is not the only one of its process, and all the others stay stopped.
+    pub(super) fn ends_last(&mut self, index: u32) -> bool {
+        let process = self.table.process_of(index);
+        let others = process.threads.iter().filter(|&&i| i != index);
+        let moves = |i: &&u32| {
+            let slot = self.table.slot(**i);
+            slot.is_dead() || !self.stays_put(slot)
+        };
+        let mut moving = others.filter(moves);
+        if process.all_stops > 0 || process.threads.len() < 2 {
+            return false;
+        }
+        match (moving.next(), moving.next()) {
+            (None, _) => true,
+            // A first thread that has ended before the others is still there.
+            (Some(&first), None) if Self::first_threads_end_silently() => {
+                let slot = self.table.slot(first);
+                let (thread, runs) = (slot.thread, slot.state == State::Running);
+                if !(self.table.is_first(first) && runs && process.threads.len() > 2) {
+                    return false;
+                }
+                match self.backend.get_mut().is_uninterruptible(thread) {
+                    Err(crate::Error::Gone) => true,
+                    Ok(_) => false,
+                    Err(error) => {
+                        self.failures.note(thread.pid, error);
+                        false
+                    }
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a thread that ends leaves nothing running, and its process is not ending with it.
+    pub(super) fn leaves_a_standstill(&mut self, index: u32) -> bool {
+        if !self.ends_last(index) {
+            return false;
+        }
+        // If its process ends as a whole, the others have been killed by now.
+        let others = &self.table.process_of(index).threads;
+        let stopped = |&&i: &&u32| i != index && self.table.slot(i).is_stopped();
+        let other = others.iter().find(stopped).map(|&i| self.table.slot(i).thread);
+        match other.map(|other| (other.pid, self.backend.get_mut().registers(other))) {
+            Some((_, Ok(_))) => true,
+            None | Some((_, Err(crate::Error::Gone))) => false,
+            Some((pid, Err(error))) => {
+                self.failures.note(pid, error);
+                true
+            }
+        }
+    }
+
+    /// The same of a first thread that is about to end, and of whose end no wait tells before the
+    /// others have ended.
+    pub(super) fn ends_alone(&mut self, index: u32) -> bool {
+        let silent = Self::first_threads_end_silently() && self.table.is_first(index);
+        silent && self.leaves_a_standstill(index)
+    }
+
+    /// Tells of the end of a first thread that leaves nothing running.
+    pub(super) fn queue_lone_exit(&mut self, index: u32) {
+        let thread = self.table.slot(index).thread;
+        self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+    }
+
+    /// Where a process is run as a whole: whether all that would run of it is this thread, on its
+    /// way out. Then its end is told, and it stays there: the kernel would run nothing, and no
+    /// interrupt could stop that.
+    pub(super) fn stays_at_its_end(&mut self, index: u32) -> bool {
+        if self.table.slot(index).stop != StopKind::WayOut || !self.ends_last(index) {
+            return false;
+        }
+        self.table.revoke(index);
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Resting;
+        let thread = slot.thread;
+        if std::mem::replace(&mut slot.reported, Reported::End) != Reported::End {
+            self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+        }
+        true
+    }
+}

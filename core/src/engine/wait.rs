@@ -1,0 +1,417 @@
+//! From raw stops to events.
+
+use std::collections::VecDeque;
+
+use crate::backend::{RawKind, RawReason, RawStop, Run, TrapOrigin};
+use crate::stopped::Place;
+use crate::{
+    Backend, Event, EventFlags, ForkSide, Forked, Only, Result, Signal, StopReason, Stopped,
+    TrapCauses,
+};
+
+use super::failures::Before;
+
+use super::process::Start;
+use super::thread::{CallSide, Intent, Interrupt, State};
+use super::trap::Trap;
+use super::{Engine, ForkPair, Ready, Side};
+
+impl<B: Backend> Engine<B> {
+    /// Queues again what was dropped. Both halves of a fork, if both were dropped, are one event
+    /// again.
+    pub(super) fn take_back(&mut self) {
+        if self.returned.borrow().is_empty() {
+            return;
+        }
+        let mut places = VecDeque::from(std::mem::take(&mut *self.returned.borrow_mut()));
+        while let Some(place) = places.pop_front() {
+            let Some(slot) = self.table.at(place) else { continue };
+            let reason = match slot.state {
+                State::Given(reason) => reason,
+                State::DeadGiven(_) => {
+                    self.release_dead(place.index);
+                    continue;
+                }
+                _ => continue,
+            };
+            let thread = slot.thread;
+            self.table.slot_mut(place.index).state = State::Queued(reason);
+            let partner = |other: &Place| {
+                self.table.at(*other).filter(|slot| match (reason, slot.state) {
+                    (StopReason::Forked { child, .. }, State::Given(StopReason::Started)) => {
+                        slot.thread.pid == child
+                    }
+                    (StopReason::Started, State::Given(StopReason::Forked { child, .. })) => {
+                        thread.pid == child
+                    }
+                    _ => false,
+                })
+            };
+            let paired = matches!(reason, StopReason::Forked { .. } | StopReason::Started);
+            let at = paired.then(|| places.iter().position(|other| partner(other).is_some()));
+            let Some(other) = at.flatten().and_then(|at| places.remove(at)) else {
+                self.ready.push_back(Ready::Stop(place));
+                continue;
+            };
+            let (parent, child) =
+                if reason == StopReason::Started { (other, place) } else { (place, other) };
+            let parent_thread = self.table.slot(parent.index).thread;
+            let child_pid = self.table.slot(child.index).thread.pid;
+            for half in [parent, child] {
+                if let State::Given(reason) = self.table.slot(half.index).state {
+                    self.table.slot_mut(half.index).state = State::Queued(reason);
+                }
+            }
+            if let State::Queued(StopReason::Forked { kind, .. }) =
+                self.table.slot(parent.index).state
+            {
+                self.ready.push_back(Ready::Fork(ForkPair {
+                    kind,
+                    parent_pid: Some(parent_thread.pid),
+                    parent_tid: Some(parent_thread.tid),
+                    child_pid,
+                    parent: Side::Stopped(parent),
+                    child: Side::Stopped(child),
+                }));
+            }
+        }
+    }
+
+    /// The first event of the queue, or the first one of a thread or process, that still is one.
+    pub(super) fn give_next(&mut self, only: Option<Only>) -> Result<Option<Event>> {
+        while let Some(ready) = self.next_in_queue(only).and_then(|at| self.ready.remove(at)) {
+            match ready {
+                Ready::Stop(place) => {
+                    if !self.renew_causes(place)? {
+                        continue;
+                    }
+                    if let Some(stop) = self.give(place) {
+                        return Ok(Some(Event::Stopped(stop)));
+                    }
+                }
+                Ready::Fork(pair) => {
+                    let mut half = |side| match side {
+                        Side::Stopped(place) => {
+                            self.give(place).map_or(ForkSide::Gone, ForkSide::Stopped)
+                        }
+                        Side::Detached => ForkSide::Detached,
+                        Side::Gone => ForkSide::Gone,
+                    };
+                    return Ok(Some(Event::Forked(Forked {
+                        kind: pair.kind,
+                        parent_pid: pair.parent_pid,
+                        parent_tid: pair.parent_tid,
+                        child_pid: pair.child_pid,
+                        parent: half(pair.parent),
+                        child: half(pair.child),
+                    })));
+                }
+                Ready::ThreadExited { pid, tid } => {
+                    return Ok(Some(Event::ThreadExited { pid, tid }));
+                }
+                Ready::Exited { process } => {
+                    self.departed = Some(process);
+                    let process = self.table.process(process);
+                    let (pid, real_parent) = (process.pid, process.real_parent);
+                    let Some(status) = process.exit_status() else { continue };
+                    return Ok(Some(Event::Exited { pid, status, real_parent }));
+                }
+                Ready::Reparented { pid, from, to } => {
+                    return Ok(Some(Event::Reparented { pid, from, to }));
+                }
+                Ready::Detached { pid } => return Ok(Some(Event::Detached { pid })),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The token of a queued stop.
+    fn give(&mut self, place: Place) -> Option<Stopped> {
+        let (State::Queued(reason) | State::DeadQueued(reason)) = self.table.at(place)?.state
+        else {
+            return None;
+        };
+        // Another token may be out for it, in a `Halted`; this one takes its place.
+        self.table.revoke(place.index);
+        if let StopReason::Trap(TrapCauses { software: Some(id), .. }) = reason {
+            self.is_given(place.index, id);
+        }
+        Some(self.token(place.index, reason))
+    }
+
+    /// A token for a stopped thread.
+    pub(super) fn token(&mut self, index: u32, reason: StopReason) -> Stopped {
+        self.table.slot_mut(index).was_given(reason);
+        let slot = self.table.slot(index);
+        Stopped {
+            place: self.table.place(index),
+            pid: slot.thread.pid,
+            tid: slot.thread.tid,
+            reason,
+            signal: match reason {
+                StopReason::Signal(signal) => Some(signal),
+                _ => None,
+            },
+            returned: Some(self.returned.clone()),
+        }
+    }
+
+    /// Takes in what the kernel said. If a request that it needs fails, the next wait says so, and
+    /// nothing is lost.
+    pub(super) fn take(&mut self, raw: RawStop) -> Result<()> {
+        match raw.kind {
+            RawKind::Stop(reason) => self.take_stop(raw, reason),
+            RawKind::Ended(status) => self.take_end(raw, status),
+        }
+    }
+
+    /// Takes in stops that came while a program was started or attached to.
+    pub(super) fn take_all(&mut self, stops: impl IntoIterator<Item = RawStop>) {
+        for raw in stops {
+            let _ = self.take(raw);
+        }
+    }
+
+    fn take_stop(&mut self, raw: RawStop, reason: RawReason) -> Result<()> {
+        let Some(tid) = raw.tid else { return Ok(()) };
+        let known = match raw.pid {
+            Some(pid) => self.table.find_thread_of(pid, tid),
+            None => self.table.find_thread(tid),
+        };
+        if let Some(index) = known {
+            return self.stopped(index, reason);
+        }
+        let process = match (raw.pid, reason) {
+            (Some(pid), _) => self.table.find_process(pid),
+            // A thread has exec'ed, and now has the id of a first thread that had ended before
+            // the process was attached to.
+            (None, RawReason::Execed { .. }) => {
+                B::process_led_by(tid).and_then(|pid| self.table.find_process(pid))
+            }
+            (None, _) => None,
+        };
+        match process {
+            // A thread whose birth the kernel did not report, since nobody asked for it.
+            Some(process) => {
+                let index = self.table.add_thread(process, tid, State::Running);
+                self.stopped(index, reason)
+            }
+            None => self.child_seen(raw),
+        }
+    }
+
+    /// A thread of ours has stopped. If a question about that fails, the stop is taken in again
+    /// later.
+    pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        let slot = self.table.slot(index);
+        let (thread, stopped) = (slot.thread, slot.is_stopped());
+        let before = Before::new(slot, self.asked_interrupt(index));
+        let Err(error) = self.take_in(index, reason) else { return Ok(()) };
+        // By an exec another thread can have taken the place of one that was stopped.
+        let new = !stopped || matches!(reason, RawReason::Execed { .. });
+        if new && self.table.find_thread_of(thread.pid, thread.tid) == Some(index) {
+            self.keep_stop(index, reason, before, error);
+        } else {
+            self.failures.note(thread.pid, error);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, index: u32, reason: RawReason) -> Result<()> {
+        if !matches!(reason, RawReason::Forked { .. }) {
+            self.forks.spoke(self.table.slot(index).thread);
+        }
+        if let RawReason::Execed { former_tid } = reason {
+            return self.execed(index, former_tid);
+        }
+        let process = self.table.slot(index).process;
+        self.stopped_by(index);
+        let slot = self.table.slot_mut(index);
+        if slot.is_stopped() {
+            // It was killed in a stop, and has gone on to its exit stop.
+            slot.next = Some(reason);
+            return Ok(());
+        }
+        // The filter comes behind the entry that is traced, with nothing in between.
+        let was_inside = slot.call_side == CallSide::Inside;
+        let entered = was_inside && slot.run != Run::Continue;
+        let inside = match reason {
+            // Linux does not tell an entry from an exit, but every other stop is known to be
+            // inside or outside of a system call.
+            RawReason::Syscall => !was_inside,
+            RawReason::Forked { .. } | RawReason::VforkDone => true,
+            RawReason::SyscallEntry | RawReason::SyscallFiltered => true,
+            RawReason::Unknown { .. } | RawReason::ThreadExiting => was_inside,
+            _ => false,
+        };
+        let new_call = match reason {
+            RawReason::Syscall => inside,
+            RawReason::SyscallEntry => true,
+            RawReason::SyscallFiltered => !entered,
+            _ => false,
+        };
+        if new_call {
+            slot.call.take();
+        }
+        slot.call_side = if inside { CallSide::Inside } else { CallSide::Outside };
+        let steps_behind_call = slot.intent == Intent::StepBehindCall;
+        if steps_behind_call {
+            slot.intent = Intent::Event;
+        }
+        slot.stop = Self::kind_of_stop(reason);
+        if reason == RawReason::ThreadExiting {
+            slot.soft.executes_no_more();
+        }
+        if slot.run == Run::Step && slot.was_interrupted() {
+            slot.soft.stray_step = Self::may_hide_a_step(reason);
+        }
+        let (announced, listening) =
+            (slot.state == State::Announced, slot.state == State::Listening);
+        let interrupt = self.take_interrupt(index);
+        self.look_for_return(index, reason)?;
+        self.end_step(index)?;
+        if reason == RawReason::VforkDone {
+            self.vfork_is_over(index)?;
+        }
+        if self.table.process(process).detaches_at_stops() {
+            return self.detach_at_stop(index, reason);
+        }
+        if !matches!(reason, RawReason::Signal { signal: Signal::TRAP, .. }) {
+            self.stepped_past_hardware(index);
+        }
+        if !matches!(reason, RawReason::Signal { .. }) && self.step_over_met(index, reason)? {
+            return Ok(());
+        }
+        if self.table.process(process).start == Start::Attaching {
+            self.table.process_mut(process).start = Start::Shown;
+            let slot = self.table.slot_mut(index);
+            slot.next = (reason != RawReason::Paused).then_some(reason);
+            self.queue(index, StopReason::Started);
+            // Behind that, for one that was there when it was attached to may have ended since.
+            let (pid, setup) = (self.table.process(process).pid, self.table.process(process).setup);
+            if let Err(error) = self.note_older_threads(index, setup) {
+                self.failures.note(pid, error);
+            }
+            return Ok(());
+        }
+        if interrupt == Interrupt::Asked {
+            // Any stop has answered the kernel's request; the user's, one that is shown.
+            self.table.slot_mut(index).interrupt = interrupt;
+        }
+        match reason {
+            RawReason::Paused if announced => self.thread_started(index),
+            RawReason::Paused if interrupt == Interrupt::Asked => {
+                self.queue(index, StopReason::Interrupted);
+                Ok(())
+            }
+            RawReason::Paused => self.run_silently(index),
+            RawReason::ThreadStarted => self.thread_started(index),
+            RawReason::Signal { signal, trap } => self.signalled(index, signal, trap),
+            // Not a new one, but our interrupt in the middle of it.
+            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Asked => {
+                self.queue(index, StopReason::Interrupted);
+                Ok(())
+            }
+            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Internal => {
+                self.run_silently(index)
+            }
+            RawReason::GroupStop(signal) => {
+                self.queue(index, StopReason::GroupStop(signal));
+                Ok(())
+            }
+            RawReason::Forked { kind, task } => self.forked(index, kind, task),
+            RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
+            RawReason::ThreadExiting => {
+                if announced || self.is_unborn(index) {
+                    return self.run_silently(index); // killed before its first stop: it never ran
+                }
+                if self.ends_alone(index) {
+                    self.queue_lone_exit(index);
+                }
+                self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
+            }
+            RawReason::Syscall if inside => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
+            }
+            RawReason::SyscallEntry => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
+            }
+            RawReason::SyscallFiltered if entered && self.reports_syscalls(index) => {
+                self.run_silently(index)
+            }
+            RawReason::SyscallFiltered => {
+                self.queue(index, StopReason::SyscallEntry);
+                Ok(())
+            }
+            RawReason::Syscall | RawReason::SyscallExit if steps_behind_call => {
+                // Out of the call; now for the instruction.
+                self.table.slot_mut(index).run = Run::Step;
+                self.run_silently(index)
+            }
+            RawReason::Syscall | RawReason::SyscallExit
+                if self.table.slot(index).intent == Intent::CallExit =>
+            {
+                self.queue(index, StopReason::SyscallExit);
+                Ok(())
+            }
+            RawReason::Syscall | RawReason::SyscallExit => {
+                self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit)
+            }
+            RawReason::Unknown { raw } => {
+                self.queue(index, StopReason::Unknown { raw });
+                Ok(())
+            }
+            RawReason::Execed { .. } => Ok(()), // went its own way above
+        }
+    }
+
+    /// A signal is about to be delivered, or a trap of ours looks like one.
+    fn signalled(&mut self, index: u32, signal: Signal, trap: Option<TrapOrigin>) -> Result<()> {
+        if signal == Signal::TRAP {
+            match self.explain_trap(index, trap)? {
+                Trap::Ours(causes) => {
+                    if let Some(causes) = self.stepped_over(index, causes)? {
+                        self.queue(index, StopReason::Trap(causes));
+                    }
+                    return Ok(());
+                }
+                Trap::Unseen => return self.run_silently(index),
+                Trap::Gone => {
+                    self.step_over_met(index, RawReason::Signal { signal, trap })?;
+                    self.table.slot_mut(index).state = State::Running;
+                    return Ok(());
+                }
+                Trap::Programs => {}
+            }
+        }
+        self.step_over_met(index, RawReason::Signal { signal, trap })?;
+        if self.is_injected(index, signal) {
+            return self.deliver_silently(index, signal);
+        }
+        self.queue(index, StopReason::Signal(signal));
+        Ok(())
+    }
+
+    /// The first stop of a new thread.
+    fn thread_started(&mut self, index: u32) -> Result<()> {
+        self.table.slot_mut(index).was_born();
+        self.show(index, EventFlags::THREAD, StopReason::ThreadStarted)
+    }
+
+    /// Queues a stop if its process reports such ones; runs the thread on if not.
+    pub(super) fn show(&mut self, index: u32, flag: EventFlags, reason: StopReason) -> Result<()> {
+        if self.table.process_of(index).setup.flags.contains(flag) {
+            self.queue(index, reason);
+            Ok(())
+        } else {
+            self.run_silently(index)
+        }
+    }
+
+    pub(super) fn queue(&mut self, index: u32, reason: StopReason) {
+        let slot = self.table.slot_mut(index);
+        slot.state = State::Queued(reason);
+        slot.interrupt = Interrupt::None;
+        self.ready.push_back(Ready::Stop(self.table.place(index)));
+    }
+}
