@@ -5,21 +5,28 @@
 
 #![forbid(unsafe_code)]
 
+mod address_space;
 mod api;
 mod arch;
 mod auxiliary;
 pub mod backend;
 mod breakpoint;
+mod code_cache;
 mod cpus;
 mod debug;
 pub mod debug_registers;
 mod engine;
 mod error;
 mod event;
+mod event_queue;
+mod fast_path;
 mod flags;
+mod forks;
 mod function;
 mod host;
 mod id;
+mod last_known;
+mod limits;
 mod memory_map;
 #[cfg(feature = "nix")]
 mod nix;

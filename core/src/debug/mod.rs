@@ -2,10 +2,15 @@
 
 mod plan;
 mod policy;
+mod process;
+pub(crate) mod standing;
+mod thread;
 
 pub use policy::{Change, Inherit, InheritDebug};
 
 pub(crate) use plan::{check, plan, serves};
+pub(crate) use process::{Inserted, ProcessDebug};
+pub(crate) use thread::{Carried, Hit, ThreadDebug};
 
 /// How many addresses any CPU that is known can watch, the slots of all its pools together. One
 /// that can watch more raises it.

@@ -5,10 +5,10 @@
 //! can be seen a moment later; then another thread is asked.
 
 use crate::error::unless_gone;
+use crate::limits::HELD_FOR;
 use crate::{Backend, Pid};
 
 use super::Engine;
-use super::limits::HELD_FOR;
 use super::thread::Interrupt;
 
 /// An interrupt that the first thread of a process was asked for, beside other threads.

@@ -5,11 +5,12 @@
 //! a hit is dropped if its breakpoint has been removed, and counts for the new one if that was inserted
 //! again.
 
+use crate::event_queue::Ready;
 use crate::stopped::Place;
 use crate::{Backend, BreakpointSet, Result, StopReason, TrapCauses};
 
+use super::Engine;
 use super::thread::State;
-use super::{Engine, Ready};
 
 impl<B: Backend> Engine<B> {
     /// Brings the causes of a queued stop up to date. Runs the thread if nothing is left of them;
@@ -29,7 +30,7 @@ impl<B: Backend> Engine<B> {
         }
         if now.is_empty() && !causes.is_empty() {
             if let Err(error) = self.run_silently(place.index) {
-                self.ready.push_front(Ready::Stop(place));
+                self.ready.put_back(Ready::Stop(place));
                 return Err(error);
             }
             return Ok(false);

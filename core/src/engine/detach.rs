@@ -4,8 +4,8 @@ use crate::backend::RawReason;
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped};
 
+use super::Engine;
 use super::thread::{Slot, State};
-use super::{Engine, Ready, Side};
 
 impl<B: Backend> Engine<B> {
     /// Detaches the processes of an event (or a token), as if they had never been traced.
@@ -20,7 +20,7 @@ impl<B: Backend> Engine<B> {
             if let Some(process) = process {
                 // All at once, for while one is detached, an exec can take the token of another.
                 self.table.process_mut(process).begin_detach();
-                self.silence(stop.pid);
+                self.ready.silence(stop.pid);
             }
             stops.push((stop, process));
         }
@@ -76,40 +76,12 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn detach_process(&mut self, pid: Pid) -> Result<()> {
         match self.traced(pid) {
             Ok(process) => {
-                self.silence(pid);
+                self.ready.silence(pid);
                 self.detach_running(process)?;
                 self.step_over_queued()
             }
             Err(_) => Ok(()),
         }
-    }
-
-    /// Takes back what is queued of a process that is detached, but for its stops and forks, which
-    /// go their own ways. One that had this id before, and whose end is in the queue, is told of.
-    fn silence(&mut self, pid: Pid) {
-        let of_older = |ready: &Ready| match ready {
-            Ready::Exited { process } => self.table.process(*process).pid == pid,
-            _ => false,
-        };
-        let older = self.ready.iter().rposition(of_older).map_or(0, |at| at + 1);
-        for ready in &mut self.ready {
-            // Its making is still to be told of.
-            match ready {
-                Ready::Fork(pair) if pair.child_pid == pid => {
-                    if let Side::Stopped(_) = pair.child {
-                        pair.child = Side::Detached;
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut at = 0;
-        self.ready.retain(|ready| {
-            at += 1;
-            let of_it = matches!(ready, Ready::ThreadExited { pid: of, .. }
-                | Ready::Reparented { pid: of, .. } if *of == pid);
-            at <= older || !of_it
-        });
     }
 
     /// Detaches a halted process, as `detach` does.

@@ -2,11 +2,12 @@
 
 use crate::backend::{NO_SLOTS, RawKind, RawReason, RawStop, Thread};
 use crate::error::unless_gone;
+use crate::event_queue::Side;
+use crate::limits::FIRST_STOP;
 use crate::{Backend, Pid, Result, Signal, Tid};
 
+use super::Engine;
 use super::drive::Driven;
-use super::limits::FIRST_STOP;
-use super::{Engine, Ready, Side};
 
 impl<B: Backend> Engine<B> {
     /// Waits for children that are to be detached: each is about to make its first stop.
@@ -25,16 +26,7 @@ impl<B: Backend> Engine<B> {
             self.detach_child(child, parent);
         }
         let mut seen = Vec::new();
-        let untold = |ready: &Ready, seen: &[Pid]| match ready {
-            Ready::Fork(pair) => {
-                pair.parent_pid == Some(parent)
-                    && !matches!(pair.parent, Side::Detached)
-                    && !seen.contains(&pair.child_pid)
-            }
-            _ => false,
-        };
-        while let Some(at) = self.ready.iter().position(|ready| untold(ready, &seen)) {
-            let Some(Ready::Fork(mut pair)) = self.ready.remove(at) else { break };
+        while let Some((at, mut pair)) = self.ready.take_fork_of(parent, &seen) {
             seen.push(pair.child_pid);
             let mut later = false;
             if let Side::Stopped(place) = pair.child {
@@ -55,7 +47,7 @@ impl<B: Backend> Engine<B> {
             };
             // Of a child that was killed the end will be told, and so this before it.
             if !later && self.table.processes().any(|(_, process)| process.pid == pair.child_pid) {
-                self.ready.insert(at.min(self.ready.len()), Ready::Fork(pair));
+                self.ready.put_fork(at, pair);
             }
             if let Some(dead) = dead {
                 self.release_dead(dead);

@@ -2,11 +2,11 @@
 
 use crate::backend::{NewTask, RawReason, Run};
 use crate::error::unless_gone;
+use crate::limits::{HELD_FOR, STOPPING};
 use crate::{Backend, Pid, Result, Signal};
 
 use super::Engine;
 use super::drive::{Driven, Turn};
-use super::limits::{HELD_FOR, STOPPING};
 use super::thread::{Interrupt, State};
 use super::trap::Trap;
 

@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::{Patience, RawStop, Thread, Waited};
+use crate::fast_path::FastPath;
+use crate::limits::Limit;
 use crate::{Backend, Result};
 
 use super::Engine;
-use super::fast_path::FastPath;
 
 /// What a turn has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +24,6 @@ pub(super) enum Turn {
     Nothing,
     /// There is no tracee.
     NoTracees,
-}
-
-/// How long the engine waits for something of its own before it leaves that to later waits.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Limit {
-    /// So many turns, whatever they bring.
-    Turns(u32),
-    /// So many turns in a row that bring nothing.
-    Silence(u32),
-    /// As long as it takes, for it always comes.
-    Unlimited,
 }
 
 /// How a wait for something has ended.

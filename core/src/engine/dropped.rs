@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::Run;
+use crate::limits::DYING_FOR;
 use crate::{Backend, OnExit, Pid};
 
 use super::Engine;
 use super::drive::Turn;
-use super::limits::DYING_FOR;
 
 impl<B: Backend> Drop for Engine<B> {
     fn drop(&mut self) {

@@ -1,11 +1,12 @@
 //! What takes threads away: exec, the end of a thread, the end of a process.
 
 use crate::backend::RawStop;
+use crate::event_queue::Ready;
 use crate::{Backend, Error, EventFlags, ExitStatus, FollowExec, Pid, Result, StopReason, Tid};
 
+use super::Engine;
 use super::process::{End, First, Start};
 use super::thread::{CallSide, Intent, Interrupt, Reported, State};
-use super::{Engine, Ready};
 
 impl<B: Backend> Engine<B> {
     /// A thread has exec'ed: it is the only one of its process now, and on Linux has the
@@ -87,7 +88,7 @@ impl<B: Backend> Engine<B> {
         if start != Start::Spawning && self.settings.follow_exec == FollowExec::Detach {
             // First, for it may be killed while it is detached, and that is told later.
             if flags.contains(EventFlags::EXEC) {
-                self.ready.push_back(Ready::Detached { pid: thread.pid });
+                self.ready.push(Ready::Detached { pid: thread.pid });
             }
             self.detach_silently(index, None);
             return Ok(());
@@ -255,7 +256,7 @@ impl<B: Backend> Engine<B> {
 
     fn queue_reparented(&mut self, flags: EventFlags, pid: Pid, from: Pid, to: Option<Pid>) {
         if flags.contains(EventFlags::REPARENT) {
-            self.ready.push_back(Ready::Reparented { pid, from, to });
+            self.ready.push(Ready::Reparented { pid, from, to });
         }
     }
 
@@ -272,7 +273,8 @@ impl<B: Backend> Engine<B> {
         }
         self.held_exits.retain(|&held| held != process);
         self.table.process_mut(process).end = End::Reported(status);
-        self.ready.push_back(Ready::Exited { process });
+        let pid = self.table.process(process).pid;
+        self.ready.push(Ready::Exited { process, pid });
     }
 
     /// Looks again after the ends that had to wait.

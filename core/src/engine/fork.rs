@@ -7,13 +7,14 @@
 use std::time::Instant;
 
 use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
+use crate::event_queue::{ForkPair, Ready, Side};
+use crate::forks::{Announced, Seen};
 use crate::{Backend, Error, EventFlags, FollowFork, ForkKind, Result, StopReason, Tid};
 
-use super::forks::{Announced, Seen};
+use super::Engine;
 use super::process::Process;
 use super::software::inherit::Heritage;
 use super::thread::{Interrupt, State};
-use super::{Engine, ForkPair, Ready, Side};
 
 impl<B: Backend> Engine<B> {
     /// A thread has made a task.
@@ -221,7 +222,7 @@ impl<B: Backend> Engine<B> {
             if let Side::Stopped(place) = pair.parent {
                 self.table.slot_mut(place.index).interrupt = Interrupt::None;
             }
-            self.ready.push_back(Ready::Fork(pair));
+            self.ready.push(Ready::Fork(pair));
         } else {
             for side in [pair.child, pair.parent] {
                 if let Side::Stopped(place) = side {

@@ -3,11 +3,11 @@
 use std::rc::{Rc, Weak};
 
 use crate::error::unless_gone;
+use crate::limits::{HELD_FOR, STOPPING};
 use crate::{Backend, Error, Halted, Next, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::Engine;
 use super::drive::{Driven, Turn};
-use super::limits::{HELD_FOR, STOPPING};
 use super::process::Process;
 use super::thread::{Hold, Reported, State};
 

@@ -19,14 +19,10 @@ mod dropped;
 mod each;
 mod ends;
 mod failures;
-mod fast_path;
 mod fork;
-mod forks;
 mod functions;
 mod halt;
 mod hardware;
-mod last_known;
-mod limits;
 mod next;
 mod placement;
 mod process;
@@ -54,17 +50,18 @@ use std::sync::Arc;
 use crate::api::Settings;
 use crate::backend::logged::{Logged, bare, logged};
 use crate::backend::{RawStop, Setup, Wake};
-use crate::stopped::{Place, Returned};
-use crate::{Arch, Backend, ForkKind, Pid, Result, Tid};
+use crate::event_queue::EventQueue;
+use crate::stopped::Returned;
+use crate::{Arch, Backend, Pid, Result};
 
 pub(crate) use functions::Inside;
 
+use crate::fast_path::FastPath;
+use crate::forks::ForkTracker;
+use crate::last_known::LastKnown;
+use crate::limits::SOON;
 use answers::Unanswered;
 use failures::Failures;
-use fast_path::FastPath;
-use forks::ForkTracker;
-use last_known::LastKnown;
-use limits::SOON;
 use placement::Placing;
 use software::Software;
 use table::Table;
@@ -75,8 +72,7 @@ pub(crate) struct Engine<B: Backend> {
     /// Behind a cell, since questions change nothing that a user can see.
     backend: RefCell<Logged<B>>,
     table: Table,
-    /// What is ready to be given, in order.
-    ready: VecDeque<Ready>,
+    ready: EventQueue,
     /// Tokens that were dropped.
     returned: Returned,
     /// Raw stops that came while something else was waited for.
@@ -121,37 +117,12 @@ pub(crate) struct Engine<B: Backend> {
     software: Software<<B::Arch as Arch>::Registers>,
 }
 
-/// An event in the making.
-enum Ready {
-    Stop(Place),
-    Fork(ForkPair),
-    ThreadExited { pid: Pid, tid: Tid },
-    Exited { process: u32 },
-    Reparented { pid: Pid, from: Pid, to: Option<Pid> },
-    Detached { pid: Pid },
-}
-
-struct ForkPair {
-    kind: ForkKind,
-    parent_pid: Option<Pid>,
-    parent_tid: Option<Tid>,
-    child_pid: Pid,
-    parent: Side,
-    child: Side,
-}
-
-enum Side {
-    Stopped(Place),
-    Detached,
-    Gone,
-}
-
 impl<B: Backend> Engine<B> {
     pub(crate) fn new(backend: B, settings: Settings) -> Self {
         Engine {
             backend: RefCell::new(logged(backend)),
             table: Table::default(),
-            ready: VecDeque::new(),
+            ready: EventQueue::default(),
             returned: Returned::default(),
             backlog: VecDeque::with_capacity(64),
             failures: Failures::default(),
@@ -216,12 +187,8 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
         // The stop of a thread that was detached since is none.
-        let stale = |ready: &Ready| match ready {
-            Ready::Stop(place) => self.table.at(*place).is_none(),
-            _ => false,
-        };
         self.table.processes().all(|(process, _)| given(process))
-            && self.ready.iter().all(stale)
+            && self.ready.is_empty_but(|place| self.table.at(place).is_none())
             && self.failures.is_silent()
     }
 

@@ -5,28 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Patience, Thread};
 use crate::error::unless_gone;
-use crate::{Backend, Error, Event, Only, Pid, Result, Tid};
+use crate::limits::{FOR_EVER, HELD_FOR};
+use crate::{Backend, Error, Event, Only, Pid, Result};
 
 use super::Engine;
 use super::drive::Turn;
-use super::limits::{FOR_EVER, HELD_FOR};
 use super::process::Process;
-use super::{Ready, Side};
-
-impl Only {
-    fn pid(self) -> Pid {
-        let (Only::Thread(pid, _) | Only::Process(pid)) = self;
-        pid
-    }
-
-    /// Whether an event of this process is one, and of a certain thread, if it is about one.
-    fn is_about(self, pid: Option<Pid>, tid: Option<Tid>) -> bool {
-        match self {
-            Only::Process(only) => pid == Some(only),
-            Only::Thread(only, thread) => pid == Some(only) && tid.is_none_or(|tid| tid == thread),
-        }
-    }
-}
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
@@ -189,33 +173,6 @@ impl<B: Backend> Engine<B> {
             || self.failures.are_left()
             || !self.unanswered.is_empty()
             || (self.table.is_empty() && (self.forks.has_unknown() || self.forks.may_have_left()))
-    }
-
-    /// The place in the queue of the next event, or of the next one of a thread or process.
-    pub(super) fn next_in_queue(&self, only: Option<Only>) -> Option<usize> {
-        let Some(only) = only else { return (!self.ready.is_empty()).then_some(0) };
-        let thread = |side: &Side| match side {
-            Side::Stopped(place) => self.table.at(*place).map(|slot| slot.thread),
-            Side::Detached | Side::Gone => None,
-        };
-        self.ready.iter().position(|ready| match ready {
-            Ready::Stop(place) => self
-                .table
-                .at(*place)
-                .is_none_or(|slot| only.is_about(Some(slot.thread.pid), Some(slot.thread.tid))),
-            Ready::Fork(pair) => {
-                let child = thread(&pair.child).map(|thread| thread.tid);
-                only.is_about(pair.parent_pid, pair.parent_tid)
-                    || only.is_about(Some(pair.child_pid), child)
-            }
-            Ready::ThreadExited { pid, tid } => only.is_about(Some(*pid), Some(*tid)),
-            Ready::Exited { process } => {
-                only.is_about(Some(self.table.process(*process).pid), None)
-            }
-            Ready::Reparented { pid, .. } | Ready::Detached { pid } => {
-                only.is_about(Some(*pid), None)
-            }
-        })
     }
 
     /// Whether something of a thread or process may still be told.

@@ -11,12 +11,12 @@
 use std::process::Child;
 use std::rc::Weak;
 
+use crate::address_space::Shared;
 use crate::backend::Setup;
+use crate::debug::ProcessDebug;
 use crate::{EventFlags, ExitStatus, InheritDebug, Pid, Tid};
 
-use super::hardware::ProcessDebug;
 use super::software::inherit::Heritage;
-use super::software::space::Shared;
 
 /// A process in the table.
 pub(super) struct Process {

@@ -3,9 +3,9 @@
 use crate::backend::Setup;
 use crate::{Backend, Error, EventFlags, Pid, ProcessInfo, Result, StopReason, Tid};
 
+use super::Engine;
 use super::process::Process;
 use super::thread::{Reported, State};
-use super::{Engine, Ready};
 
 impl<B: Backend> Engine<B> {
     /// Which events a process reports.
@@ -88,12 +88,9 @@ impl<B: Backend> Engine<B> {
             self.table.is_first(i) || slot.reported == Reported::Birth && !to_be_told
         });
         let mut told: Vec<Tid> = told.map(|&i| self.table.slot(i).thread.tid).collect();
-        for ready in &self.ready {
-            match ready {
-                Ready::ThreadExited { pid: of, tid } if of == pid && !told.contains(tid) => {
-                    told.push(*tid);
-                }
-                _ => {}
+        for tid in self.ready.ended_threads(*pid) {
+            if !told.contains(&tid) {
+                told.push(tid);
             }
         }
         told

@@ -2,11 +2,12 @@
 
 use crate::backend::Run;
 use crate::error::unless_gone;
+use crate::event_queue::Ready;
 use crate::{Backend, Event, EventFlags, Pid, Result, Resume, Signal, StopReason, Stopped, Tid};
 
+use super::Engine;
 use super::process::End;
 use super::thread::{Intent, Interrupt, Reported, State, StopKind};
-use super::{Engine, Ready};
 
 impl<B: Backend> Engine<B> {
     /// Runs every thread that an event (or a token) owns.
@@ -221,7 +222,7 @@ impl<B: Backend> Engine<B> {
     /// Queues the end of a thread, if its process reports such.
     pub(super) fn queue_thread_exit(&mut self, flags: EventFlags, pid: Pid, tid: Tid) {
         if flags.contains(EventFlags::THREAD) {
-            self.ready.push_back(Ready::ThreadExited { pid, tid });
+            self.ready.push(Ready::ThreadExited { pid, tid });
         }
     }
 }

@@ -14,7 +14,6 @@ pub(super) mod inherit;
 mod inside;
 mod loan;
 mod memory;
-mod places;
 mod position;
 mod pushed;
 mod remove_all;
@@ -22,31 +21,28 @@ mod rules;
 mod settle;
 mod sharers;
 mod slots;
-pub(super) mod space;
 mod stand;
 mod step_over;
 mod untraced;
-mod ways;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use crate::address_space::{AddressSpace, InMemory, Shared};
 use crate::backend::{Run, Thread};
 use crate::breakpoint::Rules;
+use crate::code_cache::CodeCache;
+use crate::limits::HELD_FOR;
 use crate::{
     Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
     StepOver,
 };
 
 use super::Engine;
-use super::limits::HELD_FOR;
 use handlers::Handler;
-use places::InMemory;
 use position::Owed;
-use pushed::Pieces;
-use space::{AddressSpace, Shared};
 
 pub(super) use slots::Onward;
 
@@ -158,7 +154,7 @@ pub(super) struct Software<R> {
     /// Breakpoints of which not every arrival is reported.
     rules: FxHashMap<BreakpointId, Box<Rules<R>>>,
     /// For steps.
-    pieces: Pieces,
+    code: CodeCache,
     /// Breakpoints that were in memory of processes that are gone.
     former: Vec<former::Former>,
     /// Steps were made since something else was.
@@ -174,7 +170,7 @@ impl<R> Software<R> {
             out_of_line,
             looked: None,
             rules: FxHashMap::default(),
-            pieces: Pieces::default(),
+            code: CodeCache::default(),
             former: Vec::new(),
             stepping: false,
         }

@@ -5,9 +5,10 @@
 //! is told whatever the process reports.
 
 use crate::Backend;
+use crate::event_queue::Ready;
 
+use super::Engine;
 use super::thread::{Reported, Slot, State, StopKind};
-use super::{Engine, Ready};
 
 impl<B: Backend> Engine<B> {
     /// Whether a thread that is not run by itself stays where it is until the user does something.
@@ -84,7 +85,7 @@ impl<B: Backend> Engine<B> {
     /// Tells of the end of a first thread that leaves nothing running.
     pub(super) fn queue_lone_exit(&mut self, index: u32) {
         let thread = self.table.slot(index).thread;
-        self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+        self.ready.push(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
     }
 
     /// Where a process is run as a whole: whether all that would run of it is this thread, on its
@@ -99,7 +100,7 @@ impl<B: Backend> Engine<B> {
         slot.state = State::Resting;
         let thread = slot.thread;
         if std::mem::replace(&mut slot.reported, Reported::End) != Reported::End {
-            self.ready.push_back(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+            self.ready.push(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
         }
         true
     }

@@ -16,9 +16,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
+use crate::debug::ThreadDebug;
 use crate::{CpuSet, Signal, StopReason, Syscall};
 
-use super::hardware::ThreadDebug;
 use super::software::Soft;
 
 /// A thread in the table.

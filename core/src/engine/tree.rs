@@ -8,11 +8,11 @@ use rustc_hash::FxHashSet;
 
 use crate::backend::Listed;
 use crate::error::unless_gone;
+use crate::limits::{FIRST_STOP, HELD_FOR};
 use crate::{AttachOptions, Backend, Pid, Result};
 
 use super::Engine;
 use super::drive::Turn;
-use super::limits::{FIRST_STOP, HELD_FOR};
 use super::process::Start;
 
 /// What an attach to a tree has found so far.

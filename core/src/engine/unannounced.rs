@@ -7,17 +7,18 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::address_space::Shared;
 use crate::backend::{RawStop, Setup, Thread};
 use crate::error::unless_gone;
+use crate::event_queue::{ForkPair, Side};
+use crate::forks::Announced;
+use crate::limits::PATIENCE;
 use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 
-use super::forks::Announced;
-use super::limits::PATIENCE;
+use super::Engine;
 use super::process::{End, Process};
 use super::software::inherit::Heritage;
-use super::software::space::Shared;
 use super::thread::State;
-use super::{Engine, ForkPair, Side};
 
 /// When it is asked what becomes of a child that nobody has announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

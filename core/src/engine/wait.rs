@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 
 use crate::backend::{RawKind, RawReason, RawStop, Run, TrapOrigin};
+use crate::event_queue::{ForkPair, Ready, Side};
 use crate::stopped::Place;
 use crate::{
     Backend, Event, EventFlags, ForkSide, Forked, Only, Result, Signal, StopReason, Stopped,
     TrapCauses,
 };
 
+use super::Engine;
 use super::failures::Before;
-
 use super::process::Start;
 use super::thread::{CallSide, Intent, Interrupt, State};
 use super::trap::Trap;
-use super::{Engine, ForkPair, Ready, Side};
 
 impl<B: Backend> Engine<B> {
     /// Queues again what was dropped. Both halves of a fork, if both were dropped, are one event
@@ -50,7 +50,7 @@ impl<B: Backend> Engine<B> {
             let paired = matches!(reason, StopReason::Forked { .. } | StopReason::Started);
             let at = paired.then(|| places.iter().position(|other| partner(other).is_some()));
             let Some(other) = at.flatten().and_then(|at| places.remove(at)) else {
-                self.ready.push_back(Ready::Stop(place));
+                self.ready.push(Ready::Stop(place));
                 continue;
             };
             let (parent, child) =
@@ -65,7 +65,7 @@ impl<B: Backend> Engine<B> {
             if let State::Queued(StopReason::Forked { kind, .. }) =
                 self.table.slot(parent.index).state
             {
-                self.ready.push_back(Ready::Fork(ForkPair {
+                self.ready.push(Ready::Fork(ForkPair {
                     kind,
                     parent_pid: Some(parent_thread.pid),
                     parent_tid: Some(parent_thread.tid),
@@ -79,7 +79,7 @@ impl<B: Backend> Engine<B> {
 
     /// The first event of the queue, or the first one of a thread or process, that still is one.
     pub(super) fn give_next(&mut self, only: Option<Only>) -> Result<Option<Event>> {
-        while let Some(ready) = self.next_in_queue(only).and_then(|at| self.ready.remove(at)) {
+        while let Some(ready) = self.next_ready(only) {
             match ready {
                 Ready::Stop(place) => {
                     if !self.renew_causes(place)? {
@@ -109,7 +109,7 @@ impl<B: Backend> Engine<B> {
                 Ready::ThreadExited { pid, tid } => {
                     return Ok(Some(Event::ThreadExited { pid, tid }));
                 }
-                Ready::Exited { process } => {
+                Ready::Exited { process, .. } => {
                     self.departed = Some(process);
                     let process = self.table.process(process);
                     let (pid, real_parent) = (process.pid, process.real_parent);
@@ -123,6 +123,10 @@ impl<B: Backend> Engine<B> {
             }
         }
         Ok(None)
+    }
+
+    fn next_ready(&mut self, only: Option<Only>) -> Option<Ready> {
+        self.ready.take(only, |place| self.table.at(place).map(|slot| slot.thread))
     }
 
     /// The token of a queued stop.
@@ -412,6 +416,6 @@ impl<B: Backend> Engine<B> {
         let slot = self.table.slot_mut(index);
         slot.state = State::Queued(reason);
         slot.interrupt = Interrupt::None;
-        self.ready.push_back(Ready::Stop(self.table.place(index)));
+        self.ready.push(Ready::Stop(self.table.place(index)));
     }
 }

@@ -6,21 +6,18 @@ mod step_over;
 mod thread;
 mod trap;
 
-pub(super) use process::ProcessDebug;
-pub(super) use thread::ThreadDebug;
 pub(super) use trap::Looked;
 
 use std::rc::Rc;
 
 use crate::backend::DebugSlots;
-use crate::debug::{check, plan};
+use crate::debug::{Inserted, check, plan};
 use crate::{
     Backend, Breakpoint, BreakpointId, Change, Error, HardwareBreakpoint, HardwareKind,
     InheritDebug, Pid, Result, StopReason, Stopped,
 };
 
 use super::Engine;
-use process::Inserted;
 
 impl<B: Backend> Engine<B> {
     /// Inserts a hardware breakpoint into a process.

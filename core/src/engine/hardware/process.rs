@@ -2,90 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::backend::{DebugRoom, DebugSlots, NO_SLOTS, Setup};
-use crate::debug::plan;
-use crate::{
-    Backend, BreakpointId, BreakpointSet, EventFlags, ForkKind, HardwareBreakpoint, HardwareKind,
-    Inherit, Pid,
-};
+use crate::backend::{DebugRoom, NO_SLOTS, Setup};
+use crate::debug::{ProcessDebug, ThreadDebug, plan};
+use crate::{Backend, EventFlags, ForkKind, Inherit, Pid};
 
 use super::super::Engine;
-use super::thread::ThreadDebug;
-
-/// How many removed breakpoints are remembered: twice as many as there can be.
-const REMOVED_MOST: usize = 2 * BreakpointSet::MOST;
-
-/// The hardware breakpoints of a process.
-#[derive(Default, Clone)]
-pub(in super::super) struct ProcessDebug {
-    /// In the order in which they were inserted.
-    pub(super) breakpoints: Vec<Inserted>,
-    /// Those that were removed lately: a hit may wait to be given, and they may be inserted again.
-    removed: Vec<Inserted>,
-    /// What its threads are to watch for that.
-    pub(super) slots: Rc<DebugSlots>,
-    /// Its first thread may have what the kernel has copied.
-    pub(super) unsure: bool,
-    /// Which registers its program can use, once that was asked.
-    pub(super) room: Option<DebugRoom>,
-}
-
-#[derive(Clone)]
-pub(super) struct Inserted {
-    pub(super) id: BreakpointId,
-    pub(super) breakpoint: HardwareBreakpoint,
-    /// How many times it was inserted.
-    pub(super) count: u32,
-    /// For a watch for changes, its bytes as they were seen last.
-    pub(super) value: Vec<u8>,
-    /// The same of one that was removed before, for a hit that is older than this one.
-    pub(super) before: Option<Vec<u8>>,
-}
-
-impl ProcessDebug {
-    pub(super) fn find(&mut self, breakpoint: HardwareBreakpoint) -> Option<&mut Inserted> {
-        self.breakpoints.iter_mut().find(|known| known.breakpoint == breakpoint)
-    }
-
-    /// A breakpoint is removed.
-    pub(super) fn note_removed(&mut self, removed: Inserted) {
-        if self.removed.len() >= REMOVED_MOST {
-            self.removed.remove(0);
-        }
-        self.removed.push(removed);
-    }
-
-    /// What the last one of this kind that was removed has seen last.
-    pub(super) fn seen_before(&self, breakpoint: &HardwareBreakpoint) -> Option<Vec<u8>> {
-        let same = |removed: &&Inserted| removed.breakpoint == *breakpoint;
-        let last = self.removed.iter().rev().find(same)?;
-        Some(last.before.as_ref().unwrap_or(&last.value).clone())
-    }
-
-    /// The breakpoint that had this id when it was hit, if it is still there, or is again.
-    pub(in super::super) fn current(&self, id: BreakpointId) -> Option<BreakpointId> {
-        let known = |id| self.breakpoints.iter().find(|known| known.id == id);
-        let again = || {
-            let removed = self.removed.iter().find(|removed| removed.id == id)?;
-            self.breakpoints.iter().find(|known| known.breakpoint == removed.breakpoint)
-        };
-        known(id).or_else(again).map(|known| known.id)
-    }
-
-    pub(super) fn room(&self) -> DebugRoom {
-        self.room.unwrap_or(DebugRoom::ALL)
-    }
-
-    /// Whether any of them is about data.
-    pub(in super::super) fn watches_data(&self) -> bool {
-        self.breakpoints.iter().any(|known| known.breakpoint.kind != HardwareKind::Execute)
-    }
-
-    /// All breakpoints, with one more.
-    pub(super) fn wanted(&self, more: Option<HardwareBreakpoint>) -> Vec<HardwareBreakpoint> {
-        self.breakpoints.iter().map(|known| known.breakpoint).chain(more).collect()
-    }
-}
 
 impl<B: Backend> Engine<B> {
     /// A new process: has it inherit what it is to inherit of its parent, and remembers that its
@@ -122,7 +43,7 @@ impl<B: Backend> Engine<B> {
         let child = self.table.process_mut(child);
         child.inherit = inherit;
         if self.watches {
-            child.debug = debug.map(|debug| Box::new(ProcessDebug { unsure: true, ..debug }));
+            child.debug = debug.map(|debug| Box::new(debug.unsure()));
         }
     }
 

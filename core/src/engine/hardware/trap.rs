@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::backend::{DebugHits, Run, Thread};
-use crate::debug::{serves, used};
+use crate::debug::{Carried, Hit, ThreadDebug, serves, used};
 use crate::error::unless_gone;
 use crate::{
     Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareBreakpoint, HardwareKind, Result,
@@ -11,7 +11,6 @@ use crate::{
 };
 
 use super::super::Engine;
-use super::thread::{Carried, Hit, ThreadDebug};
 
 /// What the debug registers say of a trap.
 pub(in super::super) enum Looked {

@@ -1,12 +1,11 @@
 //! A stop stops one thread, and a request runs one: Linux.
 
 use crate::backend::Run;
-use crate::error::unless_gone;
-use crate::{Backend, Next, Pid, Result, Resume, Signal, Stopped};
-
 use crate::engine::Engine;
 use crate::engine::software::Onward;
 use crate::engine::thread::{Interrupt, State, StopKind};
+use crate::error::unless_gone;
+use crate::{Backend, Next, Pid, Result, Resume, Signal, Stopped};
 
 impl<B: Backend> Engine<B> {
     pub(super) fn start_thread(

@@ -3,13 +3,12 @@
 use rustc_hash::FxHashSet;
 
 use crate::backend::{Run, Thread};
-use crate::error::unless_gone;
-use crate::{Backend, Next, Result, Signal, Stopped, Tid};
-
 use crate::engine::Engine;
 use crate::engine::process::End;
 use crate::engine::software::Onward;
 use crate::engine::thread::{Delivery, Hold, Interrupt, Slot, State, StopKind};
+use crate::error::unless_gone;
+use crate::{Backend, Next, Result, Signal, Stopped, Tid};
 
 impl<B: Backend> Engine<B> {
     /// Makes the kernel run a process, once no other thread of it has an event or a token out.

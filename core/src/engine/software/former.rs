@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::address_space::Shared;
 use crate::backend::Thread;
+use crate::limits::{BORN_WITHIN, REMEMBERED};
 use crate::{Backend, ForkKind, Pid};
 
 use super::super::Engine;
-use super::super::limits::{BORN_WITHIN, REMEMBERED};
-use super::space::Shared;
 
 /// The memory of a process that does not have it any more, or is not traced.
 pub(super) struct Former {

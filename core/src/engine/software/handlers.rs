@@ -7,10 +7,10 @@
 
 use crate::backend::{Disposition, RawReason};
 use crate::error::unless_gone;
+use crate::limits::REMEMBERED;
 use crate::{Arch, Backend, Result, Signal};
 
 use super::super::Engine;
-use super::super::limits::REMEMBERED;
 use super::super::thread::CallSide;
 
 /// How far a stack can be unwound at once; what is further away is another stack.

@@ -1,11 +1,11 @@
 //! Whose a breakpoint instruction is that a thread has run into.
 
+use crate::address_space::InMemory;
 use crate::error::unless_gone;
 use crate::{Arch, Backend, BreakpointId, Result, TrapCauses};
 
 use super::super::Engine;
 use super::super::trap::Trap;
-use super::places::InMemory;
 use super::position::Owed;
 
 impl<B: Backend> Engine<B> {

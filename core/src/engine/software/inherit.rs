@@ -6,13 +6,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::address_space::{AddressSpace, Shared};
 use crate::backend::Thread;
 use crate::error::unless_gone;
+use crate::event_queue::Side;
 use crate::{Backend, Error, ForkKind, Pid, Result};
 
+use super::super::Engine;
 use super::super::process::Origin;
-use super::super::{Engine, Side};
-use super::space::{AddressSpace, Shared};
 
 /// Whose memory a new process may have, or a copy of it.
 #[derive(Clone)]

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use crate::address_space::Shared;
 use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result, Signal};
@@ -14,7 +15,6 @@ use crate::{Backend, Pid, Result, Signal};
 use super::super::Engine;
 use super::super::thread::{Hold, State};
 use super::Vfork;
-use super::space::Shared;
 
 impl<B: Backend> Engine<B> {
     /// Whether a thread would miss breakpoints if it ran now.

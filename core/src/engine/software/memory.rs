@@ -1,10 +1,10 @@
 //! Memory as the program has it, without the breakpoint instructions.
 
+use crate::address_space::Shared;
 use crate::backend::Thread;
 use crate::{Arch, Backend, Result};
 
 use super::super::Engine;
-use super::space::Shared;
 
 impl<B: Backend> Engine<B> {
     pub(in crate::engine) fn read_as_program(

@@ -215,8 +215,9 @@ impl<B: Backend> Engine<B> {
     pub(in crate::engine) fn shown_address(&self, index: u32, addr: u64) -> u64 {
         let slot = self.table.slot(index);
         let space = self.table.process_of(index).space.as_ref().filter(|_| slot.soft.in_slot);
-        let from =
-            |space: &super::space::Shared| space.borrow().slot_at(addr).map(|(_, from, _)| from);
+        let from = |space: &crate::address_space::Shared| {
+            space.borrow().slot_at(addr).map(|(_, from, _)| from)
+        };
         space.and_then(from).unwrap_or(addr)
     }
 

@@ -4,57 +4,11 @@
 //! find it, or have it set again by what restores them. So it is taken out of what was stored.
 
 use crate::backend::{Run, Thread};
+use crate::code_cache::Piece;
 use crate::error::unless_gone;
 use crate::{Arch, Backend, CodeMode, Passing, Pid, Result};
 
 use super::super::Engine;
-use super::super::limits::CHUNK;
-
-/// How many pieces of code are kept.
-const PIECES: usize = 16;
-/// The longest instruction of any CPU, which may reach into the next piece.
-const LONGEST: usize = 16;
-
-/// Code that was read for steps, and is good for others as long as nothing but steps is made.
-#[derive(Default)]
-pub(super) struct Pieces {
-    pieces: [Option<Piece>; PIECES],
-}
-
-#[derive(Clone, Copy)]
-struct Piece {
-    pid: Pid,
-    start: u64,
-    code: [u8; CHUNK + LONGEST],
-    len: usize,
-}
-
-impl Pieces {
-    fn at(start: u64) -> usize {
-        (start / CHUNK as u64) as usize % PIECES
-    }
-
-    /// The code at an address, if it is known.
-    fn find(&self, pid: Pid, addr: u64) -> Option<&[u8]> {
-        let start = addr & !(CHUNK as u64 - 1);
-        let piece = self.pieces.get(Self::at(start))?.as_ref()?;
-        let fits = (piece.pid, piece.start) == (pid, start);
-        let code = piece.code.get(..piece.len)?.get((addr - start) as usize..)?;
-        (fits && !code.is_empty()).then_some(code)
-    }
-
-    fn put(&mut self, piece: Piece) {
-        if let Some(place) = self.pieces.get_mut(Self::at(piece.start)) {
-            *place = Some(piece);
-        }
-    }
-
-    fn forget(&mut self, pid: Pid) {
-        for piece in &mut self.pieces {
-            *piece = piece.filter(|piece| piece.pid != pid);
-        }
-    }
-}
 
 impl<B: Backend> Engine<B> {
     /// A thread is about to run, perhaps to make a step.
@@ -94,31 +48,30 @@ impl<B: Backend> Engine<B> {
     }
 
     fn stores_flags(&mut self, index: u32, thread: Thread, pc: u64) -> Result<bool> {
-        if self.software.pieces.find(thread.pid, pc).is_none() {
-            let start = pc & !(CHUNK as u64 - 1);
-            let mut piece = Piece { pid: thread.pid, start, code: [0; CHUNK + LONGEST], len: 0 };
-            piece.len = match self.read_as_program(thread, start, &mut piece.code) {
-                Ok(read) => read,
-                Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => 0,
-                Err(error) => return Err(error),
-            };
-            self.software.pieces.put(piece);
+        if self.software.code.find(thread.pid, pc).is_none() {
+            let piece = Piece::around(thread.pid, pc, |start, buf| {
+                match self.read_as_program(thread, start, buf) {
+                    Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => Ok(0),
+                    read => read,
+                }
+            })?;
+            self.software.code.put(piece);
         }
         let stores =
             |mode, code: &[u8]| <B::Arch as Arch>::passing(code, mode) == Passing::PushesFlags;
-        let code = self.software.pieces.find(thread.pid, pc).unwrap_or_default();
+        let code = self.software.code.find(thread.pid, pc).unwrap_or_default();
         if !stores(CodeMode::Bits64, code) {
             return Ok(false);
         }
         // The same bytes can be another instruction.
         let Some(registers) = unless_gone(self.shown_registers(index))? else { return Ok(false) };
-        let code = self.software.pieces.find(thread.pid, pc).unwrap_or_default();
+        let code = self.software.code.find(thread.pid, pc).unwrap_or_default();
         Ok(stores(B::code_mode(&registers), code))
     }
 
     /// What is known of the code of a process may not be so any more.
     pub(in crate::engine) fn forget_code(&mut self, pid: Pid) {
-        self.software.pieces.forget(pid);
+        self.software.code.forget(pid);
         self.software.stepping = false;
     }
 

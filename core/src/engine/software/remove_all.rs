@@ -2,16 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::address_space::{Before, Shared};
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
+use crate::limits::{BEFORE_A_TRAP, Limit};
 use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Engine;
-use super::super::drive::Limit;
-use super::super::limits::BEFORE_A_TRAP;
 use super::super::thread::State;
 use super::Vfork;
-use super::space::{Before, Shared};
 
 /// Where a thread is.
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::address_space::Shared;
 use crate::breakpoint::BreakpointHit;
 use crate::error::unless_gone;
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
 };
 
 use super::super::Engine;
-use super::space::Shared;
 
 impl<B: Backend> Engine<B> {
     /// Inserts a breakpoint in memory with rules of which arrivals are reported.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::address_space::Shared;
 use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
@@ -10,7 +11,6 @@ use super::super::Engine;
 use super::super::process::{Origin, Process};
 use super::super::thread::Slot;
 use super::Vfork;
-use super::space::Shared;
 
 impl<B: Backend> Engine<B> {
     /// A process and all that share its image.

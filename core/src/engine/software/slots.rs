@@ -6,6 +6,7 @@
 //! run at all, because it only moves the program counter, is carried out on the registers. Slots
 //! are in memory that the tracee was made to map near the places that they are for.
 
+use crate::address_space::Shared;
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
 };
 
 use super::super::Engine;
-use super::space::Shared;
 
 /// How a thread at a breakpoint goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,15 +9,15 @@
 
 use std::rc::Rc;
 
+use crate::address_space::{InMemory, Shared};
 use crate::backend::{RawReason, Run, Thread};
 use crate::error::unless_gone;
+use crate::limits::Limit;
 use crate::{Arch, Backend, Error, Passing, Pid, Result, Signal, TrapCauses};
 
 use super::super::Engine;
-use super::super::drive::{Limit, Turn};
+use super::super::drive::Turn;
 use super::super::thread::{CallSide, Delivery, Slot, State};
-use super::places::InMemory;
-use super::space::Shared;
 
 impl<B: Backend> Engine<B> {
     /// Leads those past their breakpoints that are to run, and runs them.

@@ -5,6 +5,7 @@
 //! made by `clone` with `CLONE_VM`. A breakpoint instruction kills those of them that are not traced. So
 //! they are looked for before the first one is put in.
 
+use crate::address_space::Shared;
 use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Tid};
@@ -12,7 +13,6 @@ use crate::{Backend, Error, Pid, Result, Tid};
 use super::super::Engine;
 use super::super::process::Origin;
 use super::Vfork;
-use super::space::Shared;
 
 /// A process that is not traced, and has the memory of one that is.
 struct Stranger {

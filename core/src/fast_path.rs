@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::backend::Thread;
 
-use super::limits::{CROWD, LONG_YIELD, PAUSE_MOST, ROUND, ROUND_ALONE};
+use crate::limits::{CROWD, LONG_YIELD, PAUSE_MOST, ROUND, ROUND_ALONE};
 
 /// Leaves something out the longer, the oftener it fails.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ const MOST: usize = 2;
 
 /// Whom to look at, and how often.
 #[derive(Debug, Default)]
-pub(super) struct FastPath {
+pub(crate) struct FastPath {
     /// The threads that were resumed since the last wait, the last one first.
     resumed: [Option<Thread>; MOST],
     looks: Habit,
@@ -75,32 +75,32 @@ pub(super) struct FastPath {
 impl FastPath {
     /// A thread was resumed.
     #[inline]
-    pub(super) fn resumed(&mut self, thread: Thread) {
+    pub(crate) fn resumed(&mut self, thread: Thread) {
         self.resumed = [Some(thread), self.resumed[0]];
     }
 
     /// Whether a thread was resumed since the last wait.
     #[inline]
-    pub(super) fn has_resumed(&self) -> bool {
+    pub(crate) fn has_resumed(&self) -> bool {
         self.resumed[0].is_some()
     }
 
     /// Those to look at in this wait; they are not looked at in later ones.
     #[inline]
-    pub(super) fn take(&mut self) -> [Option<Thread>; MOST] {
+    pub(crate) fn take(&mut self) -> [Option<Thread>; MOST] {
         let resumed = std::mem::take(&mut self.resumed);
         if resumed[0].is_some() && self.looks.again() { resumed } else { [None; MOST] }
     }
 
     /// Whether to yield and look again, after a look that found nothing.
     #[inline]
-    pub(super) fn yields(&mut self) -> bool {
+    pub(crate) fn yields(&mut self) -> bool {
         self.yields.again()
     }
 
     /// A look found something; for one after yields, how long those took.
     #[inline]
-    pub(super) fn found(&mut self, after: Option<Duration>) {
+    pub(crate) fn found(&mut self, after: Option<Duration>) {
         self.looks.succeeded();
         match after {
             None => {}
@@ -111,7 +111,7 @@ impl FastPath {
 
     /// No look found anything; how long the yields took, if there were any.
     #[inline]
-    pub(super) fn missed(&mut self, after: Option<Duration>) {
+    pub(crate) fn missed(&mut self, after: Option<Duration>) {
         self.looks.failed();
         match after {
             None => {}
@@ -122,14 +122,14 @@ impl FastPath {
 
     /// Whether yields have lasted so long that more would make things worse.
     #[inline]
-    pub(super) fn is_long(took: Duration) -> bool {
+    pub(crate) fn is_long(took: Duration) -> bool {
         took > LONG_YIELD
     }
 
     /// Whether all that have stopped are to be taken in before the next stop: so many threads are
     /// traced.
     #[inline]
-    pub(super) fn is_due(&self, threads: usize) -> bool {
+    pub(crate) fn is_due(&self, threads: usize) -> bool {
         if self.crowd >= 2.max(threads / CROWD) {
             return true;
         }
@@ -140,18 +140,18 @@ impl FastPath {
     }
 
     /// There is a waker from now on.
-    pub(super) fn expects_wakes(&mut self) {
+    pub(crate) fn expects_wakes(&mut self) {
         self.wakes = true;
     }
 
     /// A stop was taken.
     #[inline]
-    pub(super) fn stopped(&mut self) {
+    pub(crate) fn stopped(&mut self) {
         self.stops = self.stops.saturating_add(1);
     }
 
     /// All were taken in, which brought so many stops.
-    pub(super) fn took_all(&mut self, stops: usize) {
+    pub(crate) fn took_all(&mut self, stops: usize) {
         self.stops = 0;
         self.crowd = stops;
     }

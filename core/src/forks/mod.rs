@@ -24,23 +24,23 @@ use crate::backend::{RawKind, RawStop, Setup, Thread};
 use crate::stopped::Place;
 use crate::{ForkKind, Pid, Tid};
 
-use super::limits::{REMEMBERED, ROUND_ALONE};
-use super::software::space::Shared;
+use crate::address_space::Shared;
+use crate::limits::{REMEMBERED, ROUND_ALONE};
 
 /// A fork that the parent has reported.
-pub(super) struct Announced {
-    pub(super) kind: ForkKind,
-    pub(super) child: Pid,
+pub(crate) struct Announced {
+    pub(crate) kind: ForkKind,
+    pub(crate) child: Pid,
     /// The child's first thread, where its id is known.
-    pub(super) first: Option<Tid>,
-    pub(super) parent: Thread,
+    pub(crate) first: Option<Tid>,
+    pub(crate) parent: Thread,
     /// The parent's stop, as long as it lives.
-    pub(super) place: Option<Place>,
-    pub(super) real_parent: Option<Pid>,
-    pub(super) setup: Setup,
+    pub(crate) place: Option<Place>,
+    pub(crate) real_parent: Option<Pid>,
+    pub(crate) setup: Setup,
     /// The parent's breakpoints in memory.
-    pub(super) space: Option<Shared>,
-    pub(super) since: Instant,
+    pub(crate) space: Option<Shared>,
+    pub(crate) since: Instant,
 }
 
 impl Announced {
@@ -51,14 +51,14 @@ impl Announced {
 
 /// The first report of a task of which no parent has told.
 #[derive(Clone)]
-pub(super) struct Unannounced {
-    pub(super) raw: RawStop,
-    pub(super) since: Instant,
+pub(crate) struct Unannounced {
+    pub(crate) raw: RawStop,
+    pub(crate) since: Instant,
     /// The living threads that may have made it, and have said nothing since. `None` as long as
     /// nobody has looked for them.
-    pub(super) candidates: Option<Vec<Thread>>,
+    pub(crate) candidates: Option<Vec<Thread>>,
     /// Its parent is at another stop, and reports the fork when it is next run.
-    pub(super) waits: bool,
+    pub(crate) waits: bool,
     /// How many reports of others were taken since.
     passed: u32,
     /// A question about it has failed.
@@ -66,7 +66,7 @@ pub(super) struct Unannounced {
 }
 
 /// What is to be done with the first report of an unknown task.
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// Its parent has told of it.
     Pair(Box<Announced>),
     /// It is to be detached.
@@ -77,7 +77,7 @@ pub(super) enum Seen {
 
 /// The forks of which a half is missing.
 #[derive(Default)]
-pub(super) struct ForkTracker {
+pub(crate) struct ForkTracker {
     announced: Vec<Announced>,
     unannounced: Vec<Unannounced>,
     /// What a process reported that has ended, exec'ed or was detached last.
@@ -95,7 +95,7 @@ pub(super) struct ForkTracker {
 
 impl ForkTracker {
     /// A parent has told of a fork. The child's half, if that was first.
-    pub(super) fn parent_said(&mut self, fork: Announced) -> Option<(Announced, RawStop)> {
+    pub(crate) fn parent_said(&mut self, fork: Announced) -> Option<(Announced, RawStop)> {
         match self.take(Some(fork.child), fork.first) {
             Some(raw) => Some((fork, raw)),
             None => {
@@ -106,7 +106,7 @@ impl ForkTracker {
     }
 
     /// Whether a child was shown already, and this thread may have made it: its half is no news.
-    pub(super) fn was_shown(&mut self, child: Pid, maker: Thread, whole: bool) -> bool {
+    pub(crate) fn was_shown(&mut self, child: Pid, maker: Thread, whole: bool) -> bool {
         // Where a process stops as a whole, not each thread of it is known.
         let same = |thread: &Thread| *thread == maker || (whole && thread.pid == maker.pid);
         let at = self.shown.iter().position(|(pid, may)| *pid == child && may.iter().any(same));
@@ -114,7 +114,7 @@ impl ForkTracker {
     }
 
     /// A task that is not in the table has stopped or ended.
-    pub(super) fn child_seen(&mut self, raw: RawStop, pid: Option<Pid>) -> Seen {
+    pub(crate) fn child_seen(&mut self, raw: RawStop, pid: Option<Pid>) -> Seen {
         if let Some(at) = self.detaching.iter().position(|&child| pid == Some(child)) {
             return Seen::Detach(self.detaching.swap_remove(at));
         }
@@ -142,7 +142,7 @@ impl ForkTracker {
     }
 
     /// Takes out what an unannounced task has reported.
-    pub(super) fn take(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
+    pub(crate) fn take(&mut self, pid: Option<Pid>, tid: Option<Tid>) -> Option<RawStop> {
         let named = |one: &Unannounced| {
             (pid.is_some() && one.raw.pid == pid) || (tid.is_some() && one.raw.tid == tid)
         };
@@ -153,12 +153,12 @@ impl ForkTracker {
     /// A thread has reported something else than a fork: it has made none of the children that were
     /// seen before, for it would have said so first.
     #[inline]
-    pub(super) fn spoke(&mut self, thread: Thread) {
+    pub(crate) fn spoke(&mut self, thread: Thread) {
         self.drop_candidates(|&candidate| candidate == thread);
     }
 
     /// A process has ended.
-    pub(super) fn gone(&mut self, pid: Pid) {
+    pub(crate) fn gone(&mut self, pid: Pid) {
         self.drop_candidates(|candidate| candidate.pid == pid);
     }
 
@@ -175,7 +175,7 @@ impl ForkTracker {
 
     /// A report was taken. Whether some child has let so many pass that it is to be looked after now.
     #[inline]
-    pub(super) fn report_taken(&mut self) -> bool {
+    pub(crate) fn report_taken(&mut self) -> bool {
         let mut overdue = false;
         for one in &mut self.unannounced {
             one.waits = false;
@@ -186,17 +186,17 @@ impl ForkTracker {
     }
 
     /// The children that wait for their parents' halves.
-    pub(super) fn waiting(&self) -> Vec<RawStop> {
+    pub(crate) fn waiting(&self) -> Vec<RawStop> {
         self.unannounced.iter().filter(|one| one.stops()).map(|one| one.raw).collect()
     }
 
     /// One of these.
-    pub(super) fn get_mut(&mut self, raw: &RawStop) -> Option<&mut Unannounced> {
+    pub(crate) fn get_mut(&mut self, raw: &RawStop) -> Option<&mut Unannounced> {
         self.unannounced.iter_mut().find(|one| one.raw == *raw)
     }
 
     /// A child is shown without its parent's half, which may still come from one of these.
-    pub(super) fn show(&mut self, raw: &RawStop, child: Pid) {
+    pub(crate) fn show(&mut self, raw: &RawStop, child: Pid) {
         let at = self.unannounced.iter().position(|one| one.raw == *raw);
         let Some(one) = at.map(|at| self.unannounced.remove(at)) else { return };
         let may = one.candidates.unwrap_or_default();
@@ -207,27 +207,27 @@ impl ForkTracker {
     }
 
     /// A question about an unannounced child has failed; whether one has before.
-    pub(super) fn failed(&mut self, raw: &RawStop) -> bool {
+    pub(crate) fn failed(&mut self, raw: &RawStop) -> bool {
         self.get_mut(raw).is_some_and(|one| std::mem::replace(&mut one.failed, true))
     }
 
     /// A child is to be detached at its first stop.
-    pub(super) fn detach(&mut self, child: Pid) {
+    pub(crate) fn detach(&mut self, child: Pid) {
         self.detaching.push(child);
     }
 
     /// Whether children are to be detached whose first stops have not come.
-    pub(super) fn is_detaching(&self) -> bool {
+    pub(crate) fn is_detaching(&self) -> bool {
         !self.detaching.is_empty()
     }
 
     /// None of those will come.
-    pub(super) fn end_detaching(&mut self) {
+    pub(crate) fn end_detaching(&mut self) {
         self.detaching.clear();
     }
 
     /// A process was detached.
-    pub(super) fn was_detached(&mut self, pid: Pid) {
+    pub(crate) fn was_detached(&mut self, pid: Pid) {
         self.detached.retain(|&other| other != pid);
         if self.detached.len() == REMEMBERED {
             self.detached.pop_front();
@@ -236,17 +236,17 @@ impl ForkTracker {
     }
 
     /// A process is traced; one that had its number is forgotten.
-    pub(super) fn is_traced(&mut self, pid: Pid) {
+    pub(crate) fn is_traced(&mut self, pid: Pid) {
         self.detached.retain(|&other| other != pid);
     }
 
     /// Whether a process was detached lately.
-    pub(super) fn is_detached(&self, pid: Pid) -> bool {
+    pub(crate) fn is_detached(&self, pid: Pid) -> bool {
         self.detached.contains(&pid)
     }
 
     /// Takes back the announcements of a parent that is detached.
-    pub(super) fn retract(&mut self, parent: Pid) -> Vec<Pid> {
+    pub(crate) fn retract(&mut self, parent: Pid) -> Vec<Pid> {
         let of_it = |fork: &&Announced| fork.parent.pid == parent;
         let children = self.announced.iter().filter(of_it).map(|fork| fork.child).collect();
         self.announced.retain(|fork| fork.parent.pid != parent);
@@ -254,7 +254,7 @@ impl ForkTracker {
     }
 
     /// Takes out an announced fork whose child has not come for some reason.
-    pub(super) fn take_announced(
+    pub(crate) fn take_announced(
         &mut self,
         which: impl FnMut(&Announced) -> bool,
     ) -> Option<Announced> {
@@ -263,53 +263,53 @@ impl ForkTracker {
     }
 
     /// The announced forks of a parent.
-    pub(super) fn announced_by(&mut self, parent: Pid) -> impl Iterator<Item = &mut Announced> {
+    pub(crate) fn announced_by(&mut self, parent: Pid) -> impl Iterator<Item = &mut Announced> {
         self.announced.iter_mut().filter(move |fork| fork.parent.pid == parent)
     }
 
     /// The children that were announced and have not been seen.
-    pub(super) fn missing(&self) -> impl Iterator<Item = (Pid, Instant)> {
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (Pid, Instant)> {
         self.announced.iter().map(|fork| (fork.child, fork.since))
     }
 
     /// Whether a child of a process is still to come, so that the process's end has to wait.
-    pub(super) fn awaits_child_of(&self, parent: Pid) -> bool {
+    pub(crate) fn awaits_child_of(&self, parent: Pid) -> bool {
         self.announced.iter().any(|fork| fork.parent.pid == parent)
     }
 
     /// Whether the time has to be watched: nothing announces that a parent's half will not come.
     #[inline]
-    pub(super) fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.unannounced.iter().any(|one| one.stops() && !one.waits)
     }
 
     /// A process is gone, and may have made children just before of which nobody will tell.
-    pub(super) fn has_left(&mut self, setup: Setup) {
+    pub(crate) fn has_left(&mut self, setup: Setup) {
         (self.left, self.may_have_left) = (Some(setup), true);
     }
 
     /// There is no child of such a process.
-    pub(super) fn has_left_nothing(&mut self) {
+    pub(crate) fn has_left_nothing(&mut self) {
         self.may_have_left = false;
     }
 
-    pub(super) fn may_have_left(&self) -> bool {
+    pub(crate) fn may_have_left(&self) -> bool {
         self.may_have_left
     }
 
     /// What such a process reported last.
-    pub(super) fn left_setup(&self) -> Option<Setup> {
+    pub(crate) fn left_setup(&self) -> Option<Setup> {
         self.left
     }
 
     /// Whether a process is stopped, or about to, that is not in the table.
     #[inline]
-    pub(super) fn has_unknown(&self) -> bool {
+    pub(crate) fn has_unknown(&self) -> bool {
         self.is_detaching() || self.unannounced.iter().any(Unannounced::stops)
     }
 
     /// No tracee is left: nothing that is missing will come. Whether anything was.
-    pub(super) fn clear(&mut self) -> bool {
+    pub(crate) fn clear(&mut self) -> bool {
         let any = !self.announced.is_empty();
         self.announced.clear();
         self.unannounced.clear();
@@ -324,144 +324,4 @@ impl Unannounced {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::RawReason;
-    use crate::{EventFlags, ExitStatus, OnExit};
-
-    const PARENT: Thread = Thread { pid: Pid::from_raw(10), tid: Tid::from_raw(10) };
-    const OTHER: Thread = Thread { pid: Pid::from_raw(11), tid: Tid::from_raw(11) };
-    const CHILD: Pid = Pid::from_raw(20);
-
-    fn fork() -> Announced {
-        Announced {
-            kind: ForkKind::Fork,
-            child: CHILD,
-            first: Some(Tid::from_raw(20)),
-            parent: PARENT,
-            place: None,
-            real_parent: Some(PARENT.pid),
-            setup: Setup { flags: EventFlags::PROCESS, on_exit: OnExit::Detach },
-            space: None,
-            since: Instant::now(),
-        }
-    }
-
-    fn child(kind: RawKind) -> RawStop {
-        RawStop { pid: None, tid: Some(Tid::from_raw(20)), kind }
-    }
-
-    fn stop() -> RawStop {
-        child(RawKind::Stop(RawReason::Paused))
-    }
-
-    fn end() -> RawStop {
-        child(RawKind::Ended(ExitStatus::Code(0)))
-    }
-
-    fn see(tracker: &mut ForkTracker, raw: RawStop) -> Seen {
-        tracker.child_seen(raw, Some(CHILD))
-    }
-
-    #[test]
-    fn either_half_first_and_the_child_stopped_or_dead() {
-        for first in [stop(), end()] {
-            let mut tracker = ForkTracker::default();
-            assert!(tracker.parent_said(fork()).is_none());
-            assert!(tracker.awaits_child_of(PARENT.pid));
-            assert!(matches!(see(&mut tracker, first), Seen::Pair(fork) if fork.child == CHILD));
-            assert!(!tracker.awaits_child_of(PARENT.pid));
-
-            let mut tracker = ForkTracker::default();
-            assert!(matches!(see(&mut tracker, first), Seen::Waits));
-            assert_eq!(tracker.is_watching(), first == stop());
-            assert_eq!(tracker.parent_said(fork()).map(|(_, raw)| raw), Some(first));
-            assert!(!tracker.is_watching() && !tracker.has_unknown());
-        }
-    }
-
-    #[test]
-    fn one_that_is_killed_as_it_waits_is_dead_for_its_parent() {
-        let mut tracker = ForkTracker::default();
-        see(&mut tracker, stop());
-        see(&mut tracker, end());
-        assert!(tracker.waiting().is_empty());
-        assert_eq!(tracker.parent_said(fork()).map(|(_, raw)| raw), Some(end()));
-    }
-
-    #[test]
-    fn candidates_are_out_that_speak_or_end() {
-        let mut tracker = ForkTracker::default();
-        see(&mut tracker, stop());
-        tracker.get_mut(&stop()).unwrap().candidates = Some(vec![PARENT, OTHER]);
-        tracker.spoke(OTHER);
-        assert_eq!(tracker.get_mut(&stop()).unwrap().candidates, Some(vec![PARENT]));
-        tracker.gone(PARENT.pid);
-        assert_eq!(tracker.get_mut(&stop()).unwrap().candidates, Some(vec![]));
-    }
-
-    #[test]
-    fn the_half_of_one_that_was_shown_is_no_news_once() {
-        for whole in [false, true] {
-            let mut tracker = ForkTracker::default();
-            see(&mut tracker, stop());
-            tracker.get_mut(&stop()).unwrap().candidates = Some(vec![PARENT]);
-            tracker.show(&stop(), CHILD);
-            assert!(!tracker.is_watching());
-            assert!(!tracker.was_shown(CHILD, OTHER, whole));
-            assert!(tracker.was_shown(CHILD, PARENT, whole));
-            assert!(!tracker.was_shown(CHILD, PARENT, whole));
-        }
-    }
-
-    #[test]
-    fn a_number_that_is_another_tasks_is_not_taken_for_the_one_that_was_shown() {
-        for how in [0, 1, 2] {
-            let mut tracker = ForkTracker::default();
-            see(&mut tracker, stop());
-            tracker.get_mut(&stop()).unwrap().candidates = Some(vec![PARENT]);
-            tracker.show(&stop(), CHILD);
-            match how {
-                0 => tracker.spoke(PARENT),
-                1 => tracker.gone(PARENT.pid),
-                _ => assert!(matches!(see(&mut tracker, stop()), Seen::Waits)),
-            }
-            assert!(!tracker.was_shown(CHILD, PARENT, false));
-        }
-    }
-
-    #[test]
-    fn children_of_the_detached() {
-        let mut tracker = ForkTracker::default();
-        assert!(tracker.parent_said(fork()).is_none());
-        assert_eq!(tracker.retract(PARENT.pid), [CHILD]);
-        tracker.detach(CHILD);
-        assert!(tracker.is_detaching() && tracker.has_unknown());
-        assert!(matches!(see(&mut tracker, stop()), Seen::Detach(CHILD)));
-        assert!(!tracker.is_detaching());
-        tracker.was_detached(PARENT.pid);
-        assert!(tracker.is_detached(PARENT.pid));
-        tracker.is_traced(PARENT.pid);
-        assert!(!tracker.is_detached(PARENT.pid));
-    }
-
-    #[test]
-    fn reports_of_others_do_not_starve_one_that_waits() {
-        let mut tracker = ForkTracker::default();
-        see(&mut tracker, stop());
-        let overdue = (0..ROUND_ALONE).filter(|_| tracker.report_taken()).count();
-        assert_eq!(overdue, 1);
-    }
-
-    #[test]
-    fn ends_that_nobody_announces_are_not_kept_for_ever() {
-        let mut tracker = ForkTracker::default();
-        for pid in 100..100 + 2 * REMEMBERED as i32 {
-            let kind = RawKind::Ended(ExitStatus::Code(0));
-            let raw = RawStop { pid: None, tid: Some(Tid::from_raw(pid)), kind };
-            tracker.child_seen(raw, Some(Pid::from_raw(pid)));
-        }
-        assert_eq!(tracker.unannounced.len(), REMEMBERED);
-        assert!(!tracker.is_watching());
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use crate::{Arch, CodeMode, Passing};
 /// The answers of a CPU for the same bytes in each mode. Which one counts is known when a thread
 /// comes by: its code segment decides, not the program that it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ways {
+pub(crate) struct Ways {
     bits64: Way,
     bits32: Way,
     bits16: Way,
@@ -20,7 +20,7 @@ struct Way {
 
 impl Ways {
     /// For the instruction that these bytes begin with.
-    pub(super) fn of<A: Arch>(code: &[u8]) -> Self {
+    pub(crate) fn of<A: Arch>(code: &[u8]) -> Self {
         let way = |mode| {
             let length = A::instruction_length(code, mode).unwrap_or(0);
             Way {
@@ -44,18 +44,18 @@ impl Ways {
     }
 
     /// What it takes to get past it.
-    pub(super) fn in_mode(self, mode: CodeMode) -> Passing {
+    pub(crate) fn in_mode(self, mode: CodeMode) -> Passing {
         self.way(mode).passing
     }
 
     /// Whether no other instruction begins where the program counter is once the breakpoint
     /// instruction has trapped.
-    pub(super) fn covers_trap(self, mode: CodeMode) -> bool {
+    pub(crate) fn covers_trap(self, mode: CodeMode) -> bool {
         self.way(mode).is_longer
     }
 
     /// Whether it is this in any mode.
-    pub(super) fn can_be(self, passing: Passing) -> bool {
+    pub(crate) fn can_be(self, passing: Passing) -> bool {
         [self.bits64, self.bits32, self.bits16].iter().any(|way| way.passing == passing)
     }
 }

@@ -1,20 +1,26 @@
 //! What the breakpoints of an address space are, and what its memory should hold.
 
+mod places;
+mod runs;
+mod ways;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
-use super::places::{Code, InMemory, Location, Places};
-use super::ways::Ways;
+use places::{Code, Places};
+pub(crate) use places::{InMemory, Location};
+pub(crate) use runs::runs;
+pub(crate) use ways::Ways;
 
 /// An image and all that know it: the processes that share the memory, and whoever may have to
 /// clean a copy of it.
-pub(in crate::engine) type Shared = Rc<RefCell<AddressSpace>>;
+pub(crate) type Shared = Rc<RefCell<AddressSpace>>;
 
 /// The breakpoint instructions of one address space.
 #[derive(Debug, Clone, Default)]
-pub(in crate::engine) struct AddressSpace {
+pub(crate) struct AddressSpace {
     places: Rc<Places>,
     /// The processes that have breakpoints here, by their number as owners; `None` for one that has
     /// nothing to do with this memory any more.
@@ -39,17 +45,17 @@ struct Loan {
 }
 
 /// What a process had to do with an address space before it was about to be detached.
-pub(super) struct Before {
+pub(crate) struct Before {
     number: Option<u16>,
 }
 
 impl Before {
-    pub(super) fn new(space: &AddressSpace, pid: Pid) -> Self {
+    pub(crate) fn new(space: &AddressSpace, pid: Pid) -> Self {
         Before { number: space.number(pid) }
     }
 
     /// It is not detached.
-    pub(super) fn restore(self, space: &mut AddressSpace, pid: Pid) {
+    pub(crate) fn restore(self, space: &mut AddressSpace, pid: Pid) {
         let number = self.number.map(usize::from);
         if let Some(member) = number.and_then(|number| space.members.get_mut(number)) {
             *member = Some(pid);
@@ -61,24 +67,24 @@ impl Before {
 
 /// What memory should hold, and does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Insert,
     Lift,
 }
 
 impl AddressSpace {
-    pub(in crate::engine) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Whether it says nothing yet: of processes that have come since it may not be known that they
     /// share it.
-    pub(super) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.places.is_empty() && self.loans.is_empty()
     }
 
     #[inline]
-    pub(super) fn get(&self, addr: u64) -> Option<&Location> {
+    pub(crate) fn get(&self, addr: u64) -> Option<&Location> {
         self.places.get(addr)
     }
 
@@ -87,13 +93,13 @@ impl AddressSpace {
     }
 
     #[inline]
-    pub(super) fn is_inserted(&self, addr: u64) -> bool {
+    pub(crate) fn is_inserted(&self, addr: u64) -> bool {
         self.get(addr).is_some_and(|location| location.memory == InMemory::Yes)
     }
 
     /// Whether a process has a breakpoint there, be it that it cannot be in memory now.
     #[inline]
-    pub(super) fn is_wanted(&self, addr: u64) -> bool {
+    pub(crate) fn is_wanted(&self, addr: u64) -> bool {
         self.get(addr).is_some_and(|location| self.wants(location))
     }
 
@@ -111,13 +117,13 @@ impl AddressSpace {
     }
 
     /// A process is not traced any more, and keeps the memory.
-    pub(super) fn lend(&mut self, to: Pid, returns: bool) {
+    pub(crate) fn lend(&mut self, to: Pid, returns: bool) {
         self.loans.push(Loan { to, returns });
         self.places().doubt_all();
     }
 
     /// A process has the memory no more.
-    pub(super) fn give_back(&mut self, from: Pid) {
+    pub(crate) fn give_back(&mut self, from: Pid) {
         if self.loans.iter().any(|loan| loan.to == from) {
             self.loans.retain(|loan| loan.to != from);
             self.places().doubt_all();
@@ -125,18 +131,18 @@ impl AddressSpace {
     }
 
     /// Whether there can be no breakpoints for as long as there is this memory.
-    pub(super) fn is_lent_for_good(&self) -> bool {
+    pub(crate) fn is_lent_for_good(&self) -> bool {
         self.loans.iter().any(|loan| !loan.returns)
     }
 
     /// Whether breakpoints that somebody wants are out of memory until it is given back: threads that
     /// run meanwhile would miss them.
-    pub(super) fn is_missed(&self) -> bool {
+    pub(crate) fn is_missed(&self) -> bool {
         self.is_lent() && !self.is_lent_for_good() && self.is_wanted_by_others(None)
     }
 
     /// Whether a process other than this one has a breakpoint here.
-    pub(super) fn is_wanted_by_others(&self, than: Option<Pid>) -> bool {
+    pub(crate) fn is_wanted_by_others(&self, than: Option<Pid>) -> bool {
         let other = |member: u16| self.member(member).is_some_and(|pid| Some(pid) != than);
         self.places
             .iter()
@@ -144,26 +150,26 @@ impl AddressSpace {
     }
 
     /// Whether somebody who is not traced has the memory.
-    pub(super) fn is_lent(&self) -> bool {
+    pub(crate) fn is_lent(&self) -> bool {
         !self.loans.is_empty()
     }
 
     /// Whether a system call has a breakpoint.
     #[inline]
-    pub(super) fn has_calls(&self) -> bool {
+    pub(crate) fn has_calls(&self) -> bool {
         self.places.has_calls()
     }
 
     /// A process's breakpoint at an address.
     #[inline]
-    pub(super) fn owned(&self, addr: u64, pid: Pid) -> Option<BreakpointId> {
+    pub(crate) fn owned(&self, addr: u64, pid: Pid) -> Option<BreakpointId> {
         let own = |member: u16| self.member(member) == Some(pid);
         self.get(addr)?.owners.iter().find(|owner| own(owner.member)).map(|owner| owner.id)
     }
 
     /// Whether somebody has the breakpoint of this name.
     #[inline]
-    pub(super) fn has(&self, id: BreakpointId) -> bool {
+    pub(crate) fn has(&self, id: BreakpointId) -> bool {
         let location = self.places.place_of(id).and_then(|addr| self.get(addr));
         let owns = |location: &Location| {
             let mut own = location.owners.iter().filter(|owner| owner.id == id);
@@ -173,7 +179,7 @@ impl AddressSpace {
     }
 
     /// All breakpoints of a process.
-    pub(super) fn of(&self, pid: Pid) -> impl Iterator<Item = (BreakpointId, u64)> + '_ {
+    pub(crate) fn of(&self, pid: Pid) -> impl Iterator<Item = (BreakpointId, u64)> + '_ {
         let number = self.number(pid);
         self.places.iter().filter_map(move |(addr, location)| {
             let owner = location.owners.iter().find(|owner| Some(owner.member) == number)?;
@@ -182,28 +188,28 @@ impl AddressSpace {
     }
 
     /// Whether a new breakpoint there would share bytes with another one.
-    pub(super) fn overlaps(&self, addr: u64, len: usize) -> bool {
+    pub(crate) fn overlaps(&self, addr: u64, len: usize) -> bool {
         let mut near = self.places.within(addr, len, len);
         near.any(|(at, location)| at != addr && self.wants(location))
     }
 
     /// The program's own instruction was put in, for a thread to step over it in place.
-    pub(super) fn open(&mut self, addr: u64) {
+    pub(crate) fn open(&mut self, addr: u64) {
         self.places().set_open(addr, true);
     }
 
     /// The thread is past, or will not be.
-    pub(super) fn close(&mut self, addr: u64) {
+    pub(crate) fn close(&mut self, addr: u64) {
         self.places().set_open(addr, false);
     }
 
     /// Remembers what the program has at an address, which was read just now.
-    pub(super) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways) {
+    pub(crate) fn locate(&mut self, addr: u64, code: &[u8], passing: Ways) {
         self.places().locate(addr, Code::new(code), passing);
     }
 
     /// What is in memory at a place, as somebody has seen just now.
-    pub(super) fn found(&mut self, addr: u64, memory: InMemory) {
+    pub(crate) fn found(&mut self, addr: u64, memory: InMemory) {
         if self.get(addr).is_some_and(|location| location.memory != memory) {
             if let Some(location) = self.places().change(addr) {
                 location.memory = memory;
@@ -213,7 +219,7 @@ impl AddressSpace {
 
     /// A process asks for a breakpoint at an address that is known; `id` is its name if it has
     /// none.
-    pub(super) fn own(&mut self, addr: u64, pid: Pid, id: BreakpointId) {
+    pub(crate) fn own(&mut self, addr: u64, pid: Pid, id: BreakpointId) {
         let number = self.number(pid).or_else(|| {
             let number = u16::try_from(self.members.len()).ok()?;
             self.members.push(Some(pid));
@@ -225,7 +231,7 @@ impl AddressSpace {
     }
 
     /// A process wants a breakpoint no more, or once less. Says whether it had it.
-    pub(super) fn release(&mut self, pid: Pid, id: BreakpointId) -> bool {
+    pub(crate) fn release(&mut self, pid: Pid, id: BreakpointId) -> bool {
         match (self.number(pid), self.places.place_of(id)) {
             (Some(number), Some(_)) => self.places().release(number, id),
             _ => false,
@@ -233,7 +239,7 @@ impl AddressSpace {
     }
 
     /// A process has nothing to do with this memory any more.
-    pub(super) fn leave(&mut self, pid: Pid) {
+    pub(crate) fn leave(&mut self, pid: Pid) {
         let Some(number) = self.number(pid) else { return };
         if let Some(member) = self.members.get_mut(usize::from(number)) {
             *member = None;
@@ -242,18 +248,18 @@ impl AddressSpace {
     }
 
     /// Nobody wants any of the breakpoints.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.members.iter_mut().for_each(|member| *member = None);
         self.places().doubt_all();
     }
 
     /// Nobody wants the breakpoint at this address.
-    pub(super) fn give_up_one(&mut self, addr: u64) {
+    pub(crate) fn give_up_one(&mut self, addr: u64) {
         self.places().disown(addr);
     }
 
     /// What is to be changed in memory, in the order of addresses.
-    pub(super) fn changes(&self) -> Vec<(u64, Change)> {
+    pub(crate) fn changes(&self) -> Vec<(u64, Change)> {
         let change = |(addr, location): (u64, &Location)| {
             let wanted = self.wants(location) && self.loans.is_empty() && !location.open;
             match (wanted, location.memory) {
@@ -266,21 +272,21 @@ impl AddressSpace {
     }
 
     /// Whether memory holds what it should, as far as is known.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         !self.doubted && self.changes().is_empty()
     }
 
     /// What is in memory is not known, or known again.
-    pub(super) fn doubt(&mut self, doubted: bool) {
+    pub(crate) fn doubt(&mut self, doubted: bool) {
         self.doubted = doubted;
     }
 
-    pub(super) fn is_doubted(&self) -> bool {
+    pub(crate) fn is_doubted(&self) -> bool {
         self.doubted
     }
 
     /// Memory was changed.
-    pub(super) fn settled(&mut self, addr: u64, change: Change) {
+    pub(crate) fn settled(&mut self, addr: u64, change: Change) {
         let places = Rc::make_mut(&mut self.places);
         if let Some(location) = places.change(addr) {
             location.memory = match change {
@@ -293,7 +299,7 @@ impl AddressSpace {
     }
 
     /// Forgets which places were looked at in vain.
-    pub(super) fn tidy(&mut self) {
+    pub(crate) fn tidy(&mut self) {
         if self.places.dirty().next().is_some() {
             let left: Vec<u64> = self.changes().into_iter().map(|(addr, _)| addr).collect();
             self.places().settled_but(left);
@@ -301,17 +307,17 @@ impl AddressSpace {
     }
 
     /// How many times the memory was changed so far.
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// The addresses of all locations.
-    pub(super) fn addresses(&self) -> Vec<u64> {
+    pub(crate) fn addresses(&self) -> Vec<u64> {
         self.places.iter().map(|(addr, _)| addr).collect()
     }
 
     /// What the program has at all locations: as much as a breakpoint instruction hides.
-    pub(super) fn code(&self, breakpoint: usize) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn code(&self, breakpoint: usize) -> Vec<(u64, Vec<u8>)> {
         let own = |(addr, location): (u64, &Location)| {
             (addr, location.code.bytes().iter().copied().take(breakpoint).collect())
         };
@@ -320,7 +326,7 @@ impl AddressSpace {
 
     /// The address space of a copy of the memory, which belongs to a process that has the breakpoints of
     /// another one. What of the instructions the copy really has may still have to be found out.
-    pub(super) fn copy(&self, from: Pid, to: Pid) -> AddressSpace {
+    pub(crate) fn copy(&self, from: Pid, to: Pid) -> AddressSpace {
         let mut copy = self.clone();
         let lent = !copy.loans.is_empty();
         copy.loans.clear();
@@ -338,7 +344,7 @@ impl AddressSpace {
     }
 
     /// Has what another image has as well, but for addresses that it knows with an owner.
-    pub(super) fn add(&mut self, other: AddressSpace) {
+    pub(crate) fn add(&mut self, other: AddressSpace) {
         if !self.places.has_areas() {
             self.places().take_areas(&other.places);
         }
@@ -361,7 +367,7 @@ impl AddressSpace {
 
     /// Puts the program's own bytes into what was read from memory, where the breakpoint
     /// instructions still are.
-    pub(super) fn hide(&mut self, addr: u64, read: &mut [u8], breakpoint: &[u8]) {
+    pub(crate) fn hide(&mut self, addr: u64, read: &mut [u8], breakpoint: &[u8]) {
         let mut lost = Vec::new();
         for (at, location) in self.places.within(addr, read.len(), breakpoint.len()) {
             if location.memory != InMemory::Yes {
@@ -385,13 +391,13 @@ impl AddressSpace {
     }
 
     /// Whether a breakpoint instruction is in a range of memory.
-    pub(super) fn has_within(&self, addr: u64, len: usize, breakpoint: usize) -> bool {
+    pub(crate) fn has_within(&self, addr: u64, len: usize, breakpoint: usize) -> bool {
         let mut near = self.places.within(addr, len, breakpoint);
         near.any(|(_, location)| location.memory == InMemory::Yes)
     }
 
     /// Puts the breakpoints into what is to be written to memory.
-    pub(super) fn keep(&self, addr: u64, data: &mut [u8], breakpoint: &[u8]) {
+    pub(crate) fn keep(&self, addr: u64, data: &mut [u8], breakpoint: &[u8]) {
         for (at, location) in self.places.within(addr, data.len(), breakpoint.len()) {
             if location.memory != InMemory::Yes {
                 continue;
@@ -405,53 +411,53 @@ impl AddressSpace {
     }
 
     /// The program's own bytes have changed.
-    pub(super) fn wrote(&mut self, addr: u64, data: &[u8]) {
+    pub(crate) fn wrote(&mut self, addr: u64, data: &[u8]) {
         self.places().wrote(addr, data);
     }
 
     /// Where an instruction with a breakpoint may reach into what was written.
-    pub(super) fn reaching_into(&self, addr: u64, len: usize, longest: usize) -> Vec<u64> {
+    pub(crate) fn reaching_into(&self, addr: u64, len: usize, longest: usize) -> Vec<u64> {
         self.places.within(addr, len, longest).map(|(addr, _)| addr).collect()
     }
 
     /// The slot that a program counter is in: its code, the place that it is for, and its address.
     #[inline]
-    pub(super) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
+    pub(crate) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
         self.places.slot_at(pc)
     }
 
     /// Whether a program counter can be in a slot.
-    pub(in crate::engine) fn has_slots(&self) -> bool {
+    pub(crate) fn has_slots(&self) -> bool {
         self.places.has_areas()
     }
 
     /// The memory for slots: addresses and lengths.
-    pub(super) fn areas(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
         self.places.areas()
     }
 
-    pub(super) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
+    pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
         self.places().add_area(start, len, stride);
     }
 
-    pub(super) fn forget_areas(&mut self) {
+    pub(crate) fn forget_areas(&mut self) {
         self.places().forget_areas();
     }
 
-    pub(super) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
+    pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
         self.places.free_slots(from, reach)
     }
 
-    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+    pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
         self.places().fill_slot(from, to, code, mode);
     }
 
     /// The kernel maps no memory for slots here.
-    pub(super) fn refuse_slots(&mut self) {
+    pub(crate) fn refuse_slots(&mut self) {
         self.slotless = true;
     }
 
-    pub(super) fn is_slotless(&self) -> bool {
+    pub(crate) fn is_slotless(&self) -> bool {
         self.slotless
     }
 }

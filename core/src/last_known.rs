@@ -14,7 +14,7 @@ struct Known<A: Arch> {
 }
 
 /// By the places of the threads in the table.
-pub(super) struct LastKnown<A: Arch>(Vec<Option<Box<Known<A>>>>);
+pub(crate) struct LastKnown<A: Arch>(Vec<Option<Box<Known<A>>>>);
 
 impl<A: Arch> Default for LastKnown<A> {
     fn default() -> Self {
@@ -45,7 +45,7 @@ impl<A: Arch> LastKnown<A> {
 
     /// The answer to a question about the general registers: that of the kernel, or the last one at
     /// this stop if the thread is gone.
-    pub(super) fn general(
+    pub(crate) fn general(
         &mut self,
         place: Place,
         answer: Result<A::Registers>,
@@ -60,14 +60,14 @@ impl<A: Arch> LastKnown<A> {
         }
     }
 
-    pub(super) fn set_general(&mut self, place: Place, registers: A::Registers) {
+    pub(crate) fn set_general(&mut self, place: Place, registers: A::Registers) {
         if let Some(known) = self.noted(place) {
             known.general = Some(registers);
         }
     }
 
     /// The same for the floating-point registers.
-    pub(super) fn fp(
+    pub(crate) fn fp(
         &mut self,
         place: Place,
         answer: Result<A::FpRegisters>,
@@ -84,7 +84,7 @@ impl<A: Arch> LastKnown<A> {
         }
     }
 
-    pub(super) fn set_fp(&mut self, place: Place, registers: &A::FpRegisters) {
+    pub(crate) fn set_fp(&mut self, place: Place, registers: &A::FpRegisters) {
         if let Some(known) = self.noted(place) {
             known.fp = Some(registers.clone());
         }

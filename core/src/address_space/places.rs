@@ -17,14 +17,14 @@ const KEPT: usize = 16;
 
 /// The program's own bytes at a place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Code {
+pub(crate) struct Code {
     bytes: [u8; KEPT],
     len: u8,
 }
 
 impl Code {
     /// As many of these bytes as are kept.
-    pub(super) fn new(code: &[u8]) -> Self {
+    pub(crate) fn new(code: &[u8]) -> Self {
         let mut kept = Code::default();
         for (to, &byte) in kept.bytes.iter_mut().zip(code) {
             *to = byte;
@@ -33,7 +33,7 @@ impl Code {
         kept
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
@@ -53,7 +53,7 @@ impl Code {
 
 /// Whether the breakpoint instruction is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InMemory {
+pub(crate) enum InMemory {
     No,
     Yes,
     /// It was, and the program has put something else there. It is put in again when somebody
@@ -64,27 +64,27 @@ pub(super) enum InMemory {
 /// A place where there is a breakpoint, or was one: a thread may have run into it, and not have
 /// reported that yet.
 #[derive(Debug, Clone)]
-pub(super) struct Location {
-    pub(super) code: Code,
-    pub(super) passing: Ways,
+pub(crate) struct Location {
+    pub(crate) code: Code,
+    pub(crate) passing: Ways,
     /// Whose it is. Nobody's is one that was removed.
-    pub(super) owners: Vec<Owner>,
-    pub(super) memory: InMemory,
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) memory: InMemory,
     /// A thread is stepping over it in place, so that it must not be in memory.
-    pub(super) open: bool,
+    pub(crate) open: bool,
     /// The address of the slot in which its instruction runs, once it has one, and the mode that
     /// this is for.
-    pub(super) slot: Option<(u64, CodeMode)>,
+    pub(crate) slot: Option<(u64, CodeMode)>,
 }
 
 /// One process's part in a location.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     /// The process, as the address space counts them.
-    pub(super) member: u16,
-    pub(super) id: BreakpointId,
+    pub(crate) member: u16,
+    pub(crate) id: BreakpointId,
     /// How many times it was asked for.
-    pub(super) count: u32,
+    pub(crate) count: u32,
 }
 
 /// The memory for slots that was mapped at one time.
@@ -104,7 +104,7 @@ struct Slot {
 
 /// All places and slots of an address space.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(crate) struct Places {
     locations: BTreeMap<u64, Location>,
     by_id: FxHashMap<BreakpointId, u64>,
     /// Where memory may not be what it should.
@@ -117,28 +117,28 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.locations.is_empty()
     }
 
     #[inline]
-    pub(super) fn get(&self, addr: u64) -> Option<&Location> {
+    pub(crate) fn get(&self, addr: u64) -> Option<&Location> {
         self.locations.get(&addr)
     }
 
     /// A location that is about to change.
-    pub(super) fn change(&mut self, addr: u64) -> Option<&mut Location> {
+    pub(crate) fn change(&mut self, addr: u64) -> Option<&mut Location> {
         let location = self.locations.get_mut(&addr)?;
         self.dirty.insert(addr);
         Some(location)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Location)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Location)> {
         self.locations.iter().map(|(&addr, location)| (addr, location))
     }
 
     /// The locations with bytes in a range.
-    pub(super) fn within(
+    pub(crate) fn within(
         &self,
         addr: u64,
         len: usize,
@@ -151,7 +151,7 @@ impl Places {
 
     /// Notes what the program has at an address. A slot for its instruction stays if that is the
     /// same.
-    pub(super) fn locate(&mut self, addr: u64, code: Code, passing: Ways) {
+    pub(crate) fn locate(&mut self, addr: u64, code: Code, passing: Ways) {
         let calls = |location: &Location| usize::from(location.passing.can_be(Passing::SystemCall));
         let before = self.locations.get(&addr).map_or(0, calls);
         let location = self.locations.entry(addr).or_insert_with(|| Location {
@@ -171,7 +171,7 @@ impl Places {
     }
 
     /// Takes over a location of another address space.
-    pub(super) fn adopt(&mut self, addr: u64, location: Location) {
+    pub(crate) fn adopt(&mut self, addr: u64, location: Location) {
         for owner in &location.owners {
             self.by_id.insert(owner.id, addr);
         }
@@ -181,17 +181,17 @@ impl Places {
     }
 
     /// Whether a system call has a breakpoint.
-    pub(super) fn has_calls(&self) -> bool {
+    pub(crate) fn has_calls(&self) -> bool {
         self.calls > 0
     }
 
     /// Whether a location is open.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open > 0
     }
 
     /// Opens or closes a location.
-    pub(super) fn set_open(&mut self, addr: u64, open: bool) {
+    pub(crate) fn set_open(&mut self, addr: u64, open: bool) {
         let Some(location) = self.change(addr) else { return };
         let was = std::mem::replace(&mut location.open, open);
         if open {
@@ -200,14 +200,14 @@ impl Places {
         self.open = (self.open + usize::from(open)).saturating_sub(usize::from(was));
     }
 
-    pub(super) fn close_all(&mut self) {
+    pub(crate) fn close_all(&mut self) {
         let open: Vec<u64> = self.iter().filter(|(_, l)| l.open).map(|(addr, _)| addr).collect();
         open.into_iter().for_each(|addr| self.set_open(addr, false));
     }
 
     /// A member asks for a breakpoint at a location that is known; `id` is its name if the member
     /// has none there.
-    pub(super) fn own(&mut self, addr: u64, member: u16, id: BreakpointId) {
+    pub(crate) fn own(&mut self, addr: u64, member: u16, id: BreakpointId) {
         let Some(location) = self.change(addr) else { return };
         match location.owners.iter_mut().find(|owner| owner.member == member) {
             Some(owner) => owner.count = owner.count.saturating_add(1),
@@ -219,7 +219,7 @@ impl Places {
     }
 
     /// A member wants a breakpoint no more, or once less. Says whether it had it.
-    pub(super) fn release(&mut self, member: u16, id: BreakpointId) -> bool {
+    pub(crate) fn release(&mut self, member: u16, id: BreakpointId) -> bool {
         let Some(&addr) = self.by_id.get(&id) else { return false };
         let Some(location) = self.change(addr) else { return false };
         let ours = |owner: &Owner| owner.member == member && owner.id == id;
@@ -236,12 +236,12 @@ impl Places {
     }
 
     /// The place of a breakpoint.
-    pub(super) fn place_of(&self, id: BreakpointId) -> Option<u64> {
+    pub(crate) fn place_of(&self, id: BreakpointId) -> Option<u64> {
         self.by_id.get(&id).copied()
     }
 
     /// Nobody wants the breakpoint at an address.
-    pub(super) fn disown(&mut self, addr: u64) {
+    pub(crate) fn disown(&mut self, addr: u64) {
         let Some(location) = self.change(addr) else { return };
         for owner in std::mem::take(&mut location.owners) {
             self.by_id.remove(&owner.id);
@@ -249,27 +249,27 @@ impl Places {
     }
 
     /// Memory may be anything, compared with what it should be.
-    pub(super) fn doubt_all(&mut self) {
+    pub(crate) fn doubt_all(&mut self) {
         self.dirty.extend(self.locations.keys());
     }
 
     /// The addresses where memory may not be what it should.
-    pub(super) fn dirty(&self) -> impl Iterator<Item = (u64, &Location)> {
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (u64, &Location)> {
         self.dirty.iter().filter_map(|&addr| Some((addr, self.locations.get(&addr)?)))
     }
 
     /// Memory is as it should be, but for these addresses.
-    pub(super) fn settled_but(&mut self, addresses: impl IntoIterator<Item = u64>) {
+    pub(crate) fn settled_but(&mut self, addresses: impl IntoIterator<Item = u64>) {
         self.dirty = addresses.into_iter().collect();
     }
 
     /// Memory at this address is as it should be.
-    pub(super) fn settled(&mut self, addr: u64) {
+    pub(crate) fn settled(&mut self, addr: u64) {
         self.dirty.remove(&addr);
     }
 
     /// The program's own bytes have changed.
-    pub(super) fn wrote(&mut self, addr: u64, data: &[u8]) {
+    pub(crate) fn wrote(&mut self, addr: u64, data: &[u8]) {
         let from = addr.saturating_sub(KEPT as u64 - 1);
         let to = addr.saturating_add(data.len() as u64);
         for (&at, location) in self.locations.range_mut(from..to.max(from)) {
@@ -280,7 +280,7 @@ impl Places {
     }
 
     /// The slot that a program counter is in: its code, the place that it is for, and its address.
-    pub(super) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
+    pub(crate) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
         self.areas.iter().find_map(|area| {
             let offset = pc.checked_sub(area.start)?;
             let at = offset / area.stride;
@@ -290,41 +290,41 @@ impl Places {
     }
 
     /// Whether there is memory for slots.
-    pub(super) fn has_areas(&self) -> bool {
+    pub(crate) fn has_areas(&self) -> bool {
         !self.areas.is_empty()
     }
 
     /// The memory for slots: addresses and lengths.
-    pub(super) fn areas(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
         self.areas.iter().map(|area| (area.start, area.room as u64 * area.stride)).collect()
     }
 
     /// Has the slots of another one, which are in this memory too.
-    pub(super) fn take_areas(&mut self, other: &Places) {
+    pub(crate) fn take_areas(&mut self, other: &Places) {
         self.areas.clone_from(&other.areas);
     }
 
     /// Memory for slots has been mapped.
-    pub(super) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
+    pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
         let room = usize::try_from(len / stride.max(1)).unwrap_or(0);
         self.areas.push(Area { start, stride: stride.max(1), room, slots: Vec::new() });
     }
 
     /// There is no memory for slots any more.
-    pub(super) fn forget_areas(&mut self) {
+    pub(crate) fn forget_areas(&mut self) {
         self.areas.clear();
         self.locations.values_mut().for_each(|location| location.slot = None);
     }
 
     /// Addresses at which a slot could be made for an instruction, no further than `reach` away.
-    pub(super) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
+    pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
         let free = self.areas.iter().filter(|area| area.slots.len() < area.room);
         let next = free.map(|area| area.start + area.slots.len() as u64 * area.stride);
         next.filter(|to| to.abs_diff(from) < reach).collect()
     }
 
     /// A slot, which was one of the [free](Self::free_slots) ones, has its code in memory.
-    pub(super) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+    pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
         let next = |area: &&mut Area| area.start + area.slots.len() as u64 * area.stride == to;
         if let Some(area) = self.areas.iter_mut().find(next) {
             area.slots.push(Slot { from, code });
