@@ -22,6 +22,7 @@ mod trace;
 mod attach;
 mod breakpoints;
 mod breakpoints_follow;
+mod breakpoints_moved;
 mod breakpoints_threads;
 mod calls;
 mod confined;
@@ -70,6 +71,7 @@ fn main() {
         ("bits32", regs::bits32::TESTS),
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
+        ("breakpoints_moved", breakpoints_moved::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
         ("calls", calls::TESTS),
         ("confined", confined::TESTS),

@@ -1,5 +1,6 @@
 //! What the breakpoints of an address space are, and what its memory should hold.
 
+mod copies;
 mod places;
 mod runs;
 mod ways;
@@ -9,8 +10,9 @@ use std::rc::Rc;
 
 use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
+pub(crate) use copies::{PAGE, Reach, position};
 use places::{Code, Places};
-pub(crate) use places::{InMemory, Location};
+pub(crate) use places::{InMemory, KEPT, Location};
 pub(crate) use runs::runs;
 pub(crate) use ways::Ways;
 
@@ -104,7 +106,11 @@ impl AddressSpace {
     }
 
     fn wants(&self, location: &Location) -> bool {
-        location.owners.iter().any(|owner| self.member(owner.member).is_some())
+        let is_owned = |location: &Location| {
+            location.owners.iter().any(|owner| self.member(owner.member).is_some())
+        };
+        let original = || location.copy_of.and_then(|of| self.get(of));
+        is_owned(location) || original().is_some_and(is_owned)
     }
 
     fn member(&self, number: u16) -> Option<Pid> {
@@ -210,10 +216,15 @@ impl AddressSpace {
 
     /// What is in memory at a place, as somebody has seen just now.
     pub(crate) fn found(&mut self, addr: u64, memory: InMemory) {
-        if self.get(addr).is_some_and(|location| location.memory != memory) {
-            if let Some(location) = self.places().change(addr) {
-                location.memory = memory;
-            }
+        let Some(before) = self.get(addr).map(|location| location.memory) else { return };
+        if before == memory {
+            return;
+        }
+        if let Some(location) = self.places().change(addr) {
+            location.memory = memory;
+        }
+        if before == InMemory::Yes {
+            self.places().lose(addr);
         }
     }
 
@@ -273,7 +284,7 @@ impl AddressSpace {
 
     /// Whether memory holds what it should, as far as is known.
     pub(crate) fn is_settled(&self) -> bool {
-        !self.doubted && self.changes().is_empty()
+        !self.doubted && !self.places.has_lost() && self.changes().is_empty()
     }
 
     /// What is in memory is not known, or known again.

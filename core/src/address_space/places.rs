@@ -4,6 +4,7 @@
 //! changes ([`Rc::make_mut`](std::rc::Rc::make_mut)), so that a fork costs the same however many
 //! breakpoints there are.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
@@ -13,7 +14,7 @@ use crate::{BreakpointId, CodeMode, Passing, SlotCode};
 use super::ways::Ways;
 
 /// How many bytes of an instruction are kept: as many as the longest of any CPU has.
-const KEPT: usize = 16;
+pub(crate) const KEPT: usize = 16;
 
 /// The program's own bytes at a place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(crate) struct Location {
     /// The address of the slot in which its instruction runs, once it has one, and the mode that
     /// this is for.
     pub(crate) slot: Option<(u64, CodeMode)>,
+    /// Nobody has asked for it; its instruction is that of this other place, which has it, too.
+    pub(crate) copy_of: Option<u64>,
 }
 
 /// One process's part in a location.
@@ -114,6 +117,12 @@ pub(crate) struct Places {
     /// How many are open.
     open: usize,
     areas: Vec<Area>,
+    /// Places that are copies of others.
+    copies: BTreeSet<u64>,
+    /// Places whose instruction was in memory and is not, without anybody having taken it out.
+    lost: Vec<u64>,
+    /// At which places of a page there are breakpoints, as a set of bits, once that was asked.
+    offsets: OnceCell<Box<[u64; 64]>>,
 }
 
 impl Places {
@@ -161,6 +170,7 @@ impl Places {
             memory: InMemory::No,
             open: false,
             slot: None,
+            copy_of: None,
         });
         if location.code != code {
             location.slot = None;
@@ -168,6 +178,7 @@ impl Places {
         (location.code, location.passing) = (code, passing);
         self.calls = (self.calls + calls(location)).saturating_sub(before);
         self.dirty.insert(addr);
+        self.offsets.take();
     }
 
     /// Takes over a location of another address space.
@@ -176,6 +187,9 @@ impl Places {
             self.by_id.insert(owner.id, addr);
         }
         let (code, passing) = (location.code, location.passing);
+        if location.copy_of.is_some() {
+            self.copies.insert(addr);
+        }
         self.locations.insert(addr, Location { slot: None, ..location });
         self.locate(addr, code, passing);
     }
@@ -232,6 +246,7 @@ impl Places {
         }
         location.owners.swap_remove(at);
         self.by_id.remove(&id);
+        self.dirty.extend(&self.copies);
         true
     }
 
@@ -246,6 +261,50 @@ impl Places {
         for owner in std::mem::take(&mut location.owners) {
             self.by_id.remove(&owner.id);
         }
+        self.dirty.extend(&self.copies);
+    }
+
+    /// Says whether a place is a copy of another one.
+    pub(super) fn set_copy(&mut self, addr: u64, of: Option<u64>) {
+        let Some(location) = self.change(addr) else { return };
+        location.copy_of = of;
+        match of {
+            Some(_) => self.copies.insert(addr),
+            None => self.copies.remove(&addr),
+        };
+    }
+
+    /// The places that are copies of others.
+    pub(super) fn copies(&self) -> impl Iterator<Item = u64> {
+        self.copies.iter().copied()
+    }
+
+    /// The instruction of a place is not where it was put.
+    pub(super) fn lose(&mut self, addr: u64) {
+        self.lost.push(addr);
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    pub(super) fn take_lost(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Whether any breakpoint is at this place of its page, of 4096 bytes.
+    pub(super) fn is_at_offset(&self, offset: u16) -> bool {
+        let offsets = self.offsets.get_or_init(|| {
+            let mut offsets = Box::new([0; 64]);
+            for addr in self.locations.keys() {
+                if let Some(bits) = offsets.get_mut((addr % 4096 / 64) as usize) {
+                    *bits |= 1_u64 << (addr % 64);
+                }
+            }
+            offsets
+        });
+        let bits = offsets.get(usize::from(offset % 4096 / 64)).copied().unwrap_or(0);
+        bits & 1 << (offset % 64) != 0
     }
 
     /// Memory may be anything, compared with what it should be.

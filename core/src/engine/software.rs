@@ -7,6 +7,7 @@
 //! in [`memory`], and who comes, goes or is detached has them put in and taken out in [`sharers`] and
 //! [`remove_all`].
 
+mod copies;
 mod former;
 mod handlers;
 mod hit;
@@ -229,7 +230,9 @@ impl<B: Backend> Engine<B> {
             if space.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
                 return Ok(());
             }
+            // What follows there now may be other code.
             space.borrow_mut().found(addr, InMemory::No);
+            tracer.look_for_lost(space, thread)?;
             for located in tracer.locate(space, thread, &[addr])? {
                 located?;
             }

@@ -76,17 +76,13 @@ impl<B: Backend> Engine<B> {
             };
             let pc = <B::Arch as Arch>::pc(&registers);
             let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
-            let (known, inserted, owned) = {
-                let space = space.borrow();
-                (
-                    space.get(addr).is_some(),
-                    space.is_inserted(addr),
-                    space.owned(addr, pid).is_some(),
-                )
-            };
-            if !known {
+            if space.borrow().get(addr).is_none() && !self.take_out_copy(&space, thread, addr)? {
                 return Ok(Trap::Programs);
             }
+            let (inserted, owned) = {
+                let space = space.borrow();
+                (space.is_inserted(addr), space.owned(addr, pid).is_some())
+            };
             if !inserted {
                 // Taken out since; or the program's own one, of which a thread that steps over ours
                 // has run into just now, or which the program has put there.
@@ -95,7 +91,10 @@ impl<B: Backend> Engine<B> {
                 }
                 let lost = space.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
                 let sure = !space.borrow().is_doubted();
-                if (lost || !owned && sure) && self.has_breakpoint(thread, addr).unwrap_or(false) {
+                if (lost || !owned && sure)
+                    && self.has_breakpoint(thread, addr).unwrap_or(false)
+                    && !self.take_out_copy(&space, thread, addr)?
+                {
                     return Ok(Trap::Programs);
                 }
             }

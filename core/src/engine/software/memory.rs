@@ -17,7 +17,7 @@ impl<B: Backend> Engine<B> {
         let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
         if let Some(space) = process.and_then(|process| process.space.as_ref()) {
             let read = buf.get_mut(..read).unwrap_or_default();
-            space.borrow_mut().hide(addr, read, <B::Arch as Arch>::BREAKPOINT);
+            self.hide_all(space, thread, addr, read);
         }
         Ok(read)
     }
@@ -34,10 +34,18 @@ impl<B: Backend> Engine<B> {
             for ((addr, buf), result) in places.iter_mut().zip(&results) {
                 let read = result.as_ref().map_or(0, |&read| read);
                 let read = buf.get_mut(..read).unwrap_or_default();
-                space.borrow_mut().hide(*addr, read, <B::Arch as Arch>::BREAKPOINT);
+                self.hide_all(space, thread, *addr, read);
             }
         }
         results
+    }
+
+    fn hide_all(&self, space: &Shared, thread: Thread, addr: u64, read: &mut [u8]) {
+        if space.borrow().is_empty() {
+            return;
+        }
+        space.borrow_mut().hide(addr, read, Self::INT);
+        self.hide_copies(space, thread, addr, read);
     }
 
     /// Writes; where there is a breakpoint, that stays, and what it hides is changed.

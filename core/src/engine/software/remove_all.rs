@@ -183,7 +183,20 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         let Some(thread) = self.stopped_thread(parent)? else { return Ok(()) };
-        if self.find_lost(&theirs, thread)? {
+        let lost = self.find_lost(&theirs, thread)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let map = match self.backend.get_mut().memory_map(pid) {
+            Err(Error::Unsupported { .. }) => None,
+            map => unless_gone(map)?,
+        };
+        // Others have gone with memory that the program has moved or unmapped.
+        let is_shared = |addr: u64| {
+            let map = map.as_ref();
+            map.is_none_or(|map| map.iter().any(|region| region.contains(addr) && region.shared))
+        };
+        if lost.into_iter().any(is_shared) {
             let what = "a breakpoint in code that a process shares which is not traced";
             self.failures.note(pid, Error::Unsupported { what, on: B::SYSTEM });
         }

@@ -1,7 +1,7 @@
 //! Having memory hold what an address space says, with few requests: places that are near each other are
 //! read and written at once.
 
-use crate::address_space::{Change, InMemory, Shared, Ways, runs};
+use crate::address_space::{Change, InMemory, KEPT, Reach, Shared, Ways, runs};
 use crate::backend::Thread;
 use crate::{Arch, Backend, CodeMode, Error, Result};
 
@@ -28,6 +28,17 @@ impl<B: Backend> Engine<B> {
         if space.borrow().is_doubted() {
             self.find_out(space, thread).map_err(|error| (0, error))?;
         }
+        self.make_changes(space, thread)?;
+        if space.borrow().has_lost() {
+            self.look_for_lost(space, thread).map_err(|error| (0, error))?;
+            self.make_changes(space, thread)?;
+        }
+        space.borrow_mut().tidy();
+        Ok(())
+    }
+
+    fn make_changes(&mut self, space: &Shared, thread: Thread) -> Result<(), (u64, Error)> {
+        space.borrow_mut().hand_over();
         let changes = space.borrow().changes();
         if changes.iter().any(|&(_, change)| change == Change::Insert) {
             let traced = self.backend.get_mut().trace_late_threads(thread);
@@ -40,7 +51,6 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
-        space.borrow_mut().tidy();
         Ok(())
     }
 
@@ -53,6 +63,7 @@ impl<B: Backend> Engine<B> {
         {
             return false;
         }
+        let mut lost = Vec::new();
         for &(addr, change) in run {
             let at = usize::try_from(addr - start).unwrap_or(usize::MAX);
             let Some(there) = memory.get_mut(at..).and_then(|m| m.get_mut(..Self::INT.len()))
@@ -64,7 +75,7 @@ impl<B: Backend> Engine<B> {
             match (change, location.code.bytes().get(..Self::INT.len())) {
                 (Change::Insert, _) => there.copy_from_slice(Self::INT),
                 (Change::Lift, Some(own)) if there == Self::INT => there.copy_from_slice(own),
-                (Change::Lift, _) => {} // the program has something else there by now
+                (Change::Lift, _) => lost.push(addr), // something else is there by now
             }
         }
         if self.backend.get_mut().write_text(thread, start, &memory).is_err() {
@@ -72,6 +83,7 @@ impl<B: Backend> Engine<B> {
         }
         let mut space = space.borrow_mut();
         run.iter().for_each(|&(addr, change)| space.settled(addr, change));
+        space.lose_again(lost);
         true
     }
 
@@ -92,7 +104,7 @@ impl<B: Backend> Engine<B> {
                     result => result?,
                 }
             }
-            (Change::Lift, _) => {} // the program has something else there by now
+            (Change::Lift, _) => space.borrow_mut().lose(addr), // something else is there by now
         }
         space.borrow_mut().settled(addr, change);
         Ok(())
@@ -145,17 +157,16 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Looks which breakpoint instructions that should be in memory are not, and says whether there
-    /// are any.
-    pub(super) fn find_lost(&mut self, space: &Shared, thread: Thread) -> Result<bool> {
+    /// Looks which breakpoint instructions that should be in memory are not.
+    pub(super) fn find_lost(&mut self, space: &Shared, thread: Thread) -> Result<Vec<u64>> {
         let addresses = space.borrow().addresses();
-        let mut lost = false;
+        let mut lost = Vec::new();
         for run in runs(&addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, Self::INT.len())?;
             for (&addr, there) in run.iter().zip(memory) {
                 if space.borrow().is_inserted(addr) && there != Self::INT {
                     space.borrow_mut().found(addr, InMemory::Lost);
-                    lost = true;
+                    lost.push(addr);
                 }
             }
         }
@@ -201,8 +212,11 @@ impl<B: Backend> Engine<B> {
         self.traps_in_code_of(thread)?;
         let mut results = Vec::with_capacity(addresses.len());
         for run in runs(addresses, |&addr| addr) {
-            let memory = self.read_run(thread, run, <B::Arch as Arch>::LONGEST_INSTRUCTION)?;
+            let memory = self.read_run(thread, run, KEPT)?;
             for (&addr, mut code) in run.iter().zip(memory) {
+                if code.starts_with(Self::INT) && !space.borrow().is_inserted(addr) {
+                    self.is_copy(space, thread, addr, Reach::Pages)?;
+                }
                 let located = Self::note_code(space, addr, &mut code);
                 results.push(match self.unfit(thread, addr)? {
                     Some(why) => Err(Error::BadBreakpoint { why }),
