@@ -71,6 +71,9 @@ struct Line {
     /// Print what goes over the line
     #[arg(long, visible_alias = "remote-debug")]
     debug: bool,
+    /// Says that there are no tests in this program, as gdb's server does without them
+    #[arg(long, hide = true)]
+    selftest: bool,
     /// Do as if these packets were not known: vCont, Tthread, qC, qfThreadInfo, threads (all of them),
     /// T
     #[arg(long, value_delimiter = ',', require_equals = true, value_name = "NAMES")]
@@ -148,10 +151,19 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
         false => Refusal::Print(error.to_string().trim_end().to_string()),
         true => Refusal::Wrong(error.to_string().trim_end().to_string()),
     })?;
+    if line.selftest {
+        return Err(Refusal::Print("Selftests have been disabled for this build.".to_string()));
+    }
     let wrong = |line: &str| Err(Refusal::Wrong(format!("{line} (see --help)")));
     let mut words = line.words;
     let is_id = |word: &OsString| word.to_str().and_then(|text| text.parse::<i32>().ok());
-    if line.attach && words.len() == 2 && words.first().and_then(is_id).is_some() {
+    // gdb's server takes it behind the address, too.
+    let behind = words.get(1).is_some_and(|word| word == "--attach");
+    if behind {
+        words.remove(1);
+    }
+    let attach = line.attach || behind;
+    if attach && words.len() == 2 && words.first().and_then(is_id).is_some() {
         words.swap(0, 1);
     }
     if words.is_empty() {
@@ -161,7 +173,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options,
     let Some(address) = text.to_str().and_then(Address::parse) else {
         return wrong(&format!("{} is no address to listen at", text.to_string_lossy()));
     };
-    let what = match (line.attach, line.multi, words.as_slice()) {
+    let what = match (attach, line.multi, words.as_slice()) {
         (true, _, [word]) => match is_id(word).and_then(Pid::new) {
             Some(id) => What::Process(id),
             None => return wrong(&format!("{} is no process id", word.to_string_lossy())),
@@ -211,6 +223,7 @@ mod tests {
     fn processes_and_nothing() {
         assert_eq!(read("--attach :0 12").unwrap().what, What::Process(Pid::new(12).unwrap()));
         assert_eq!(read("--attach 12 :0").unwrap().what, What::Process(Pid::new(12).unwrap()));
+        assert_eq!(read(":0 --attach 12").unwrap().what, What::Process(Pid::new(12).unwrap()));
         assert_eq!(read("--multi :0").unwrap().what, What::Nothing);
         let kill = read("--multi --on-disconnect kill :0").unwrap();
         assert_eq!(kill.on_disconnect, Some(OnDisconnect::Kill));

@@ -20,6 +20,7 @@ mod normal;
 mod processes;
 mod program;
 mod protocol;
+mod resuming;
 mod rsp;
 mod session;
 mod transcripts;
@@ -32,6 +33,7 @@ fn main() {
         ("lldb", lldb::TESTS),
         ("processes", processes::TESTS),
         ("protocol", protocol::TESTS),
+        ("resuming", resuming::TESTS),
         ("transcripts", transcripts::TESTS),
     ];
     harness::main(&all);

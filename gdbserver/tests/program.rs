@@ -104,6 +104,16 @@ fn wait_to_be_released() {
     }
 }
 
+/// Counts the signals that come.
+fn handle_signals() {
+    extern "C" fn count(_: libc::c_int) {
+        called();
+    }
+    let count: extern "C" fn(libc::c_int) = count;
+    // SAFETY: the handler does nothing but count.
+    unsafe { libc::signal(libc::SIGUSR1, count as *const () as libc::sighandler_t) };
+}
+
 /// Becomes one of the programs to debug, if the environment says so.
 fn be_debuggee() {
     let Ok(name) = std::env::var(DEBUGGEE) else { return };
@@ -182,16 +192,30 @@ fn be_debuggee() {
             std::process::exit(libc::WEXITSTATUS(status));
         }
         "signals" => {
-            extern "C" fn count(_: libc::c_int) {
-                called();
-            }
-            let count: extern "C" fn(libc::c_int) = count;
-            // SAFETY: the handler does nothing but count.
-            unsafe { libc::signal(libc::SIGUSR1, count as *const () as libc::sighandler_t) };
+            handle_signals();
             for _ in 0..2 {
                 // SAFETY: sends a signal to this thread.
                 unsafe { libc::raise(libc::SIGUSR1) };
             }
+            std::process::exit(COUNT.load(Ordering::Relaxed) as i32);
+        }
+        // Two threads that send themselves signals at the same time; how many were handled is the status.
+        "two_signals" => {
+            handle_signals();
+            let together = std::sync::Arc::new(std::sync::Barrier::new(2));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let together = together.clone();
+                    std::thread::spawn(move || {
+                        for _ in 0..30 {
+                            together.wait();
+                            // SAFETY: sends a signal to this thread.
+                            unsafe { libc::raise(libc::SIGUSR1) };
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
             std::process::exit(COUNT.load(Ordering::Relaxed) as i32);
         }
         other => panic!("no program {other}"),

@@ -243,7 +243,7 @@ impl Inferiors {
                     return Ok(Verdict::Silent);
                 }
             }
-            return Ok(if steps { Verdict::Tell(Stop::Trap) } else { Verdict::Silent });
+            return Ok(if steps { Verdict::Tell(Stop::Stepped) } else { Verdict::Silent });
         }
         // One that was removed meanwhile is none.
         let is_stale = causes.software.is_some() || !causes.hardware.is_empty();

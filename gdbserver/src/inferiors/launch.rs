@@ -82,7 +82,14 @@ impl Launch {
 
 impl Inferiors {
     /// Starts a program, and has it stand at its first instruction.
-    pub(crate) fn start(&mut self, program: Vec<OsString>) -> Result<Pid> {
+    pub(crate) fn start(&mut self, mut program: Vec<OsString>) -> Result<Pid> {
+        // A name alone is that of a file that is here, before it is looked up in PATH.
+        if let Some(name) = program.first_mut().filter(|name| !name.as_bytes().contains(&b'/')) {
+            if let Some(here) = std::env::current_dir().ok().filter(|dir| dir.join(&name).is_file())
+            {
+                *name = here.join(&name).into_os_string();
+            }
+        }
         let nothing = || Error::Spawn(io::ErrorKind::NotFound.into());
         let (command, execs) = self.launch.command(&program).ok_or_else(nothing)?;
         let options = SpawnOptions::new(command).randomize_addresses(self.launch.random);

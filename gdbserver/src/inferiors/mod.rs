@@ -17,7 +17,8 @@ use std::process::Child;
 use std::task::Poll;
 
 use trapline::{
-    Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, Tid, Tracer,
+    Error, Event, EventFlags, ExitStatus, Inherit, InheritDebug, Pid, Result, ThreadState, Tid,
+    Tracer,
 };
 
 use crate::system::STOPS_THREADS;
@@ -132,18 +133,21 @@ impl Inferiors {
     }
 
     /// What the client is to be told next, if anything is found already: ends first, then the stops
-    /// of threads that it wants to run, in their order.
+    /// of threads that it wants to run, in their order. Where all stop, that of a thread that was to
+    /// step comes before: told later, the client would not know any more that it had wanted a step.
     pub(crate) fn next_news(&mut self) -> Option<News> {
         if let Some(end) = self.ends.pop_front() {
             return Some(end);
         }
+        let steps_first = !self.wishes.non_stop;
         let process = self.all.iter_mut().filter(|process| process.is_known);
         let threads = process.flat_map(|process| {
             let pid = process.pid;
             process.threads.iter_mut().map(move |thread| (pid, thread))
         });
         let due = threads.filter(|(_, thread)| thread.is_due());
-        let (pid, thread) = due.min_by_key(|(_, thread)| thread.order)?;
+        let (pid, thread) =
+            due.min_by_key(|(_, thread)| (!(steps_first && thread.steps()), thread.order))?;
         let stop = thread.pending.take()?;
         let tid = thread.tid;
         thread.tell(stop.clone());
@@ -190,6 +194,9 @@ impl Inferiors {
             }
             self.run_on()?;
             if !self.anything_runs() {
+                if !self.wishes.non_stop {
+                    self.stop_all()?; // for the tokens of what has stayed
+                }
                 return Ok(Some(News::NothingRuns));
             }
             match self.tracer.wait() {
@@ -249,7 +256,15 @@ impl Inferiors {
                 true => self.tracer.process_info(process.pid).map(|info| info.threads),
                 false => self.tracer.threads(process.pid),
             };
-            let Ok(threads) = threads else { continue };
+            let Ok(mut threads) = threads else { continue };
+            // A first thread that has ended is listed until the others have.
+            let pid = process.pid;
+            let ended = |tid: Tid| {
+                let info = self.tracer.thread_info(pid, tid);
+                info.is_ok_and(|info| info.state == ThreadState::Ended)
+            };
+            let is_alone = threads.len() == 1;
+            threads.retain(|&tid| is_alone || tid.as_raw() != pid.as_raw() || !ended(tid));
             process.threads.retain(|thread| thread.stop.is_some() || threads.contains(&thread.tid));
             for tid in threads {
                 process.add_thread(tid);
@@ -263,16 +278,17 @@ impl Inferiors {
         self.thread(pid, tid).is_ok()
     }
 
-    /// A client that was told nothing of a process's threads is told that they stand still.
-    pub(crate) fn announce(&mut self, pid: Pid) {
+    /// Where each thread is by itself, a process that was attached to runs until the client has it
+    /// stop; it cannot take a stop before it knows the registers. What was met is told.
+    pub(crate) fn run_attached(&mut self, pid: Pid) -> Result<()> {
         self.count += 1;
         let order = self.count;
-        let Ok(process) = self.get_mut(pid) else { return };
-        for thread in &mut process.threads {
-            thread.pending = Some(thread.told.take().unwrap_or(Stop::Quiet));
+        for thread in &mut self.get_mut(pid)?.threads {
+            thread.pending = thread.told.take().filter(|told| matches!(told, Stop::Signal(_)));
             thread.wants = Wants::Continue;
             thread.order = order;
         }
+        self.run_process(pid)
     }
 
     /// A client has gone: the next one finds everything at rest, and nothing that it has to know of

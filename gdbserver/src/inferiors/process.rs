@@ -21,8 +21,10 @@ pub(crate) enum Origin {
 pub(crate) enum Stop {
     /// A signal, which it will get if the client says so.
     Signal(Signal),
-    /// A step is done, or it has trapped by itself, or begins.
+    /// It has trapped by itself, or begins.
     Trap,
+    /// A step is done.
+    Stepped,
     SoftwareBreakpoint {
         addr: u64,
     },
@@ -75,8 +77,9 @@ pub(crate) struct Thread {
     pub(crate) told: Option<Stop>,
     /// The token's signal was told to the client, which decides about it.
     pub(crate) decides: bool,
-    /// The signal that the client wants it to get.
-    pub(crate) signal: Option<Signal>,
+    /// The signals that the client wants it to get, which it has not got: it may be told to run more
+    /// than once before it does.
+    pub(crate) signals: Vec<Signal>,
     pub(crate) known: Known,
     /// It waits for this child of its vfork, and cannot stop before that is over.
     pub(crate) in_vfork: Option<Pid>,
@@ -92,7 +95,7 @@ impl Thread {
             order: 0,
             told: None,
             decides: false,
-            signal: None,
+            signals: Vec::new(),
             known: Known::default(),
             in_vfork: None,
         }
@@ -101,6 +104,16 @@ impl Thread {
     /// Whether the client is to be told of its stop.
     pub(crate) fn is_due(&self) -> bool {
         self.pending.is_some() && self.wants != Wants::Nothing
+    }
+
+    /// Whether it was to step.
+    pub(crate) fn steps(&self) -> bool {
+        matches!(self.wants, Wants::Step | Wants::StepWithin(_))
+    }
+
+    /// Whether it runs: not one that stays, of which the halt of its process may have the token.
+    fn runs(&self) -> bool {
+        self.stop.is_none() && (self.in_vfork.is_some() || self.next() != Next::Stay)
     }
 
     /// The client is told of a stop.
@@ -206,7 +219,7 @@ impl Process {
 
     /// Whether a thread of it runs.
     pub(crate) fn runs(&self) -> bool {
-        self.halted.is_none() && self.threads.iter().any(|thread| thread.stop.is_none())
+        self.halted.is_none() && self.threads.iter().any(Thread::runs)
     }
 
     /// Whether it can be brought to rest: not while all its threads wait for vfork children.

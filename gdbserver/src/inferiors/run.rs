@@ -55,7 +55,7 @@ impl Inferiors {
                 // One that runs already goes on as it does.
                 if is_at_rest || !non_stop {
                     thread.wants = wants;
-                    thread.signal = signal.and_then(signals::from_client);
+                    thread.signals.extend(signal.and_then(signals::from_client));
                 }
             }
         }
@@ -77,7 +77,8 @@ impl Inferiors {
     }
 
     /// A breakpoint that is not there any more when its thread is to run was not hit; nor was one that
-    /// the thread has been moved away from. That of a thread which stays may be away for a moment.
+    /// the thread has been moved away from. That of a thread which stays may be away for a moment. And
+    /// a client that has a thread run on does not expect the end of the step before.
     fn forget_stale_stops(&mut self) {
         for process in &mut self.all {
             let (threads, points) = (&mut process.threads, &process.points);
@@ -85,6 +86,10 @@ impl Inferiors {
                 let addr = match thread.pending {
                     Some(Stop::SoftwareBreakpoint { addr } | Stop::HardwareBreakpoint { addr }) => {
                         addr
+                    }
+                    Some(Stop::Stepped) if !thread.steps() => {
+                        thread.pending = None;
+                        continue;
                     }
                     _ => continue,
                 };
@@ -126,11 +131,12 @@ impl Inferiors {
             let Some(mut stop) = thread.stop.take() else { continue };
             // What the client has not been told of stays as it is.
             if next != Next::Stay {
-                let signal = thread.signal.take();
-                match (stop.reason(), signal) {
-                    (StopReason::Signal(_), signal) if thread.decides => stop.set_signal(signal)?,
-                    (_, Some(signal)) => drop(unless_gone(self.tracer.send_signal(&stop, signal))?),
-                    (_, None) => {}
+                let mut signals = std::mem::take(&mut thread.signals).into_iter();
+                if matches!(stop.reason(), StopReason::Signal(_)) && thread.decides {
+                    stop.set_signal(signals.next())?;
+                }
+                for signal in signals {
+                    unless_gone(self.tracer.send_signal(&stop, signal))?;
                 }
             }
             thread.leave();

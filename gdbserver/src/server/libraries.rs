@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use trapline::{Pid, Result};
+use trapline::{Error, Pid, Result};
 
 use super::session::Session;
 use super::text;
@@ -30,10 +30,15 @@ struct Link {
 
 impl Session<'_> {
     /// Where the dynamic linker keeps its list, `struct r_debug`; 0 if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for it: the program is a dynamic linker, or has none. The client may find out
+    /// more by itself, which it does not try where the list is said to be empty.
     fn debug_of(&mut self, pid: Pid) -> Result<u64> {
         let word = self.server.inferiors.layout(pid).word();
         match self.place_of_debug(pid)? {
-            0 => Ok(0),
+            0 => Err(Error::BadAddress { addr: 0 }),
             place => self.server.inferiors.read_number(pid, place, word),
         }
     }
@@ -105,16 +110,13 @@ impl Session<'_> {
         let mut items = String::new();
         let mut at = match start {
             Some(start) => start,
-            None => {
-                let debug = self.debug_of(pid).unwrap_or(0);
-                match debug {
-                    0 => 0,
-                    debug => {
-                        let map = debug.wrapping_add(word as u64);
-                        self.server.inferiors.read_number(pid, map, word).unwrap_or(0)
-                    }
+            None => match self.debug_of(pid)? {
+                0 => 0,
+                debug => {
+                    let map = debug.wrapping_add(word as u64);
+                    self.server.inferiors.read_number(pid, map, word).unwrap_or(0)
                 }
-            }
+            },
         };
         let mut is_first = start.is_none();
         for _ in 0..MOST {
@@ -131,7 +133,8 @@ impl Session<'_> {
             } else {
                 let name = self.server.inferiors.read_string(pid, link.name, 4096);
                 let name = name.unwrap_or_default();
-                if !name.is_empty() {
+                // FreeBSD lists what the kernel maps into each program, which is no file, as [vdso].
+                if !name.is_empty() && !name.starts_with(b"[") {
                     // Writing to a string cannot fail.
                     let _ = write!(
                         items,

@@ -174,7 +174,7 @@ impl Session<'_> {
                     ("breakpoint", 5)
                 }
                 Some(Stop::Watchpoint { .. }) => ("watchpoint", 5),
-                Some(Stop::Trap) => ("trace", 5),
+                Some(Stop::Trap | Stop::Stepped) => ("trace", 5),
                 Some(Stop::Interrupted) => ("signal", 2),
                 Some(_) => ("none", 5),
                 None => ("none", 0),

@@ -17,7 +17,9 @@ mod text;
 mod threads;
 mod tls;
 
-use trapline::OnExit;
+use std::io::ErrorKind;
+
+use trapline::{Error, OnExit};
 
 use crate::inferiors::{Inferiors, Launch};
 use crate::options::{OnDisconnect, Options, What};
@@ -33,18 +35,19 @@ pub(crate) struct Server {
     inferiors: Inferiors,
     files: Files,
     options: Options,
+    /// The user has said that the library of gdb's server for threads is to be looked for where it is
+    /// not: thread-local variables are not found, as there.
+    has_no_thread_library: bool,
 }
 
 /// Does what a command line says; returns the exit status.
 pub(crate) fn serve(options: Options) -> Result<i32, String> {
     terminal::leave_signals_to_the_program().map_err(|error| error.to_string())?;
     // Before anything runs: an address that cannot be had is found out now.
-    // Scripts that try one port after the other look for these words of gdb's server.
-    let mut listener = Listener::bind(&options.address).map_err(|error| {
-        let text = error.to_string();
-        let reason = text.split(" (os error").next().unwrap_or_default();
-        format!("Can't bind address: {reason}.")
-    })?;
+    let mut listener = Listener::bind(&options.address)?;
+    if options.address == Address::Stdio {
+        say(format_args!("stdin/stdout redirected"));
+    }
     let launch = Launch {
         random: options.random,
         shell: options.shell,
@@ -54,7 +57,8 @@ pub(crate) fn serve(options: Options) -> Result<i32, String> {
     };
     let mut inferiors = Inferiors::new(launch).map_err(|error| error.to_string())?;
     inferiors.trace = options.debug;
-    let mut server = Server { inferiors, files: Files::default(), options };
+    let mut server =
+        Server { inferiors, files: Files::default(), options, has_no_thread_library: false };
     server.begin()?;
     if let Some(warning) = listener.warning() {
         say(format_args!("{warning}"));
@@ -73,10 +77,14 @@ impl Server {
             What::Program(program) => {
                 let name = program.first().map(|name| name.to_string_lossy().into_owned());
                 let name = name.unwrap_or_default();
-                let pid = self
-                    .inferiors
-                    .start(program)
-                    .map_err(|error| format!("cannot start {name}: {error}"))?;
+                let pid = self.inferiors.start(program).map_err(|error| match error {
+                    // In a shell's words and those of gdb's server, which scripts look for.
+                    Error::Spawn(error) if error.kind() == ErrorKind::NotFound => format!(
+                        "exec: {name}: not found\nDuring startup program exited with code 127.\n\
+                         Exiting"
+                    ),
+                    error => format!("cannot start {name}: {error}"),
+                })?;
                 say(format_args!("Process {name} created; pid = {pid}"));
             }
             What::Process(pid) => {

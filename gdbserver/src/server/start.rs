@@ -54,8 +54,7 @@ impl Session<'_> {
                 say(format_args!("Attached; pid = {pid}"));
                 let answer = self.met(pid);
                 if self.server.inferiors.wishes.non_stop {
-                    self.server.inferiors.announce(pid);
-                    return Answer::ok();
+                    return self.server.inferiors.run_attached(pid).into();
                 }
                 answer
             }

@@ -51,6 +51,9 @@ impl Session<'_> {
 
     pub(super) fn thread_local(&mut self, thread: ThreadId, offset: u64, module: u64) -> Answer {
         let Some((pid, tid)) = self.find_thread(thread) else { return Answer::error() };
+        if self.server.has_no_thread_library {
+            return Answer::error();
+        }
         match self.address_of_module(pid, tid, module) {
             Ok(Some(block)) => format!("{:x}", block.wrapping_add(offset)).into(),
             Ok(None) => Answer::unknown(),
@@ -81,18 +84,14 @@ impl Session<'_> {
             return self.in_freebsd(pid, module, pointer, word);
         }
         let [index, vector, entries, value] = GLIBC;
-        let (Some(index), Some(vector)) =
-            (self.described(pid, index)?, self.described(pid, vector)?)
-        else {
-            return Ok(None);
-        };
+        let Some(number) = self.number_of_module(pid, module, index)? else { return Ok(None) };
+        let Some(vector) = self.described(pid, vector)? else { return Ok(None) };
         let (Some(entries), Some(value)) =
             (self.described(pid, entries)?, self.described(pid, value)?)
         else {
             return Ok(None);
         };
         let inferiors = &mut self.server.inferiors;
-        let number = inferiors.read_number(pid, module.wrapping_add(index.1), index.0.max(1))?;
         let vector = inferiors.read_number(pid, pointer.wrapping_add(vector.1), word)?;
         // An entry is as long as the description of the array says, in bits.
         let entry = vector
@@ -105,6 +104,16 @@ impl Session<'_> {
         Ok((!not_there).then_some(block))
     }
 
+    /// What the C library calls a module. One without a link map is the program, which is static.
+    fn number_of_module(&mut self, pid: Pid, module: u64, index: &str) -> Result<Option<u64>> {
+        if module == 0 {
+            return Ok(Some(1));
+        }
+        let Some((len, offset)) = self.described(pid, index)? else { return Ok(None) };
+        let at = module.wrapping_add(offset);
+        self.server.inferiors.read_number(pid, at, len.max(1)).map(Some)
+    }
+
     fn in_freebsd(
         &mut self,
         pid: Pid,
@@ -113,11 +122,17 @@ impl Session<'_> {
         word: usize,
     ) -> Result<Option<u64>> {
         let [index, vector] = FREEBSD.map(|name| self.symbol_value(pid, name));
-        let (Some(index), Some(vector)) = (index, vector) else { return Ok(None) };
+        let Some(vector) = vector else { return Ok(None) };
         let inferiors = &mut self.server.inferiors;
-        let index = inferiors.read_number(pid, index, 4)?;
         let vector = inferiors.read_number(pid, vector, 4)?;
-        let number = inferiors.read_number(pid, module.wrapping_add(index), 4)?;
+        let number = match (module, index) {
+            (0, _) => 1, // a static program
+            (_, None) => return Ok(None),
+            (_, Some(index)) => {
+                let index = inferiors.read_number(pid, index, 4)?;
+                inferiors.read_number(pid, module.wrapping_add(index), 4)?
+            }
+        };
         let vector = inferiors.read_number(pid, pointer.wrapping_add(vector), word)?;
         let entry = vector.wrapping_add((number + 1).wrapping_mul(word as u64));
         let block = inferiors.read_number(pid, entry, word)?;

@@ -71,7 +71,26 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    pub(crate) fn bind(address: &Address) -> io::Result<Listener> {
+    /// Listens, or says why it cannot. Scripts that try one port after the other look for these words
+    /// of gdb's server.
+    pub(crate) fn bind(address: &Address) -> Result<Listener, String> {
+        let without_number = |error: io::Error| {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_string()
+        };
+        if let Address::Tcp { host: Some(host), port, .. } = address {
+            if host != "*" {
+                let resolved = (host.as_str(), *port).to_socket_addrs();
+                resolved.map_err(|error| {
+                    format!("{host}:{port}: cannot resolve name: {}", without_number(error))
+                })?;
+            }
+        }
+        let listener = Listener::listen(address);
+        listener.map_err(|error| format!("Can't bind address: {}.", without_number(error)))
+    }
+
+    fn listen(address: &Address) -> io::Result<Listener> {
         match address {
             Address::Stdio => Ok(Listener::Stdio(true)),
             Address::Unix(path) => {
