@@ -1,5 +1,6 @@
 //! What the breakpoints of an address space are, and what its memory should hold.
 
+mod at;
 mod copies;
 mod places;
 mod runs;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 
 use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
+pub(crate) use at::At;
 pub(crate) use copies::{PAGE, Reach, position};
 use places::{Code, Places};
 pub(crate) use places::{InMemory, KEPT, Location};

@@ -31,7 +31,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use crate::address_space::{AddressSpace, InMemory, Shared};
+use crate::address_space::{AddressSpace, At, InMemory, Shared};
 use crate::backend::{Run, Thread};
 use crate::breakpoint::Rules;
 use crate::code_cache::CodeCache;
@@ -50,12 +50,10 @@ pub(super) use slots::Onward;
 /// What a thread has to do with breakpoints in memory.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Soft {
-    /// It stands at this address, has reported that or need not, and must not trap there again.
-    at: Option<u64>,
+    /// Where it is.
+    at: At,
     /// In which mode it executes the code there.
     mode: CodeMode,
-    /// The breakpoint there was not in memory when it was last run.
-    lifted: bool,
     /// It is to be run so, once it is past the breakpoint.
     queued: Option<Run>,
     /// It is on its way past the breakpoint; how it is to be run then.
@@ -66,13 +64,6 @@ pub(super) struct Soft {
     entered: Option<u64>,
     /// Whether it waits in `vfork`.
     pub(super) vfork: Vfork,
-    /// It is on its way out, and executes nothing more.
-    exits: bool,
-    /// The breakpoint instruction at `at` has trapped, and the kernel has it just behind that; its
-    /// registers are kept.
-    trapped: bool,
-    /// It was sent into a slot, or made by a thread that may be in one, and may still be there.
-    pub(super) in_slot: bool,
     /// It runs into the breakpoint there once more, which is no new arrival.
     again: Option<u64>,
     /// A trap of a breakpoint instruction that its last stop has come before.
@@ -113,7 +104,7 @@ impl Vfork {
 impl Soft {
     /// What a new thread has to do with them.
     pub(super) fn starting(in_slot: bool) -> Self {
-        Soft { in_slot, ..Soft::default() }
+        Soft { at: if in_slot { At::InSlot } else { At::Nowhere }, ..Soft::default() }
     }
 
     /// Whether it waits to be led past a breakpoint.
@@ -131,14 +122,20 @@ impl Soft {
         self.stepping_over.take()
     }
 
+    /// Whether it may be at a breakpoint, or in a slot.
+    #[inline]
+    fn is_at_any(&self) -> bool {
+        !matches!(self.at, At::Nowhere | At::Exiting)
+    }
+
     /// It does not go on from where it is.
     pub(super) fn forget_place(&mut self) {
-        self.at = None;
+        self.at.leave();
     }
 
     /// It is on its way out.
     pub(super) fn executes_no_more(&mut self) {
-        (self.at, self.exits) = (None, true);
+        self.at.exits();
     }
 }
 

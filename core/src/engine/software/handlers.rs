@@ -81,7 +81,7 @@ impl<B: Backend> Engine<B> {
             soft.mode = B::code_mode(&registers);
             if let Some(which) = soft.handlers.iter().rposition(|h| h.at == pc && h.sp == sp) {
                 soft.handlers.truncate(which);
-                (soft.at, soft.in_slot) = (Some(pc), false);
+                soft.at.arrive(pc);
             }
         }
         self.drop_left_handlers(index, sp);

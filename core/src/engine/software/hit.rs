@@ -24,7 +24,7 @@ impl<B: Backend> Engine<B> {
     ) -> Option<BreakpointId> {
         let process = self.table.process_of(index);
         let space = process.space.as_ref()?.borrow();
-        let at = self.table.slot(index).soft.at;
+        let at = self.table.slot(index).soft.at.place();
         let there = at.and_then(|at| space.owned(at, process.pid));
         there.or_else(|| space.has(id).then_some(id))
     }
@@ -63,9 +63,10 @@ impl<B: Backend> Engine<B> {
             return Ok(Trap::Programs);
         };
         if owed == Owed::Nonsense {
+            self.table.slot_mut(index).soft.at.leave();
             return Ok(Trap::Unseen);
         }
-        if !self.table.slot(index).soft.trapped {
+        if !self.table.slot(index).soft.at.has_trapped() {
             let looked = self.software.looked.take().filter(|&(of, _)| of == index);
             let mut registers = match looked {
                 Some((_, registers)) => registers,
@@ -86,7 +87,7 @@ impl<B: Backend> Engine<B> {
             if !inserted {
                 // Taken out since; or the program's own one, of which a thread that steps over ours
                 // has run into just now, or which the program has put there.
-                if passing && self.table.slot(index).soft.at == Some(addr) {
+                if passing && self.table.slot(index).soft.at.place() == Some(addr) {
                     return Ok(Trap::Programs);
                 }
                 let lost = space.borrow().get(addr).map(|l| l.memory) == Some(InMemory::Lost);
@@ -104,7 +105,7 @@ impl<B: Backend> Engine<B> {
         let Some(registers) = self.kept_registers(index) else { return Ok(Trap::Programs) };
         let addr = <B::Arch as Arch>::pc(&registers);
         let soft = &mut self.table.slot_mut(index).soft;
-        (soft.at, soft.lifted, soft.entered, soft.in_slot) = (Some(addr), false, None, false);
+        soft.entered = None;
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = space.borrow().owned(addr, pid);

@@ -39,7 +39,9 @@ impl<B: Backend> Engine<B> {
                 makers.iter().any(|(_, space)| space.borrow().has_slots())
             }
         };
-        self.table.slot_mut(place.index).soft.in_slot = in_slot;
+        if in_slot {
+            self.table.slot_mut(place.index).soft.at.enter_slot();
+        }
         let inherited = unless_gone(self.take_heritage(process, thread, &heritage, true));
         if let Err(error) = inherited {
             self.table.process_mut(process).heritage = Some(Box::new(heritage));
@@ -100,7 +102,7 @@ impl<B: Backend> Engine<B> {
                     let space = self.table.process(sharer).space.clone();
                     self.table.process_mut(process).space = space;
                     if let Some(at) = self.table.find_thread_of(thread.pid, thread.tid) {
-                        self.table.slot_mut(at).soft.in_slot = true;
+                        self.table.slot_mut(at).soft.at.enter_slot();
                     }
                     return Ok(());
                 }

@@ -1,5 +1,6 @@
 //! A thread that is inside a function which the tracer has it call.
 
+use crate::address_space::At;
 use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Error, Result, Signal};
@@ -11,20 +12,20 @@ use super::{Onward, Soft};
 impl Soft {
     /// Whether the kernel has a thread elsewhere than its program does.
     pub(in crate::engine) fn is_hidden(&self) -> bool {
-        self.trapped || self.in_slot || self.owed != Owed::Nothing
+        self.at.has_trapped() || self.at.is_in_slot() || self.owed != Owed::Nothing
     }
 
     /// What is left of it once a thread is where its program has it: at a breakpoint that it has
     /// arrived at, or, if that was still to be told, about to arrive there.
     pub(in crate::engine) fn shown(mut self, at: Option<u64>) -> Soft {
-        if self.in_slot {
-            self.at = at;
+        if self.at.is_in_slot() {
+            self.at = at.map_or(At::Nowhere, At::Here);
         }
+        self.at.written_back();
         if self.owed != Owed::Nothing {
-            self.at = None;
+            self.at.leave();
         }
-        (self.trapped, self.in_slot, self.stray_step) = (false, false, false);
-        self.owed = Owed::Nothing;
+        (self.stray_step, self.owed) = (false, Owed::Nothing);
         self
     }
 }
@@ -33,7 +34,7 @@ impl<B: Backend> Engine<B> {
     /// The place whose instruction a thread in a slot has yet to execute.
     pub(in crate::engine) fn place_in_slot(&mut self, index: u32) -> Result<Option<u64>> {
         let slot = self.table.slot(index);
-        let (thread, in_slot) = (slot.thread, slot.soft.in_slot);
+        let (thread, in_slot) = (slot.thread, slot.soft.at.is_in_slot());
         let space = self.table.process_of(index).space.clone();
         let Some(space) = space.filter(|_| in_slot) else { return Ok(None) };
         let registers = self.backend.get_mut().registers(thread)?;

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use crate::address_space::Shared;
+use crate::address_space::{At, Shared};
 use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result, Signal};
@@ -22,7 +22,7 @@ impl<B: Backend> Engine<B> {
         let process = self.table.process_of(index);
         let missed = process.space.as_ref().is_some_and(|space| space.borrow().is_missed());
         let soft = &self.table.slot(index).soft;
-        missed && !soft.vfork.waits() && !soft.exits && !process.is_detaching()
+        missed && !soft.vfork.waits() && soft.at != At::Exiting && !process.is_detaching()
     }
 
     /// A thread is about to be run: if it would miss breakpoints it is kept until it would not, and

@@ -62,7 +62,7 @@ impl<B: Backend> Engine<B> {
 
     /// The registers at a breakpoint whose instruction has trapped: they were read then.
     pub(super) fn kept_registers(&self, index: u32) -> Option<<B::Arch as Arch>::Registers> {
-        let trapped = self.table.slot(index).soft.trapped;
+        let trapped = self.table.slot(index).soft.at.has_trapped();
         trapped.then(|| self.software.registers.get(index as usize).copied().flatten()).flatten()
     }
 
@@ -76,7 +76,7 @@ impl<B: Backend> Engine<B> {
         }
         if let Some(place) = kept.get_mut(at) {
             *place = Some(registers);
-            self.table.slot_mut(index).soft.trapped = true;
+            self.table.slot_mut(index).soft.at.trapped(<B::Arch as Arch>::pc(&registers));
         }
     }
 
@@ -88,14 +88,14 @@ impl<B: Backend> Engine<B> {
     ) -> Result<Position> {
         let slot = self.table.slot(index);
         let (thread, soft) = (slot.thread, &slot.soft);
-        if !soft.in_slot && !slot.was_interrupted() && soft.owed == Owed::Nothing {
+        if !soft.at.is_in_slot() && !slot.was_interrupted() && soft.owed == Owed::Nothing {
             return Ok(Position::Same);
         }
         let Some(space) = self.table.process_of(index).space.as_ref().map(|i| i.borrow()) else {
             return Ok(Position::Same);
         };
         let pc = <B::Arch as Arch>::pc(registers);
-        if let Some((code, from, to)) = space.slot_at(pc).filter(|_| soft.in_slot) {
+        if let Some((code, from, to)) = space.slot_at(pc).filter(|_| soft.at.is_in_slot()) {
             <B::Arch as Arch>::leave_slot(code, from, to, registers);
             return Ok(Position::Slot);
         }
@@ -120,7 +120,9 @@ impl<B: Backend> Engine<B> {
     ) -> Result<()> {
         let position = self.position(index, registers)?;
         let soft = &mut self.table.slot_mut(index).soft;
-        soft.in_slot &= position == Position::Slot;
+        if position != Position::Slot {
+            soft.at.leave_slot();
+        }
         if let Position::Trapped(addr) = position {
             soft.owed = Owed::Trap(addr);
         }
@@ -131,7 +133,7 @@ impl<B: Backend> Engine<B> {
     /// says whether it was one.
     fn show_slot(&mut self, index: u32, registers: &mut <B::Arch as Arch>::Registers) -> bool {
         let soft = &mut self.table.slot_mut(index).soft;
-        if !soft.in_slot {
+        if !soft.at.is_in_slot() {
             return false;
         }
         let pc = <B::Arch as Arch>::pc(registers);
@@ -143,7 +145,7 @@ impl<B: Backend> Engine<B> {
             })
         });
         if slot.is_none() {
-            self.table.slot_mut(index).soft.in_slot = false; // it has gone on from there
+            self.table.slot_mut(index).soft.at.leave_slot(); // it has gone on from there
         }
         slot.is_some()
     }
@@ -158,8 +160,9 @@ impl<B: Backend> Engine<B> {
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
         let slot = self.table.slot(index);
-        let (thread, trapped) = (slot.thread, slot.soft.trapped);
-        let hidden = slot.soft.in_slot || slot.was_interrupted() || slot.soft.owed != Owed::Nothing;
+        let (thread, trapped) = (slot.thread, slot.soft.at.has_trapped());
+        let hidden =
+            slot.soft.at.is_in_slot() || slot.was_interrupted() || slot.soft.owed != Owed::Nothing;
         let pc = <B::Arch as Arch>::pc(registers);
         let mut real = *registers;
         if hidden && !trapped && self.table.process_of(index).space.is_some() {
@@ -174,7 +177,7 @@ impl<B: Backend> Engine<B> {
         }
         self.backend.get_mut().set_registers(thread, &real)?;
         let soft = &mut self.table.slot_mut(index).soft;
-        (soft.trapped, soft.in_slot) = (false, false);
+        soft.at.written_back();
         if let Owed::Trap(_) = soft.owed {
             soft.owed = Owed::Nonsense;
         }
@@ -192,7 +195,7 @@ impl<B: Backend> Engine<B> {
         }
         let registers = if let Some(registers) = self.kept_registers(index) {
             registers
-        } else if slot.soft.in_slot {
+        } else if slot.soft.at.is_in_slot() {
             let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
                 return Ok(None);
             };
@@ -206,7 +209,7 @@ impl<B: Backend> Engine<B> {
         };
         let written = unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
         let soft = &mut self.table.slot_mut(index).soft;
-        (soft.trapped, soft.in_slot) = (false, false);
+        soft.at.written_back();
         Ok(written)
     }
 
@@ -214,7 +217,8 @@ impl<B: Backend> Engine<B> {
     /// it.
     pub(in crate::engine) fn shown_address(&self, index: u32, addr: u64) -> u64 {
         let slot = self.table.slot(index);
-        let space = self.table.process_of(index).space.as_ref().filter(|_| slot.soft.in_slot);
+        let space =
+            self.table.process_of(index).space.as_ref().filter(|_| slot.soft.at.is_in_slot());
         let from = |space: &crate::address_space::Shared| {
             space.borrow().slot_at(addr).map(|(_, from, _)| from)
         };
@@ -227,7 +231,7 @@ impl<B: Backend> Engine<B> {
         let faults = [Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SEGV, Signal::BUS];
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        if !slot.soft.in_slot || !faults.contains(&signal) {
+        if !slot.soft.at.is_in_slot() || !faults.contains(&signal) {
             return Ok(());
         }
         let Some(info) = unless_gone(self.backend.get_mut().signal_info(thread))? else {
@@ -266,7 +270,7 @@ impl<B: Backend> Engine<B> {
         let slot = self.table.slot_mut(index);
         slot.soft.mode = B::code_mode(registers);
         // Whoever goes elsewhere arrives anew.
-        slot.soft.at = slot.soft.at.filter(|&at| at == pc);
+        slot.soft.at.moved(pc);
         slot.soft.again = slot.soft.again.filter(|&at| at == pc);
     }
 }

@@ -25,7 +25,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         self.software.stepping = true;
-        let known = match slot.soft.in_slot {
+        let known = match slot.soft.at.is_in_slot() {
             true => None,
             false => self.backend.get_mut().stepped_to(thread),
         };
@@ -40,8 +40,8 @@ impl<B: Backend> Engine<B> {
         let slot = self.table.slot(index);
         let space = self.table.process_of(index).space.as_ref();
         let traps = space.is_some_and(|space| space.borrow().is_inserted(pc))
-            && !slot.soft.in_slot
-            && slot.soft.at != Some(pc);
+            && !slot.soft.at.is_in_slot()
+            && slot.soft.at.place() != Some(pc);
         let stores = !traps && self.stores_flags(index, thread, pc)?;
         self.table.slot_mut(index).soft.stores_flags_at = stores.then_some(pc);
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::address_space::{Before, Shared};
+use crate::address_space::{At, Before, Shared};
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
 use crate::limits::{BEFORE_A_TRAP, Limit};
@@ -11,14 +11,6 @@ use crate::{Arch, Backend, Error, Pid, Result};
 use super::super::Engine;
 use super::super::thread::State;
 use super::Vfork;
-
-/// Where a thread is.
-#[derive(Clone, Copy)]
-enum Stands {
-    At(u64),
-    InSlot,
-    Nowhere,
-}
 
 impl<B: Backend> Engine<B> {
     /// Whether a process has breakpoints to leave behind, or shares its memory with one that may
@@ -119,10 +111,10 @@ impl<B: Backend> Engine<B> {
             self.backend.get_mut().clean_children(pid, space.borrow().code(Self::INT.len()));
         }
         for index in self.table.process(process).threads.clone() {
-            self.table.slot_mut(index).soft.at = None;
             if self.table.slot(index).can_be_asked() {
                 self.write_back(index)?;
             }
+            self.table.slot_mut(index).soft.at.leave();
             if Self::takes_out_traps() {
                 self.take_out_trap(process, index)?;
             }
@@ -136,37 +128,34 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Where the threads of a process stand at breakpoints that they need not report any more.
-    fn standing_places(&self, process: u32) -> Vec<(Thread, Stands)> {
-        let stands = |&index: &u32| {
+    /// Where the threads of a process are with regard to breakpoints.
+    fn standing_places(&self, process: u32) -> Vec<(Thread, At)> {
+        let at = |&index: &u32| {
             let slot = self.table.slot(index);
-            let stands = match (slot.soft.at, slot.soft.in_slot) {
-                (Some(at), _) => Stands::At(at),
-                (None, true) => Stands::InSlot,
-                (None, false) => Stands::Nowhere,
-            };
-            (slot.thread, stands)
+            (slot.thread, slot.soft.at)
         };
-        self.table.process(process).threads.iter().map(stands).collect()
+        self.table.process(process).threads.iter().map(at).collect()
     }
 
-    /// They do so again. What was in a slot is where the instruction is whose copy that has.
-    fn stand_again(&mut self, places: &[(Thread, Stands)], space: &Shared) {
-        for &(thread, stands) in places {
+    /// They are there again. What was in a slot is where the instruction is whose copy that has.
+    fn stand_again(&mut self, places: &[(Thread, At)], space: &Shared) {
+        for &(thread, before) in places {
             let Some(index) = self.table.find_thread_of(thread.pid, thread.tid) else { continue };
-            if !self.table.slot(index).is_stopped() {
-                continue; // it has a trap to report
+            let slot = self.table.slot(index);
+            if !slot.is_stopped() || slot.soft.at.is_in_slot() {
+                continue; // it has a trap to report, or is still there
             }
-            let at = match stands {
-                Stands::At(at) => Some(at),
-                Stands::InSlot if !self.table.slot(index).soft.in_slot => {
-                    let registers = self.backend.get_mut().registers(thread).ok();
-                    let pc = registers.map(|registers| <B::Arch as Arch>::pc(&registers));
-                    pc.filter(|&pc| space.borrow().get(pc).is_some())
-                }
-                Stands::InSlot | Stands::Nowhere => None,
-            };
-            self.table.slot_mut(index).soft.at = at;
+            let place = before.place().or_else(|| {
+                let registers =
+                    before.is_in_slot().then(|| self.backend.get_mut().registers(thread));
+                let pc = registers?.ok().map(|registers| <B::Arch as Arch>::pc(&registers));
+                pc.filter(|&pc| space.borrow().get(pc).is_some())
+            });
+            let at = &mut self.table.slot_mut(index).soft.at;
+            match place {
+                Some(addr) => at.arrive(addr),
+                None => at.lose(),
+            }
         }
     }
 

@@ -123,8 +123,7 @@ impl<B: Backend> Engine<B> {
         <B::Arch as Arch>::enter_slot(to.wrapping_add(behind), &mut registers);
         let thread = self.table.slot(index).thread;
         unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
-        let soft = &mut self.table.slot_mut(index).soft;
-        (soft.at, soft.trapped, soft.in_slot) = (None, false, true);
+        self.table.slot_mut(index).soft.at.enter_slot();
         Ok(Some(Onward::Runs))
     }
 
@@ -159,8 +158,7 @@ impl<B: Backend> Engine<B> {
             None => {}
         }
         unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
-        let soft = &mut self.table.slot_mut(index).soft;
-        (soft.at, soft.trapped, soft.in_slot) = (None, false, false);
+        self.table.slot_mut(index).soft.at.leave();
         if run != Run::Step {
             return Ok(Some(Onward::Runs));
         }
@@ -213,7 +211,7 @@ impl<B: Backend> Engine<B> {
         thread: Thread,
     ) -> Result<()> {
         let threads = &self.table.process(process).threads;
-        if threads.iter().any(|&i| self.table.slot(i).soft.in_slot) {
+        if threads.iter().any(|&i| self.table.slot(i).soft.at.is_in_slot()) {
             return Ok(());
         }
         self.give_back_areas(space, thread);

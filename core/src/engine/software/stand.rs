@@ -14,6 +14,8 @@ enum Stand {
     Nowhere,
     /// At a breakpoint that it has arrived at before.
     At(u64),
+    /// The same, but the breakpoint is not in memory for a while.
+    Lifted(u64),
     /// In a slot, from which it can go on.
     Slot,
 }
@@ -47,7 +49,7 @@ impl<B: Backend> Engine<B> {
         signal: Option<Signal>,
     ) -> Result<Onward> {
         let slot = self.table.slot(index);
-        if slot.soft.at.is_none() && !slot.soft.in_slot && !slot.was_interrupted() {
+        if !slot.soft.is_at_any() && !slot.was_interrupted() {
             return Ok(Onward::Runs);
         }
         if let Some(signal) = signal {
@@ -62,9 +64,16 @@ impl<B: Backend> Engine<B> {
             }
             Stand::Nowhere => {
                 self.write_back(index)?;
+                self.table.slot_mut(index).soft.at.leave();
+                Ok(Onward::Runs)
+            }
+            Stand::Lifted(addr) => {
+                self.write_back(index)?;
+                self.table.slot_mut(index).soft.at.run_lifted(addr);
                 Ok(Onward::Runs)
             }
             Stand::At(addr) => {
+                self.table.slot_mut(index).soft.at.arrive(addr);
                 if let Some(space) = self.table.process_of(index).space.clone() {
                     if let Some(onward) = self.step_out_of_line(index, addr, &space, run)? {
                         return Ok(onward);
@@ -76,7 +85,8 @@ impl<B: Backend> Engine<B> {
                 }
                 // It gets the signal first, which does nothing, and comes by again.
                 let soft = &mut self.table.slot_mut(index).soft;
-                (soft.at, soft.again) = (None, Some(addr));
+                soft.at.leave();
+                soft.again = Some(addr);
                 Ok(Onward::Runs)
             }
         }
@@ -90,7 +100,14 @@ impl<B: Backend> Engine<B> {
 
     /// Whether a thread stands at a breakpoint that it has to step over in place.
     pub(super) fn stands(&mut self, index: u32) -> Result<bool> {
-        Ok(matches!(self.stand(index, None)?, Stand::At(_)))
+        let stand = self.stand(index, None)?;
+        let at = &mut self.table.slot_mut(index).soft.at;
+        match stand {
+            Stand::At(addr) => at.arrive(addr),
+            Stand::Nowhere => at.lose(),
+            Stand::Lifted(_) | Stand::Slot => {}
+        }
+        Ok(matches!(stand, Stand::At(_)))
     }
 
     /// Whether a thread stands at a breakpoint that it must not run into, or is about to go back
@@ -100,9 +117,8 @@ impl<B: Backend> Engine<B> {
         let slot = self.table.slot_mut(index);
         let interrupted = slot.was_interrupted();
         let soft = &mut slot.soft;
-        let (at, in_slot) = (soft.at, soft.in_slot);
+        let (at, in_slot) = (soft.at.place(), soft.at.is_in_slot());
         if in_slot && signal.is_none() {
-            soft.at = None;
             return Ok(Stand::Slot);
         }
         if at.is_none() && !in_slot && !interrupted {
@@ -110,7 +126,6 @@ impl<B: Backend> Engine<B> {
         }
         let entered = soft.entered;
         let Some(space) = self.table.process_of(index).space.clone() else {
-            self.table.slot_mut(index).soft.at = None;
             return Ok(Stand::Nowhere);
         };
         let (addr, sp) = match (at, signal) {
@@ -122,7 +137,7 @@ impl<B: Backend> Engine<B> {
                 };
                 let pc = <B::Arch as Arch>::pc(&registers);
                 // Only now: it may have left the slot since, and be about to arrive.
-                let in_slot = self.table.slot(index).soft.in_slot;
+                let in_slot = self.table.slot(index).soft.at.is_in_slot();
                 self.table.slot_mut(index).soft.mode = B::code_mode(&registers);
                 let back = entered == Some(pc) || in_slot;
                 let addr = match B::restarted(&registers) {
@@ -139,21 +154,19 @@ impl<B: Backend> Engine<B> {
             None => true,
             Some(signal) => (inserted || lifted) && self.signal_at(index, signal, addr, sp)?,
         };
-        let soft = &mut self.table.slot_mut(index).soft;
-        if goes_on && soft.in_slot {
-            soft.at = None;
-            return Ok(Stand::Slot);
-        }
-        soft.at = (goes_on && (inserted || lifted)).then_some(addr);
-        soft.lifted = lifted && goes_on;
-        Ok(if inserted && goes_on { Stand::At(addr) } else { Stand::Nowhere })
+        Ok(match goes_on {
+            true if self.table.slot(index).soft.at.is_in_slot() => Stand::Slot,
+            true if inserted => Stand::At(addr),
+            true if lifted => Stand::Lifted(addr),
+            _ => Stand::Nowhere,
+        })
     }
 
     /// A thread that was run from a breakpoint which others had to have taken out for a while may
     /// not have got away from there.
     fn look_if_lifted(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot_mut(index);
-        if !std::mem::take(&mut slot.soft.lifted) {
+        if !slot.soft.at.take_lifted() {
             return Ok(());
         }
         if let Some(registers) = unless_gone(self.shown_registers(index))? {

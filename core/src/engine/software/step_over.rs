@@ -114,20 +114,20 @@ impl<B: Backend> Engine<B> {
     /// Leads one thread past its breakpoint.
     fn pass(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot(index);
-        let (thread, process, at) = (slot.thread, slot.process, slot.soft.at);
+        let (thread, process, at) = (slot.thread, slot.process, slot.soft.at.place());
         let space = self.table.process(process).space.clone();
         let (Some(addr), Some(space)) = (at, space) else { return Ok(()) };
         let Some(location) =
             space.borrow().get(addr).filter(|l| l.memory == InMemory::Yes).cloned()
         else {
-            self.table.slot_mut(index).soft.at = None;
+            self.table.slot_mut(index).soft.at.lose();
             return Ok(());
         };
         let own = location.code.bytes().get(..Self::INT.len()).unwrap_or_default();
         self.write_back(index)?;
         let written = self.backend.get_mut().write_text(thread, addr, own);
         if unless_gone(written)?.is_none() {
-            self.table.slot_mut(index).soft.at = None; // killed: its end comes
+            self.table.slot_mut(index).soft.at.leave(); // killed: its end comes
             return Ok(());
         }
         space.borrow_mut().open(addr);
@@ -193,7 +193,7 @@ impl<B: Backend> Engine<B> {
             }
             self.free_others(process, index)?;
             let slot = self.table.slot(index);
-            let there = slot.thread == thread && slot.soft.at.is_some();
+            let there = slot.thread == thread && slot.soft.at.place().is_some();
             let rests = slot.rests();
             if !there || !rests || self.runs_with_what_is_shown(process) {
                 return Ok(());
@@ -288,7 +288,7 @@ impl<B: Backend> Engine<B> {
         let Some(wanted) = slot.soft.stepping_over.take() else { return Ok(Some(causes)) };
         slot.run = wanted;
         let thread = slot.thread;
-        let at = slot.soft.at;
+        let at = slot.soft.at.place();
         let space = self.table.process_of(index).space.clone();
         let mode = self.table.slot(index).soft.mode;
         let repeats = |addr| {
@@ -307,7 +307,7 @@ impl<B: Backend> Engine<B> {
         }
         let slot = self.table.slot_mut(index);
         if !stays {
-            slot.soft.at = None;
+            slot.soft.at.leave();
         }
         let single_step = causes.single_step && wanted == Run::Step;
         let causes = TrapCauses { single_step, ..causes };
@@ -335,7 +335,8 @@ impl<B: Backend> Engine<B> {
             _ => false,
         };
         if entry {
-            slot.soft.entered = slot.soft.at.take();
+            slot.soft.entered = slot.soft.at.place();
+            slot.soft.at.leave();
             if !reports {
                 slot.state = State::Resting;
                 return Ok(true);
@@ -361,11 +362,11 @@ impl<B: Backend> Engine<B> {
         if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             let pc = <B::Arch as Arch>::pc(&registers);
             let soft = &mut self.table.slot_mut(index).soft;
-            if soft.at.is_some_and(|at| at != pc) {
-                let at = soft.at.take();
+            if let Some(at) = soft.at.place().filter(|&at| at != pc) {
+                soft.at.leave();
                 soft.stray_step = stepped; // done, and reported later
-                soft.entered = at.filter(|_| !stepped);
-                if let Some(at) = at.filter(|_| stepped) {
+                soft.entered = (!stepped).then_some(at);
+                if stepped {
                     self.hide_step_over(index, at)?;
                 }
             }
