@@ -66,7 +66,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Runs a stopped thread.
-    fn run(&mut self, index: u32, how: Resume, signal: Option<Signal>) -> Result<()> {
+    pub(super) fn run(&mut self, index: u32, how: Resume, signal: Option<Signal>) -> Result<()> {
         if let Some(next) = self.table.slot_mut(index).next.take() {
             self.table.revoke(index);
             self.table.slot_mut(index).state = State::Running;

@@ -6,13 +6,13 @@ use crate::backend::{RawKind, RawReason, RawStop, Run, TrapOrigin};
 use crate::event_queue::{ForkPair, Ready, Side};
 use crate::stopped::Place;
 use crate::{
-    Backend, Event, EventFlags, ForkSide, Forked, Only, Result, Signal, StopReason, Stopped,
-    TrapCauses,
+    Backend, Event, EventFlags, ForkSide, Forked, Only, Result, Resume, Signal, StopReason,
+    Stopped, TrapCauses,
 };
 
 use super::Engine;
 use super::failures::Before;
-use super::process::Start;
+use super::process::{End, Start};
 use super::thread::{CallSide, Intent, Interrupt, State};
 use super::trap::Trap;
 
@@ -35,6 +35,10 @@ impl<B: Backend> Engine<B> {
                 _ => continue,
             };
             let thread = slot.thread;
+            let killed = self.table.process_of(place.index).end == End::Killed;
+            if killed && self.run(place.index, Resume::Continue, None).is_ok() {
+                continue; // it has left the stop, or does so now
+            }
             self.table.slot_mut(place.index).state = State::Queued(reason);
             let partner = |other: &Place| {
                 self.table.at(*other).filter(|slot| match (reason, slot.state) {

@@ -1,11 +1,15 @@
 //! E5: a token belongs to its tracer. To any other one it is gone.
 
-use trapline_core::{Error, Next, Resume, Signal, StopReason, Stopped, Tracer};
+use trapline_core::{Error, Event, Next, Resume, Signal, StopReason, Stopped, Tracer};
 use trapline_fake::{Kernel, Rules};
 
 use crate::common::*;
 
-both![e5_a_token_of_another_tracer_is_gone, e5_a_token_of_a_tracer_that_is_gone,];
+both![
+    e5_a_token_of_another_tracer_is_gone,
+    e5_a_token_of_a_tracer_that_is_gone,
+    e5_a_token_dropped_after_a_kill_is_not_given_again,
+];
 
 const USR1: StopReason = StopReason::Signal(Signal::USR1);
 
@@ -56,4 +60,18 @@ fn e5_a_token_of_a_tracer_that_is_gone<R: Rules>() {
     assert!(next.tracer().registers(&ours).is_ok());
     next.go(ours);
     next.idle();
+}
+
+fn e5_a_token_dropped_after_a_kill_is_not_given_again<R: Rules>() {
+    let mut world = World::<R>::new(THREADS);
+    let stop = stopped(&mut world);
+    let (pid, tid) = (stop.pid(), stop.tid());
+    // Its end takes a while to be reported.
+    world.kernel.hold(tid);
+    world.tracer().kill(pid).unwrap();
+    drop(stop);
+    assert!(world.poll().is_none());
+    world.kernel.release(tid);
+    assert!(matches!(world.next(), Event::Exited { status: KILLED, .. }));
+    world.idle();
 }

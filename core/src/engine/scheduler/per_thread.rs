@@ -2,6 +2,7 @@
 
 use crate::backend::Run;
 use crate::engine::Engine;
+use crate::engine::process::End;
 use crate::engine::software::Onward;
 use crate::engine::thread::{Interrupt, State, StopKind};
 use crate::error::unless_gone;
@@ -125,6 +126,7 @@ impl<B: Backend> Engine<B> {
 
     /// A resting thread of a killed process leaves its stop by itself.
     pub(super) fn leave_stops(&mut self, process: u32) {
+        self.table.process_mut(process).end = End::Killed;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
             if slot.rests() {
