@@ -141,6 +141,8 @@ impl Attach<'_> {
         // Those that have not stopped, and those of them that the kernel holds.
         let (mut running, mut held) = (Vec::new(), Vec::new());
         let mut tries = TRIES;
+        // How many more lists have to show nothing new, and how many are made for that at most.
+        let (mut lists, mut left) = (0, MOST_LISTS);
         loop {
             let listed = match process::threads(kernel, pid) {
                 Ok(listed) => listed,
@@ -150,9 +152,16 @@ impl Attach<'_> {
             };
             let known = running.len();
             for &tid in &listed {
-                if self.seen.insert(tid) && seize(kernel, tid, self.options)? {
+                if !self.seen.insert(tid) {
+                    continue;
+                }
+                if seize(kernel, tid, self.options)? {
                     lock(seized).threads.push(tid);
                     running.push(tid);
+                } else {
+                    // It may have made another one, which does the same; and a list that is made while
+                    // threads end can leave some out.
+                    lists = LISTS + 1;
                 }
             }
             if running.len() > known {
@@ -163,10 +172,14 @@ impl Attach<'_> {
             }
             if !running.is_empty() && (self.stops_all || running.len() <= FEW) {
                 self.stops_all = true;
-                let (stops, left) = stop_all(kernel, &running);
+                let (stops, others) = stop_all(kernel, &running);
                 self.stops.extend(stops);
-                held.extend(left);
+                held.extend(others);
                 running.clear();
+                continue;
+            }
+            if lists > 1 && left > 0 {
+                (lists, left) = (lists - 1, left - 1);
                 continue;
             }
             if !running.is_empty() && self.stops.is_empty() {
@@ -237,6 +250,11 @@ pub(crate) fn standing(kernel: &Kernel, tid: Tid) -> Result<Standing> {
         _ => Standing::Lives { traced: status.tracer != 0 },
     })
 }
+
+/// How many lists of threads in a row have to show nothing new where threads end meanwhile.
+const LISTS: usize = 2;
+/// How many lists are made, unless threads are found that could not be traced before.
+const MOST_LISTS: usize = 200;
 
 /// How often a refusal that nothing explains is tried again: what was refused may have been the
 /// old first thread of a process that has exec'ed since.

@@ -20,8 +20,11 @@ use crate::{Linux, attach, process};
 /// then it is for something else, such as a child in `vfork`.
 const HELD_LOOKS: u32 = 20;
 /// How many lists of threads in a row have to show nothing new: one that is made while threads end
-/// can leave others out.
+/// can leave others out. One that has ended by the time it is looked at may have made another one.
 const LISTS: u32 = 2;
+/// How many lists are made in all, at most, unless threads are found: those that are traced may begin and
+/// end all the time, too.
+const MOST_LISTS: u32 = 200;
 /// Between two looks at threads that are to stop: at first and at last.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
@@ -168,20 +171,23 @@ impl Linux {
     /// Seizes the threads that nobody has seen.
     fn seize_late(&self, unsettled: &mut Unsettled) -> Result<()> {
         let kernel = &self.kernel;
-        let mut lists = LISTS;
-        while lists > 0 {
+        let (mut lists, mut all) = (LISTS, MOST_LISTS);
+        while lists > 0 && all > 0 {
             lists -= 1;
+            all -= 1;
             for tid in process::threads(kernel, unsettled.pid)? {
                 if unsettled.seen.contains(&tid) {
                     continue;
                 }
                 match attach::standing(kernel, tid) {
                     // Of a thread that was traced already.
-                    Ok(Standing::Traced | Standing::Ended) | Err(Error::Gone) => {}
+                    Ok(Standing::Traced) => {}
+                    Ok(Standing::Ended) | Err(Error::Gone) => lists = LISTS,
                     Ok(Standing::Lives { .. } | Standing::Unknown) => {
+                        lists = LISTS;
                         if attach::seize(kernel, tid, unsettled.options)? {
                             unsettled.late.push(tid);
-                            lists = LISTS;
+                            all = MOST_LISTS;
                         }
                     }
                     Err(error) => return Err(error),

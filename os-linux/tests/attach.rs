@@ -111,6 +111,10 @@ fn many_threads_take_one_stop() {
 }
 
 /// Each thread of a process is traced by this one, or is gone.
+fn relay() {
+    drop(thread::spawn(relay));
+}
+
 fn all_are_traced(linux: &mut Linux, pid: Pid) {
     let own = fs_tid();
     for tid in linux.threads(pid).unwrap() {
@@ -156,6 +160,22 @@ fn a_process_whose_threads_come_and_go() {
             }
             assert_eq!(host.0.try_wait().unwrap(), None);
         }
+    });
+}
+
+/// Threads that each make the next one and end. One that is not traced may have ended by the time it is
+/// looked at, and so may those that come after it.
+#[test]
+fn a_process_of_threads_that_make_the_next_one_and_end() {
+    within(120, || {
+        let mut host = running("relay");
+        for _ in 0..100 {
+            let mut linux = Linux::open().unwrap();
+            let attached = linux.attach(host.pid(), DETACH).unwrap();
+            all_are_traced(&mut linux, host.pid());
+            detach_all(&mut linux, host.pid(), attached.meanwhile);
+        }
+        assert_eq!(host.0.try_wait().unwrap(), None);
     });
 }
 
@@ -365,6 +385,11 @@ fn role() {
                 let _ = thread::spawn(|| thread::spawn(|| ()).join()).join();
             };
             (0..3).for_each(|_| drop(thread::spawn(busy)));
+            println!("ready");
+            sleep();
+        }
+        "relay" => {
+            (0..3).for_each(|_| relay());
             println!("ready");
             sleep();
         }
