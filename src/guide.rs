@@ -6,10 +6,11 @@
 //! 3. [All-stop and non-stop](all_stop): one thread at rest, or all of them.
 //! 4. [Watch a variable](watch): debug registers, and what they cost.
 //! 5. [Call a function](call_function): in a program, and system calls in its name.
-//! 6. [Embed it in an event loop](event_loop): descriptors, wakers, a thread for the tracer.
-//! 7. [Test your tracer](testing): on a model of a kernel, without a real one.
-//! 8. [From `nix` or `pete`](from_nix_and_pete): what each line becomes.
-//! 9. [Limits](limits): containers, Yama, kernels, and what to do.
+//! 6. [Libraries, and when they come](modules): where they are in memory, and the event.
+//! 7. [Embed it in an event loop](event_loop): descriptors, wakers, a thread for the tracer.
+//! 8. [Test your tracer](testing): on a model of a kernel, without a real one.
+//! 9. [From `nix` or `pete`](from_nix_and_pete): what each line becomes.
+//! 10. [Limits](limits): containers, Yama, kernels, and what to do.
 //!
 //! What holds on which system is said at each item of the reference, under *Platform notes*. The table of all
 //! that works is in the [README](https://github.com/trapline/trapline#what-works-where), and the contract,
@@ -30,6 +31,9 @@ pub mod watch {}
 
 #[doc = include_str!("../docs/guide/call-function.md")]
 pub mod call_function {}
+
+#[doc = include_str!("../docs/guide/modules.md")]
+pub mod modules {}
 
 #[doc = include_str!("../docs/guide/event-loop.md")]
 pub mod event_loop {}

@@ -43,6 +43,7 @@ mod hosts;
 mod kill;
 mod kinds;
 mod memory;
+mod modules;
 mod namespace;
 mod own_children;
 mod parents;
@@ -92,6 +93,7 @@ fn main() {
         ("kill", kill::TESTS),
         ("kinds", kinds::TESTS),
         ("memory", memory::TESTS),
+        ("modules", modules::TESTS),
         ("namespace", namespace::TESTS),
         ("placement", placement::TESTS),
         ("places", places::TESTS),

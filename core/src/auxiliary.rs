@@ -27,6 +27,11 @@ pub(crate) fn entries(vector: &[u8]) -> Vec<(u64, u64)> {
     }
 }
 
+/// Whether the entries are those of a 32-bit program.
+pub(crate) fn is_narrow(entries: &[(u64, u64)]) -> bool {
+    entries.contains(&(AT_PHENT.into(), PROGRAM_HEADER_32))
+}
+
 fn has(mut entries: impl Iterator<Item = (u32, u64)>, header: u64) -> bool {
     entries.any(|entry| entry == (AT_PHENT, header))
 }

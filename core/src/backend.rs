@@ -77,6 +77,10 @@ pub trait Backend: Sized + Sealed {
     /// Whether a new process starts with its parent's [`Setup`]; if not, the engine sets it up.
     const INHERITS_SETUP: bool;
 
+    /// The type of the entry of the [auxiliary vector](Backend::auxiliary_vector) that says where the
+    /// kernel's own code is in the memory of a program, as an ELF file.
+    const VDSO: u64;
+
     /// A back end without tracees.
     ///
     /// # Errors

@@ -349,6 +349,11 @@ pub struct TrapCauses {
     pub software: Option<BreakpointId>,
     /// These breakpoints of the debug registers were hit.
     pub hardware: BreakpointSet,
+    /// The list of the program's [modules](crate::Tracer::modules) has changed, and is consistent
+    /// again (under [`EventFlags::MODULES`](crate::EventFlags::MODULES)). It is shown once for each
+    /// change: when the libraries of a program are loaded, before their first instruction, and after
+    /// each `dlopen` and `dlclose` that has loaded or unloaded something.
+    pub modules_changed: bool,
 }
 
 impl TrapCauses {

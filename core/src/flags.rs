@@ -33,6 +33,15 @@ bitflags::bitflags! {
         /// The real parent of a process has ended, and the process has a new one.
         const REPARENT = 1 << 7;
 
+        /// The list of a program's [modules](crate::Tracer::modules) has changed: its libraries are
+        /// loaded, or a library was loaded or unloaded later
+        /// ([`TrapCauses::modules_changed`](crate::TrapCauses::modules_changed)). The dynamic linker
+        /// does not go on before the stop is resumed.
+        ///
+        /// The tracer has a breakpoint of its own for this in the memory of each process that reports
+        /// it. What is said of breakpoints in memory holds for it, too.
+        const MODULES = 1 << 8;
+
         /// What a tracer of processes needs: forks, vforks and execs.
         const PROCESS = Self::FORK.bits() | Self::VFORK.bits() | Self::EXEC.bits();
     }

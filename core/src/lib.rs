@@ -28,6 +28,7 @@ mod id;
 mod last_known;
 mod limits;
 mod memory_map;
+mod modules;
 #[cfg(feature = "nix")]
 mod nix;
 #[doc(hidden)]
@@ -56,6 +57,7 @@ pub use function::FunctionEntry;
 pub use host::{Notice, Session, Stops, TracerThread};
 pub use id::{InvalidId, Pid, Tid};
 pub use memory_map::{MemoryRegion, ThreadInfo, ThreadState};
+pub use modules::{Module, ModuleKind};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::{InvalidSignal, Signal};
 pub use stopped::Stopped;

@@ -27,6 +27,8 @@ use crate::system::Fake;
 
 /// Where every program begins; a test maps code there, if it is to be executed.
 pub const ENTRY_POINT: u64 = 0x4000;
+/// Where each program of the model is told that its two program headers are, of 56 bytes each.
+pub const PROGRAM_HEADERS: u64 = 0x4040_0040;
 
 impl<R: Rules> trapline_core::private::Sealed for Fake<R> {}
 
@@ -35,6 +37,7 @@ impl<R: Rules> Backend for Fake<R> {
     const SYSTEM: &'static str = R::RULES.system;
     const STOP_SCOPE: StopScope = R::RULES.scope;
     const INHERITS_SETUP: bool = R::RULES.inherits_setup;
+    const VDSO: u64 = 33;
 
     /// The back end of a kernel of its own.
     fn open() -> Result<Self> {
@@ -522,8 +525,13 @@ impl<R: Rules> Backend for Fake<R> {
     }
 }
 
-/// That of every program: where it begins.
+/// That of every program: where it begins, and where its two program headers would be.
 fn auxiliary_vector() -> Vec<u8> {
+    const AT_PHDR: u64 = 3;
+    const AT_PHENT: u64 = 4;
+    const AT_PHNUM: u64 = 5;
     const AT_ENTRY: u64 = 9;
-    [AT_ENTRY, ENTRY_POINT, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect()
+    let entries =
+        [AT_PHDR, PROGRAM_HEADERS, AT_PHENT, 56, AT_PHNUM, 2, AT_ENTRY, ENTRY_POINT, 0, 0];
+    entries.into_iter().flat_map(u64::to_ne_bytes).collect()
 }

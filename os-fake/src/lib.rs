@@ -48,7 +48,7 @@ mod system;
 mod wait;
 
 pub use arch::{FakeArch, FakeRegisters, Skip};
-pub use backend::ENTRY_POINT;
+pub use backend::{ENTRY_POINT, PROGRAM_HEADERS};
 pub use detour::Detour;
 pub use faults::Fault;
 pub use kernel::{Delivery, Execution, Kernel, Report, Swallowed};

@@ -31,6 +31,8 @@ impl Backend for FreeBsd {
     const SYSTEM: &'static str = "FreeBSD";
     const STOP_SCOPE: StopScope = StopScope::Process;
     const INHERITS_SETUP: bool = false;
+    /// `AT_KPRELOAD` of `sys/elf_common.h`.
+    const VDSO: u64 = 34;
 
     fn open() -> Result<Self> {
         FreeBsd::new()

@@ -28,6 +28,8 @@ impl Backend for Linux {
     const SYSTEM: &'static str = "Linux";
     const STOP_SCOPE: StopScope = StopScope::Thread;
     const INHERITS_SETUP: bool = true;
+    /// `AT_SYSINFO_EHDR` of `getauxval(3)`.
+    const VDSO: u64 = 33;
 
     fn open() -> Result<Self> {
         Linux::new()

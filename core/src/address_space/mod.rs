@@ -13,7 +13,7 @@ use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
 pub(crate) use at::At;
 pub(crate) use copies::{PAGE, Reach, position};
-use places::{Code, Places};
+use places::{Code, Owner, Places};
 pub(crate) use places::{InMemory, KEPT, Location};
 pub(crate) use runs::runs;
 pub(crate) use ways::Ways;
@@ -38,6 +38,8 @@ pub(crate) struct AddressSpace {
     slotless: bool,
     /// It is a copy that was made at another moment, and what is in it has to be found out.
     doubted: bool,
+    /// The [digest](crate::modules::List::digest) of the program's list of modules that was there last.
+    pub(crate) modules_seen: u64,
 }
 
 /// Somebody who is not traced has the memory.
@@ -171,8 +173,29 @@ impl AddressSpace {
     /// A process's breakpoint at an address.
     #[inline]
     pub(crate) fn owned(&self, addr: u64, pid: Pid) -> Option<BreakpointId> {
-        let own = |member: u16| self.member(member) == Some(pid);
-        self.get(addr)?.owners.iter().find(|owner| own(owner.member)).map(|owner| owner.id)
+        let own = |owner: &&Owner| self.member(owner.member) == Some(pid);
+        self.get(addr)?.owners.iter().find(own).and_then(Owner::id)
+    }
+
+    /// Whether the engine has a breakpoint there for a process.
+    pub(crate) fn is_watched(&self, addr: u64, pid: Pid) -> bool {
+        let own = |owner: &Owner| owner.engine && self.member(owner.member) == Some(pid);
+        self.get(addr).is_some_and(|location| location.owners.iter().any(own))
+    }
+
+    /// The engine has a breakpoint for a process at an address that is known.
+    pub(crate) fn watch(&mut self, addr: u64, pid: Pid) {
+        if let Some(number) = self.number_of(pid) {
+            self.places().watch(addr, number);
+        }
+    }
+
+    /// The engine has none for this process any more.
+    pub(crate) fn unwatch_each(&mut self, pid: Pid) {
+        let watched: Vec<u64> =
+            self.addresses().into_iter().filter(|&addr| self.is_watched(addr, pid)).collect();
+        let Some(number) = self.number(pid) else { return };
+        watched.into_iter().for_each(|addr| self.places().unwatch(addr, number));
     }
 
     /// Whether somebody has the breakpoint of this name.
@@ -180,7 +203,7 @@ impl AddressSpace {
     pub(crate) fn has(&self, id: BreakpointId) -> bool {
         let location = self.places.place_of(id).and_then(|addr| self.get(addr));
         let owns = |location: &Location| {
-            let mut own = location.owners.iter().filter(|owner| owner.id == id);
+            let mut own = location.owners.iter().filter(|owner| owner.id() == Some(id));
             own.any(|owner| self.member(owner.member).is_some())
         };
         location.is_some_and(owns)
@@ -191,7 +214,7 @@ impl AddressSpace {
         let number = self.number(pid);
         self.places.iter().filter_map(move |(addr, location)| {
             let owner = location.owners.iter().find(|owner| Some(owner.member) == number)?;
-            Some((owner.id, addr))
+            Some((owner.id()?, addr))
         })
     }
 
@@ -233,14 +256,18 @@ impl AddressSpace {
     /// A process asks for a breakpoint at an address that is known; `id` is its name if it has
     /// none.
     pub(crate) fn own(&mut self, addr: u64, pid: Pid, id: BreakpointId) {
-        let number = self.number(pid).or_else(|| {
+        if let Some(number) = self.number_of(pid) {
+            self.places().own(addr, number, id);
+        }
+    }
+
+    /// A process by its number, which it gets if it has none.
+    fn number_of(&mut self, pid: Pid) -> Option<u16> {
+        self.number(pid).or_else(|| {
             let number = u16::try_from(self.members.len()).ok()?;
             self.members.push(Some(pid));
             Some(number)
-        });
-        if let Some(number) = number {
-            self.places().own(addr, number, id);
-        }
+        })
     }
 
     /// A process wants a breakpoint no more, or once less. Says whether it had it.

@@ -85,9 +85,19 @@ pub(crate) struct Location {
 pub(crate) struct Owner {
     /// The process, as the address space counts them.
     pub(crate) member: u16,
-    pub(crate) id: BreakpointId,
-    /// How many times it was asked for.
-    pub(crate) count: u32,
+    /// What the user knows it by, who has asked for it so many times. 0 times: it is the engine's
+    /// alone.
+    id: BreakpointId,
+    count: u32,
+    /// The engine has a breakpoint of its own there.
+    pub(crate) engine: bool,
+}
+
+impl Owner {
+    /// What the user knows it by.
+    pub(crate) fn id(&self) -> Option<BreakpointId> {
+        (self.count > 0).then_some(self.id)
+    }
 }
 
 /// The memory for slots that was mapped at one time.
@@ -183,8 +193,8 @@ impl Places {
 
     /// Takes over a location of another address space.
     pub(crate) fn adopt(&mut self, addr: u64, location: Location) {
-        for owner in &location.owners {
-            self.by_id.insert(owner.id, addr);
+        for id in location.owners.iter().filter_map(Owner::id) {
+            self.by_id.insert(id, addr);
         }
         let (code, passing) = (location.code, location.passing);
         if location.copy_of.is_some() {
@@ -224,28 +234,51 @@ impl Places {
     pub(crate) fn own(&mut self, addr: u64, member: u16, id: BreakpointId) {
         let Some(location) = self.change(addr) else { return };
         match location.owners.iter_mut().find(|owner| owner.member == member) {
-            Some(owner) => owner.count = owner.count.saturating_add(1),
+            Some(owner) if owner.count > 0 => owner.count = owner.count.saturating_add(1),
+            Some(owner) => {
+                (owner.id, owner.count) = (id, 1);
+                self.by_id.insert(id, addr);
+            }
             None => {
-                location.owners.push(Owner { member, id, count: 1 });
+                location.owners.push(Owner { member, id, count: 1, engine: false });
                 self.by_id.insert(id, addr);
             }
         }
+    }
+
+    /// The engine has a breakpoint of its own for a member at a location that is known.
+    pub(crate) fn watch(&mut self, addr: u64, member: u16) {
+        let Some(location) = self.change(addr) else { return };
+        match location.owners.iter_mut().find(|owner| owner.member == member) {
+            Some(owner) => owner.engine = true,
+            None => {
+                let id = BreakpointId::from_number(0);
+                location.owners.push(Owner { member, id, count: 0, engine: true });
+            }
+        }
+    }
+
+    /// It has it no more.
+    pub(crate) fn unwatch(&mut self, addr: u64, member: u16) {
+        let Some(location) = self.change(addr) else { return };
+        for owner in location.owners.iter_mut().filter(|owner| owner.member == member) {
+            owner.engine = false;
+        }
+        location.owners.retain(|owner| owner.count > 0 || owner.engine);
+        self.dirty.extend(&self.copies);
     }
 
     /// A member wants a breakpoint no more, or once less. Says whether it had it.
     pub(crate) fn release(&mut self, member: u16, id: BreakpointId) -> bool {
         let Some(&addr) = self.by_id.get(&id) else { return false };
         let Some(location) = self.change(addr) else { return false };
-        let ours = |owner: &Owner| owner.member == member && owner.id == id;
-        let Some(at) = location.owners.iter().position(ours) else { return false };
-        if let Some(owner) = location.owners.get_mut(at) {
-            owner.count = owner.count.saturating_sub(1);
-            if owner.count > 0 {
-                return true;
-            }
+        let ours = |owner: &&mut Owner| owner.member == member && owner.id() == Some(id);
+        let Some(owner) = location.owners.iter_mut().find(ours) else { return false };
+        owner.count = owner.count.saturating_sub(1);
+        if owner.count == 0 {
+            location.owners.retain(|owner| owner.count > 0 || owner.engine);
+            self.by_id.remove(&id);
         }
-        location.owners.swap_remove(at);
-        self.by_id.remove(&id);
         self.dirty.extend(&self.copies);
         true
     }
@@ -258,8 +291,8 @@ impl Places {
     /// Nobody wants the breakpoint at an address.
     pub(crate) fn disown(&mut self, addr: u64) {
         let Some(location) = self.change(addr) else { return };
-        for owner in std::mem::take(&mut location.owners) {
-            self.by_id.remove(&owner.id);
+        for id in std::mem::take(&mut location.owners).iter().filter_map(Owner::id) {
+            self.by_id.remove(&id);
         }
         self.dirty.extend(&self.copies);
     }

@@ -9,6 +9,7 @@ mod calls;
 mod detach;
 mod functions;
 mod halt;
+mod modules;
 mod processes;
 mod questions;
 mod reader;

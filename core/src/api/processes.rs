@@ -145,7 +145,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
+    /// [`Error::Gone`](crate::Error::Gone) if it is not traced. For [`EventFlags::MODULES`] as
+    /// [`insert_breakpoint`](Tracer::insert_breakpoint), and then nothing has changed.
     pub fn set_events(&mut self, pid: Pid, flags: EventFlags) -> Result<()> {
         self.engine.set_events(pid, flags)
     }

@@ -82,6 +82,7 @@ mod choice {
         const STOP_SCOPE: StopScope = B::STOP_SCOPE;
         const INHERITS_SETUP: bool = B::INHERITS_SETUP;
         const YIELDS: u32 = B::YIELDS;
+        const VDSO: u64 = B::VDSO;
         const CODE_AREA: u64 = B::CODE_AREA;
         const PASSES_BREAKPOINTS: bool = B::PASSES_BREAKPOINTS;
 

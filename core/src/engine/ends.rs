@@ -93,6 +93,7 @@ impl<B: Backend> Engine<B> {
             self.detach_silently(index, None);
             return Ok(());
         }
+        self.meet_linker(index);
         if start == Start::Spawning || flags.contains(EventFlags::EXEC) {
             self.queue(index, StopReason::Execed { former_tid });
         } else if start == Start::Attaching {

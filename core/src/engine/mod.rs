@@ -23,6 +23,7 @@ mod fork;
 mod functions;
 mod halt;
 mod hardware;
+mod modules;
 mod next;
 mod placement;
 mod process;

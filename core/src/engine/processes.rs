@@ -16,6 +16,7 @@ impl<B: Backend> Engine<B> {
     /// Sets which events a process reports, for all its threads.
     pub(crate) fn set_events(&mut self, pid: Pid, flags: EventFlags) -> Result<()> {
         let process = self.traced(pid)?;
+        self.change_linker(process, flags)?;
         let setup = self.table.process(process).setup;
         self.table.process_mut(process).setup = Setup { flags, ..setup };
         Ok(())

@@ -13,6 +13,7 @@ mod handlers;
 mod hit;
 pub(super) mod inherit;
 mod inside;
+mod linker;
 mod loan;
 mod memory;
 mod position;

@@ -11,8 +11,12 @@ use crate::{
 use super::Engine;
 
 /// The end of a step.
-const STEP: TrapCauses =
-    TrapCauses { single_step: true, software: None, hardware: BreakpointSet::EMPTY };
+const STEP: TrapCauses = TrapCauses {
+    single_step: true,
+    software: None,
+    hardware: BreakpointSet::EMPTY,
+    modules_changed: false,
+};
 
 /// What a step inside a range has led to.
 enum Stepped {

@@ -295,6 +295,7 @@ impl<B: Backend> Engine<B> {
             let slot = self.table.slot_mut(index);
             slot.next = (reason != RawReason::Paused).then_some(reason);
             self.queue(index, StopReason::Started);
+            self.meet_linker(index);
             // Behind that, for one that was there when it was attached to may have ended since.
             let (pid, setup) = (self.table.process(process).pid, self.table.process(process).setup);
             if let Err(error) = self.note_older_threads(index, setup) {

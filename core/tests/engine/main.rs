@@ -42,6 +42,7 @@ mod m1_slots;
 mod m1_software;
 mod m4_calls;
 mod m5_steps;
+mod m6_modules;
 mod placement;
 mod reader;
 mod w1_one;

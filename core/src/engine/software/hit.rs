@@ -109,11 +109,12 @@ impl<B: Backend> Engine<B> {
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = space.borrow().owned(addr, pid);
-        let again = self.table.slot_mut(index).soft.again.take() == Some(addr);
-        let owner = owner.filter(|&id| !again && self.admits(index, id, &registers));
-        Ok(match owner {
-            Some(id) => Trap::Ours(TrapCauses { software: Some(id), ..Default::default() }),
-            None => Trap::Unseen,
-        })
+        let again = self.table.slot(index).soft.again == Some(addr);
+        let watched = !again && space.borrow().is_watched(addr, pid);
+        let modules_changed = watched && self.modules_have_changed(thread, &space, addr)?;
+        self.table.slot_mut(index).soft.again = None;
+        let software = owner.filter(|&id| !again && self.admits(index, id, &registers));
+        let causes = TrapCauses { software, modules_changed, ..Default::default() };
+        Ok(if causes.is_empty() { Trap::Unseen } else { Trap::Ours(causes) })
     }
 }

@@ -1,0 +1,31 @@
+//! The files that a program consists of.
+
+use crate::backend::Thread;
+use crate::modules::{Memory, Program};
+use crate::{Backend, Error, Module, Pid, Result, auxiliary};
+
+use super::Engine;
+
+impl<B: Backend> Engine<B> {
+    /// The modules of a process, asked through any stopped thread of it.
+    pub(crate) fn modules(&self, pid: Pid) -> Result<Vec<Module>> {
+        let process = self.table.process(self.traced(pid)?);
+        let mut slots = process.threads.iter().map(|&index| self.table.slot(index));
+        let stopped = slots.find(|slot| slot.can_be_asked()).ok_or(Error::NotStopped)?;
+        self.of_program(stopped.thread, |program, memory| program.modules(memory))
+    }
+
+    /// What the memory of a stopped thread's program says, with what the kernel says of it.
+    pub(super) fn of_program<T>(
+        &self,
+        thread: Thread,
+        ask: impl FnOnce(&Program<'_>, &mut Memory<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let vector = self.backend.borrow_mut().auxiliary_vector(thread.pid)?;
+        let map = self.backend.borrow_mut().memory_map(thread.pid)?;
+        let auxv = &auxiliary::entries(&vector);
+        let program = Program { auxv, map: &map, vdso: B::VDSO };
+        let mut read = |addr, buf: &mut [u8]| self.read_as_program(thread, addr, buf);
+        ask(&program, &mut Memory::new(&mut read, !auxiliary::is_narrow(auxv)))
+    }
+}
