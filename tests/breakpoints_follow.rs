@@ -16,6 +16,7 @@ crate::tests![
     f3_a_child_let_go_has_none,
     f2_a_vfork_child_passes_its_parents_breakpoints,
     f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again,
+    f2_threads_that_all_have_vfork_children_detached_go_on,
     f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory,
     f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach,
     f2_programs_that_are_spawned_live,
@@ -82,6 +83,10 @@ fn f2_a_vfork_child_passes_its_parents_breakpoints() {
 
 fn f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again() {
     assert_eq!(follow("probe-vfork", &[], FollowFork::Parent, 0), (1, 0));
+}
+
+fn f2_threads_that_all_have_vfork_children_detached_go_on() {
+    assert_eq!(follow("probe-vforks", &["6"], FollowFork::Parent, 0), (36, 0));
 }
 
 fn f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory() {

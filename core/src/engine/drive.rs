@@ -123,6 +123,9 @@ impl<B: Backend> Engine<B> {
 
     /// Waits: first for the threads that were just resumed, then for everybody.
     fn ask(&mut self, patience: Patience) -> Result<Waited> {
+        if let Some(raw) = self.backlog.pop_front() {
+            return Ok(Waited::Stop(raw)); // taken in with others of which one has to wait for it
+        }
         match self.ask_the_resumed(patience)? {
             Some(raw) => Ok(Waited::Stop(raw)),
             None => self.ask_everybody(patience),
@@ -170,10 +173,21 @@ impl<B: Backend> Engine<B> {
         threads: impl IntoIterator<Item = Option<Thread>>,
     ) -> Result<Option<RawStop>> {
         for thread in threads.into_iter().flatten() {
-            if let Some(raw) = self.backend.get_mut().look(thread)? {
+            if let Some(raw) = self.look_at(thread)? {
                 return Ok(Some(raw));
             }
         }
         Ok(None)
+    }
+
+    /// A stop or an end of a thread, or of its process where that stops as a whole.
+    pub(super) fn look_at(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        let of_it = |raw: &RawStop| {
+            raw.tid == Some(thread.tid) || raw.pid.is_some_and(|pid| pid == thread.pid)
+        };
+        match self.backlog.iter().position(of_it) {
+            Some(at) => Ok(self.backlog.remove(at)),
+            None => self.backend.get_mut().look(thread),
+        }
     }
 }

@@ -110,11 +110,11 @@ impl<B: Backend> Engine<B> {
                 continue;
             }
             let thread = slot.thread;
-            let mut raw = self.backend.get_mut().look(thread)?;
+            let mut raw = self.look_at(thread)?;
             while raw.is_none() && yields > 0 {
                 yields -= 1;
                 std::thread::yield_now();
-                raw = self.backend.get_mut().look(thread)?;
+                raw = self.look_at(thread)?;
             }
             if let Some(raw) = raw {
                 found += 1;
