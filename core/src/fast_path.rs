@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::backend::Thread;
 
-use crate::limits::{CROWD, LONG_YIELD, PAUSE_MOST, ROUND, ROUND_ALONE};
+use crate::limits::{CROWD, LONG_YIELD, PAUSE_MOST, ROUND};
 
 /// Leaves something out the longer, the oftener it fails.
 #[derive(Debug, Default)]
@@ -68,8 +68,6 @@ pub(crate) struct FastPath {
     stops: u32,
     /// How many stops that brought.
     crowd: usize,
-    /// There is a waker, which a look does not see.
-    wakes: bool,
 }
 
 impl FastPath {
@@ -130,18 +128,9 @@ impl FastPath {
     /// traced.
     #[inline]
     pub(crate) fn is_due(&self, threads: usize) -> bool {
-        if self.crowd >= 2.max(threads / CROWD) {
-            return true;
-        }
-        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-        let round =
-            if threads > 1 || self.wakes { ROUND.saturating_add(threads / 8) } else { ROUND_ALONE };
-        self.stops >= round
-    }
-
-    /// There is a waker from now on.
-    pub(crate) fn expects_wakes(&mut self) {
-        self.wakes = true;
+        let more = threads / CROWD;
+        let round = ROUND.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        self.crowd >= more.max(2) || self.stops >= round
     }
 
     /// A stop was taken.
@@ -234,7 +223,7 @@ mod tests {
 
     #[test]
     fn w3_all_are_taken_in_after_a_bounded_number_of_stops() {
-        for (threads, most) in [(1, 1024), (2, 64), (64, 64), (4096, 600)] {
+        for (threads, most) in [(1, 64), (2, 64), (64, 72), (4096, 400)] {
             let mut fast_path = FastPath::default();
             let mut stops = 0;
             while !fast_path.is_due(threads) {
@@ -245,14 +234,6 @@ mod tests {
             fast_path.took_all(0);
             assert!(!fast_path.is_due(threads));
         }
-    }
-
-    #[test]
-    fn w1_with_a_waker_a_lone_thread_does_not_run_long_either() {
-        let mut fast_path = FastPath::default();
-        fast_path.expects_wakes();
-        (0..64).for_each(|_| fast_path.stopped());
-        assert!(fast_path.is_due(1));
     }
 
     #[test]

@@ -6,38 +6,22 @@ use std::time::Duration;
 /// How long the engine waits for something of its own before it leaves that to later waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
-    /// So many turns, whatever they bring.
-    Turns(u32),
     /// So many turns in a row that bring nothing.
     Silence(u32),
     /// As long as it takes, for it always comes.
     Unlimited,
 }
 
-/// How many turns in a row a thread is seen in an uninterruptible sleep before it counts as held by
-/// the kernel. A page fault on a busy machine looks the same for a few.
+/// How many times in a row something is seen, or tried, that should be over in a moment, before it
+/// counts as lasting: a thread in an uninterruptible sleep is held by the kernel then. A page fault on a
+/// busy machine looks the same for a few turns.
 pub(crate) const HELD_FOR: u32 = 20;
 
-/// How long threads that were asked to stop may stay silent, while they seem to be able to: about ten
+/// How long the kernel may be silent about what it has been asked for and seems able to do: about ten
 /// seconds. FreeBSD's kernel can forget a thread that meets a signal on its way to a sleep while
 /// another one stops (`sleepq_check_ast_sc_locked` in `kern/subr_sleepqueue.c`); the process then
 /// neither stops nor runs until somebody wakes it.
-pub(crate) const STOPPING: Limit = Limit::Silence(10_000);
-
-/// How long the first stop of a process may take, which is on its way.
-pub(crate) const FIRST_STOP: Limit = Limit::Turns(1000);
-
-/// How long a tracer that is dropped waits for what it has killed.
-pub(crate) const DYING_FOR: Duration = Duration::from_secs(5);
-
-/// How long a wait is that has no end, where the clock needs one.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-
-/// How many other things a thread may have to report before a trap that is on its way to it.
-pub(crate) const BEFORE_A_TRAP: u32 = 4;
-
-/// When a host with an event loop looks again after something that nothing announces.
-pub(crate) const SOON: Duration = Duration::from_millis(1);
+pub(crate) const UNANSWERED: Limit = Limit::Silence(10_000);
 
 /// How the patience for the missing half of a fork is divided and multiplied. The living threads that
 /// may have made a child are first looked for after this share of it: mostly it comes by then. A half
@@ -57,17 +41,14 @@ pub(crate) const REMEMBERED: usize = 64;
 /// is behind it may not be mapped.
 pub(crate) const CHUNK: usize = 256;
 
-/// Stops that are taken one by one before all are taken in, with few threads: with N of them none
-/// waits for more than this and N stops of others. With many threads it is one more for each eight of
-/// them, for to look at all costs more.
-pub(crate) const ROUND: u32 = 48;
+/// How many stops are taken one by one before all are taken in, with few threads: with N of them none
+/// waits for more than this and N stops of others. So many reports of others does the child of a fork
+/// let pass, too, before its parent is looked for.
+pub(crate) const ROUND: u32 = 64;
 
-/// The same where one thread alone is traced, and only a tracee that nobody has announced could wait;
-/// and how many reports of others such a tracee lets pass before its parent is looked for.
-pub(crate) const ROUND_ALONE: u32 = 1024;
-
-/// Where one of so many threads has stopped, and at least two have, all are taken in again after that:
-/// each gets its turn.
+/// With many threads a round is one stop longer for each so many of them, for to look at all costs more.
+/// And where one of so many threads has stopped, and at least two have, all are taken in again after
+/// that: each gets its turn.
 pub(crate) const CROWD: usize = 16;
 
 /// A round of yields that lasts longer has not run the tracee alone.

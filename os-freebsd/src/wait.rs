@@ -45,8 +45,6 @@ use crate::sys::{self, EndSignal, Errno, Event, Go};
 use crate::system::FreeBsd;
 use crate::tracee::{Origin, Tracee};
 
-/// How long [`Patience::Brief`] is.
-const BRIEF: Duration = Duration::from_millis(1);
 /// How long a sleep is at most.
 pub(crate) const NET: Duration = Duration::from_millis(100);
 /// Stops in the kernel's order, before one process's turn.
@@ -57,7 +55,7 @@ impl FreeBsd {
     /// The next stop or end.
     pub(crate) fn wait_for_any(&mut self, patience: Patience) -> Result<Waited> {
         let deadline = match patience {
-            Patience::Brief => Some(Instant::now() + BRIEF),
+            Patience::Brief => Some(Instant::now() + Patience::BRIEF),
             Patience::Until(deadline) => Some(deadline),
             Patience::Poll | Patience::Block => None,
         };

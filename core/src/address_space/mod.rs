@@ -140,6 +140,11 @@ impl AddressSpace {
         }
     }
 
+    /// Nobody will tell when a process has the memory no more.
+    pub(crate) fn lend_for_good(&mut self, to: Pid) {
+        self.loans.iter_mut().filter(|loan| loan.to == to).for_each(|loan| loan.returns = false);
+    }
+
     /// Whether there can be no breakpoints for as long as there is this memory.
     pub(crate) fn is_lent_for_good(&self) -> bool {
         self.loans.iter().any(|loan| !loan.returns)

@@ -1,6 +1,6 @@
 //! What a back end is asked with.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{EventFlags, Pid, Tid};
 
@@ -66,6 +66,26 @@ pub enum Patience {
     Until(Instant),
     /// Until something happens.
     Block,
+}
+
+impl Patience {
+    /// How long [`Brief`](Patience::Brief) is, about.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use trapline::backend::Patience;
+    ///
+    /// /// When a wait is over.
+    /// fn deadline(patience: Patience) -> Option<Instant> {
+    ///     match patience {
+    ///         Patience::Poll => Some(Instant::now()),
+    ///         Patience::Brief => Some(Instant::now() + Patience::BRIEF),
+    ///         Patience::Until(deadline) => Some(deadline),
+    ///         Patience::Block => None,
+    ///     }
+    /// }
+    /// ```
+    pub const BRIEF: Duration = Duration::from_millis(1);
 }
 
 /// What a signal does to a process when it is delivered.

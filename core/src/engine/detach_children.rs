@@ -3,7 +3,7 @@
 use crate::backend::{NO_SLOTS, RawKind, RawReason, RawStop, Thread};
 use crate::error::unless_gone;
 use crate::event_queue::Side;
-use crate::limits::FIRST_STOP;
+use crate::limits::UNANSWERED;
 use crate::{Backend, Pid, Result, Signal, Tid};
 
 use super::Engine;
@@ -14,7 +14,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn await_children(&mut self) -> Result<()> {
         self.detach_unannounced()?;
         let none_left = |tracer: &mut Self, _| Ok((!tracer.forks.is_detaching()).then_some(()));
-        if let Driven::NoTracees = self.drive_until(FIRST_STOP, none_left)? {
+        if let Driven::NoTracees = self.drive_until(UNANSWERED, none_left)? {
             self.forks.end_detaching();
         }
         Ok(())

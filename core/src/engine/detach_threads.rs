@@ -2,7 +2,7 @@
 
 use crate::backend::{NewTask, RawReason, Run};
 use crate::error::unless_gone;
-use crate::limits::{HELD_FOR, STOPPING};
+use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{Backend, Pid, Result, Signal};
 
 use super::Engine;
@@ -37,7 +37,7 @@ impl<B: Backend> Engine<B> {
     /// those that the kernel holds or has forgotten: a later wait meets them.
     pub(super) fn await_detached(&mut self, pid: Pid, process: u32) -> Result<()> {
         let (mut gone_for, mut begun) = (0, false);
-        let driven = self.drive_until(STOPPING, |tracer, turn| {
+        let driven = self.drive_until(UNANSWERED, |tracer, turn| {
             if std::mem::replace(&mut begun, true) && turn == Turn::Report {
                 tracer.failures.error_of(pid)?;
             }

@@ -46,13 +46,12 @@ impl<B: Backend> Engine<B> {
         limit: Limit,
         mut look: impl FnMut(&mut Self, Turn) -> Result<Option<T>>,
     ) -> Result<Driven<T>> {
-        let (mut turn, mut turns, mut silent) = (Turn::Report, 0, 0);
+        let (mut turn, mut silent) = (Turn::Report, 0);
         loop {
             if let Some(done) = look(self, turn)? {
                 return Ok(Driven::Done(done));
             }
             let over = match limit {
-                Limit::Turns(most) => turns >= most,
                 Limit::Silence(most) => silent >= most,
                 Limit::Unlimited => false,
             };
@@ -60,7 +59,6 @@ impl<B: Backend> Engine<B> {
                 return Ok(Driven::Over);
             }
             turn = self.drive_briefly()?;
-            turns += 1;
             match turn {
                 Turn::Report => silent = 0,
                 Turn::Nothing => silent += 1,

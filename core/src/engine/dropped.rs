@@ -1,13 +1,12 @@
 //! What becomes of tracees when their tracer is dropped.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::Run;
-use crate::limits::DYING_FOR;
+use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{Backend, OnExit, Pid};
 
 use super::Engine;
-use super::drive::Turn;
 
 impl<B: Backend> Drop for Engine<B> {
     fn drop(&mut self) {
@@ -35,19 +34,18 @@ impl<B: Backend> Engine<B> {
                 OnExit::Detach => self.detach_running(process),
             };
         }
-        let until = Instant::now() + DYING_FOR;
         // Nobody is left for whom a silent parent would be worth waiting for.
         self.settings.half_patience = Duration::ZERO;
-        while Instant::now() < until {
-            if self.table.is_empty() && !matches!(self.expects_an_unknown(), Ok(true)) {
+        for _ in 0..HELD_FOR {
+            let driven = self.drive_until(UNANSWERED, |engine, _| {
+                engine.end_stopped();
+                let left = !engine.table.is_empty() || engine.expects_an_unknown()?;
+                Ok((!left).then_some(()))
+            });
+            // There is nobody left to tell of what fails.
+            if driven.is_ok() {
                 break;
             }
-            match self.drive_briefly() {
-                Ok(Turn::NoTracees) => break,
-                // There is nobody left to tell of what fails.
-                Ok(Turn::Report | Turn::Woken | Turn::Nothing) | Err(_) => {}
-            }
-            self.end_stopped();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::rc::{Rc, Weak};
 
 use crate::error::unless_gone;
-use crate::limits::{HELD_FOR, STOPPING};
+use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{Backend, Error, Halted, Next, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::Engine;
@@ -92,7 +92,7 @@ impl<B: Backend> Engine<B> {
                     .is_some_and(|t| t.len() <= vforking);
         self.interrupt_running(process)?;
         let mut held_for = 0;
-        let driven = self.drive_until(STOPPING, |tracer, turn| {
+        let driven = self.drive_until(UNANSWERED, |tracer, turn| {
             let awaited = match tracer.take_in_stops(pid, process, known)? {
                 Stopping::Awaited(running) => running,
                 Stopping::Done(held) => return Ok(Some(held)),

@@ -50,7 +50,7 @@ use std::sync::Arc;
 
 use crate::api::Settings;
 use crate::backend::logged::{Logged, bare, logged};
-use crate::backend::{RawStop, Setup, Wake};
+use crate::backend::{Patience, RawStop, Setup, Wake};
 use crate::event_queue::EventQueue;
 use crate::stopped::Returned;
 use crate::{Arch, Backend, Pid, Result};
@@ -60,7 +60,6 @@ pub(crate) use functions::Inside;
 use crate::fast_path::FastPath;
 use crate::forks::ForkTracker;
 use crate::last_known::LastKnown;
-use crate::limits::SOON;
 use answers::Unanswered;
 use failures::Failures;
 use placement::Placing;
@@ -161,7 +160,6 @@ impl<B: Backend> Engine<B> {
     /// What ends a wait from elsewhere.
     pub(crate) fn waker(&mut self) -> Result<Arc<dyn Wake>> {
         let waker = self.backend.get_mut().waker()?;
-        self.fast_path.expects_wakes();
         self.has_waker = true;
         Ok(waker)
     }
@@ -181,7 +179,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         let soon = self.expects_something();
-        self.backend.get_mut().watch(soon.then_some(SOON))
+        self.backend.get_mut().watch(soon.then_some(Patience::BRIEF))
     }
 
     /// Whether no process is traced, and neither an event nor an error is left to report.

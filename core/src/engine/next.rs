@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Patience, Thread};
 use crate::error::unless_gone;
-use crate::limits::{FOR_EVER, HELD_FOR};
+use crate::limits::HELD_FOR;
 use crate::{Backend, Error, Event, Only, Pid, Result};
 
 use super::Engine;
@@ -46,8 +46,8 @@ impl<B: Backend> Engine<B> {
 
     /// The next event, if one comes within this time.
     pub(crate) fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let now = Instant::now();
-        let until = Until::Then(now.checked_add(timeout).unwrap_or_else(|| now + FOR_EVER));
+        // Later than any clock can say is never.
+        let until = Instant::now().checked_add(timeout).map_or(Until::Ever, Until::Then);
         Ok(match self.next(until, None)? {
             Poll::Ready(event) => event,
             Poll::Pending => None,

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use crate::backend::Listed;
 use crate::error::unless_gone;
-use crate::limits::{FIRST_STOP, HELD_FOR};
+use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{AttachOptions, Backend, Pid, Result};
 
 use super::Engine;
@@ -134,7 +134,7 @@ impl<B: Backend> Engine<B> {
     /// holds.
     fn await_starts(&mut self, attached: &[Pid]) -> Result<()> {
         let mut held_for = 0;
-        self.drive_until(FIRST_STOP, |tracer, turn| {
+        self.drive_until(UNANSWERED, |tracer, turn| {
             let processes = attached.iter().filter_map(|&pid| tracer.table.find_process(pid));
             let starts = |&process: &u32| tracer.table.process(process).start == Start::Attaching;
             let starting: Vec<u32> = processes.filter(starts).collect();

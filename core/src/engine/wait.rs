@@ -269,7 +269,9 @@ impl<B: Backend> Engine<B> {
         slot.stop = Self::kind_of_stop(reason);
         if reason == RawReason::ThreadExiting {
             slot.soft.executes_no_more();
+            self.vfork_is_abandoned(index);
         }
+        let slot = self.table.slot_mut(index);
         if slot.run == Run::Step && slot.was_interrupted() {
             slot.soft.stray_step = Self::may_hide_a_step(reason);
         }

@@ -25,7 +25,7 @@ use crate::stopped::Place;
 use crate::{ForkKind, Pid, Tid};
 
 use crate::address_space::Shared;
-use crate::limits::{REMEMBERED, ROUND_ALONE};
+use crate::limits::{REMEMBERED, ROUND};
 
 /// A fork that the parent has reported.
 pub(crate) struct Announced {
@@ -180,7 +180,7 @@ impl ForkTracker {
         for one in &mut self.unannounced {
             one.waits = false;
             one.passed += 1;
-            overdue |= one.stops() && one.passed % ROUND_ALONE == 0;
+            overdue |= one.stops() && one.passed % ROUND == 0;
         }
         overdue
     }

@@ -124,7 +124,7 @@ fn children_of_the_detached() {
 fn reports_of_others_do_not_starve_one_that_waits() {
     let mut tracker = ForkTracker::default();
     see(&mut tracker, stop());
-    let overdue = (0..ROUND_ALONE).filter(|_| tracker.report_taken()).count();
+    let overdue = (0..ROUND).filter(|_| tracker.report_taken()).count();
     assert_eq!(overdue, 1);
 }
 

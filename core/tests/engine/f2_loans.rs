@@ -16,6 +16,7 @@ both![
     a_signal_waits_with_them,
     the_parent_can_be_let_go_meanwhile,
     the_parent_can_be_killed_meanwhile,
+    nobody_waits_for_a_thread_that_is_on_its_way_out,
 ];
 
 /// A process with two threads, one of which has made a vfork child that is not traced.
@@ -130,5 +131,21 @@ fn the_parent_can_be_killed_meanwhile<R: Rules>() {
     world.kernel.kill(pid);
     world.kernel.exit(world.main(child), 0);
     assert_eq!(world.exited(), (pid, KILLED));
+    world.over();
+}
+
+// The thread that waits in vfork ends with its process, and never says that the child has the memory no
+// more. So the one that ends the process must not wait for that.
+fn nobody_waits_for_a_thread_that_is_on_its_way_out<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let other = world.new_thread(pid);
+    world.put(pid, CODE);
+    world.tracer().set_follow_fork(FollowFork::Parent);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Vfork);
+    world.kernel.exit(other, 3);
+    world.run_all();
+    assert!(!world.kernel.is_traced(child), "it was let go");
+    assert!(world.kernel.threads(pid).is_empty(), "and the process has ended");
+    world.kernel.exit(world.main(child), 0);
     world.over();
 }

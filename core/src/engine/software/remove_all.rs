@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::address_space::{At, Before, Shared};
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
-use crate::limits::{BEFORE_A_TRAP, Limit};
+use crate::limits::{HELD_FOR, Limit};
 use crate::{Arch, Backend, Error, Pid, Result};
 
 use super::super::Engine;
@@ -210,7 +210,7 @@ impl<B: Backend> Engine<B> {
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
     fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
-        for _ in 0..BEFORE_A_TRAP {
+        for _ in 0..HELD_FOR {
             let slot = self.table.slot(index);
             let (thread, stopped) = (slot.thread, slot.can_be_asked());
             if slot.process != process || !stopped || !slot.was_interrupted() {

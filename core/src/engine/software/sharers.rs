@@ -169,6 +169,18 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
+    /// A thread is on its way out, which may wait in `vfork`: nobody will tell when the child has the
+    /// memory no more. So whoever is kept back for it waits no longer.
+    pub(in crate::engine) fn vfork_is_abandoned(&mut self, index: u32) {
+        let slot = self.table.slot(index);
+        let (process, child) = (slot.process, slot.soft.vfork.child());
+        let Some(child) = child else { return };
+        let Some(space) = self.table.process(process).space.clone() else { return };
+        space.borrow_mut().lend_for_good(child);
+        self.free_kept(process);
+        self.end_loan(&space);
+    }
+
     /// A process has exec'ed or ended: it has nothing to do with its old memory any more. Others
     /// that have it lose what it has left there, and get back what could not be for its sake.
     pub(in crate::engine) fn leave_space(&mut self, process: u32) {
