@@ -200,8 +200,8 @@ impl Places {
         if location.copy_of.is_some() {
             self.copies.insert(addr);
         }
+        self.locate(addr, code, passing); // which counts it
         self.locations.insert(addr, Location { slot: None, ..location });
-        self.locate(addr, code, passing);
     }
 
     /// Whether a system call has a breakpoint.

@@ -90,6 +90,16 @@ fn a_copy_has_the_breakpoints_of_one() {
 }
 
 #[test]
+fn a_system_call_that_is_taken_over_is_one() {
+    let mut other = AddressSpace::default();
+    other.locate(0x10, &[0x05], Passing::SystemCall.into());
+    other.own(0x10, P, id(1));
+    let mut space = AddressSpace::default();
+    space.add(other);
+    assert!(space.has_calls());
+}
+
+#[test]
 fn breakpoints_may_not_overlap() {
     let space = space();
     assert!(!space.overlaps(0x10, 4));

@@ -43,6 +43,8 @@ pub(crate) struct Life {
     /// How many may have been given again.
     execs_again: u32,
     threads: BTreeSet<Tid>,
+    /// Those on their way out, by the time that this was first given.
+    exiting: BTreeSet<Tid>,
     /// Others whose end was told, as it left nothing running.
     last: BTreeSet<Tid>,
     /// Signals of an earlier process with this number.
@@ -143,8 +145,9 @@ impl Ledger {
         }
     }
 
-    /// The tracer takes a report of the kernel's.
-    pub(crate) fn reported(&mut self, report: Report) {
+    /// The tracer takes a report of the kernel's; `again` says that it has sent the signal itself, since
+    /// the kernel had let go of that.
+    pub(crate) fn reported(&mut self, report: Report, again: bool) {
         let maker = self.lives.get(&report.pid).and_then(|life| life.made);
         let lives =
             maker.is_some_and(|(pid, _, _)| self.lives.get(&pid).is_some_and(|m| !m.exited));
@@ -152,7 +155,9 @@ impl Ledger {
         life.early |= lives && matches!(report.kind, RawKind::Stop(_));
         match report.kind {
             RawKind::Stop(RawReason::Execed { .. }) => life.execs += 1,
-            RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) => life.signals += 1,
+            RawKind::Stop(RawReason::Signal { signal: Signal::USR1, .. }) => {
+                life.signals += usize::from(!again);
+            }
             _ => {}
         }
     }
@@ -190,10 +195,12 @@ impl Ledger {
                     StopReason::ThreadExiting
                         if flags.contains(EventFlags::THREAD)
                             && !life.threads.contains(&stop.tid())
+                            && !life.exiting.contains(&stop.tid())
                             && kernel.first_thread(stop.pid()) != Some(stop.tid()) =>
                     {
                         return Err(format!("E4: {event:?} of a thread that never started"));
                     }
+                    StopReason::ThreadExiting => drop(life.exiting.insert(stop.tid())),
                     StopReason::Signal(Signal::KILL) => {
                         return Err(format!("E5: {event:?}: SIGKILL as a stop"));
                     }
@@ -240,7 +247,8 @@ impl Ledger {
                 }
                 if let (ForkSide::Detached, Some(parent)) = (&fork.parent, self.lives.get_mut(&pid))
                 {
-                    parent.let_go = true;
+                    // One whose half was not reported is traced all the same.
+                    parent.let_go = !kernel.is_traced(pid);
                 }
                 if let ForkSide::Stopped(parent) = &fork.parent {
                     if (parent.pid(), parent.tid()) != (pid, tid) {

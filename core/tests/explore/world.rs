@@ -61,6 +61,8 @@ pub(crate) struct World<'a, R: Rules> {
     ambushes: Rc<RefCell<usize>>,
     dashes: Rc<RefCell<usize>>,
     failures: Rc<RefCell<Failures>>,
+    /// Threads that the tracer has sent a signal, which they have not reported.
+    sent: Rc<RefCell<Vec<Tid>>>,
     /// A digest of what the user did.
     deeds: u64,
     /// What programs did, deaths and reports.
@@ -124,6 +126,7 @@ impl<'a, R: Rules> World<'a, R> {
             ambushes,
             dashes: Rc::default(),
             failures: Rc::default(),
+            sent: Rc::default(),
             deeds: 0,
             kernel_steps: 0,
             most_tasks: 0,
@@ -141,21 +144,28 @@ impl<'a, R: Rules> World<'a, R> {
         self.find(move |many| path.choose(many));
         *self.ambushes.borrow_mut() = self.scenario.ambushes;
         let (path, failures) = (self.path.clone(), Rc::clone(&self.failures));
+        let sent = Rc::clone(&self.sent);
         failures.borrow_mut().left = self.scenario.failures;
         self.kernel.fail_requests(move |_, call| {
             if failures.borrow().left == 0 || path.choose(2) == 0 {
                 return false;
             }
             failures.borrow_mut().fail(call);
+            if call.name == "send_signal" {
+                sent.borrow_mut().pop(); // just now
+            }
             true
         });
         let (path, left) = (self.path.clone(), Rc::clone(&self.ambushes));
         let (breaks, dashes) = (Rc::clone(&self.breaks), Rc::clone(&self.dashes));
-        let late = self.scenario.late;
+        let (late, sent) = (self.scenario.late, Rc::clone(&self.sent));
         *dashes.borrow_mut() = self.scenario.dashes;
         self.kernel.before_requests(move |kernel, call| {
             assert!(call.number < MOST_REQUESTS, "the tracer spins");
             breaks.borrow_mut().before(kernel, call.name, call.id);
+            if call.name == "send_signal" {
+                sent.borrow_mut().push(Tid::from_raw(call.id));
+            }
             if *dashes.borrow() > 0 {
                 let runners = runners(kernel);
                 let chosen = path.choose(runners.len() + 1);
@@ -272,7 +282,17 @@ impl<'a, R: Rules> World<'a, R> {
         breaks.told(&self.kernel);
         for report in self.taken.borrow_mut().drain(..) {
             self.kernel_steps += 1;
-            self.ledger.reported(report);
+            let again = match report.kind {
+                RawKind::Stop(RawReason::Signal {
+                    signal: trapline_core::Signal::USR1, ..
+                }) => {
+                    let mut sent = self.sent.borrow_mut();
+                    let at = sent.iter().position(|&tid| tid == report.tid);
+                    at.map(|at| sent.swap_remove(at)).is_some()
+                }
+                _ => false,
+            };
+            self.ledger.reported(report, again);
             if let RawKind::Stop(RawReason::Forked { .. }) = report.kind {
                 self.heard.extend(self.forks.remove(&report.tid));
             }
