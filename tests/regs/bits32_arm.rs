@@ -1,13 +1,14 @@
 //! 32-bit programs on aarch64, where its CPU and its kernel have them.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use trapline::HardwareKind::{Execute, Write};
 use trapline::{
-    CodeMode, Error, Event, EventFlags, ExitStatus, ForkKind, HardwareBreakpoint, Resume, Signal,
-    SoftwareBreakpoint, StopReason, Stopped, Syscall, SyscallAbi, Tracer,
+    CodeMode, Error, Event, EventFlags, ExitStatus, ForkKind, HardwareBreakpoint, Pid, Resume,
+    Signal, SoftwareBreakpoint, StopReason, Stopped, Syscall, SyscallAbi, Tracer,
 };
 
 use crate::common::*;
@@ -19,6 +20,10 @@ crate::tests![
     e7_the_calls_of_a_32_bit_program,
     e2_a_32_bit_program_forks,
     f4_the_auxiliary_vector_of_a_32_bit_program,
+    f3_a_32_bit_program_is_attached_to,
+    e4_a_32_bit_program_has_threads_and_signals,
+    e7_a_call_of_a_32_bit_program_is_made_again,
+    e3_a_32_bit_program_runs_a_64_bit_one,
 ];
 
 /// Where the file is mapped, and its code begins there.
@@ -57,6 +62,66 @@ const CODE: [u32; 22] = [
     0,
 ];
 
+/// Where the second program has how long it sleeps, and what ends its sleeping.
+const SPEC: u64 = ENTRY + 0xbc;
+const GO: u64 = ENTRY + 0xc4;
+
+/// Runs the program of its arguments. Without any, makes a thread, awaits its end, sleeps until `GO` is
+/// set, and sends itself `SIGUSR1`. Exits with 0, or with what was wrong.
+const LIVES: [u32; 51] = [
+    0xe59d_6000, //  ldr r6, [sp]
+    0xe356_0001, //  cmp r6, #1
+    0xca00_0025, //  bgt PROGRAM
+    0xe28f_50b0, //  adr r5, GO
+    0xe3a0_0805, //  mov r0, #327680
+    0xe380_0c0f, //  orr r0, r0, #3840
+    0xe3a0_1000, //  mov r1, #0
+    0xe3a0_2000, //  mov r2, #0
+    0xe3a0_3000, //  mov r3, #0
+    0xe3a0_4000, //  mov r4, #0
+    0xe3a0_7078, //  mov r7, #120
+    0xef00_0000, //  svc 0: clone
+    0xe350_0000, //  cmp r0, #0
+    0x0a00_0015, //  beq THREAD
+    0xe3a0_709e, //  AWAIT: mov r7, #158
+    0xef00_0000, //  svc 0: sched_yield
+    0xe595_6004, //  ldr r6, [r5, #4]
+    0xe356_0000, //  cmp r6, #0
+    0x0aff_fffa, //  beq AWAIT
+    0xe28f_0068, //  SLEEP: adr r0, SPEC
+    0xe3a0_1000, //  mov r1, #0
+    0xe3a0_70a2, //  mov r7, #162
+    0xef00_0000, //  svc 0: nanosleep
+    0xe350_0000, //  cmp r0, #0
+    0x1a00_0008, //  bne OUT
+    0xe595_6000, //  ldr r6, [r5]
+    0xe356_0000, //  cmp r6, #0
+    0x0aff_fff6, //  beq SLEEP
+    0xe3a0_7014, //  mov r7, #20
+    0xef00_0000, //  svc 0: getpid
+    0xe3a0_100a, //  mov r1, #10
+    0xe3a0_7025, //  mov r7, #37
+    0xef00_0000, //  svc 0: kill
+    0xe3a0_0000, //  mov r0, #0
+    0xe3a0_70f8, //  OUT: mov r7, #248
+    0xef00_0000, //  svc 0: exit_group
+    0xe3a0_6001, //  THREAD: mov r6, #1
+    0xe585_6004, //  str r6, [r5, #4]
+    0xe3a0_0000, //  mov r0, #0
+    0xe3a0_7001, //  mov r7, #1
+    0xef00_0000, //  svc 0: exit
+    0xe59d_0008, //  PROGRAM: ldr r0, [sp, #8]
+    0xe28d_1008, //  add r1, sp, #8
+    0xe3a0_2000, //  mov r2, #0
+    0xe3a0_700b, //  mov r7, #11
+    0xef00_0000, //  svc 0: execve
+    0xeaff_fff2, //  b OUT
+    0,           // SPEC
+    20_000_000,
+    0, // GO
+    0,
+];
+
 /// The program's file, which is gone when this is dropped.
 struct Program(PathBuf);
 
@@ -67,8 +132,8 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn new() -> Program {
-        let size = ENTRY as u32 - BASE + 4 * CODE.len() as u32;
+    fn new(code: &[u32]) -> Program {
+        let size = ENTRY as u32 - BASE + 4 * code.len() as u32;
         // An executable for the system interface of the fifth version, with one segment that may be
         // read, written and executed.
         let mut file = b"\x7fELF\x01\x01\x01".to_vec();
@@ -80,7 +145,7 @@ impl Program {
         let segment = [1, 0, BASE, BASE, size, size, 7, 0x1_0000];
         file.extend(segment.iter().flat_map(|word: &u32| word.to_le_bytes()));
         file.resize((ENTRY as u32 - BASE) as usize, 0);
-        file.extend(CODE.iter().flat_map(|word| word.to_le_bytes()));
+        file.extend(code.iter().flat_map(|word| word.to_le_bytes()));
         let path = std::env::temp_dir().join(format!("trapline-arm-{}", std::process::id()));
         std::fs::write(&path, file).expect("a temporary file");
         let permissions = std::fs::Permissions::from_mode(0o755);
@@ -89,12 +154,19 @@ impl Program {
     }
 }
 
-/// The program, at its first instruction; ends the test where it cannot be run.
+const NONE: &str = "32-bit programs cannot be run here";
+
+/// The first program, at its first instruction; ends the test where it cannot be run.
 fn begun(flags: EventFlags) -> (Tracer, Program, Stopped) {
-    let program = Program::new();
+    begun_with(flags, &CODE, &[])
+}
+
+fn begun_with(flags: EventFlags, code: &[u32], arguments: &[&str]) -> (Tracer, Program, Stopped) {
+    let program = Program::new(code);
     let mut tracer = tracer(flags);
-    let none = "32-bit programs cannot be run here";
-    let Ok(spawned) = tracer.spawn(Command::new(&program.0)) else { skip(none) };
+    let mut command = Command::new(&program.0);
+    command.args(arguments);
+    let Ok(spawned) = tracer.spawn(command) else { skip(NONE) };
     let stop = next_stop(&mut tracer);
     // What the kernel does not know is taken for a script.
     if tracer.process_info(spawned.pid).unwrap().executable.as_deref() != Some(&*program.0) {
@@ -102,7 +174,7 @@ fn begun(flags: EventFlags) -> (Tracer, Program, Stopped) {
         tracer.resume(stop, Resume::Continue).unwrap();
         while tracer.wait().unwrap().is_some() {}
         drop(program);
-        skip(none);
+        skip(NONE);
     }
     (tracer, program, stop)
 }
@@ -215,4 +287,104 @@ fn f4_the_auxiliary_vector_of_a_32_bit_program() {
     let entries = tracer.auxiliary_entries(stop.pid()).unwrap();
     assert!(entries.contains(&(AT_ENTRY, ENTRY)), "{entries:x?}");
     assert_eq!(ends(&mut tracer, stop, |_, _| {}), 2);
+}
+
+fn f3_a_32_bit_program_is_attached_to() {
+    let program = Program::new(&LIVES);
+    let Ok(mut child) = Command::new(&program.0).spawn() else { skip(NONE) };
+    let pid = Pid::new(child.id() as i32).unwrap();
+    let mut tracer = tracer(EventFlags::PROCESS);
+    tracer.attach(pid).unwrap();
+    let stop = next_stop(&mut tracer);
+    assert_eq!(stop.reason(), StopReason::Started);
+    if tracer.process_info(pid).unwrap().executable.as_deref() != Some(&*program.0) {
+        tracer.kill(pid).unwrap();
+        drop((stop, tracer));
+        let _ = child.wait();
+        drop(program);
+        skip(NONE);
+    }
+    assert_eq!(tracer.code_mode(&stop).unwrap(), CodeMode::Bits32);
+    assert_eq!(tracer.registers(&stop).unwrap().sp() >> 32, 0);
+    assert_eq!(tracer.write_memory(&stop, GO, &1_u32.to_le_bytes()).unwrap(), 4);
+    tracer.detach(stop).unwrap();
+    // Nobody keeps its own signal from it any more.
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGUSR1));
+}
+
+fn e4_a_32_bit_program_has_threads_and_signals() {
+    let (mut tracer, _program, stop) = begun_with(EventFlags::THREAD, &LIVES, &[]);
+    let (pid, mut seen) = (stop.pid(), Vec::new());
+    tracer.resume(stop, Resume::Continue).unwrap();
+    while let Some(mut event) = tracer.wait().unwrap() {
+        match &mut event {
+            Event::Stopped(stop) if stop.reason() == StopReason::ThreadStarted => {
+                assert_eq!(tracer.code_mode(stop).unwrap(), CodeMode::Bits32);
+                assert_eq!(tracer.threads(pid).unwrap().len(), 2);
+                tracer.write_memory(stop, GO, &1_u32.to_le_bytes()).unwrap();
+                seen.push("started".to_owned());
+            }
+            Event::Stopped(stop) => {
+                assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
+                let info = tracer.signal_info(stop).unwrap();
+                assert_eq!((info.signal, info.sender), (Signal::USR1, Some(pid)));
+                stop.set_signal(None).unwrap();
+                seen.push("signal".to_owned());
+            }
+            Event::ThreadExited { .. } => seen.push("exited".to_owned()),
+            Event::Exited { status, .. } => seen.push(status.to_string()),
+            other => panic!("{other:?}"),
+        }
+        tracer.resume(event, Resume::Continue).unwrap();
+    }
+    assert_eq!(seen, ["started", "exited", "signal", "exit status 0"]);
+}
+
+fn e7_a_call_of_a_32_bit_program_is_made_again() {
+    const NANOSLEEP: u64 = 162;
+    const RESTART: u64 = 0;
+    let (mut tracer, _program, mut stop) = begun_with(EventFlags::SYSCALL, &LIVES, &[]);
+    let pid = stop.pid();
+    // Longer than anybody waits for it.
+    tracer.write_memory(&stop, SPEC, &1000_u32.to_le_bytes()).unwrap();
+    let mut calls = Vec::new();
+    loop {
+        if stop.reason() == StopReason::SyscallEntry {
+            let call = tracer.syscall(&stop).unwrap();
+            assert_eq!(call.abi, SyscallAbi::Bits32);
+            calls.push(call.number);
+        }
+        if calls.last() == Some(&RESTART) {
+            break;
+        }
+        let sleeps = calls.last() == Some(&NANOSLEEP) && stop.reason() == StopReason::SyscallEntry;
+        tracer.resume(stop, Resume::Continue).unwrap();
+        if sleeps {
+            tracer.interrupt(pid).unwrap();
+        }
+        stop = match tracer.wait().unwrap().expect("an event") {
+            Event::Stopped(stop) => stop,
+            other => panic!("{other:?}, after the calls {calls:?}"),
+        };
+    }
+    assert!(calls.ends_with(&[NANOSLEEP, RESTART]), "{calls:?}");
+    tracer.kill(pid).unwrap();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer), (pid, killed_by(Signal::KILL)));
+}
+
+fn e3_a_32_bit_program_runs_a_64_bit_one() {
+    let (mut tracer, _program, stop) = begun_with(EventFlags::PROCESS, &LIVES, &["/bin/true"]);
+    assert_eq!(tracer.code_mode(&stop).unwrap(), CodeMode::Bits32);
+    let mut execs = Vec::new();
+    assert_eq!(
+        ends(&mut tracer, stop, |tracer, event| match event {
+            Event::Stopped(stop) if matches!(stop.reason(), StopReason::Execed { .. }) => {
+                execs.push(tracer.code_mode(stop).unwrap());
+            }
+            other => panic!("{other:?}"),
+        }),
+        1
+    );
+    assert_eq!(execs, [CodeMode::Bits64]);
 }
