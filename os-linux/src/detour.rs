@@ -187,7 +187,8 @@ impl Linux {
         }
         self.run_to_call(thread, None, stopped)?;
         if detour.kind == Kind::Inside {
-            detour.registers = self.kernel.registers(tid)?; // with the result
+            let at_exit = self.kernel.registers(tid)?;
+            detour.registers = regs::behind_call(&detour.registers, at_exit); // with the result
         }
         Ok(())
     }

@@ -124,6 +124,16 @@ pub(crate) fn call_result(registers: &Raw) -> i64 {
     result as i64
 }
 
+/// The registers behind a system call that a thread was inside of, from those at its exit stop: there
+/// the kernel shows in one of them that it is one, and puts it back itself (`report_syscall` in
+/// `arch/arm64/kernel/ptrace.c`).
+pub(crate) fn behind_call(inside: &Raw, at_exit: Raw) -> Raw {
+    let shown = if is_native(inside) { 7 } else { 12 };
+    let mut behind = at_exit;
+    behind.regs[shown] = inside.regs[shown];
+    behind
+}
+
 /// The system call that a thread is at the entry of: its number and its arguments.
 pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
     let [a, b, c, d, e, f, _, _, number, ..] = registers.regs;

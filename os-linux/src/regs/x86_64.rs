@@ -73,6 +73,11 @@ pub(crate) fn call_result(registers: &libc::user_regs_struct) -> i64 {
     registers.rax as i64
 }
 
+/// The registers behind a system call that a thread was inside of, from those at its exit stop.
+pub(crate) fn behind_call(_inside: &Raw, at_exit: Raw) -> Raw {
+    at_exit
+}
+
 /// The system call that a thread is at the entry of: its number and its arguments.
 pub(crate) fn call_of(registers: &Raw) -> (u64, [u64; 6]) {
     let r = registers;
