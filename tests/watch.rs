@@ -4,6 +4,7 @@ use trapline::HardwareKind::{self, Change, ReadWrite, Write};
 use trapline::{Error, Event, HardwareBreakpoint, Next, StopReason};
 
 use crate::common::*;
+use crate::regs as cpu;
 
 crate::tests![
     d1_a_write_is_a_hit_and_a_read_is_not,
@@ -206,14 +207,14 @@ fn d1_nonsense_is_refused_by_us() {
         let error = refused(0x1000, len, HardwareKind::Execute);
         assert!(matches!(error, Error::BadBreakpoint { .. }), "{error}");
     }
-    for addr in [1 << 47, 0xffff_8000_0000_0000, u64::MAX] {
+    for addr in [cpu::USER_END, 0xffff_8000_0000_0000, u64::MAX] {
         for kind in [HardwareKind::Execute, Write, ReadWrite, Change] {
             let error = refused(addr, 1, kind);
             assert!(matches!(error, Error::BadAddress { addr: bad } if bad == addr), "{error}");
         }
     }
-    assert!(matches!(refused((1 << 47) - 4, 8, Write), Error::BadAddress { .. }));
-    assert!(matches!(refused(0x1000, 1 << 40, Write), Error::NoFreeSlot { free: 4, .. }));
+    assert!(matches!(refused(cpu::USER_END - 4, 8, Write), Error::BadAddress { .. }));
+    assert!(matches!(refused(0x1000, 1 << 40, Write), Error::NoFreeSlot { free: 1.., .. }));
     assert_eq!(program.tracer.requests(), before, "the kernel was not asked");
     program.go(stop);
     assert_eq!(program.hits(), []);

@@ -12,6 +12,8 @@ pub(crate) struct Standing {
     pub(crate) at: Option<u64>,
     /// A watched access that is about to be made: where, and what watches it.
     pub(crate) access: Option<(u64, Vec<DebugSlot>)>,
+    /// An access that a step has made whose trap its last stop has come before.
+    pub(crate) made: Option<Vec<DebugSlot>>,
     /// It has trapped for an access that nothing armed explains, and makes it again: program counter
     /// and address.
     pub(crate) unexplained: Option<(u64, u64)>,
@@ -27,7 +29,23 @@ pub(crate) struct Standing {
 impl Standing {
     /// Whether a trap can be the end of a step of ours.
     pub(crate) fn may_trap(&self) -> bool {
-        self.wanted.is_some()
+        self.wanted.is_some() || self.made.is_some()
+    }
+
+    /// It has run since it was asked, and its program counter is this: what it was about to access it
+    /// has accessed if it is elsewhere.
+    pub(crate) fn is_found_at(&mut self, pc: u64) {
+        self.at = self.at.filter(|at| *at == pc);
+        if let Some((_, hit)) = self.access.take_if(|(at, _)| *at != pc) {
+            self.made = Some(hit);
+        }
+        self.doubtful = false;
+    }
+
+    /// It is sent there.
+    pub(crate) fn is_moved_to(&mut self, pc: u64) {
+        self.at = self.at.filter(|at| *at == pc);
+        self.access.take_if(|(at, _)| *at != pc);
     }
 
     /// Where it stands.

@@ -165,6 +165,7 @@ impl<B: Backend> Engine<B> {
                 return Err(Error::BadAddress { addr: at.wrapping_add(written as u64) });
             }
         }
+        self.look_where_it_stands(index)?;
         self.set_shown_registers(index, &entry.registers)?;
         self.table.slot_mut(index).soft.forget_place();
         self.moved_from_hardware(index, <B::Arch as Arch>::pc(&entry.registers));

@@ -19,26 +19,26 @@ use super::trap::Looked;
 
 impl<B: Backend> Engine<B> {
     /// Whether a thread is still where it was reported to stand.
-    pub(super) fn look_where_it_stands(&mut self, index: u32) -> Result<()> {
+    pub(in super::super) fn look_where_it_stands(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot(index);
         let standing = slot.debug.as_ref().map(|debug| &debug.standing);
         if !standing.is_some_and(|s| s.place().is_some() && s.doubtful) {
             return Ok(());
         }
         let thread = slot.thread;
-        if let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? {
-            self.moved_from_hardware(index, <B::Arch as Arch>::pc(&registers));
+        let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
+            return Ok(());
+        };
+        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+            debug.standing.is_found_at(<B::Arch as Arch>::pc(&registers));
         }
         Ok(())
     }
 
-    /// The program counter of a thread is this.
+    /// The program counter of a thread was set to this, after a look at where it was.
     pub(in super::super) fn moved_from_hardware(&mut self, index: u32, pc: u64) {
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
-            let standing = &mut debug.standing;
-            standing.at = standing.at.filter(|at| *at == pc);
-            standing.access.take_if(|(at, _)| *at != pc);
-            standing.doubtful = false;
+            debug.standing.is_moved_to(pc);
         }
     }
 
@@ -170,20 +170,25 @@ impl<B: Backend> Engine<B> {
     /// A trap that is for no address: a step, of ours or of the user, or something else.
     fn look_at_step(&mut self, index: u32, stepped: bool) -> Result<Looked> {
         let debug = self.table.slot(index).debug.as_ref();
-        let standing = debug.map(|debug| &debug.standing).filter(|s| stepped && s.wanted.is_some());
+        let standing = debug.map(|debug| &debug.standing).filter(|s| stepped && s.may_trap());
         let Some(standing) = standing else {
             self.stepped_past_hardware(index);
             return Ok(Looked::Nothing);
         };
-        let hit = standing.access.as_ref().map(|(_, hit)| hit.clone()).unwrap_or_default();
+        let access = standing.access.as_ref().map(|(_, hit)| hit);
+        let hit = standing.made.as_ref().or(access).cloned().unwrap_or_default();
+        let overtaken = standing.made.is_some() && standing.wanted.is_none();
         let (found, _) = self.find_hit(index, &now(&hit))?;
         self.stepped_past_hardware(index);
-        if let Some(debug) = &mut self.table.slot_mut(index).debug {
+        let slot = self.table.slot_mut(index);
+        slot.soft.stray_step &= !overtaken;
+        if let Some(debug) = &mut slot.debug {
             debug.changes.clear();
-            (debug.standing.at, debug.standing.access) = (None, None);
-            debug.standing.unexplained = None;
+            let standing = &mut debug.standing;
+            (standing.at, standing.access, standing.made) = (None, None, None);
+            standing.unexplained = None;
         }
-        let single_step = self.table.slot(index).run == Run::Step;
+        let single_step = self.table.slot(index).run == Run::Step && !overtaken;
         let hardware = self.take_hit(index, found);
         if hardware.is_empty() && !single_step {
             return Ok(Looked::Unseen);
