@@ -434,9 +434,10 @@ impl Model {
 
     pub(crate) fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         let space = self.space(thread)?;
-        for task in self.tasks.values() {
+        for (&tid, task) in &self.tasks {
             let shares = self.processes.get(&task.pid).is_some_and(|p| p.memory == space);
-            if shares && (addr..addr + len).contains(&task.registers.pc) {
+            let runs = shares && !self.is_doomed(tid);
+            if runs && (addr..addr + len).contains(&task.registers.pc) {
                 let what = format!("code of process {} is unmapped under a thread", task.pid);
                 self.records.violations.push(what);
             }

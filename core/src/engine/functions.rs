@@ -15,9 +15,9 @@ use crate::{
 };
 
 use super::Engine;
-use super::next::Until;
 use super::software::Soft;
 use super::thread::{CallSide, Intent, State, StopKind};
+use super::waits::Until;
 
 pub(crate) struct Inside<B: Backend> {
     pub(crate) pid: Pid,

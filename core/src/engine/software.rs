@@ -1,14 +1,15 @@
 //! Breakpoint instructions in memory.
 //!
-//! They belong to an address space, the [`space`]: a `vfork` child has its parent's, the child of
+//! They belong to an [address space](crate::address_space): a `vfork` child has its parent's, the child of
 //! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
 //! is led past without a word. A trap is looked up in [`hit`]. A thread that is to run from a
-//! breakpoint, which [`stand`] finds out, is led past it in [`step_over`]. Memory is shown without them
+//! breakpoint, which [`go_on`] finds out, is led past it in [`step_over`]. Memory is shown without them
 //! in [`memory`], and who comes, goes or is detached has them put in and taken out in [`sharers`] and
 //! [`remove_all`].
 
 mod copies;
 mod former;
+mod go_on;
 mod handlers;
 mod hit;
 pub(super) mod inherit;
@@ -23,7 +24,6 @@ mod rules;
 mod settle;
 mod sharers;
 mod slots;
-mod stand;
 mod step_over;
 mod untraced;
 

@@ -7,7 +7,6 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::address_space::Shared;
 use crate::backend::{RawStop, Setup, Thread};
 use crate::error::unless_gone;
 use crate::event_queue::{ForkPair, Side};
@@ -238,7 +237,11 @@ impl<B: Backend> Engine<B> {
             Some(parent) => {
                 spaces = parent.space.iter().map(|i| (parent.pid, Rc::clone(i))).collect();
             }
-            None => spaces.extend(self.candidates_spaces(&raw)),
+            // Any of those that are in the table may be dead by now.
+            None => {
+                let all = self.table.processes();
+                spaces.extend(all.filter_map(|(_, p)| Some((p.pid, p.space.clone()?))));
+            }
         }
         let lent_to = self.lent_by_detached(child, kind);
         let parent_pid = parent.map(|parent| self.table.process(parent).pid);
@@ -257,17 +260,6 @@ impl<B: Backend> Engine<B> {
             child: side,
         };
         self.show_fork(pair, setup.flags)
-    }
-
-    /// The breakpoints of living processes that may have made a child.
-    fn candidates_spaces(&mut self, raw: &RawStop) -> Vec<(Pid, Shared)> {
-        let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
-        let mut pids: Vec<Pid> = known.unwrap_or_default().iter().map(|t| t.pid).collect();
-        pids.sort();
-        pids.dedup();
-        let process = |pid| self.table.find_process(pid).map(|index| self.table.process(index));
-        let spaces = pids.into_iter().filter_map(process);
-        spaces.filter_map(|p| Some((p.pid, p.space.clone()?))).collect()
     }
 
     /// The process of a thread that nobody has announced, and its real parent if that can be named.

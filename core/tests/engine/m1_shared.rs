@@ -224,6 +224,20 @@ fn who_was_dead_when_it_was_let_go_is_in_nobodys_way() {
     world.run_all();
 }
 
+// Whether it has lost breakpoints is not asked of a parent that is dead.
+#[test]
+fn a_child_is_let_go_whose_parent_was_killed_in_its_stop() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    world.put(pid, CODE);
+    let child = world.kernel.fork(world.main(pid), ForkKind::Fork);
+    let (parent, started) = halves(world.forked());
+    world.kernel.kill(pid);
+    world.tracer().detach(started).unwrap();
+    assert_ne!(world.code(child), 0xcc);
+    world.go(parent);
+    world.run_all();
+}
+
 #[test]
 fn of_several_dead_processes_the_one_with_breakpoints_may_be_the_maker() {
     let (mut world, pid) = with_code::<LinuxRules>(EventFlags::empty());

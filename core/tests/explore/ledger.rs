@@ -247,8 +247,12 @@ impl Ledger {
                 }
                 if let (ForkSide::Detached, Some(parent)) = (&fork.parent, self.lives.get_mut(&pid))
                 {
-                    // One whose half was not reported is traced all the same.
                     parent.let_go = !kernel.is_traced(pid);
+                    // It is traced all the same if its half was not reported, as the thread that has
+                    // forked was killed, which an exec of another does too.
+                    if !parent.let_go && !parent.lossy && !kernel.is_doomed(tid) {
+                        return Err(format!("E2: {event:?}, which its maker has not reported"));
+                    }
                 }
                 if let ForkSide::Stopped(parent) = &fork.parent {
                     if (parent.pid(), parent.tid()) != (pid, tid) {

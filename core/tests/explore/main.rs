@@ -201,6 +201,35 @@ fn random_ways_on_freebsd() {
     walk::<FreeBsdRules>();
 }
 
+/// Takes a way through a scenario.
+fn take<R: Rules>(name: &str, how: StepOver, way: &[usize]) {
+    let (_, scenario) = LARGE.iter().find(|(other, _)| *other == name).expect("it is there");
+    let mut ways = scenario.each_way(0);
+    let scenario = ways.find(|scenario| scenario.step_over == how).expect("it has breakpoints");
+    let result = go::<R>(&scenario, Path::of(way), &mut HashSet::new());
+    assert!(result.is_ok(), "{name}, {way:?}: {}", result.unwrap_err());
+}
+
+/// Ways that random ones with other seeds have found to fail, until that was mended.
+#[test]
+fn ways_that_once_failed() {
+    use StepOver::{InPlace, OutOfLine};
+    // A process ends whose thread waits in vfork, and others of it were kept back for the child.
+    take::<FreeBsdRules>("broken_parent", OutOfLine, &[3, 16, 12, 10, 0, 0, 0]);
+    // A handler comes back to a system call with a breakpoint, in a child whose maker is dead.
+    take::<LinuxRules>("broken_unasked", InPlace, &[24, 35, 9, 31, 46, 49]);
+    // A child is detached whose parent was killed in its stop.
+    let way = [35, 48, 15, 33, 39, 8, 46, 2, 8, 0, 59];
+    take::<LinuxRules>("broken_wild", OutOfLine, &way);
+    // The maker of a child is dead, and its end is reported after that of another process.
+    let way = [35, 61, 52, 19, 54, 53, 6, 7, 29, 50, 10, 30, 19, 1, 0, 0, 0, 0, 0];
+    take::<FreeBsdRules>("broken_unasked", OutOfLine, &way);
+    // Both sides of a vfork are detached while a thread of the parent is in a slot.
+    let way =
+        [10, 16, 42, 9, 39, 42, 2, 12, 14, 13, 28, 0, 63, 62, 5, 41, 0, 63, 6, 47, 24, 27, 30, 20];
+    take::<FreeBsdRules>("broken_wild", OutOfLine, &way);
+}
+
 /// A check that finds nothing may be one that sees nothing.
 fn finds<R: Rules>(name: &str, fault: Fault, moves: &'static [Move]) {
     let (_, scenario) = SMALL.iter().find(|(other, _)| *other == name).expect("it is there");

@@ -122,10 +122,12 @@ impl<B: Backend> Engine<B> {
                 return Ok(());
             }
         }
-        match self.stopped_thread(process)? {
-            Some(thread) if !space.borrow().is_lent() => self.unmap_slots(space, process, thread),
-            _ => Ok(()),
+        if let Some(thread) = self.stopped_thread(process)? {
+            if !space.borrow().is_lent() {
+                self.unmap_slots(space, thread);
+            }
         }
+        Ok(())
     }
 
     /// Where the threads of a process are with regard to breakpoints.
@@ -172,7 +174,8 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         let Some(thread) = self.stopped_thread(parent)? else { return Ok(()) };
-        let lost = self.find_lost(&theirs, thread)?;
+        // The parent may have been killed in its stop.
+        let lost = unless_gone(self.find_lost(&theirs, thread))?.unwrap_or_default();
         if lost.is_empty() {
             return Ok(());
         }

@@ -6,6 +6,8 @@
 //! run at all, because it only moves the program counter, is carried out on the registers. Slots
 //! are in memory that the tracee was made to map near the places that they are for.
 
+use std::rc::Rc;
+
 use crate::address_space::Shared;
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
@@ -15,6 +17,7 @@ use crate::{
 };
 
 use super::super::Engine;
+use super::super::process::Process;
 
 /// How a thread at a breakpoint goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,20 +205,18 @@ impl<B: Backend> Engine<B> {
         Ok(Some(to))
     }
 
-    /// Gives the memory for slots back, once no thread of the process is in a slot any more. One
-    /// that the kernel holds may be; then the memory stays.
-    pub(super) fn unmap_slots(
-        &mut self,
-        space: &Shared,
-        process: u32,
-        thread: Thread,
-    ) -> Result<()> {
-        let threads = &self.table.process(process).threads;
-        if threads.iter().any(|&i| self.table.slot(i).soft.at.is_in_slot()) {
-            return Ok(());
+    /// Gives the memory for slots back, once no thread of those that have it is in a slot any more: of
+    /// a process that is detached with this one, too. One that the kernel holds may be in one; then the
+    /// memory stays.
+    pub(super) fn unmap_slots(&mut self, space: &Shared, thread: Thread) {
+        let has_it = |p: &Process| p.space.as_ref().is_some_and(|own| Rc::ptr_eq(own, space));
+        let sharers = self.table.processes().filter(|(_, p)| has_it(p));
+        let mut threads = sharers.flat_map(|(_, p)| &p.threads).map(|&i| self.table.slot(i));
+        let used = threads.any(|slot| slot.soft.at.is_in_slot() && !slot.is_dead());
+        drop(threads);
+        if !used {
+            self.give_back_areas(space, thread);
         }
-        self.give_back_areas(space, thread);
-        Ok(())
     }
 
     pub(super) fn give_back_areas(&mut self, space: &Shared, thread: Thread) {
