@@ -65,10 +65,10 @@ pub use trapline_core::{
     AttachOptions, Breakpoint, BreakpointId, BreakpointSet, BreakpointSpec, Change, CodeMode,
     ConditionalBreakpoint, Error, Event, EventFlags, ExitStatus, FollowExec, FollowFork, ForkKind,
     ForkSide, Forked, Halted, HardwareBreakpoint, HardwareKind, Inherit, InheritDebug, InvalidId,
-    InvalidSignal, MemoryRegion, Module, ModuleKind, Next, Notice, OnExit, Only, Pid, Placement,
-    ProcessInfo, Reached, Readiness, Result, Resume, Signal, SignalInfo, SoftwareBreakpoint,
-    SpawnOptions, Spawned, StepOver, StopReason, Stopped, Stops, Syscall, SyscallAbi, ThreadInfo,
-    ThreadState, Tid, TrapCauses, Value, Waker,
+    InvalidSignal, MemoryRegion, Module, ModuleKind, Next, Notice, OnExit, Only, PendingSignals,
+    Pid, Placement, ProcessInfo, Reached, Readiness, Result, Resume, Signal, SignalInfo, SignalSet,
+    SoftwareBreakpoint, SpawnOptions, Spawned, StepOver, StopReason, Stopped, Stops, Syscall,
+    SyscallAbi, ThreadInfo, ThreadState, Tid, TrapCauses, Value, Waker,
 };
 // Bounds for code that runs on any system and any CPU; what they require is no part of this API.
 #[doc(no_inline)]

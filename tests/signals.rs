@@ -1,6 +1,8 @@
 //! E8: signals reach the program once, as they were sent, unless the caller changes them.
 
-use trapline::{Error, Event, EventFlags, ExitStatus, Resume, Signal, StopReason, Tracer};
+use trapline::{
+    Error, Event, EventFlags, ExitStatus, Resume, Signal, SignalSet, StopReason, Tracer,
+};
 
 use crate::common::*;
 use crate::fixtures::{fixture, random_pauses, spin_for};
@@ -14,6 +16,7 @@ crate::tests![
     e8_job_control_works_and_the_real_parent_sees_it,
     e8_a_step_is_a_trap_and_a_trap_of_the_programs_own_is_its_own,
     e8_a_signal_at_the_edge_of_a_sleep_is_told_once,
+    e8_masks_and_signals_that_wait,
 ];
 
 /// Traces to the end; `change` sees each signal stop. Returns the exit status of the program.
@@ -170,4 +173,42 @@ fn e8_a_signal_at_the_edge_of_a_sleep_is_told_once() {
     assert_eq!(stop.reason(), StopReason::Signal(Signal::TERM));
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(0));
+}
+
+fn e8_masks_and_signals_that_wait() {
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, fixture("exit", &["3"]));
+    let before = tracer.signal_mask(&stop).unwrap();
+    let registers = tracer.registers(&stop).unwrap();
+    let mut stack = vec![0; 8192];
+    let below = registers.sp() - stack.len() as u64;
+    let read = tracer.read_memory(&stop, below, &mut stack).unwrap_or(0);
+    let blocked: SignalSet = [Signal::URG, Signal::USR2, Signal::KILL].into_iter().collect();
+    tracer.set_signal_mask(&stop, blocked).unwrap();
+    let mask = tracer.signal_mask(&stop).unwrap();
+    assert_eq!(mask.iter().collect::<SignalSet>(), mask);
+    assert!(mask.contains(Signal::URG) && mask.contains(Signal::USR2), "{mask:?}");
+    assert!(!mask.contains(Signal::KILL) && !mask.contains(Signal::TERM), "{mask:?}");
+    // Nothing else of it has changed.
+    assert_eq!(tracer.registers(&stop).unwrap(), registers);
+    let mut after = vec![0; stack.len()];
+    assert_eq!(tracer.read_memory(&stop, below, &mut after).unwrap_or(0), read);
+    assert_eq!(after, stack);
+
+    assert_eq!(tracer.pending_signals(&stop).unwrap(), Default::default());
+    tracer.send_signal(&stop, Signal::URG).unwrap();
+    kill(stop.pid(), libc::SIGUSR2);
+    let pending = tracer.pending_signals(&stop).unwrap();
+    assert_eq!(pending.thread.iter().collect::<Vec<_>>(), [Signal::URG]);
+    assert_eq!(pending.process.iter().collect::<Vec<_>>(), [Signal::USR2]);
+    // They come when they are let in; the tracer's own without a stop.
+    tracer.set_signal_mask(&stop, before).unwrap();
+    assert_eq!(tracer.signal_mask(&stop).unwrap(), before);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let mut stop = next_stop(&mut tracer);
+    assert_eq!(stop.reason(), StopReason::Signal(Signal::USR2));
+    assert_eq!(tracer.pending_signals(&stop).unwrap().process, SignalSet::EMPTY);
+    stop.set_signal(None).unwrap();
+    tracer.resume(stop, Resume::Continue).unwrap();
+    assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(3));
 }

@@ -22,7 +22,9 @@ pub use crate::debug::{
     DebugStatus, MemoryAccess, NO_SLOTS,
 };
 use crate::private::Sealed;
-use crate::{Arch, CodeMode, MemoryRegion, Pid, Result, Signal, ThreadInfo, Tid};
+use crate::{
+    Arch, CodeMode, MemoryRegion, PendingSignals, Pid, Result, Signal, SignalSet, ThreadInfo, Tid,
+};
 pub use near::pages_near;
 pub use report::{
     Listed, NewTask, RawAttach, RawKind, RawReason, RawSpawn, RawStop, SignalInfo, Syscall,
@@ -215,6 +217,19 @@ pub trait Backend: Sized + Sealed {
 
     /// What is known about the signal of a signal stop.
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo>;
+
+    /// The signals that a thread blocks.
+    fn signal_mask(&mut self, thread: Thread) -> Result<SignalSet>;
+
+    /// Has a thread block these signals, and no others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStopped`](crate::Error::NotStopped) if it cannot be at this stop, but may at another.
+    fn set_signal_mask(&mut self, thread: Thread, mask: SignalSet) -> Result<()>;
+
+    /// The signals that wait for a thread and for its process.
+    fn pending_signals(&mut self, thread: Thread) -> Result<PendingSignals>;
 
     /// The system call that the thread is in.
     fn syscall(&mut self, thread: Thread) -> Result<Syscall>;

@@ -35,6 +35,7 @@ mod nix;
 pub mod private;
 mod relocation;
 mod signal;
+mod signal_set;
 mod stopped;
 
 pub use api::{
@@ -60,4 +61,5 @@ pub use memory_map::{MemoryRegion, ThreadInfo, ThreadState};
 pub use modules::{Module, ModuleKind};
 pub use relocation::{CodeMode, EmulatedMemory, Relocation, SlotCode};
 pub use signal::{InvalidSignal, Signal};
+pub use signal_set::{PendingSignals, SignalSet};
 pub use stopped::Stopped;

@@ -13,8 +13,8 @@ use trapline_core::backend::{
     RawReason, RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
-    ThreadInfo, ThreadState, Tid,
+    Backend, CodeMode, CpuSet, Error, MemoryRegion, PendingSignals, Pid, Result, Signal,
+    SignalInfo, SignalSet, Syscall, ThreadInfo, ThreadState, Tid,
 };
 
 use crate::arch::FakeRegisters;
@@ -189,6 +189,24 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
         self.call("signal_info", thread.tid.as_raw(), |model| model.signal_info(thread))
+    }
+
+    fn signal_mask(&mut self, thread: Thread) -> Result<SignalSet> {
+        self.call("signal_mask", thread.tid.as_raw(), |model| Ok(model.inspected(thread)?.blocked))
+    }
+
+    fn set_signal_mask(&mut self, thread: Thread, mask: SignalSet) -> Result<()> {
+        self.call("set_signal_mask", thread.tid.as_raw(), |model| {
+            model.inspected(thread)?.blocked = mask;
+            Ok(())
+        })
+    }
+
+    fn pending_signals(&mut self, thread: Thread) -> Result<PendingSignals> {
+        self.call("pending_signals", thread.tid.as_raw(), |model| {
+            let waiting = model.inspected(thread)?.signals.iter().copied().collect();
+            Ok(PendingSignals::new(waiting, SignalSet::EMPTY))
+        })
     }
 
     fn syscall(&mut self, thread: Thread) -> Result<Syscall> {

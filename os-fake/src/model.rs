@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trapline_core::backend::{NewTask, RawReason, Run, Setup, StopScope, TrapOrigin};
-use trapline_core::{CpuSet, ExitStatus, Pid, Signal, Tid};
+use trapline_core::{CpuSet, ExitStatus, Pid, Signal, SignalSet, Tid};
 
 use crate::arch::FakeRegisters;
 use crate::debug::DebugRegisters;
@@ -175,6 +175,8 @@ pub(crate) struct Task {
     pub(crate) trapped: bool,
     /// What its registers will be when the handlers that it runs are over.
     pub(crate) frames: Vec<FakeRegisters>,
+    /// The signals that it blocks, by the tracer's word.
+    pub(crate) blocked: SignalSet,
     /// Is on its way back from a handler.
     pub(crate) in_return: bool,
     /// Has stopped at the exit of the call that ended a handler.
@@ -388,6 +390,7 @@ impl Model {
             replaced: false,
             trapped: false,
             frames: Vec::new(),
+            blocked: SignalSet::EMPTY,
             in_return: false,
             returned: false,
             fp: Vec::new(),

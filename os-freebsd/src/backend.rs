@@ -14,8 +14,8 @@ use trapline_core::backend::{
     RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Backend, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
-    ThreadInfo, Tid,
+    Backend, CodeMode, CpuSet, Error, MemoryRegion, PendingSignals, Pid, Result, Signal,
+    SignalInfo, SignalSet, Syscall, ThreadInfo, Tid,
 };
 
 use crate::decode::EventMask;
@@ -157,6 +157,19 @@ impl Backend for FreeBsd {
             Some(info) => Ok(info),
             None => Err(self.nothing_there("PT_LWPINFO", thread)),
         }
+    }
+
+    fn signal_mask(&mut self, thread: Thread) -> Result<SignalSet> {
+        Ok(self.info(thread)?.blocked.portable())
+    }
+
+    fn set_signal_mask(&mut self, thread: Thread, mask: SignalSet) -> Result<()> {
+        self.have_mask_set(thread, mask)
+    }
+
+    fn pending_signals(&mut self, thread: Thread) -> Result<PendingSignals> {
+        let own = self.info(thread)?.pending.portable();
+        Ok(PendingSignals::new(own, self.known(thread.pid.as_raw())?.pending.portable()))
     }
 
     fn syscall(&mut self, thread: Thread) -> Result<Syscall> {

@@ -135,6 +135,13 @@ impl SignalSet {
         self.has(signal.as_raw())
     }
 
+    /// The same for all systems.
+    pub(crate) fn portable(self) -> trapline_core::SignalSet {
+        let words = self.0.iter().rev();
+        let bits = words.fold(0, |bits: u128, &word| bits << 32 | u128::from(word));
+        trapline_core::SignalSet::from_bits(bits)
+    }
+
     pub(crate) fn has(&self, number: i32) -> bool {
         let bit = u32::try_from(number).ok().and_then(|n| n.checked_sub(1)).unwrap_or(u32::MAX);
         let word = usize::try_from(bit / 32).unwrap_or(usize::MAX);

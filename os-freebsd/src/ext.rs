@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bitflags::bitflags;
 use trapline_core::backend::Thread;
-use trapline_core::{Pid, Result, Stopped, Tid, Tracer};
+use trapline_core::{Backend, Error, Pid, Result, Stopped, Tid, Tracer};
 
 use crate::decode::{EventMask, LwpInfo};
 use crate::sys::{Errno, Io, MapRequest};
@@ -196,6 +196,52 @@ pub trait TracerExt: sealed::Sealed {
     /// ```
     fn vm_entries(&self, stop: &Stopped) -> Result<Vec<MapEntry>>;
 
+    /// The whole `siginfo_t` of a thread that is stopped for a signal: `pl_siginfo` of `PT_LWPINFO`.
+    /// The kernel has no request to change it.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// `si_signo`, the first of its fields.
+    /// fn number(tracer: &Tracer, stop: &Stopped) -> Result<Option<u8>> {
+    ///     Ok(tracer.siginfo(stop)?.map(|info| info[0]))
+    /// }
+    /// ```
+    fn siginfo(&self, stop: &Stopped) -> Result<Option<[u8; 80]>>;
+
+    /// A set of registers of a stopped thread by its number, as the kernel has it: `NT_*` of
+    /// `sys/elf_common.h`, such as `NT_X86_SEGBASES` (0x200) or `NT_X86_XSTATE` (0x202). The general
+    /// registers (`NT_PRSTATUS`) are [`Error::Unsupported`](trapline_core::Error::Unsupported), since
+    /// only [`Tracer::registers`] shows them as the program has them. `PT_GETREGSET`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Where the data of a thread's own begin (amd64).
+    /// fn fs_base(tracer: &Tracer, stop: &Stopped) -> Result<Option<u64>> {
+    ///     const NT_X86_SEGBASES: u32 = 0x200;
+    ///     let set = tracer.register_set(stop, NT_X86_SEGBASES)?;
+    ///     Ok(set.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)))
+    /// }
+    /// ```
+    fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>>;
+
+    /// Changes a set of registers; see [`register_set`](Self::register_set). `PT_SETREGSET`.
+    ///
+    /// ```
+    /// use trapline::os::freebsd::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Has one thread have the set of another one.
+    /// fn copy(tracer: &mut Tracer, set: u32, from: &Stopped, to: &Stopped) -> Result<()> {
+    ///     let bytes = tracer.register_set(from, set)?;
+    ///     tracer.set_register_set(to, set, &bytes)
+    /// }
+    /// ```
+    fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()>;
+
     /// Which process traces this one, stopped or not: `procctl(2)`, `PROC_TRACE_STATUS`.
     ///
     /// ```
@@ -258,6 +304,21 @@ impl TracerExt for Tracer<FreeBsd> {
         self.on_backend(|backend| backend.vm_entries(thread))
     }
 
+    fn siginfo(&self, stop: &Stopped) -> Result<Option<[u8; 80]>> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| backend.siginfo(thread))
+    }
+
+    fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| backend.register_set(thread, set))
+    }
+
+    fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| backend.set_register_set(thread, set, bytes))
+    }
+
     fn trace_status(&self, pid: Pid) -> Result<TraceStatus> {
         self.on_backend(|backend| backend.trace_status(pid))
     }
@@ -267,10 +328,40 @@ impl TracerExt for Tracer<FreeBsd> {
     }
 }
 
+/// `sys/elf_common.h`: the general registers.
+const NT_PRSTATUS: u32 = 1;
+
+fn refuse_general(set: u32) -> Result<()> {
+    match set {
+        NT_PRSTATUS => Err(Error::Unsupported {
+            what: "the general registers as a raw set",
+            on: FreeBsd::SYSTEM,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Requests that no other system has. Those that name a [`Thread`] need it to be stopped, and fail
 /// with [`Error::Gone`](trapline_core::Error::Gone) or
 /// [`Error::NotStopped`](trapline_core::Error::NotStopped) as the others do.
 impl FreeBsd {
+    fn siginfo(&mut self, thread: Thread) -> Result<Option<[u8; 80]>> {
+        let result = self.kernel.whole_siginfo(thread.tid.as_raw());
+        self.checked("PT_LWPINFO", thread, result)
+    }
+
+    fn register_set(&mut self, thread: Thread, set: u32) -> Result<Vec<u8>> {
+        refuse_general(set)?;
+        let result = self.kernel.register_set(thread.tid.as_raw(), set);
+        self.checked("PT_GETREGSET", thread, result)
+    }
+
+    fn set_register_set(&mut self, thread: Thread, set: u32, bytes: &[u8]) -> Result<()> {
+        refuse_general(set)?;
+        let result = self.kernel.set_register_set(thread.tid.as_raw(), set, bytes);
+        self.checked("PT_SETREGSET", thread, result)
+    }
+
     /// All that the kernel says of a thread: `PT_LWPINFO`.
     pub fn lwp_info(&mut self, thread: Thread) -> Result<LwpInfo> {
         self.info(thread)

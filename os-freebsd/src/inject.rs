@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trapline_core::backend::{Disposition, Thread, pages_near};
-use trapline_core::{Arch, Backend, Error, Result, Signal, SyscallAbi};
+use trapline_core::{Arch, Backend, Error, Result, Signal, SignalSet, SyscallAbi};
 
 use crate::ffi;
 use crate::sys::Errno;
@@ -11,6 +11,9 @@ use crate::system::FreeBsd;
 
 /// `MAP_FIXED` of `sys/mman.h`, to fail with `MAP_EXCL` where something is mapped.
 const FIXED_EXCLUSIVE: i32 = libc::MAP_FIXED | libc::MAP_EXCL;
+
+/// A program may use some memory below its stack pointer: not as much.
+const FREE_BELOW_STACK: u64 = 1024;
 
 /// How long a thread may take to stop again after a call.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -108,6 +111,28 @@ impl FreeBsd {
             return Err(refused("a system call with more than six arguments"));
         }
         self.inject(thread, number, args)
+    }
+
+    /// Has a thread block other signals, by a call of its own: the set is put below its stack for that,
+    /// where neither it nor a handler has anything.
+    pub(crate) fn have_mask_set(&mut self, thread: Thread, mask: SignalSet) -> Result<()> {
+        const SET: u64 = libc::SIG_SETMASK as u64;
+        let stack = <<Self as Backend>::Arch as Arch>::sp(&self.registers(thread)?);
+        let place = stack.wrapping_sub(FREE_BELOW_STACK) & !15;
+        let bytes = mask.bits().to_le_bytes();
+        let mut before = [0; size_of::<u128>()];
+        let whole = |done: usize| match done == bytes.len() {
+            true => Ok(()),
+            false => Err(Error::BadAddress { addr: place }),
+        };
+        self.read(thread, place, &mut before).and_then(whole)?;
+        self.write(thread, place, &bytes).and_then(whole)?;
+        let called = self.inject(thread, ffi::SYS_SIGPROCMASK, &[SET, place, 0]);
+        self.write(thread, place, &before).and_then(whole)?;
+        match called? {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(failed("sigprocmask", thread, errno)),
+        }
     }
 
     /// What a signal does to a process, by what it says of itself.

@@ -12,11 +12,12 @@ use trapline_core::backend::{
     RawSpawn, RawStop, Run, Setup, StopScope, Thread, TrapOrigin, Waited, Wake,
 };
 use trapline_core::{
-    Arch, CodeMode, CpuSet, Error, MemoryRegion, Pid, Result, Signal, SignalInfo, Syscall,
-    ThreadInfo, Tid,
+    Arch, CodeMode, CpuSet, Error, MemoryRegion, PendingSignals, Pid, Result, Signal, SignalInfo,
+    SignalSet, Syscall, ThreadInfo, Tid,
 };
 
 use crate::detour::Detour;
+use crate::ext::SignalQueue;
 use crate::regs::{self, Cpu};
 use crate::sys::own_tid;
 use crate::{Linux, decode, maps, proc, process};
@@ -159,6 +160,25 @@ impl Backend for Linux {
             .ok_or_else(|| unusable("PTRACE_GETSIGINFO", thread.tid, libc::EINVAL))
     }
 
+    fn signal_mask(&mut self, thread: Thread) -> Result<SignalSet> {
+        Ok(SignalSet::from_bits(self.kernel.signal_mask(thread.tid)?.into()))
+    }
+
+    fn set_signal_mask(&mut self, thread: Thread, mask: SignalSet) -> Result<()> {
+        // The kernel has 64 signals.
+        self.kernel.set_signal_mask(thread.tid, mask.bits() as u64)
+    }
+
+    fn pending_signals(&mut self, thread: Thread) -> Result<PendingSignals> {
+        let mut sets = [SignalSet::EMPTY; 2];
+        for (set, queue) in sets.iter_mut().zip([SignalQueue::Thread, SignalQueue::Process]) {
+            let waiting = self.kernel.queued(thread.tid, queue)?;
+            *set = waiting.iter().filter_map(|i| Signal::from_raw(decode::signal_of(i))).collect();
+        }
+        let [own, process] = sets;
+        Ok(PendingSignals::new(own, process))
+    }
+
     fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
         let info = self.kernel.syscall_info(thread.tid)?;
         if let Some(call) = regs::syscall_at_entry(&info) {
@@ -255,7 +275,15 @@ impl Backend for Linux {
     }
 
     fn change_syscall(&mut self, thread: Thread, number: u64, args: [u64; 6]) -> Result<()> {
-        regs::change_call(&self.kernel, thread.tid, number, args)
+        let mut info = self.kernel.syscall_info(thread.tid)?;
+        for (to, value) in info.data.iter_mut().zip([number].into_iter().chain(args)) {
+            *to = value;
+        }
+        // Linux 6.16 has a request for it. What is no call, or has no such words, is for the other way.
+        match self.kernel.set_syscall_info(thread.tid, &info)? {
+            true => Ok(()),
+            false => regs::change_call(&self.kernel, thread.tid, number, args),
+        }
     }
 
     fn skip_syscall(&mut self, thread: Thread) -> Result<()> {

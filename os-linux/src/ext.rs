@@ -1,10 +1,10 @@
 //! What only Linux has.
 
 use trapline_core::backend::{Setup, Thread};
-use trapline_core::{Result, SpawnOptions, Spawned, Stopped, Tracer};
+use trapline_core::{Backend, Error, Result, SpawnOptions, Spawned, Stopped, Tracer};
 
-use crate::ffi::Siginfo;
-use crate::{Linux, decode, regs};
+use crate::ffi::{PTRACE_SYSCALL_INFO_SECCOMP, Siginfo};
+use crate::{Linux, decode, regs, sys};
 
 /// Where a thread is and by which ABI it makes system calls.
 ///
@@ -48,6 +48,24 @@ pub struct BpfInstruction {
     pub jf: u8,
     /// Its operand.
     pub k: u32,
+}
+
+/// Whose signals wait in a queue.
+///
+/// ```
+/// use trapline::os::linux::{SignalQueue, TracerExt};
+/// use trapline::{Result, Stopped, Tracer};
+///
+/// fn how_many(tracer: &Tracer, stop: &Stopped) -> Result<usize> {
+///     Ok(tracer.queued_signals(stop, SignalQueue::Process)?.len())
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalQueue {
+    /// Those of the thread.
+    Thread,
+    /// Those of its process, for any thread.
+    Process,
 }
 
 /// What a [`Tracer`] can do on Linux alone.
@@ -225,6 +243,105 @@ pub trait TracerExt: sealed::Sealed {
     ///
     /// As [`Linux::siginfo`].
     fn set_siginfo(&mut self, stop: &Stopped, info: &[u8; 128]) -> Result<()>;
+
+    /// The `siginfo_t` of each signal that waits for a stopped thread or its process, in the order in
+    /// which they were sent. [`Tracer::pending_signals`] has their numbers.
+    ///
+    /// ```
+    /// use trapline::os::linux::{SignalQueue, TracerExt};
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// The numbers of the signals that wait for a thread, as often as they were sent.
+    /// fn numbers(tracer: &Tracer, stop: &Stopped) -> Result<Vec<u8>> {
+    ///     let waiting = tracer.queued_signals(stop, SignalQueue::Thread)?;
+    ///     Ok(waiting.iter().map(|info| info[0]).collect())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_PEEKSIGINFO` in `ptrace(2)`.
+    fn queued_signals(&self, stop: &Stopped, queue: SignalQueue) -> Result<Vec<[u8; 128]>>;
+
+    /// What a seccomp filter has given along with `SECCOMP_RET_TRACE`, its lower 16 bits, at the stop
+    /// at the entry of a system call that the filter asked for. `None` at any other stop: under
+    /// [`EventFlags::SYSCALL`](trapline_core::EventFlags::SYSCALL) a call stops before its filter is
+    /// asked.
+    ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Which of its rules a filter has stopped a call by.
+    /// fn rule(tracer: &Tracer, stop: &Stopped) -> Result<Option<u16>> {
+    ///     tracer.seccomp_data(stop)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed;
+    /// [`Error::Unsupported`](trapline_core::Error::Unsupported) before Linux 5.3.
+    ///
+    /// # References
+    ///
+    /// `SECCOMP_RET_TRACE` in `seccomp(2)`; `PTRACE_GET_SYSCALL_INFO` in `ptrace(2)`.
+    fn seccomp_data(&self, stop: &Stopped) -> Result<Option<u16>>;
+
+    /// A set of registers of a stopped thread by its number, as the kernel has it: `NT_*` of `elf.h`,
+    /// such as `NT_X86_SHSTK` (0x204), `NT_ARM_SVE` (0x405) or `NT_ARM_PAC_MASK` (0x406). Which there
+    /// are depends on the CPU and the kernel.
+    ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// The pointer of a thread's shadow stack (x86-64).
+    /// fn shadow_stack(tracer: &Tracer, stop: &Stopped) -> Result<Option<u64>> {
+    ///     const NT_X86_SHSTK: u32 = 0x204;
+    ///     let set = tracer.register_set(stop, NT_X86_SHSTK)?;
+    ///     Ok(set.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](trapline_core::Error::Gone) if it was killed;
+    /// [`Error::Os`](trapline_core::Error::Os) with `EINVAL` or `ENODEV` for a set that the CPU, the
+    /// kernel or the program does not have; [`Error::Unsupported`](trapline_core::Error::Unsupported)
+    /// for the general registers (`NT_PRSTATUS`), which only [`Tracer::registers`] shows as the program
+    /// has them.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_GETREGSET` in `ptrace(2)`.
+    fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>>;
+
+    /// Changes a set of registers; see [`register_set`](Self::register_set).
+    ///
+    /// ```
+    /// use trapline::os::linux::TracerExt;
+    /// use trapline::{Result, Stopped, Tracer};
+    ///
+    /// /// Has one thread have the set of another one.
+    /// fn copy(tracer: &mut Tracer, set: u32, from: &Stopped, to: &Stopped) -> Result<()> {
+    ///     let bytes = tracer.register_set(from, set)?;
+    ///     tracer.set_register_set(to, set, &bytes)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # References
+    ///
+    /// `PTRACE_SETREGSET` in `ptrace(2)`.
+    fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()>;
 }
 
 mod sealed {
@@ -274,9 +391,65 @@ impl TracerExt for Tracer<Linux> {
         let thread = self.thread(stop)?;
         self.on_backend(|backend| backend.set_siginfo(thread, info))
     }
+
+    fn queued_signals(&self, stop: &Stopped, queue: SignalQueue) -> Result<Vec<[u8; 128]>> {
+        let thread = self.thread(stop)?;
+        let queued = self.on_backend(|backend| backend.kernel.queued(thread.tid, queue))?;
+        Ok(queued.into_iter().map(|Siginfo(bytes)| bytes).collect())
+    }
+
+    fn seccomp_data(&self, stop: &Stopped) -> Result<Option<u16>> {
+        let thread = self.thread(stop)?;
+        let info = self.on_backend(|backend| backend.kernel.syscall_info(thread.tid))?;
+        let filtered = info.op == PTRACE_SYSCALL_INFO_SECCOMP;
+        Ok(filtered.then_some(info.seccomp_data as u16))
+    }
+
+    fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| backend.register_set(thread, set))
+    }
+
+    fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| backend.set_register_set(thread, set, bytes))
+    }
+}
+
+/// `elf.h`: the general registers.
+const NT_PRSTATUS: u32 = 1;
+/// No set is as long.
+const LONGEST_SET: usize = 64 * 1024;
+
+fn refuse_general(set: u32) -> Result<()> {
+    match set {
+        NT_PRSTATUS => Err(Error::Unsupported {
+            what: "the general registers as a raw set",
+            on: Linux::SYSTEM,
+        }),
+        _ => Ok(()),
+    }
 }
 
 impl Linux {
+    fn register_set(&mut self, thread: Thread, set: u32) -> Result<Vec<u8>> {
+        refuse_general(set)?;
+        let mut bytes = vec![0; LONGEST_SET];
+        let len = self
+            .kernel
+            .register_set(thread.tid, set, &mut bytes)
+            .map_err(|e| sys::error("PTRACE_GETREGSET", thread.tid.as_raw(), e))?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn set_register_set(&mut self, thread: Thread, set: u32, bytes: &[u8]) -> Result<()> {
+        refuse_general(set)?;
+        self.kernel
+            .set_register_set(thread.tid, set, bytes)
+            .map_err(|e| sys::error("PTRACE_SETREGSET", thread.tid.as_raw(), e))
+    }
+
     /// Has the kernel not ask the seccomp filters of a stopped thread, which reports `setup`, or ask
     /// them again (`PTRACE_O_SUSPEND_SECCOMP` of `ptrace(2)`).
     ///

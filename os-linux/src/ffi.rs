@@ -26,6 +26,12 @@ pub(crate) struct PeekSiginfoArgs {
 /// `ptrace(2)`: what a stop in a system call is about.
 pub(crate) const PTRACE_GET_SYSCALL_INFO: libc::c_long = 0x420e;
 
+/// `ptrace(2)`: changes it (Linux 6.16).
+pub(crate) const PTRACE_SET_SYSCALL_INFO: libc::c_long = 0x4212;
+
+/// [`PeekSiginfoArgs::flags`]: the signals of the process.
+pub(crate) const PTRACE_PEEKSIGINFO_SHARED: u32 = 1;
+
 /// [`SyscallInfo::op`]: the thread is not at a stop of a system call.
 pub(crate) const PTRACE_SYSCALL_INFO_NONE: u8 = 0;
 /// [`SyscallInfo::op`]: at the entry of a system call.

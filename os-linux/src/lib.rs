@@ -46,5 +46,5 @@ mod waiter;
 mod waker;
 
 pub use detour::Detour;
-pub use ext::{Abi, BpfInstruction, TracerExt};
+pub use ext::{Abi, BpfInstruction, SignalQueue, TracerExt};
 pub use system::Linux;

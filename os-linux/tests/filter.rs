@@ -9,9 +9,9 @@ use std::process::Command;
 
 use common::*;
 use trapline_core::{
-    Error, Event, EventFlags, ExitStatus, Pid, Resume, StopReason, Stopped, Tracer,
+    Error, Event, EventFlags, ExitStatus, Pid, Resume, Signal, StopReason, Stopped, Tracer,
 };
-use trapline_os_linux::{BpfInstruction, Linux, TracerExt};
+use trapline_os_linux::{BpfInstruction, Linux, SignalQueue, TracerExt};
 
 /// Stops at calls with this number (`linux/filter.h`, `linux/seccomp.h`).
 fn stop_at(number: libc::c_long) -> [BpfInstruction; 4] {
@@ -179,5 +179,122 @@ fn a_program_that_is_not_there_is_the_same_error_as_ever() {
             other => panic!("{other:?}"),
         }
         assert!(tracer.wait().unwrap().is_none());
+    });
+}
+
+#[test]
+fn what_a_filter_says_is_told_at_its_stops_alone() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let mut filter = stop_at(libc::SYS_umask);
+        filter[2].k |= 4711;
+        let pid = tracer.spawn_filtered(sh("umask 22; exit 4"), &filter).unwrap().pid;
+        let mut told = 0;
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            let is_entry = stop.reason() == StopReason::SyscallEntry;
+            assert_eq!(tracer.seccomp_data(&stop).unwrap(), is_entry.then_some(4711));
+            told += usize::from(is_entry);
+            match is_entry {
+                true => tracer.resume_to_syscall_exit(stop).unwrap(),
+                false => tracer.resume(stop, Resume::Continue).unwrap(),
+            }
+        });
+        assert_eq!(status, ExitStatus::Code(4));
+        assert!(told > 0);
+    });
+}
+
+/// A filter by which `umask` fails with this error.
+fn refuse_umask(errno: u32) -> [BpfInstruction; 4] {
+    let mut filter = stop_at(libc::SYS_umask);
+    filter[2].k = 0x0005_0000 | errno;
+    filter
+}
+
+#[test]
+fn a_filter_that_is_suspended_is_not_asked() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let refused = -i64::from(libc::EUCLEAN);
+        let filter = refuse_umask(libc::EUCLEAN as u32);
+        tracer.spawn_filtered(sh("exit 0"), &filter).unwrap();
+        let Some(Event::Stopped(mut stop)) = tracer.wait().unwrap() else { panic!("no stop") };
+        let umask = libc::SYS_umask as u64;
+        match tracer.suspend_seccomp(&stop, true) {
+            Ok(()) => {
+                let old = tracer.call_syscall(&mut stop, umask, [0o22]).unwrap();
+                assert!((0..=0o777).contains(&old), "{old}");
+                tracer.suspend_seccomp(&stop, false).unwrap();
+                let again = tracer.call_syscall(&mut stop, umask, [0o22]);
+                // It is refused, or not tried at all.
+                let is_refused = matches!(again, Ok(result) if result == refused);
+                assert!(is_refused || again.is_err(), "{again:?}");
+            }
+            // Without the right to it, or a kernel that has it.
+            Err(Error::Os { source, .. }) => {
+                let why = source.raw_os_error();
+                assert!([Some(libc::EPERM), Some(libc::EINVAL)].contains(&why), "{source}");
+                println!("SKIPPED: filters cannot be suspended here");
+            }
+            Err(error) => panic!("{error}"),
+        }
+        tracer.resume(stop, Resume::Continue).unwrap();
+        while let Some(event) = tracer.wait().unwrap() {
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+    });
+}
+
+#[test]
+fn signals_that_wait_come_with_all_that_is_known_of_them() {
+    within(60, || {
+        let mut tracer = tracer(EventFlags::PROCESS);
+        tracer.spawn(sh("exit 0")).unwrap();
+        let Some(Event::Stopped(stop)) = tracer.wait().unwrap() else { panic!("no stop") };
+        let realtime = Signal::from_raw(libc::SIGRTMIN() + 1).unwrap();
+        let mask = [realtime].into_iter().collect();
+        tracer.set_signal_mask(&stop, mask).unwrap();
+        for _ in 0..20 {
+            tracer.send_signal(&stop, realtime).unwrap();
+        }
+        let own = tracer.queued_signals(&stop, SignalQueue::Thread).unwrap();
+        assert_eq!(own.len(), 20, "each of them waits");
+        let us = std::process::id().to_ne_bytes();
+        for info in &own {
+            assert_eq!(info[0], realtime.as_raw() as u8);
+            assert_eq!(info[16..20], us, "the sender");
+        }
+        assert!(tracer.queued_signals(&stop, SignalQueue::Process).unwrap().is_empty());
+        tracer.kill(stop.pid()).unwrap();
+        drop(stop);
+        while let Some(event) = tracer.wait().unwrap() {
+            tracer.resume(event, Resume::Continue).unwrap();
+        }
+    });
+}
+
+#[test]
+fn sets_of_registers_are_read_and_written_by_their_numbers() {
+    within(60, || {
+        const NT_PRSTATUS: u32 = 1;
+        const NT_FPREGSET: u32 = 2;
+        let mut tracer = tracer(EventFlags::PROCESS);
+        let pid = tracer.spawn(sh("exit 6")).unwrap().pid;
+        let Some(Event::Stopped(stop)) = tracer.wait().unwrap() else { panic!("no stop") };
+        let general = tracer.register_set(&stop, NT_PRSTATUS);
+        assert!(matches!(general, Err(Error::Unsupported { .. })), "{general:?}");
+        let missing = tracer.register_set(&stop, 0xdead);
+        assert!(matches!(missing, Err(Error::Os { .. })), "{missing:?}");
+        let mut set = tracer.register_set(&stop, NT_FPREGSET).unwrap();
+        assert!(set.len() >= 512, "{}", set.len());
+        // A byte of a vector register.
+        set[200] = 0x5a;
+        tracer.set_register_set(&stop, NT_FPREGSET, &set).unwrap();
+        assert_eq!(tracer.register_set(&stop, NT_FPREGSET).unwrap(), set);
+        tracer.resume(stop, Resume::Continue).unwrap();
+        let status = run(&mut tracer, pid, |tracer, stop| {
+            tracer.resume(stop, Resume::Continue).unwrap();
+        });
+        assert_eq!(status, ExitStatus::Code(6));
     });
 }

@@ -159,6 +159,9 @@ mod choice {
             whole former_tid(thread: Thread, setup: Setup) -> Result<Tid>;
             whole trap_origin(thread: Thread) -> Result<TrapOrigin>;
             whole signal_info(thread: Thread) -> Result<SignalInfo>;
+            whole signal_mask(thread: Thread) -> Result<SignalSet>;
+            whole set_signal_mask(thread: Thread, mask: SignalSet) -> Result<()>;
+            whole pending_signals(thread: Thread) -> Result<PendingSignals>;
             whole syscall(thread: Thread) -> Result<Syscall>;
             whole registers(thread: Thread) -> Result<<B::Arch as Arch>::Registers>;
             whole set_registers(

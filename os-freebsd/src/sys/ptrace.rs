@@ -230,6 +230,44 @@ impl Kernel {
         })
     }
 
+    /// The `siginfo_t` of a thread that is stopped for a signal: `pl_siginfo` of `PT_LWPINFO`.
+    pub(crate) fn whole_siginfo(&mut self, tid: i32) -> Result<Option<[u8; 80]>> {
+        // SAFETY: all its parts are integers, arrays of them and pointers that are only looked at.
+        let mut info: libc::ptrace_lwpinfo = unsafe { std::mem::zeroed() };
+        // SAFETY: the request writes at most the size that is given, and any bits are integers.
+        unsafe { self.ptrace_with(libc::PT_LWPINFO, tid, &mut info) }?;
+        let there = LwpFlags::from_bits_retain(info.pl_flags).contains(LwpFlags::SI);
+        // SAFETY: a `siginfo_t` is 80 bytes on 64-bit systems, which `transmute` checks, and has no
+        // padding that was not written: it was zeroed.
+        Ok(there
+            .then(|| unsafe { std::mem::transmute::<libc::siginfo_t, [u8; 80]>(info.pl_siginfo) }))
+    }
+
+    /// `PT_GETREGSET`
+    pub(crate) fn register_set(&mut self, tid: i32, set: u32) -> Result<Vec<u8>> {
+        let mut iov = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let address: *mut libc::iovec = &mut iov;
+        // SAFETY: without a buffer the request writes the length that it would take.
+        unsafe { self.ptrace(libc::PT_GETREGSET, tid, address.cast(), set as c_int) }?;
+        let mut bytes = vec![0; iov.iov_len];
+        iov.iov_base = bytes.as_mut_ptr().cast();
+        let address: *mut libc::iovec = &mut iov;
+        // SAFETY: the request writes at most `iov_len` bytes into `bytes`, which has as many, and how
+        // many they were.
+        unsafe { self.ptrace(libc::PT_GETREGSET, tid, address.cast(), set as c_int) }?;
+        bytes.truncate(iov.iov_len);
+        Ok(bytes)
+    }
+
+    /// `PT_SETREGSET`
+    pub(crate) fn set_register_set(&mut self, tid: i32, set: u32, bytes: &[u8]) -> Result<()> {
+        let base = bytes.as_ptr().cast_mut().cast();
+        let mut iov = libc::iovec { iov_base: base, iov_len: bytes.len() };
+        let address: *mut libc::iovec = &mut iov;
+        // SAFETY: the request reads at most `iov_len` bytes of `bytes`, and writes none.
+        unsafe { self.ptrace(libc::PT_SETREGSET, tid, address.cast(), set as c_int) }.map(|_| ())
+    }
+
     /// `PT_GETLWPLIST`
     pub(crate) fn lwps(&mut self, pid: i32) -> Result<Vec<i32>> {
         // SAFETY: `addr` is not used.

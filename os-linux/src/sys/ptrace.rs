@@ -11,9 +11,10 @@ use trapline_core::{Error, Result, Signal, Tid};
 
 use super::{Kernel, check, error};
 use crate::decode;
+use crate::ext::SignalQueue;
 use crate::ffi::{
-    PTRACE_GET_SYSCALL_INFO, PTRACE_GETSIGMASK, PTRACE_PEEKSIGINFO, PTRACE_SETSIGMASK,
-    PeekSiginfoArgs, Siginfo, SyscallInfo,
+    PTRACE_GET_SYSCALL_INFO, PTRACE_GETSIGMASK, PTRACE_PEEKSIGINFO, PTRACE_PEEKSIGINFO_SHARED,
+    PTRACE_SET_SYSCALL_INFO, PTRACE_SETSIGMASK, PeekSiginfoArgs, Siginfo, SyscallInfo,
 };
 
 /// A request that takes numbers: `addr` and `data` are not looked at as addresses.
@@ -56,6 +57,9 @@ pub(crate) unsafe fn pass<T>(
     // caller's promise.
     check(unsafe { libc::syscall(libc::SYS_ptrace, request, tid.as_raw(), 0_usize, data) })
 }
+
+/// The request counts in 32 bits, and as many can be asked for at once.
+const MOST_QUEUED: u64 = 1 << 20;
 
 fn number(signal: Option<Signal>) -> libc::c_long {
     signal.map_or(0, |signal| signal.as_raw().into())
@@ -154,21 +158,11 @@ impl Kernel {
     /// Whether a signal waits for a stopped thread alone (`PTRACE_PEEKSIGINFO`); `None` if the
     /// kernel does not tell.
     pub(crate) fn has_pending(&self, tid: Tid, signal: Signal) -> Result<Option<bool>> {
-        /// The request counts in 32 bits, and as many can be asked for at once.
-        const MANY: u64 = 1 << 20;
         let mut infos = [Siginfo::default(); 16];
         let mut off = 0;
-        while off < MANY {
-            self.count();
-            let args = PeekSiginfoArgs { off, flags: 0, nr: infos.len() as i32 };
-            let args: *const PeekSiginfoArgs = &args;
-            // SAFETY: reads `args` and writes at most `nr` structures of 128 bytes into `infos`.
-            let got = check(unsafe {
-                let infos = infos.as_mut_ptr();
-                libc::syscall(libc::SYS_ptrace, PTRACE_PEEKSIGINFO, tid.as_raw(), args, infos)
-            });
-            let got = match got {
-                Ok(got) => usize::try_from(got).unwrap_or(0),
+        while off < MOST_QUEUED {
+            let got = match self.peek_queued(tid, SignalQueue::Thread, off, &mut infos) {
+                Ok(got) => got,
                 Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::Gone),
                 Err(_) => return Ok(None),
             };
@@ -182,6 +176,45 @@ impl Kernel {
             off += got as u64;
         }
         Ok(Some(false))
+    }
+
+    /// Signals of a queue from a place on: how many there were, of as many as there is room for.
+    fn peek_queued(
+        &self,
+        tid: Tid,
+        queue: SignalQueue,
+        off: u64,
+        infos: &mut [Siginfo; 16],
+    ) -> io::Result<usize> {
+        self.count();
+        let flags = match queue {
+            SignalQueue::Thread => 0,
+            SignalQueue::Process => PTRACE_PEEKSIGINFO_SHARED,
+        };
+        let args = PeekSiginfoArgs { off, flags, nr: infos.len() as i32 };
+        let args: *const PeekSiginfoArgs = &args;
+        // SAFETY: reads `args` and writes at most `nr` structures of 128 bytes into `infos`.
+        let got = check(unsafe {
+            let infos = infos.as_mut_ptr();
+            libc::syscall(libc::SYS_ptrace, PTRACE_PEEKSIGINFO, tid.as_raw(), args, infos)
+        })?;
+        Ok(usize::try_from(got).unwrap_or(0))
+    }
+
+    /// All signals of a queue.
+    pub(crate) fn queued(&self, tid: Tid, queue: SignalQueue) -> Result<Vec<Siginfo>> {
+        let mut all = Vec::new();
+        let mut infos = [Siginfo::default(); 16];
+        while (all.len() as u64) < MOST_QUEUED {
+            let got = self
+                .peek_queued(tid, queue, all.len() as u64, &mut infos)
+                .map_err(|e| error("PTRACE_PEEKSIGINFO", tid.as_raw(), e))?;
+            all.extend(infos.iter().take(got));
+            if got < infos.len() {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// `PTRACE_GETSIGMASK`: the signals that a stopped thread has blocked.
@@ -240,6 +273,22 @@ impl Kernel {
             }
         })?;
         Ok(info)
+    }
+
+    /// `PTRACE_SET_SYSCALL_INFO` (Linux 6.16): says whether it was done. A kernel without it, and one
+    /// to which the thread is in no such call, does not.
+    pub(crate) fn set_syscall_info(&self, tid: Tid, info: &SyscallInfo) -> Result<bool> {
+        self.count();
+        let (size, info): (usize, *const SyscallInfo) = (size_of::<SyscallInfo>(), info);
+        // SAFETY: reads as many bytes as the third argument says, the length of `info`.
+        let set = check(unsafe {
+            libc::syscall(libc::SYS_ptrace, PTRACE_SET_SYSCALL_INFO, tid.as_raw(), size, info)
+        });
+        match set {
+            Ok(_) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::Gone),
+            Err(_) => Ok(false),
+        }
     }
 
     /// `PTRACE_GETREGSET`: how many bytes of `area` the set took.

@@ -50,6 +50,6 @@ tests! {
         after_overtaken_interrupt;
     ext: map_status_reaper questions;
     tracer_ext: lwp_info lwps event_mask arguments_and_results vm_entries trace_status reaper
-        of_the_killed;
+        of_the_killed raw_sets;
     stress: fork_storm spawn_storm;
 }

@@ -240,3 +240,33 @@ pub(super) fn of_the_killed() {
     resume(&mut tracer, stop);
     assert!(matches!(finish(&mut tracer), ExitStatus::Killed { .. }));
 }
+
+/// The kernel's own structures, whole.
+pub(super) fn raw_sets() {
+    const NT_PRSTATUS: u32 = 1;
+    const NT_FPREGSET: u32 = 2;
+    const NT_X86_SEGBASES: u32 = 0x200;
+    let mut tracer = tracer(EventFlags::PROCESS);
+    let stop = spawned(&mut tracer, fixture(&["blocked"]));
+    assert_eq!(tracer.siginfo(&stop).unwrap(), None);
+    resume(&mut tracer, stop);
+    let stop = next_stop(&mut tracer);
+    assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
+    let info = tracer.siginfo(&stop).unwrap().unwrap();
+    assert_eq!(i32::from_ne_bytes(*info.first_chunk().unwrap()), Signal::USR1.as_raw());
+    let general = tracer.register_set(&stop, NT_PRSTATUS);
+    assert!(matches!(general, Err(Error::Unsupported { .. })), "{general:?}");
+    let missing = tracer.register_set(&stop, 0xdead);
+    assert!(matches!(missing, Err(Error::Os { .. })), "{missing:?}");
+    let bases = tracer.register_set(&stop, NT_X86_SEGBASES).unwrap();
+    let fs_base = u64::from_ne_bytes(*bases.first_chunk().unwrap());
+    assert_eq!(fs_base, tracer.thread_pointer(&stop).unwrap());
+    let mut set = tracer.register_set(&stop, NT_FPREGSET).unwrap();
+    assert_eq!(set.len(), 512);
+    // A byte of a vector register.
+    set[200] = 0x5a;
+    tracer.set_register_set(&stop, NT_FPREGSET, &set).unwrap();
+    assert_eq!(tracer.register_set(&stop, NT_FPREGSET).unwrap()[200], 0x5a);
+    resume(&mut tracer, stop);
+    assert_eq!(finish(&mut tracer), ExitStatus::Code(1), "one signal was handled");
+}
