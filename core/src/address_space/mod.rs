@@ -482,7 +482,16 @@ impl AddressSpace {
     }
 
     pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
+        self.version += 1;
         self.places().add_area(start, len, stride);
+    }
+
+    pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
+        self.places.filled_areas()
+    }
+
+    pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
+        self.places().found_area(start, memory);
     }
 
     pub(crate) fn forget_areas(&mut self) {
@@ -494,6 +503,7 @@ impl AddressSpace {
     }
 
     pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+        self.version += 1;
         self.places().fill_slot(from, to, code, mode);
     }
 

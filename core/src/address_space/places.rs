@@ -402,6 +402,34 @@ impl Places {
         self.areas.push(Area { start, stride: stride.max(1), room, slots: Vec::new() });
     }
 
+    /// The memory for slots as far as it is filled: addresses and lengths.
+    pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
+        let filled = |area: &Area| (area.start, area.slots.len() * area.stride as usize);
+        self.areas.iter().map(filled).collect()
+    }
+
+    /// What is in the memory for slots that begins there; nothing if it is not mapped. A copy that was
+    /// made before has none of that memory, or fewer slots in it.
+    pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
+        let Some(at) = self.areas.iter().position(|area| area.start == start) else { return };
+        let Some(area) = self.areas.get(at) else { return };
+        let stride = usize::try_from(area.stride).unwrap_or(usize::MAX);
+        let slots = area.slots.iter().enumerate();
+        let lost = slots.filter(|&(number, slot)| {
+            let there = memory.get(number.saturating_mul(stride)..).unwrap_or_default();
+            !there.starts_with(slot.code.bytes())
+        });
+        let lost: Vec<u64> = lost.map(|(number, _)| start + number as u64 * area.stride).collect();
+        if memory.is_empty() {
+            self.areas.remove(at);
+        }
+        if !lost.is_empty() {
+            for location in self.locations.values_mut() {
+                location.slot = location.slot.filter(|(to, _)| !lost.contains(to));
+            }
+        }
+    }
+
     /// There is no memory for slots any more.
     pub(crate) fn forget_areas(&mut self) {
         self.areas.clear();

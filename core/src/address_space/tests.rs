@@ -100,6 +100,25 @@ fn a_system_call_that_is_taken_over_is_one() {
 }
 
 #[test]
+fn a_copy_has_the_slots_that_are_found_in_it() {
+    let code = |byte: u8| SlotCode::new(&[byte, byte], 1, 1).unwrap();
+    let mut space = space();
+    space.add_area(0x1000, 0x100, 0x10);
+    space.fill_slot(0x10, 0x1000, code(1), CodeMode::Bits64);
+    let slot = |space: &AddressSpace| space.get(0x10).and_then(|location| location.slot);
+    assert_eq!(space.filled_areas(), [(0x1000, 0x10)]);
+    let mut same = space.copy(P, Q);
+    same.found_area(0x1000, &[1, 1, 0]);
+    assert_eq!(slot(&same), slot(&space));
+    let mut older = space.copy(P, Q);
+    older.found_area(0x1000, &[0, 0, 0]);
+    assert!(slot(&older).is_none() && older.has_slots());
+    let mut oldest = space.copy(P, Q);
+    oldest.found_area(0x1000, &[]);
+    assert!(slot(&oldest).is_none() && !oldest.has_slots());
+}
+
+#[test]
 fn breakpoints_may_not_overlap() {
     let space = space();
     assert!(!space.overlaps(0x10, 4));

@@ -224,6 +224,9 @@ fn ways_that_once_failed() {
     // The maker of a child is dead, and its end is reported after that of another process.
     let way = [35, 61, 52, 19, 54, 53, 6, 7, 29, 50, 10, 30, 19, 1, 0, 0, 0, 0, 0];
     take::<FreeBsdRules>("broken_unasked", OutOfLine, &way);
+    // A child was forked before memory for slots was mapped, and is heard of after that.
+    let way = [17, 24, 58, 29, 2, 52, 8, 5, 13, 9, 19, 7, 31, 34, 33, 43];
+    take::<FreeBsdRules>("broken_unasked", OutOfLine, &way);
     // Both sides of a vfork are detached while a thread of the parent is in a slot.
     let way =
         [10, 16, 42, 9, 39, 42, 2, 12, 14, 13, 28, 0, 63, 62, 5, 41, 0, 63, 6, 47, 24, 27, 30, 20];

@@ -153,6 +153,16 @@ impl<B: Backend> Engine<B> {
                 space.found(addr, if inserted { InMemory::Yes } else { InMemory::No });
             }
         }
+        let areas = space.borrow().filled_areas();
+        for (start, len) in areas {
+            let mut memory = vec![0; len.max(1)];
+            let read = match self.backend.get_mut().read_memory(thread, start, &mut memory) {
+                Err(Error::BadAddress { .. }) => 0,
+                read => read?,
+            };
+            memory.truncate(read);
+            space.borrow_mut().found_area(start, &memory);
+        }
         space.borrow_mut().doubt(false);
         Ok(())
     }
