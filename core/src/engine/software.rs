@@ -67,6 +67,8 @@ pub(super) struct Soft {
     pub(super) vfork: Vfork,
     /// It runs into the breakpoint there once more, which is no new arrival.
     again: Option<u64>,
+    /// Where it is to stop for the engine, whatever the rules of a breakpoint of the user's there.
+    pub(super) expects: Vec<u64>,
     /// A trap of a breakpoint instruction that its last stop has come before.
     owed: Owed,
     /// Handlers that it runs, and that come back to a breakpoint.

@@ -45,9 +45,13 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
+        self.table.slot_mut(stop.place.index).soft.expects = addrs.to_vec();
         let event = self
             .resume(stop.into(), Resume::Continue)
             .and_then(|()| self.next_alone(pid, tid, Run::Continue));
+        if let Some(index) = self.table.find_thread_of(pid, tid) {
+            self.table.slot_mut(index).soft.expects.clear();
+        }
         self.remove_each(pid, &inserted);
         Ok(match event? {
             Event::Stopped(stop) if hits(&stop).is_some_and(|id| inserted.contains(&id)) => {
@@ -136,8 +140,9 @@ impl<B: Backend> Engine<B> {
                 let there = self.breakpoints(pid)?.into_iter().find(|(_, breakpoint)| {
                     matches!(breakpoint, Breakpoint::Software(there) if there.addr == addr)
                 });
+                let process = self.staying(pid)?;
                 match there {
-                    Some((_, breakpoint)) => self.insert_breakpoint(pid, breakpoint.into()),
+                    Some((_, breakpoint)) => self.insert_plain(process, breakpoint),
                     None => Err(Error::BadAddress { addr }),
                 }
             }

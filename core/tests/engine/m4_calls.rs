@@ -12,6 +12,7 @@ both![
     a_system_call_changes_nothing,
     no_call_where_a_thread_can_execute_nothing,
     a_function_returns_to_where_it_was_called,
+    rules_of_a_breakpoint_where_it_returns_to,
     a_call_at_a_signal_keeps_it,
     a_call_at_a_breakpoint_is_no_new_arrival,
     what_comes_inside_a_function_is_told,
@@ -107,6 +108,38 @@ fn a_function_returns_to_where_it_was_called<R: Rules>() {
     let stop = world.stop();
     world.go(stop);
     world.idle();
+}
+
+/// Where a call returns to the user can have a breakpoint that reports other arrivals.
+fn rules_of_a_breakpoint_where_it_returns_to<R: Rules>() {
+    for once in [false, true] {
+        let (mut world, pid) = world::<R>(EventFlags::PROCESS);
+        let main = world.main(pid);
+        let entry = SoftwareBreakpoint::at(ENTRY_POINT);
+        let ruled = if once { entry.once() } else { entry.ignore(1) };
+        let id = world.tracer().insert_breakpoint(pid, ruled).unwrap();
+        world.kernel.jump(main, PLACE);
+        world.kernel.signal(pid, Signal::USR1);
+        let mut stop = world.stop();
+        stop.set_signal(None).unwrap();
+        let outcome = world.tracer().call_function(stop, FUNCTION, [42]).unwrap();
+        let (stop, value) = returned(outcome);
+        assert_eq!(value, 42);
+        // The arrivals of the program itself count as before.
+        world.go(stop);
+        assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 1);
+        if !once {
+            world.kernel.jump(main, ENTRY_POINT);
+            world.idle();
+        }
+        world.kernel.jump(main, ENTRY_POINT);
+        let stop = world.stop();
+        let StopReason::Trap(causes) = stop.reason() else { panic!("{stop:?}") };
+        assert_eq!(causes.software, Some(id));
+        world.go(stop);
+        assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), usize::from(!once));
+        world.idle();
+    }
 }
 
 fn a_call_at_a_signal_keeps_it<R: Rules>() {

@@ -12,6 +12,7 @@ both![
     a_thread_runs_to_a_place,
     something_else_comes_first,
     a_place_that_has_a_breakpoint,
+    a_place_whose_breakpoint_has_rules,
     others_pass_a_place_unnoticed,
     a_range_is_stepped_through,
     a_breakpoint_inside_a_range_is_told,
@@ -95,6 +96,23 @@ fn a_place_that_has_a_breakpoint<R: Rules>() {
     assert!(matches!(stop.reason(), StopReason::Trap(causes) if causes.software == Some(id)));
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 1, "the user's stays");
     world.go(stop);
+    world.idle();
+}
+
+fn a_place_whose_breakpoint_has_rules<R: Rules>() {
+    let (mut world, stop) = at_place::<R>();
+    let pid = stop.pid();
+    let never = SoftwareBreakpoint::at(PLACE + 2).when(|_| false);
+    world.tracer().insert_breakpoint(pid, never).unwrap();
+    let stop = there(world.tracer().run_to(stop, [PLACE + 2]).unwrap());
+    assert_eq!(pc(&mut world, &stop), PLACE + 2);
+    let stop = there(world.tracer().run_to(stop, [PLACE + 4]).unwrap());
+    assert_eq!(pc(&mut world, &stop), PLACE + 4);
+    // The rules are as they were.
+    assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 1);
+    world.go(stop);
+    let main = world.main(pid);
+    world.kernel.jump(main, PLACE);
     world.idle();
 }
 

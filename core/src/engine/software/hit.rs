@@ -113,7 +113,9 @@ impl<B: Backend> Engine<B> {
         let watched = !again && space.borrow().is_watched(addr, pid);
         let modules_changed = watched && self.modules_have_changed(thread, &space, addr)?;
         self.table.slot_mut(index).soft.again = None;
-        let software = owner.filter(|&id| !again && self.admits(index, id, &registers));
+        let expected = self.table.slot(index).soft.expects.contains(&addr);
+        let software =
+            owner.filter(|&id| !again && (expected || self.admits(index, id, &registers)));
         let causes = TrapCauses { software, modules_changed, ..Default::default() };
         Ok(if causes.is_empty() { Trap::Unseen } else { Trap::Ours(causes) })
     }

@@ -63,6 +63,9 @@ impl<B: Backend> Engine<B> {
         }
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
+        if slot.soft.at.place().is_some_and(|at| slot.soft.expects.contains(&at)) {
+            return; // it has stopped for the engine
+        }
         let Some(space) = self.table.process(process).space.clone() else { return };
         space.borrow_mut().release(thread.pid, id);
         self.forget_rules(id);
