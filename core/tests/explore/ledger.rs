@@ -249,8 +249,9 @@ impl Ledger {
                 {
                     parent.let_go = !kernel.is_traced(pid);
                     // It is traced all the same if its half was not reported, as the thread that has
-                    // forked was killed, which an exec of another does too.
-                    if !parent.let_go && !parent.lossy && !kernel.is_doomed(tid) {
+                    // forked is on its way out, which an exec of another does too.
+                    let doomed = kernel.is_doomed(tid) || kernel.fate(pid).is_some();
+                    if !parent.let_go && !parent.lossy && !doomed {
                         return Err(format!("E2: {event:?}, which its maker has not reported"));
                     }
                 }
