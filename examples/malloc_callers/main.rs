@@ -68,8 +68,7 @@ fn at_exec(tracer: &mut Tracer, pid: Pid, counts: &Counts) -> Result<()> {
 }
 
 fn at_entry(tracer: &mut Tracer, stop: &Stopped, counts: &Counts) -> Result<Modules> {
-    let mut modules = Modules::of_executable(tracer, stop.pid())?;
-    modules.add_libraries(tracer, stop);
+    let modules = Modules::of(tracer, stop.pid())?;
     let counts = Rc::clone(counts);
     let count = move |hit: &BreakpointHit<'_>| {
         if let Ok(caller) = hit.registers().return_address(|addr| hit.read_value(addr)) {

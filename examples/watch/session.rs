@@ -106,7 +106,7 @@ impl Session<'_> {
 
     /// A new program: it is run to its entry point, where its libraries are there.
     fn execed(&mut self, tracer: &mut Tracer, pid: Pid) -> Result<(), Trouble> {
-        let modules = std::rc::Rc::new(Modules::of_executable(tracer, pid)?);
+        let modules = std::rc::Rc::new(Modules::of(tracer, pid)?);
         self.processes.insert(pid, Process { modules, ..Process::default() });
         let entry = Modules::entry_point(tracer, pid)?;
         let Some(addr) = entry else {
@@ -155,8 +155,7 @@ impl Session<'_> {
     /// The program is about to begin: finds the variable, and watches it.
     fn begin(&mut self, tracer: &mut Tracer, stop: &Stopped) -> Result<(), Trouble> {
         let pid = stop.pid();
-        let mut modules = Modules::of_executable(tracer, pid)?;
-        modules.add_libraries(tracer, stop);
+        let modules = Modules::of(tracer, pid)?;
         let (addr, len) = match &self.options.what {
             What::Place { addr, len } => (*addr, *len),
             What::Symbol(name) => match modules.find(name) {
