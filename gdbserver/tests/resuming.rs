@@ -13,6 +13,9 @@ crate::tests![
     a_signal_is_not_lost_if_another_stop_is_told_first,
     a_step_that_was_done_before_is_told_first_or_not_at_all,
     a_thread_that_ends_alone_leaves_nothing_running,
+    ctrl_c_ends_steps_within_a_range,
+    a_ctrl_c_that_a_stop_has_answered_does_not_swallow_the_next,
+    a_signal_that_this_system_lacks,
     an_attach_in_non_stop_mode_stops_nobody,
     a_name_alone_is_a_file_of_this_folder,
     a_program_that_is_not_there,
@@ -86,6 +89,52 @@ fn a_thread_that_ends_alone_leaves_nothing_running() {
     }
     assert!(reply.starts_with("W05"), "{reply}");
     done(listening, client);
+}
+
+/// Each of the steps is a stop, and so an answer to the interrupt; none of them is told but for that.
+fn ctrl_c_ends_steps_within_a_range() {
+    let (listening, mut client, written) = debug("calls");
+    to_where(&mut client, &written);
+    let (_, threads) = client.threads();
+    for _ in 0..20 {
+        client.send(&format!("vCont;r0,7fffffffffff:{}", threads[0]));
+        client.interrupt();
+        let reply = client.receive();
+        assert!(reply.starts_with("T02"), "{reply}");
+    }
+    kill(listening, client);
+}
+
+fn a_ctrl_c_that_a_stop_has_answered_does_not_swallow_the_next() {
+    let (listening, mut client, written) = debug("threads");
+    let (function, _) = to_where(&mut client, &written);
+    let point = format!("0,{function:x},1");
+    for _ in 0..30 {
+        assert_eq!(client.ask(&format!("Z{point}")), "OK");
+        client.send("vCont;c");
+        client.interrupt(); // beside hits of all threads
+        let reply = client.receive();
+        assert!(field(&reply, "swbreak").is_some() || reply.starts_with("T02"), "{reply}");
+        assert_eq!(client.ask(&format!("z{point}")), "OK");
+        client.send("vCont;c");
+        client.interrupt();
+        let reply = client.receive();
+        assert!(reply.starts_with("T02"), "{reply}");
+    }
+    kill(listening, client);
+}
+
+/// gdb has numbers for more real-time signals than a system may have.
+fn a_signal_that_this_system_lacks() {
+    let (listening, mut client, written) = debug("calls");
+    to_where(&mut client, &written);
+    let (_, threads) = client.threads();
+    // 127, as gdb counts.
+    client.send(&format!("vCont;C8d:{}", threads[0]));
+    client.interrupt();
+    let reply = client.receive();
+    assert!(reply.starts_with("T02"), "{reply}");
+    kill(listening, client);
 }
 
 /// Stops come when they are asked for: before that the client does not know what registers there are.

@@ -86,7 +86,12 @@ impl Inferiors {
             // Nobody has asked for it.
             return self.tracer.detach(stop);
         };
-        match self.judge(at, &stop)? {
+        let verdict = match self.judge(at, &stop)? {
+            // Any event answers an interrupt, and none follows it.
+            Verdict::Silent if self.all[at].interrupting => Verdict::Tell(Stop::Interrupted),
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::Tell(why) => {
                 self.count += 1;
                 let order = self.count;

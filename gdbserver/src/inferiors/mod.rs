@@ -156,7 +156,8 @@ impl Inferiors {
                 child.is_known = true;
             }
         }
-        if let (Stop::Interrupted, Ok(process)) = (&stop, self.get_mut(pid)) {
+        // Whatever the stop is for: no other one need follow an interrupt.
+        if let Ok(process) = self.get_mut(pid) {
             process.interrupting = false;
         }
         Some(News::Stopped { pid, tid, stop })
@@ -183,7 +184,10 @@ impl Inferiors {
                 }
                 if let Some(news) = self.next_news() {
                     if !self.wishes.non_stop {
-                        self.all.iter_mut().for_each(Process::wants_nothing);
+                        for process in &mut self.all {
+                            process.wants_nothing();
+                            process.interrupting = false;
+                        }
                     }
                     return Ok(Some(news));
                 }

@@ -136,7 +136,10 @@ impl Inferiors {
                     stop.set_signal(signals.next())?;
                 }
                 for signal in signals {
-                    unless_gone(self.tracer.send_signal(&stop, signal))?;
+                    // What the system does not take must not keep the thread.
+                    if let Err(error) = unless_gone(self.tracer.send_signal(&stop, signal)) {
+                        crate::say(format_args!("{signal} is not sent: {error}"));
+                    }
                 }
             }
             thread.leave();

@@ -13,6 +13,9 @@ pub(crate) const STOPS_THREADS: bool = false;
 /// Nobody keeps the number of the system call that a thread is in.
 pub(crate) const KEEPS_CALL_NUMBER: bool = false;
 
+/// The highest number of a signal.
+pub(crate) const LAST_SIGNAL: i32 = 126;
+
 /// gdb's name of the system.
 pub(crate) const OS_ABI: &str = "FreeBSD";
 

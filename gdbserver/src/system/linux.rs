@@ -16,6 +16,9 @@ pub(crate) const STOPS_THREADS: bool = true;
 #[allow(dead_code)]
 pub(crate) const KEEPS_CALL_NUMBER: bool = true;
 
+/// The highest number of a signal.
+pub(crate) const LAST_SIGNAL: i32 = 64;
+
 /// gdb's name of the system.
 pub(crate) const OS_ABI: &str = "GNU/Linux";
 

@@ -70,7 +70,9 @@ pub(crate) fn from_client(number: u8) -> Option<Signal> {
     if number == NONE || number == UNKNOWN {
         return None;
     }
-    (1..=127).filter_map(Signal::from_raw).find(|&signal| to_client(signal) == number)
+    (1..=super::LAST_SIGNAL)
+        .filter_map(Signal::from_raw)
+        .find(|&signal| to_client(signal) == number)
 }
 
 #[cfg(test)]
@@ -86,6 +88,8 @@ mod tests {
             }
         }
         assert_eq!(from_client(NONE), None);
+        let highest = (0..=255).filter_map(from_client).map(Signal::as_raw).max();
+        assert!(highest.is_some_and(|highest| highest <= super::super::LAST_SIGNAL));
         assert_eq!(to_client(Signal::USR1), 30);
     }
 }
