@@ -1,5 +1,4 @@
-//! The files of a process and where they are in its memory, by the kernel's map of that: the executable and
-//! its libraries.
+//! The files of a process and where they are in its memory: the executable and its libraries.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +11,6 @@ use crate::file::{File, Symbol, Unit};
 
 /// The type of an entry of the auxiliary vector (`elf.h`).
 const AT_ENTRY: u64 = 9;
-/// Files are mapped by pages.
-const PAGE: u64 = 4096;
 
 /// Files that were read, which processes share.
 #[derive(Default)]
@@ -42,23 +39,12 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// The files that a process has mapped.
+    /// The files that a process consists of.
     pub(crate) fn read(tracer: &Tracer, pid: Pid, files: &mut Files) -> Result<Modules> {
         let mut modules = Modules::default();
-        let program = tracer.process_info(pid)?.executable;
-        let mut map = tracer.memory_map(pid)?;
-        // The lowest mapping of each file is of its beginning; the program comes first.
-        map.sort_by_key(|region| (region.path != program, region.start));
-        for region in &map {
-            let Some(path) = region.path.as_deref().filter(|path| path.is_absolute()) else {
-                continue;
-            };
-            if modules.list.iter().any(|module| module.file.path == path) {
-                continue;
-            }
-            if let Some(file) = files.get(path) {
-                let bias = region.start.wrapping_sub(file.range.start / PAGE * PAGE);
-                modules.add(file, bias);
+        for module in tracer.modules(pid)? {
+            if let Some(file) = module.path.as_deref().and_then(|path| files.get(path)) {
+                modules.add(file, module.bias);
             }
         }
         Ok(modules)
