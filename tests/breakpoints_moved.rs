@@ -75,8 +75,13 @@ fn m1_nobody_dies_of_a_breakpoint_that_was_moved() {
 fn m1_a_breakpoint_that_was_moved_is_not_shown() {
     let code = [cpu::NOP, cpu::NOP, cpu::NOP, cpu::RETURN].concat();
     for &way in ways() {
-        let (tracer, stop, _, new) = moved(way, "", FollowFork::Both);
+        let (mut tracer, stop, _, new) = moved(way, "", FollowFork::Both);
         let mut read = vec![0; code.len()];
+        // One that was put behind it is not taken for lost by what hides both.
+        let behind = insert(&mut tracer, stop.pid(), new + 2 * cpu::NOP.len() as u64);
+        assert_eq!(tracer.read_memory(&stop, new, &mut read).unwrap(), code.len());
+        assert_eq!(read, code, "{way}");
+        assert!(tracer.remove_breakpoint(stop.pid(), behind).unwrap());
         for len in 1..=code.len() {
             assert_eq!(tracer.read_memory(&stop, new, &mut read[..len]).unwrap(), len);
             assert_eq!(read[..len], code[..len], "{way}");

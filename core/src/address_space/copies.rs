@@ -119,9 +119,34 @@ pub(crate) fn position(bytes: &[u8], from: usize, wanted: &[u8]) -> Option<usize
     }
 }
 
+/// Where these bytes may be in others, also where one end or both are outside.
+pub(crate) fn overlaps<'a>(bytes: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = i64> + 'a {
+    let next = move |from| position(bytes, from, wanted);
+    let inside = std::iter::successors(next(0), move |at| next(at + 1));
+    let (len, within) = (bytes.len() as i64, wanted.len() as i64);
+    let at_an_end = (1 - within..0).chain((len + 1 - within).max(0)..len);
+    let fits = move |at: &i64| {
+        let there = |at: i64| usize::try_from(at).ok().and_then(|at| bytes.get(at));
+        wanted.iter().zip(*at..).all(|(byte, at)| there(at).is_none_or(|there| there == byte))
+    };
+    inside.map(|at| at as i64).chain(at_an_end.filter(fits))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::position;
+    use super::{overlaps, position};
+
+    #[test]
+    fn bytes_are_found_at_the_ends_in_part() {
+        let found = |bytes: &[u8]| overlaps(bytes, &[1, 2, 3, 4]).collect::<Vec<_>>();
+        assert_eq!(found(&[0, 1, 2, 3, 4, 1, 2]), [1, 5]);
+        assert_eq!(found(&[4, 0, 3, 4]), [-3]);
+        assert_eq!(found(&[3, 4, 1, 2, 3, 4, 0]), [2, -2]);
+        assert_eq!(found(&[2, 3]), [-1]);
+        assert_eq!(found(&[1]), [0]);
+        assert_eq!(found(&[2, 2]), []);
+        assert_eq!(overlaps(&[5, 6, 5], &[5]).collect::<Vec<_>>(), [0, 2]);
+    }
 
     #[test]
     fn bytes_are_found_from_a_place_on() {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
 pub(crate) use at::At;
-pub(crate) use copies::{PAGE, Reach, position};
+pub(crate) use copies::{PAGE, Reach, overlaps, position};
 use places::{Code, Owner, Places};
 pub(crate) use places::{InMemory, KEPT, Location};
 pub(crate) use runs::runs;

@@ -7,7 +7,7 @@
 //! nobody wants if the memory was moved, and which is wanted as long as the breakpoint is if both have
 //! it: to take it out of the one may take it out of the other.
 
-use crate::address_space::{KEPT, PAGE, Reach, Shared, position};
+use crate::address_space::{KEPT, PAGE, Reach, Shared, overlaps, position};
 use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, MemoryRegion, Result};
@@ -27,10 +27,11 @@ impl<B: Backend> Engine<B> {
         addr: u64,
         reach: Reach,
     ) -> Result<bool> {
-        let code = self.bytes_at(thread, addr)?;
+        let mut code = self.bytes_at(thread, addr)?;
         if !code.starts_with(Self::INT) {
             return Ok(false);
         }
+        space.borrow_mut().hide(addr, &mut code, Self::INT); // what others have behind it
         let of = space.borrow().original(addr, &code, Self::INT, reach);
         let Some(of) = of else { return Ok(false) };
         let is_there = self.bytes_at(thread, of)?.starts_with(Self::INT);
@@ -67,18 +68,13 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Takes copies of breakpoint instructions out of what was read from memory.
-    pub(super) fn hide_copies(&self, space: &Shared, thread: Thread, addr: u64, read: &mut [u8]) {
-        let mut from = 0;
-        while let Some(at) = position(read, from, Self::INT) {
-            from = at + Self::INT.len();
-            let copy = addr.wrapping_add(at as u64);
-            // What cannot be found out is shown as it is.
-            if space.borrow().may_be_moved(copy)
-                && self.is_copy(space, thread, copy, Reach::Pages).is_ok_and(|copy| copy)
-            {
-                let rest = read.get_mut(at..).unwrap_or_default();
-                space.borrow_mut().hide(copy, rest, Self::INT);
+    /// Looks for copies of breakpoint instructions in what was read from memory. They are known as places
+    /// from then on. What cannot be found out is shown as it is.
+    pub(super) fn find_copies(&self, space: &Shared, thread: Thread, addr: u64, read: &[u8]) {
+        for at in overlaps(read, Self::INT) {
+            let copy = addr.wrapping_add_signed(at);
+            if space.borrow().may_be_moved(copy) {
+                let _ = self.is_copy(space, thread, copy, Reach::Pages);
             }
         }
     }

@@ -44,8 +44,8 @@ impl<B: Backend> Engine<B> {
         if space.borrow().is_empty() {
             return;
         }
+        self.find_copies(space, thread, addr, read);
         space.borrow_mut().hide(addr, read, Self::INT);
-        self.hide_copies(space, thread, addr, read);
     }
 
     /// Writes; where there is a breakpoint, that stays, and what it hides is changed.
