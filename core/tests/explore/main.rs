@@ -227,6 +227,12 @@ fn ways_that_once_failed() {
     // A child was forked before memory for slots was mapped, and is heard of after that.
     let way = [17, 24, 58, 29, 2, 52, 8, 5, 13, 9, 19, 7, 31, 34, 33, 43];
     take::<FreeBsdRules>("broken_unasked", OutOfLine, &way);
+    // A thread is shown and run that has yet to report a fork, and a breakpoint was put in meanwhile.
+    let way = [45, 34, 34, 48, 21, 10, 61, 2, 0, 5];
+    take::<FreeBsdRules>("broken_all", OutOfLine, &way);
+    // The maker of a child was killed by the user, and no thread of it was left at its end.
+    let way = [17, 11, 9, 19, 1, 31, 61, 15, 0, 60, 15, 0, 1, 8, 27, 0, 0, 0, 36];
+    take::<FreeBsdRules>("broken_wild", OutOfLine, &way);
     // Both sides of a vfork are detached while a thread of the parent is in a slot.
     let way =
         [10, 16, 42, 9, 39, 42, 2, 12, 14, 13, 28, 0, 63, 62, 5, 41, 0, 63, 6, 47, 24, 27, 30, 20];

@@ -10,7 +10,7 @@ mod whole_process;
 
 use crate::backend::{RawReason, Run, Setup, StopScope, Thread};
 use crate::error::unless_gone;
-use crate::{Backend, Error, EventFlags, Next, Pid, Result, Signal, Stopped, Tid};
+use crate::{Backend, Error, EventFlags, Next, Pid, Result, Signal, StopReason, Stopped, Tid};
 
 use super::Engine;
 use super::process::{Births, Process};
@@ -30,8 +30,15 @@ impl<B: Backend> Engine<B> {
     /// Notes that the kernel runs a thread, and what runs with it; its tokens are stale from now on.
     pub(super) fn ran(&mut self, index: u32, state: State) {
         self.table.revoke(index);
-        self.table.slot_mut(index).state = state;
-        self.note_memory(index);
+        let before = std::mem::replace(&mut self.table.slot_mut(index).state, state);
+        // Where a process stops as a whole a thread may have been shown that has yet to report a fork.
+        let shown_for_others = matches!(
+            before,
+            State::Resting | State::Given(StopReason::Halted | StopReason::Interrupted)
+        );
+        if B::STOP_SCOPE == StopScope::Thread || !shown_for_others {
+            self.note_memory(index);
+        }
         match B::STOP_SCOPE {
             StopScope::Thread => self.table.slot_mut(index).hold = Hold::Free,
             StopScope::Process => self.others_ran(index, state),

@@ -15,8 +15,8 @@ use super::super::Engine;
 /// The memory of a process that does not have it any more, or is not traced.
 pub(super) struct Former {
     pid: Pid,
-    /// A thread that it had.
-    thread: Thread,
+    /// A thread that it had, if any was left.
+    thread: Option<Thread>,
     /// If it had any breakpoints.
     space: Option<Shared>,
     detached: bool,
@@ -29,7 +29,7 @@ impl<B: Backend> Engine<B> {
         let entry = self.table.process(process);
         let first = entry.threads.first().map(|&index| self.table.slot(index).thread);
         let leader = || B::first_thread(entry.pid).map(|tid| Thread { pid: entry.pid, tid });
-        let Some(thread) = first.or_else(leader) else { return };
+        let thread = first.or_else(leader);
         let space = entry.space.as_ref().filter(|space| !space.borrow().is_empty());
         // As it is now, for it is given up soon.
         let space = space.map(|space| Rc::new(RefCell::new(space.borrow().clone())));
@@ -58,7 +58,7 @@ impl<B: Backend> Engine<B> {
         kind: ForkKind,
     ) -> Option<Pid> {
         let detached = self.software.former.iter().filter(|former| former.detached);
-        let makers: Vec<Thread> = detached.map(|former| former.thread).collect();
+        let makers: Vec<Thread> = detached.filter_map(|former| former.thread).collect();
         for maker in makers {
             let shares = match self.backend.get_mut().shares_memory(maker, child) {
                 Err(error) => {
