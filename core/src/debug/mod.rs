@@ -123,6 +123,12 @@ pub(crate) fn used(slots: &DebugSlots) -> u32 {
     mask(slots, |_, slot| slot.is_some())
 }
 
+/// Whether any register is in use.
+#[inline]
+pub(crate) fn any(slots: &DebugSlots) -> bool {
+    slots.iter().any(Option::is_some)
+}
+
 /// The registers in which two sets differ.
 pub(crate) fn changed(one: &DebugSlots, other: &DebugSlots) -> u32 {
     mask(one, |index, slot| other.get(index) != Some(slot))

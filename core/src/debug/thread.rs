@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::Change;
-use crate::backend::{DEBUG_SLOTS, DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
+use crate::backend::{DebugSlot, DebugSlots, DebugStatus, NO_SLOTS};
 
 use super::standing::Standing;
-use super::{changed, used};
+use super::{any, changed, used};
 
 /// The debug registers of a thread.
 pub(crate) struct ThreadDebug {
@@ -24,12 +24,18 @@ pub(crate) struct ThreadDebug {
     pub(crate) standing: Standing,
 }
 
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub(crate) struct Carried {
     pub(crate) hits: Vec<Hit>,
     /// A trap of ours is on its way, of which nobody wants to hear.
     pub(crate) gone: bool,
     pub(crate) single_step: bool,
+}
+
+impl Carried {
+    fn is_empty(&self) -> bool {
+        self.hits.is_empty() && !self.gone && !self.single_step
+    }
 }
 
 /// What a register watched that was hit.
@@ -52,14 +58,10 @@ impl ThreadDebug {
         }
     }
 
-    fn armed(&self) -> u32 {
-        self.armed.as_deref().map_or(0, used)
-    }
-
     /// Whether a trap can be for us.
     pub(crate) fn may_trap(&self) -> bool {
-        let left = self.stale.is_some() || self.carried != Carried::default();
-        self.armed() != 0 || left || self.standing.may_trap()
+        let armed = self.armed.as_deref().is_some_and(any);
+        armed || self.stale.is_some() || !self.carried.is_empty() || self.standing.may_trap()
     }
 
     /// Keeps what the status said, before registers get another meaning.
@@ -79,7 +81,10 @@ impl ThreadDebug {
         let stale = self.stale.take();
         let armed = self.armed.as_deref().or(slots);
         let watched = |by: Option<&DebugSlots>, at: usize| by?.get(at).copied().flatten();
-        for at in (0..DEBUG_SLOTS).filter(|at| status.hits >> at & 1 == 1) {
+        let mut left = status.hits;
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
             let hit = match (watched(armed, at), watched(stale.as_deref(), at)) {
                 (_, Some(slot)) => Hit { slot, before: true },
                 (Some(slot), None) => Hit { slot, before: false },

@@ -7,7 +7,7 @@
 
 use crate::event_queue::Ready;
 use crate::stopped::Place;
-use crate::{Backend, BreakpointSet, Result, StopReason, TrapCauses};
+use crate::{Backend, Result, StopReason, TrapCauses};
 
 use super::Engine;
 use super::thread::State;
@@ -45,8 +45,8 @@ impl<B: Backend> Engine<B> {
             Some(debug) => debug.current(id),
             None => None,
         };
-        let hardware: BreakpointSet = match causes.hardware.is_empty() {
-            true => BreakpointSet::default(),
+        let hardware = match causes.hardware.iter().all(|id| current(id) == Some(id)) {
+            true => causes.hardware,
             false => causes.hardware.iter().filter_map(current).collect(),
         };
         let software = causes.software.and_then(|id| self.current_breakpoint(index, id));

@@ -136,7 +136,7 @@ impl<B: Backend> Engine<B> {
         let executed = |slot: &&DebugSlot| slot.kind == DebugKind::Execute && slot.addr == pc;
         let executes: Vec<DebugSlot> = armed.iter().flatten().filter(executed).copied().collect();
         let (at, access) = if addr == pc && !executes.is_empty() {
-            (Some(self.find_hit(index, &now(&executes))?.0), None)
+            (Some(self.find_hit(index, &now(&executes))?), None)
         } else {
             let code = self.code_at(index, pc)?;
             let mut hit = touched(&armed, <B::Arch as Arch>::access(&code, &registers));
@@ -178,7 +178,7 @@ impl<B: Backend> Engine<B> {
         let access = standing.access.as_ref().map(|(_, hit)| hit);
         let hit = standing.made.as_ref().or(access).cloned().unwrap_or_default();
         let overtaken = standing.made.is_some() && standing.wanted.is_none();
-        let (found, _) = self.find_hit(index, &now(&hit))?;
+        let found = self.find_hit(index, &now(&hit))?;
         self.stepped_past_hardware(index);
         let slot = self.table.slot_mut(index);
         slot.soft.stray_step &= !overtaken;

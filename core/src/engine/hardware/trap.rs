@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::backend::{DebugHits, Run, Thread};
-use crate::debug::{Carried, Hit, ThreadDebug, serves, used};
+use crate::debug::{Carried, Hit, ThreadDebug, any, serves};
 use crate::error::unless_gone;
 use crate::{
     Arch, Backend, BreakpointId, BreakpointSet, Change, HardwareBreakpoint, HardwareKind, Result,
@@ -26,8 +26,26 @@ pub(in super::super) enum Looked {
     Programs,
 }
 
+/// The breakpoints that were hit. Nearly always it is one, for which nothing is allocated.
+#[derive(Default)]
+pub(super) struct AllFound {
+    first: Option<Found>,
+    others: Vec<Found>,
+    /// One of them is for execution.
+    executes: bool,
+}
+
+impl AllFound {
+    fn add(&mut self, found: Found) {
+        match &self.first {
+            None => self.first = Some(found),
+            Some(_) => self.others.push(found),
+        }
+    }
+}
+
 /// A breakpoint that was hit.
-pub(super) struct Found {
+struct Found {
     id: BreakpointId,
     /// What it sees, if it watches for changes.
     bytes: Option<Vec<u8>>,
@@ -56,7 +74,7 @@ impl<B: Backend> Engine<B> {
         let may_trap = match &slot.debug {
             Some(debug) if debug.armed.is_some() => debug.may_trap(),
             // A thread that nobody has announced: what a kernel copies it has copied.
-            _ => slots.as_deref().is_some_and(|slots| used(slots) != 0),
+            _ => slots.as_deref().is_some_and(any),
         };
         if !may_trap {
             return Ok(Looked::Nothing);
@@ -98,9 +116,9 @@ impl<B: Backend> Engine<B> {
         let (thread, run) = (slot.thread, slot.run);
         let single_step = bit && run == Run::Step;
         // First all that can fail.
-        let (found, execute) = self.find_hit(index, hits)?;
+        let found = self.find_hit(index, hits)?;
         let own = bit && !single_step && self.steps_itself(thread)?;
-        if execute && !B::PASSES_BREAKPOINTS {
+        if found.executes && !B::PASSES_BREAKPOINTS {
             self.pass_breakpoint(thread)?;
         }
         let hardware = self.take_hit(index, found);
@@ -113,37 +131,35 @@ impl<B: Backend> Engine<B> {
         Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
     }
 
-    /// The breakpoints of which one of these registers was hit, with their bytes if those count, and
-    /// whether one is for execution.
-    pub(super) fn find_hit(&mut self, index: u32, hits: &[Hit]) -> Result<(Vec<Found>, bool)> {
+    /// The breakpoints of which one of these registers was hit, with their bytes if those count.
+    pub(super) fn find_hit(&mut self, index: u32, hits: &[Hit]) -> Result<AllFound> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
-        let (mut found, mut execute) = (Vec::new(), false);
+        let mut all = AllFound::default();
         for at in 0.. {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };
             let (id, breakpoint) = (known.id, known.breakpoint);
-            let mut own = hits.iter().filter(|hit| serves(&hit.slot, &breakpoint)).peekable();
-            if own.peek().is_none() {
-                continue;
-            }
-            let before = own.all(|hit| hit.before);
+            let mut own = hits.iter().filter(|hit| serves(&hit.slot, &breakpoint));
+            let Some(first) = own.next() else { continue };
+            let before = first.before && own.all(|hit| hit.before);
             let bytes = match breakpoint.kind {
                 HardwareKind::Change => {
                     Some(self.bytes(thread, breakpoint.addr, breakpoint.len)?)
                 }
                 _ => None,
             };
-            found.push(Found { id, bytes, before });
-            execute |= breakpoint.kind == HardwareKind::Execute;
+            all.add(Found { id, bytes, before });
+            all.executes |= breakpoint.kind == HardwareKind::Execute;
         }
-        Ok((found, execute))
+        Ok(all)
     }
 
     /// Those of them that are to be shown.
-    pub(super) fn take_hit(&mut self, index: u32, found: Vec<Found>) -> BreakpointSet {
+    pub(super) fn take_hit(&mut self, index: u32, all: AllFound) -> BreakpointSet {
         let process = self.table.slot(index).process;
-        let shown = found.into_iter().filter_map(|Found { id, bytes, before }| {
+        let found = all.first.into_iter().chain(all.others);
+        let shown = found.filter_map(|Found { id, bytes, before }| {
             let shown = bytes.is_none_or(|new| self.has_changed(index, process, id, new, before));
             shown.then_some(id)
         });

@@ -21,7 +21,15 @@ use super::super::thread::{CallSide, Delivery, Slot, State};
 
 impl<B: Backend> Engine<B> {
     /// Leads those past their breakpoints that are to run, and runs them.
+    #[inline]
     pub(in crate::engine) fn step_over_queued(&mut self) -> Result<()> {
+        match self.software.queue.is_empty() {
+            true => Ok(()),
+            false => self.step_over_all_queued(),
+        }
+    }
+
+    fn step_over_all_queued(&mut self) -> Result<()> {
         while let Some(pid) = self.software.queue.pop_front() {
             let Some(process) = self.table.find_process(pid) else { continue };
             if self.table.process(process).is_detaching() {
