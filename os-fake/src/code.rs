@@ -9,6 +9,9 @@ use crate::kernel::{Execution, Kernel};
 use crate::model::Model;
 use crate::rules::Rules;
 
+/// Where memory for slots is mapped.
+const SLOTS: u64 = 0x4000_0000;
+
 /// No program of a test executes more instructions at a time.
 const MOST: u32 = 100_000;
 
@@ -148,7 +151,7 @@ impl<R: Rules> Kernel<R> {
         let mut model = self.model();
         if let Some(space) = model.processes.get(&pid).map(|process| process.memory) {
             model.memory.unmap(space, addr, bytes.len() as u64);
-            model.memory.map(space, addr, bytes);
+            model.memory.map_anonymous(space, addr, bytes);
         }
     }
 
@@ -426,7 +429,7 @@ impl Model {
         if self.codeless.contains(&thread.pid) {
             return Err(Error::Unsupported { what: "memory for code", on: "a model" });
         }
-        let addr = 0x4000_0000 + u64::from(self.mapped) * 0x1000;
+        let addr = SLOTS + u64::from(self.mapped) * 0x1000;
         self.mapped += 1;
         self.memory.map(space, addr, &vec![0; usize::try_from(len).unwrap_or(0)]);
         Ok(addr)
@@ -434,16 +437,29 @@ impl Model {
 
     pub(crate) fn unmap_code(&mut self, thread: Thread, addr: u64, len: u64) -> Result<()> {
         let space = self.space(thread)?;
+        self.check_unused(space, addr, len, "unmapped");
+        self.memory.unmap(space, addr, len);
+        Ok(())
+    }
+
+    /// Writes memory; that for slots must not change under a thread.
+    pub(crate) fn write_memory(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<usize> {
+        let space = self.space(thread)?;
+        if addr >= SLOTS {
+            self.check_unused(space, addr, data.len() as u64, "written");
+        }
+        self.memory.write(space, addr, data)
+    }
+
+    fn check_unused(&mut self, space: u32, addr: u64, len: u64, is: &str) {
         for (&tid, task) in &self.tasks {
             let shares = self.processes.get(&task.pid).is_some_and(|p| p.memory == space);
             let runs = shares && !self.is_doomed(tid);
             if runs && (addr..addr + len).contains(&task.registers.pc) {
-                let what = format!("code of process {} is unmapped under a thread", task.pid);
+                let what = format!("code of process {} is {is} under a thread", task.pid);
                 self.records.violations.push(what);
             }
         }
-        self.memory.unmap(space, addr, len);
-        Ok(())
     }
 
     fn note(&mut self, tid: Tid, addr: u64, trapped: bool) {

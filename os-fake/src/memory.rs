@@ -1,6 +1,6 @@
 //! The memory of the model's processes: bytes by address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trapline_core::{Error, MemoryRegion, Result};
 
@@ -8,6 +8,8 @@ use trapline_core::{Error, MemoryRegion, Result};
 #[derive(Debug, Default, Hash)]
 pub(crate) struct Memory {
     spaces: BTreeMap<u32, BTreeMap<u64, u8>>,
+    /// What of them is no file's, and can be written.
+    anonymous: BTreeMap<u32, BTreeSet<u64>>,
     last: u32,
 }
 
@@ -22,8 +24,10 @@ impl Memory {
     /// A copy of a space, as `fork` makes it.
     pub(crate) fn copy(&mut self, space: u32) -> u32 {
         let bytes = self.spaces.get(&space).cloned().unwrap_or_default();
+        let anonymous = self.anonymous.get(&space).cloned().unwrap_or_default();
         self.last += 1;
         self.spaces.insert(self.last, bytes);
+        self.anonymous.insert(self.last, anonymous);
         self.last
     }
 
@@ -33,16 +37,26 @@ impl Memory {
         space.extend((addr..).zip(bytes.iter().copied()));
     }
 
+    /// The same, of no file.
+    pub(crate) fn map_anonymous(&mut self, space: u32, addr: u64, bytes: &[u8]) {
+        self.map(space, addr, bytes);
+        let anonymous = self.anonymous.entry(space).or_default();
+        anonymous.extend((addr..).take(bytes.len()));
+    }
+
     /// What is mapped.
     pub(crate) fn regions(&self, space: u32) -> Vec<MemoryRegion> {
         let mut regions: Vec<MemoryRegion> = Vec::new();
+        let anonymous = self.anonymous.get(&space);
         for &at in self.spaces.get(&space).into_iter().flat_map(BTreeMap::keys) {
-            match regions.last_mut().filter(|last| last.end == at) {
+            let write = anonymous.is_some_and(|anonymous| anonymous.contains(&at));
+            match regions.last_mut().filter(|last| last.end == at && last.write == write) {
                 Some(last) => last.end = at + 1,
                 None => {
                     let mut region = MemoryRegion::default();
                     (region.start, region.end) = (at, at + 1);
-                    (region.read, region.write, region.execute) = (true, true, true);
+                    (region.read, region.write, region.execute) = (true, write, true);
+                    region.inode = u64::from(!write);
                     regions.push(region);
                 }
             }

@@ -28,8 +28,10 @@ pub(crate) enum At {
     Undone,
     /// At this address. It was run while the breakpoint was not in memory, and may have gone on.
     Lifted(u64),
-    /// It was sent into a slot, or made by a thread that may be in one, and may still be there.
-    InSlot,
+    /// It was sent into the slot at this address, and may still be there.
+    InSlot(u64),
+    /// It was made by a thread that may be in a slot, and is looked at before it runs.
+    InAnySlot,
     /// It is on its way out, and executes nothing more.
     Exiting,
 }
@@ -40,7 +42,7 @@ impl At {
     pub(crate) fn place(self) -> Option<u64> {
         match self {
             At::Here(addr) | At::Trapped(addr) | At::Lifted(addr) => Some(addr),
-            At::Nowhere | At::Undone | At::InSlot | At::Exiting => None,
+            At::Nowhere | At::Undone | At::InSlot(_) | At::InAnySlot | At::Exiting => None,
         }
     }
 
@@ -53,7 +55,7 @@ impl At {
     /// Whether it may be in a slot.
     #[inline]
     pub(crate) fn is_in_slot(self) -> bool {
-        self == At::InSlot
+        matches!(self, At::InSlot(_) | At::InAnySlot)
     }
 
     fn turn(&mut self, at: At) {
@@ -79,9 +81,14 @@ impl At {
         self.turn(At::Lifted(addr));
     }
 
-    /// It may be in a slot.
-    pub(crate) fn enter_slot(&mut self) {
-        self.turn(At::InSlot);
+    /// It may be in the slot at this address.
+    pub(crate) fn enter_slot(&mut self, slot: u64) {
+        self.turn(At::InSlot(slot));
+    }
+
+    /// It may be in any slot.
+    pub(crate) fn enter_any_slot(&mut self) {
+        self.turn(At::InAnySlot);
     }
 
     /// It is in none, if it was thought to be.
@@ -106,7 +113,7 @@ impl At {
     pub(crate) fn written_back(&mut self) {
         match *self {
             At::Trapped(addr) => *self = At::Here(addr),
-            At::Undone | At::InSlot => *self = At::Nowhere,
+            At::Undone | At::InSlot(_) | At::InAnySlot => *self = At::Nowhere,
             At::Nowhere | At::Here(_) | At::Lifted(_) | At::Exiting => {}
         }
     }
@@ -177,7 +184,7 @@ mod tests {
     #[test]
     fn a_slot_is_left_once() {
         let mut at = At::default();
-        at.enter_slot();
+        at.enter_slot(0x2000);
         assert!(at.is_in_slot() && at.place().is_none());
         at.written_back();
         assert_eq!(at, At::Nowhere);
@@ -196,11 +203,11 @@ mod tests {
 
     #[test]
     fn one_that_exits_comes_nowhere_any_more() {
-        let mut at = At::InSlot;
+        let mut at = At::InSlot(0x2000);
         at.exits();
         at.arrive(0x1000);
         at.trapped(0x1000);
-        at.enter_slot();
+        at.enter_slot(0x2000);
         at.leave();
         at.written_back();
         assert_eq!(at, At::Exiting);

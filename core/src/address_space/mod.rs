@@ -1,5 +1,6 @@
 //! What the breakpoints of an address space are, and what its memory should hold.
 
+mod areas;
 mod at;
 mod copies;
 mod places;
@@ -13,7 +14,7 @@ use crate::{BreakpointId, CodeMode, Pid, SlotCode};
 
 pub(crate) use at::At;
 pub(crate) use copies::{PAGE, Reach, overlaps, position};
-use places::{Code, Owner, Places};
+use places::{Code, FixedCode, Owner, Places};
 pub(crate) use places::{InMemory, KEPT, Location};
 pub(crate) use runs::runs;
 pub(crate) use ways::Ways;
@@ -244,6 +245,24 @@ impl AddressSpace {
         self.places().locate(addr, Code::new(code), passing);
     }
 
+    /// Whether the program is known to have this at an address.
+    pub(crate) fn has_code(&self, addr: u64, code: &[u8]) -> bool {
+        self.get(addr).is_some_and(|location| location.code == Code::new(code))
+    }
+
+    /// Where there is code that the program cannot write, if that is known.
+    pub(crate) fn fixed_code(&self) -> Option<Rc<FixedCode>> {
+        self.places.fixed_code()
+    }
+
+    pub(crate) fn set_fixed_code(&mut self, fixed: Rc<FixedCode>) {
+        self.places().set_fixed_code(fixed);
+    }
+
+    pub(crate) fn set_rewritable(&mut self, addr: u64, rewritable: bool) {
+        self.places().set_rewritable(addr, rewritable);
+    }
+
     /// What is in memory at a place, as somebody has seen just now.
     pub(crate) fn found(&mut self, addr: u64, memory: InMemory) {
         let Some(before) = self.get(addr).map(|location| location.memory) else { return };
@@ -390,7 +409,7 @@ impl AddressSpace {
 
     /// Has what another image has as well, but for addresses that it knows with an owner.
     pub(crate) fn add(&mut self, other: AddressSpace) {
-        if !self.places.has_areas() {
+        if !self.has_slots() {
             self.places().take_areas(&other.places);
         }
         for (addr, location) in other.places.iter() {
@@ -473,12 +492,12 @@ impl AddressSpace {
 
     /// Whether a program counter can be in a slot.
     pub(crate) fn has_slots(&self) -> bool {
-        self.places.has_areas()
+        !self.places.areas().is_empty()
     }
 
     /// The memory for slots: addresses and lengths.
     pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
-        self.places.areas()
+        self.places.areas().all()
     }
 
     pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
@@ -487,7 +506,7 @@ impl AddressSpace {
     }
 
     pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
-        self.places.filled_areas()
+        self.places.areas().filled()
     }
 
     pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
@@ -499,12 +518,19 @@ impl AddressSpace {
     }
 
     pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
-        self.places.free_slots(from, reach)
+        self.places.areas().free(from, reach)
     }
 
+    /// A slot has its code in memory. A copy that was made before does not have it.
     pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
         self.version += 1;
         self.places().fill_slot(from, to, code, mode);
+    }
+
+    /// Takes slots back that are of no use, and that none of the threads which were sent into these is
+    /// in; says whether there are enough of them.
+    pub(crate) fn take_back_slots(&mut self, near: u64, reach: u64, entered: &[u64]) -> bool {
+        self.has_slots() && self.places().take_back_slots(near, reach, entered)
     }
 
     /// The kernel maps no memory for slots here.

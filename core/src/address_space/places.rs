@@ -6,11 +6,14 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
 use crate::{BreakpointId, CodeMode, Passing, SlotCode};
 
+use super::areas::Areas;
 use super::ways::Ways;
 
 /// How many bytes of an instruction are kept: as many as the longest of any CPU has.
@@ -78,6 +81,8 @@ pub(crate) struct Location {
     pub(crate) slot: Option<(u64, CodeMode)>,
     /// Nobody has asked for it; its instruction is that of this other place, which has it, too.
     pub(crate) copy_of: Option<u64>,
+    /// Whether the program can write it anew, once that was asked.
+    pub(crate) rewritable: Option<bool>,
 }
 
 /// One process's part in a location.
@@ -100,21 +105,6 @@ impl Owner {
     }
 }
 
-/// The memory for slots that was mapped at one time.
-#[derive(Debug, Clone)]
-struct Area {
-    start: u64,
-    stride: u64,
-    room: usize,
-    slots: Vec<Slot>,
-}
-
-#[derive(Debug, Clone)]
-struct Slot {
-    from: u64,
-    code: SlotCode,
-}
-
 /// All places and slots of an address space.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
@@ -126,14 +116,19 @@ pub(crate) struct Places {
     calls: usize,
     /// How many are open.
     open: usize,
-    areas: Vec<Area>,
+    areas: Areas,
     /// Places that are copies of others.
     copies: BTreeSet<u64>,
     /// Places whose instruction was in memory and is not, without anybody having taken it out.
     lost: Vec<u64>,
     /// At which places of a page there are breakpoints, as a set of bits, once that was asked.
     offsets: OnceCell<Box<[u64; 64]>>,
+    /// Where the program has code that it cannot write, as it was when the last place was added.
+    fixed_code: Option<Rc<FixedCode>>,
 }
+
+/// Ranges of code that a program cannot write.
+pub(crate) type FixedCode = Vec<Range<u64>>;
 
 impl Places {
     pub(crate) fn is_empty(&self) -> bool {
@@ -173,6 +168,9 @@ impl Places {
     pub(crate) fn locate(&mut self, addr: u64, code: Code, passing: Ways) {
         let calls = |location: &Location| usize::from(location.passing.can_be(Passing::SystemCall));
         let before = self.locations.get(&addr).map_or(0, calls);
+        if self.locations.get(&addr).is_none_or(|location| location.code != code) {
+            self.fixed_code = None;
+        }
         let location = self.locations.entry(addr).or_insert_with(|| Location {
             code,
             passing,
@@ -181,6 +179,7 @@ impl Places {
             open: false,
             slot: None,
             copy_of: None,
+            rewritable: None,
         });
         if location.code != code {
             location.slot = None;
@@ -340,6 +339,22 @@ impl Places {
         bits & 1 << (offset % 64) != 0
     }
 
+    /// Where there is code that the program cannot write, if that is known.
+    pub(crate) fn fixed_code(&self) -> Option<Rc<FixedCode>> {
+        self.fixed_code.clone()
+    }
+
+    pub(crate) fn set_fixed_code(&mut self, fixed: Rc<FixedCode>) {
+        self.fixed_code = Some(fixed);
+    }
+
+    /// Whether the program can write the instruction at a place anew.
+    pub(crate) fn set_rewritable(&mut self, addr: u64, rewritable: bool) {
+        if let Some(location) = self.locations.get_mut(&addr) {
+            location.rewritable = Some(rewritable);
+        }
+    }
+
     /// Memory may be anything, compared with what it should be.
     pub(crate) fn doubt_all(&mut self) {
         self.dirty.extend(self.locations.keys());
@@ -372,23 +387,14 @@ impl Places {
     }
 
     /// The slot that a program counter is in: its code, the place that it is for, and its address.
+    #[inline]
     pub(crate) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
-        self.areas.iter().find_map(|area| {
-            let offset = pc.checked_sub(area.start)?;
-            let at = offset / area.stride;
-            let slot = area.slots.get(usize::try_from(at).ok()?)?;
-            Some((&slot.code, slot.from, area.start + at * area.stride))
-        })
+        self.areas.slot_at(pc)
     }
 
-    /// Whether there is memory for slots.
-    pub(crate) fn has_areas(&self) -> bool {
-        !self.areas.is_empty()
-    }
-
-    /// The memory for slots: addresses and lengths.
-    pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
-        self.areas.iter().map(|area| (area.start, area.room as u64 * area.stride)).collect()
+    /// The memory for slots.
+    pub(super) fn areas(&self) -> &Areas {
+        &self.areas
     }
 
     /// Has the slots of another one, which are in this memory too.
@@ -398,31 +404,13 @@ impl Places {
 
     /// Memory for slots has been mapped.
     pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
-        let room = usize::try_from(len / stride.max(1)).unwrap_or(0);
-        self.areas.push(Area { start, stride: stride.max(1), room, slots: Vec::new() });
-    }
-
-    /// The memory for slots as far as it is filled: addresses and lengths.
-    pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
-        let filled = |area: &Area| (area.start, area.slots.len() * area.stride as usize);
-        self.areas.iter().map(filled).collect()
+        self.areas.add(start, len, stride);
     }
 
     /// What is in the memory for slots that begins there; nothing if it is not mapped. A copy that was
-    /// made before has none of that memory, or fewer slots in it.
+    /// made before has none of that memory, or other slots in it.
     pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
-        let Some(at) = self.areas.iter().position(|area| area.start == start) else { return };
-        let Some(area) = self.areas.get(at) else { return };
-        let stride = usize::try_from(area.stride).unwrap_or(usize::MAX);
-        let slots = area.slots.iter().enumerate();
-        let lost = slots.filter(|&(number, slot)| {
-            let there = memory.get(number.saturating_mul(stride)..).unwrap_or_default();
-            !there.starts_with(slot.code.bytes())
-        });
-        let lost: Vec<u64> = lost.map(|(number, _)| start + number as u64 * area.stride).collect();
-        if memory.is_empty() {
-            self.areas.remove(at);
-        }
+        let lost = self.areas.found(start, memory);
         if !lost.is_empty() {
             for location in self.locations.values_mut() {
                 location.slot = location.slot.filter(|(to, _)| !lost.contains(to));
@@ -436,21 +424,25 @@ impl Places {
         self.locations.values_mut().for_each(|location| location.slot = None);
     }
 
-    /// Addresses at which a slot could be made for an instruction, no further than `reach` away.
-    pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
-        let free = self.areas.iter().filter(|area| area.slots.len() < area.room);
-        let next = free.map(|area| area.start + area.slots.len() as u64 * area.stride);
-        next.filter(|to| to.abs_diff(from) < reach).collect()
-    }
-
-    /// A slot, which was one of the [free](Self::free_slots) ones, has its code in memory.
+    /// A slot has its code in memory.
     pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
-        let next = |area: &&mut Area| area.start + area.slots.len() as u64 * area.stride == to;
-        if let Some(area) = self.areas.iter_mut().find(next) {
-            area.slots.push(Slot { from, code });
-        }
+        self.areas.fill(from, to, code);
         if let Some(location) = self.locations.get_mut(&from) {
             location.slot = Some((to, mode));
         }
+    }
+
+    /// Takes back the slots near an address whose places have no breakpoint any more, or other code,
+    /// but for those that threads may be in, whose addresses are in order. Says whether that was worth
+    /// while.
+    pub(crate) fn take_back_slots(&mut self, near: u64, reach: u64, entered: &[u64]) -> bool {
+        let Places { locations, areas, .. } = self;
+        let wanted = |l: &Location| !l.owners.is_empty() || l.memory == InMemory::Yes;
+        let enough = areas.take_back(near, reach, |from, to| {
+            let location = locations.get(&from).filter(|l| l.slot.is_some_and(|(is, _)| is == to));
+            entered.binary_search(&to).is_ok() || location.is_some_and(wanted)
+        });
+        locations.values_mut().filter(|l| !wanted(l)).for_each(|l| l.slot = None);
+        enough
     }
 }

@@ -114,6 +114,7 @@ impl<B: Backend> Engine<B> {
         let home = maker.and_then(|maker| self.table.slot(maker).home.clone());
         let slot = self.table.slot_mut(index);
         (slot.applied, slot.home) = (applied, home);
+        self.begins_where(index, maker);
         match seen {
             Some(RawStop { kind: RawKind::Stop(reason), .. }) => self.stopped(index, reason),
             _ => Ok(()),

@@ -20,6 +20,7 @@ mod memory;
 mod position;
 mod pushed;
 mod remove_all;
+mod rewritten;
 mod rules;
 mod settle;
 mod sharers;
@@ -107,7 +108,7 @@ impl Vfork {
 impl Soft {
     /// What a new thread has to do with them.
     pub(super) fn starting(in_slot: bool) -> Self {
-        Soft { at: if in_slot { At::InSlot } else { At::Nowhere }, ..Soft::default() }
+        Soft { at: if in_slot { At::InAnySlot } else { At::Nowhere }, ..Soft::default() }
     }
 
     /// Whether it waits to be led past a breakpoint.

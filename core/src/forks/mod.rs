@@ -185,6 +185,11 @@ impl ForkTracker {
         overdue
     }
 
+    /// Whether there are children of whom it is not known who has made them.
+    pub(super) fn has_unannounced(&self) -> bool {
+        !self.unannounced.is_empty()
+    }
+
     /// The children that wait for their parents' halves.
     pub(crate) fn waiting(&self) -> Vec<RawStop> {
         self.unannounced.iter().filter(|one| one.stops()).map(|one| one.raw).collect()

@@ -44,12 +44,13 @@ fn the_breakpoint_stays_in_memory_and_the_others_run<R: Rules>() {
         assert!([vec![0xcc], vec![]].contains(&kernel.memory(pid, CODE, 1)));
         assert!(!["interrupt", "suspend"].contains(&call.name), "{call:?}");
     });
-    for _ in 0..3 {
+    // The first time it gets its slot.
+    for most in [5, 2, 2] {
         world.kernel.jump(main, CODE);
         let hit = world.hits(id, CODE);
         let before = world.tracer().requests();
         world.go(hit);
-        assert!(world.tracer().requests() - before <= 4);
+        assert!(world.tracer().requests() - before <= most);
     }
     assert_eq!(world.kernel.executed(pid, CODE), 3);
     world.kernel.before_requests(|_, _| {});

@@ -1,5 +1,6 @@
 //! Threads at breakpoints, which must not run into them again.
 
+use crate::address_space::At;
 use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Arch, Backend, Pid, Result, Signal};
@@ -51,6 +52,10 @@ impl<B: Backend> Engine<B> {
         let slot = self.table.slot(index);
         if !slot.soft.is_at_any() && !slot.was_interrupted() {
             return Ok(Onward::Runs);
+        }
+        if slot.soft.at == At::InAnySlot {
+            // From now on it is known where it is, as long as it runs.
+            unless_gone(self.noted_registers(index))?;
         }
         if let Some(signal) = signal {
             self.show_fault(index, signal)?;

@@ -40,13 +40,25 @@ impl<B: Backend> Engine<B> {
             }
         };
         if in_slot {
-            self.table.slot_mut(place.index).soft.at.enter_slot();
+            self.table.slot_mut(place.index).soft.at.enter_any_slot();
+        }
+        if let Heritage::Announced { maker, .. } = &heritage {
+            let maker = self.table.find_thread_of(maker.pid, maker.tid);
+            self.begins_where(place.index, maker);
         }
         let inherited = unless_gone(self.take_heritage(process, thread, &heritage, true));
         if let Err(error) = inherited {
             self.table.process_mut(process).heritage = Some(Box::new(heritage));
             self.failures.note(thread.pid, error);
             self.queue_step_over(thread.pid); // which does it again
+        }
+    }
+
+    /// A thread or a process has just been made: it is where its maker is, so in no slot if that is in
+    /// none. Otherwise it is looked at before it runs, for it may sleep ever after.
+    pub(in crate::engine) fn begins_where(&mut self, index: u32, maker: Option<u32>) {
+        if maker.is_some_and(|maker| !self.table.slot(maker).soft.at.is_in_slot()) {
+            self.table.slot_mut(index).soft.at.leave_slot();
         }
     }
 
@@ -102,7 +114,7 @@ impl<B: Backend> Engine<B> {
                     let space = self.table.process(sharer).space.clone();
                     self.table.process_mut(process).space = space;
                     if let Some(at) = self.table.find_thread_of(thread.pid, thread.tid) {
-                        self.table.slot_mut(at).soft.at.enter_slot();
+                        self.table.slot_mut(at).soft.at.enter_any_slot();
                     }
                     return Ok(());
                 }

@@ -26,8 +26,8 @@ pub(super) enum Owed {
 enum Position {
     /// Nowhere else.
     Same,
-    /// At the instruction whose copy it executes.
-    Slot,
+    /// At the instruction whose copy it executes, in the slot at this address.
+    Slot(u64),
     /// At a breakpoint whose trap is still to come.
     Trapped(u64),
 }
@@ -97,7 +97,7 @@ impl<B: Backend> Engine<B> {
         let pc = <B::Arch as Arch>::pc(registers);
         if let Some((code, from, to)) = space.slot_at(pc).filter(|_| soft.at.is_in_slot()) {
             <B::Arch as Arch>::leave_slot(code, from, to, registers);
-            return Ok(Position::Slot);
+            return Ok(Position::Slot(to));
         }
         let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
         let asks = (slot.was_interrupted() || slot.rests()) && soft.owed == Owed::Nothing;
@@ -120,8 +120,9 @@ impl<B: Backend> Engine<B> {
     ) -> Result<()> {
         let position = self.position(index, registers)?;
         let soft = &mut self.table.slot_mut(index).soft;
-        if position != Position::Slot {
-            soft.at.leave_slot();
+        match position {
+            Position::Slot(slot) => soft.at.enter_slot(slot),
+            Position::Same | Position::Trapped(_) => soft.at.leave_slot(),
         }
         if let Position::Trapped(addr) = position {
             soft.owed = Owed::Trap(addr);

@@ -114,7 +114,11 @@ impl<B: Backend> Engine<B> {
             if self.table.slot(index).can_be_asked() {
                 self.write_back(index)?;
             }
-            self.table.slot_mut(index).soft.at.leave();
+            // One that the kernel holds may be in a slot.
+            let at = &mut self.table.slot_mut(index).soft.at;
+            if !at.is_in_slot() {
+                at.leave();
+            }
             if Self::takes_out_traps() {
                 self.take_out_trap(process, index)?;
             }

@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use crate::address_space::Shared;
+use crate::address_space::{At, Shared};
 use crate::backend::{Run, Thread};
 use crate::error::unless_gone;
 use crate::{
@@ -78,6 +78,15 @@ impl<B: Backend> Engine<B> {
         }
         let soft = &self.table.slot(index);
         let (thread, mode) = (soft.thread, soft.soft.mode);
+        match unless_gone(self.look_at_code_again(space, thread, addr))? {
+            Some(true) => {}
+            Some(false) => {
+                self.write_back(index)?;
+                self.table.slot_mut(index).soft.at.leave();
+                return Ok(Some(Onward::Runs));
+            }
+            None => return Ok(Some(Onward::Runs)), // killed: its end comes
+        }
         let slot = space.borrow().get(addr).and_then(|location| location.slot);
         let slot = slot.filter(|&(_, of)| of == mode).map(|(to, _)| to);
         let Some(registers) = unless_gone(self.registers_at(index))? else {
@@ -126,7 +135,7 @@ impl<B: Backend> Engine<B> {
         <B::Arch as Arch>::enter_slot(to.wrapping_add(behind), &mut registers);
         let thread = self.table.slot(index).thread;
         unless_gone(self.backend.get_mut().set_registers(thread, &registers))?;
-        self.table.slot_mut(index).soft.at.enter_slot();
+        self.table.slot_mut(index).soft.at.enter_slot(to);
         Ok(Some(Onward::Runs))
     }
 
@@ -179,8 +188,14 @@ impl<B: Backend> Engine<B> {
         place: impl Fn(u64) -> Option<SlotCode>,
     ) -> Result<Option<u64>> {
         let reach = <B::Arch as Arch>::SLOT_REACH;
-        let free = space.borrow().free_slots(from, reach);
-        let mut found = free.iter().find_map(|&to| Some((to, place(to)?)));
+        let find = || {
+            let free = space.borrow().free_slots(from, reach);
+            free.iter().find_map(|&to| Some((to, place(to)?)))
+        };
+        let mut found = find();
+        if found.is_none() && self.take_back_slots(space, from, reach) {
+            found = find();
+        }
         if found.is_none() && !space.borrow().is_slotless() {
             match self.backend.get_mut().map_code(thread, from, B::CODE_AREA) {
                 Ok(start) => {
@@ -203,6 +218,35 @@ impl<B: Backend> Engine<B> {
         }
         space.borrow_mut().fill_slot(from, to, code, mode);
         Ok(Some(to))
+    }
+
+    /// Takes the slots of breakpoints back that are gone, unless it is not known of every thread which
+    /// slot it may be in. Says whether that was worth while.
+    fn take_back_slots(&mut self, space: &Shared, near: u64, reach: u64) -> bool {
+        // Whoever is not known to have the memory may be in one, too.
+        if self.forks.has_unannounced() || space.borrow().is_lent() {
+            return false;
+        }
+        let mut entered = Vec::new();
+        for (_, process) in self.table.processes() {
+            if process.heritage.is_some() {
+                return false;
+            }
+            if !process.space.as_ref().is_some_and(|theirs| Rc::ptr_eq(theirs, space)) {
+                continue;
+            }
+            for &index in &process.threads {
+                let thread = self.table.slot(index);
+                match thread.soft.at {
+                    _ if thread.is_dead() => {}
+                    At::InSlot(slot) => entered.push(slot),
+                    At::InAnySlot => return false,
+                    _ => {}
+                }
+            }
+        }
+        entered.sort_unstable();
+        space.borrow_mut().take_back_slots(near, reach, &entered)
     }
 
     /// Gives the memory for slots back, once no thread of those that have it is in a slot any more: of

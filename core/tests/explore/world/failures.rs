@@ -55,7 +55,8 @@ impl Failures {
     pub(super) fn are_told(&self) -> Result<(), String> {
         match self.failed {
             None => Ok(()),
-            Some(("read_memory" | "write_memory" | "map_code" | "unmap_code", _)) => Ok(()),
+            Some(("read_memory" | "write_memory" | "memory_map", _)) => Ok(()),
+            Some(("map_code" | "unmap_code", _)) => Ok(()),
             Some(_) if self.hide_parents() => Ok(()),
             Some(_) if self.told == 1 => Ok(()),
             Some((name, id)) => Err(format!("E10: {name} of {id} has failed, and nobody said so")),
