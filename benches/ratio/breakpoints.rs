@@ -36,6 +36,8 @@ pub const ALL: &[(&str, Measure)] = &[
     ("detach_1000_threads_requests", detach_requests),
     ("detach_1000_halted_requests", detach_halted),
     ("attach_8000_threads_over_1000", |name, length| grows(name, 0, length)),
+    #[cfg(target_os = "linux")]
+    ("bare_attach_8000_threads_over_1000", bare_attach_grows),
     ("halt_8000_threads_over_1000", |name, length| grows(name, 1, length)),
     ("insert_8000_threads_over_1000", |name, length| grows(name, 2, length)),
     ("detach_8000_threads_over_1000", |name, length| grows(name, 3, length)),
@@ -250,6 +252,23 @@ fn attach_over_bare(name: &'static str, length: Length) -> Result<Row, String> {
     let what =
         format!("attach to {threads} threads that sleep, to the first event, trapline / bare");
     Ok(Row::new(name, &pairs, Bound::AtMost(1.5), what))
+}
+
+/// The same for the loop by hand: how much of the growth is the kernel's.
+#[cfg(target_os = "linux")]
+fn bare_attach_grows(name: &'static str, length: Length) -> Result<Row, String> {
+    use crate::pairs::each;
+    use trapline_benches::bare;
+    let threads = threads(length);
+    let sleepers = [threads, 8 * threads].map(Sleeper::new);
+    let [few, many] = [0, 1].map(|which: usize| {
+        let pid = sleepers[which].pid();
+        Worker::new(|| (), move |(), n| bare::attach::times(pid, n, false))
+    });
+    let length = Length { pairs: length.pairs.min(7), ..length };
+    let pairs = pairs(length, || each(few.run(1), 1), || each(many.run(1), 1));
+    let what = format!("a loop by hand that attaches to {} threads / to {threads}", 8 * threads);
+    Ok(Row::new(name, &pairs, Bound::None, what))
 }
 
 fn attach_requests(name: &'static str, length: Length) -> Result<Row, String> {

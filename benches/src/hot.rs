@@ -1,8 +1,11 @@
 //! Programs with places for breakpoints, one of which is hot, and with many threads. The unsafe
-//! code of this file writes to memory that it has just mapped.
+//! code of this file writes to memory that it has just mapped, and maps a file over it.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
 
 use super::regs;
-use super::tracee::{CODE, fork, go_round, map_low, put_loop, raise_once, sleep};
+use super::tracee::{CODE, WORD, fork, go_round, map_low, put_loop, raise_once, sleep};
 
 /// Where a copy of the instruction at `CODE` is, with a jump back behind that: what a loop by hand
 /// has the program go through instead.
@@ -44,7 +47,8 @@ impl Others {
     }
 }
 
-/// Maps the places, with an instruction that does nothing at each.
+/// Maps the places, with an instruction that does nothing at each, as a program has its code: from a
+/// file, and not to be written.
 fn put_places() {
     let size = FIELD + PLACES * SPACE - CODE;
     map_low(size as usize);
@@ -56,6 +60,26 @@ fn put_places() {
         std::ptr::copy_nonoverlapping(field.as_ptr(), FIELD as *mut u8, field.len());
         std::ptr::copy_nonoverlapping(slot.as_ptr(), SLOT as *mut u8, slot.len());
     }
+    map_from_file(CODE, (WORD - CODE) as usize);
+    map_from_file(FIELD, (PLACES * SPACE) as usize);
+}
+
+/// Has memory come from a file with the same in it.
+fn map_from_file(start: u64, size: usize) {
+    let path = std::env::temp_dir().join(format!("trapline-bench-{}", std::process::id()));
+    let mut options = std::fs::File::options();
+    let mut file = options.read(true).write(true).create_new(true).open(&path).expect("a file");
+    std::fs::remove_file(&path).expect("it is there");
+    // SAFETY: mapped for `size` bytes, and written by nobody meanwhile.
+    let code = unsafe { std::slice::from_raw_parts(start as *const u8, size) };
+    file.write_all(code).expect("room for it");
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+    let protection = libc::PROT_READ | libc::PROT_EXEC;
+    // SAFETY: over memory that is this program's own, with what is there already.
+    let mapped = unsafe {
+        libc::mmap(start as *mut libc::c_void, size, protection, flags, file.as_raw_fd(), 0)
+    };
+    assert_eq!(mapped as u64, start, "{}", std::io::Error::last_os_error());
 }
 
 /// Runs the loop at `CODE`, once its other threads are there and it has told so.
