@@ -22,6 +22,7 @@ crate::tests![
     m1_a_string_instruction_is_one_hit,
     m1_a_fault_at_a_breakpoint_is_the_programs,
     m1_a_fault_names_the_programs_instruction,
+    m1_code_that_is_written_anew_behind_a_breakpoint_is_what_runs,
     m1_of_many_threads_each_condition_is_asked,
     m1_in_place_as_out_of_line,
     m1_a_signal_at_a_breakpoint_is_handled_once_and_hides_no_hit,
@@ -209,6 +210,19 @@ fn m1_flags_are_pushed_as_they_would_be() {
 fn m1_a_string_instruction_is_one_hit() {
     let (mut tracer, stop, addr, id) = probed(fixture("probe-copy", &["300"]));
     expect_hits(&mut tracer, stop, id, addr, 2);
+}
+
+/// A compiler at run time has a call go elsewhere in that way, which leaves the breakpoint where it is.
+fn m1_code_that_is_written_anew_behind_a_breakpoint_is_what_runs() {
+    if cpu::RETURNING.is_none() {
+        return; // nothing of an instruction is left behind a breakpoint instruction
+    }
+    for way in [trapline::StepOver::OutOfLine, trapline::StepOver::InPlace] {
+        let mut tracer = trapline::Tracer::builder().step_over(way).build().unwrap();
+        let (stop, addr) = probe_of(&mut tracer, fixture("probe-rewritten", &["50"]));
+        let id = insert(&mut tracer, stop.pid(), addr);
+        expect_hits(&mut tracer, stop, id, addr, 50);
+    }
 }
 
 fn m1_a_fault_at_a_breakpoint_is_the_programs() {

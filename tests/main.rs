@@ -23,6 +23,7 @@ mod attach;
 mod breakpoints;
 mod breakpoints_follow;
 mod breakpoints_moved;
+mod breakpoints_soak;
 mod breakpoints_threads;
 mod calls;
 mod confined;
@@ -73,6 +74,7 @@ fn main() {
         ("breakpoints", breakpoints::TESTS),
         ("breakpoints_follow", breakpoints_follow::TESTS),
         ("breakpoints_moved", breakpoints_moved::TESTS),
+        ("breakpoints_soak", breakpoints_soak::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
         ("calls", calls::TESTS),
         ("confined", confined::TESTS),
