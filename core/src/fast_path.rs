@@ -124,12 +124,14 @@ impl FastPath {
         took > LONG_YIELD
     }
 
-    /// Whether all that have stopped are to be taken in before the next stop: so many threads are
-    /// traced.
+    /// Whether all that have stopped are to be taken in before the next stop: there is so much that
+    /// can end a wait, threads and wakers.
     #[inline]
-    pub(crate) fn is_due(&self, threads: usize) -> bool {
-        let more = threads / CROWD;
-        let round = ROUND.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+    pub(crate) fn is_due(&self, others: usize) -> bool {
+        let more = others / CROWD;
+        // Beside one alone only a tracee that nobody has announced could wait.
+        let round = if others > 1 { ROUND } else { ROUND * 16 };
+        let round = round.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         self.crowd >= more.max(2) || self.stops >= round
     }
 
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn w3_all_are_taken_in_after_a_bounded_number_of_stops() {
-        for (threads, most) in [(1, 64), (2, 64), (64, 72), (4096, 400)] {
+        for (threads, most) in [(1, 1024), (2, 64), (64, 72), (4096, 400)] {
             let mut fast_path = FastPath::default();
             let mut stops = 0;
             while !fast_path.is_due(threads) {

@@ -130,9 +130,11 @@ impl<B: Backend> Engine<B> {
             return Ok(false);
         };
         let late = since.elapsed() >= self.settings.half_patience;
+        let overdue = since.elapsed() >= self.settings.half_patience.saturating_mul(PATIENCE);
         if let Some(process) = self.table.find_process(pid) {
-            // A thread, whose maker was killed alone, as an exec does.
-            if !late {
+            // A thread, whose maker was killed alone, as an exec does; or the machine is too busy to let
+            // that tell.
+            if !late || !overdue && self.look_at_candidates(&raw, Some(pid))? {
                 return Ok(false);
             }
             let maker = self.table.process(process).threads.first().copied();
@@ -161,7 +163,6 @@ impl<B: Backend> Engine<B> {
             return Ok(false);
         }
         let silent = self.look_at_candidates(&raw, real_parent)?;
-        let overdue = since.elapsed() >= self.settings.half_patience.saturating_mul(PATIENCE);
         if silent && (!overdue || moment == Moment::End) {
             return Ok(false);
         }

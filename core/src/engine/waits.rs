@@ -110,7 +110,8 @@ impl<B: Backend> Engine<B> {
             if over && self.readiness.is_none() {
                 return Ok(Poll::Ready(None));
             }
-            if self.fast_path.is_due(self.table.threads()) && self.take_in_all()? {
+            let others = self.table.threads() + usize::from(self.has_waker);
+            if self.fast_path.is_due(others) && self.take_in_all()? {
                 continue;
             }
             let stuck = match until {
