@@ -26,6 +26,9 @@ fn seconds() -> Option<u64> {
 /// Of threads that come and go, of children of `fork` and `vfork`, with a signal every millisecond, each
 /// arrival is one hit; and once it is detached the program runs on.
 fn m1_as_many_hits_as_the_program_counts_itself() {
+    if cfg!(target_os = "freebsd") && seconds().is_none() {
+        skip("each of its signals stops all threads, and an emulated machine gets to nothing else");
+    }
     let mut tracer = tracer(EventFlags::PROCESS);
     let mut command = fixture("probe-soak", &[THREADS]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -227,6 +227,11 @@ impl Process {
         self.threads.iter().any(|thread| thread.stop.is_none() && thread.in_vfork.is_none())
     }
 
+    /// Whether the client has one of its threads do something.
+    pub(crate) fn wants_anything(&self) -> bool {
+        self.threads.iter().any(|thread| thread.wants != Wants::Nothing)
+    }
+
     /// The client considers it stopped.
     pub(crate) fn wants_nothing(&mut self) {
         for thread in &mut self.threads {

@@ -259,7 +259,8 @@ impl Inferiors {
     pub(crate) fn interrupt(&mut self, preferred: Option<Pid>) -> Result<bool> {
         let runs = |process: &&mut Process| process.is_known && process.can_stop();
         let mut running: Vec<&mut Process> = self.all.iter_mut().filter(runs).collect();
-        running.sort_by_key(|process| Some(process.pid) != preferred);
+        // One whose threads all stay has nothing to be interrupted.
+        running.sort_by_key(|process| (!process.wants_anything(), Some(process.pid) != preferred));
         let Some(process) = running.into_iter().next() else { return Ok(false) };
         if process.interrupting {
             return Ok(true);
