@@ -248,4 +248,6 @@ fn sets() {
         assert!(!set.has(number), "{number}");
     }
     assert!(set.contains(Signal::from_raw(5).unwrap()));
+    let bits = 1 << (SIGTRAP - 1) | 1 << (3 * 32 + 29);
+    assert_eq!(set.portable(), trapline_core::SignalSet::from_bits(bits));
 }
