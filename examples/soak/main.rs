@@ -138,7 +138,7 @@ impl Soak {
     }
 
     fn run(&mut self, until: Instant, programs: usize) -> Result<()> {
-        let flags = EventFlags::all().difference(EventFlags::SYSCALL);
+        let flags = EventFlags::all() - EventFlags::SYSCALL - EventFlags::MODULES;
         let mut tracer = Builder::new().events(flags).build()?;
         let waker = tracer.waker()?;
         let clock = Arc::new(Clock::default());
