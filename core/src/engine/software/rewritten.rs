@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::address_space::{KEPT, Shared, Ways};
 use crate::backend::Thread;
-use crate::{Arch, Backend, Error, MemoryRegion, Result};
+use crate::{Backend, Error, MemoryRegion, Result};
 
 use super::super::Engine;
 
@@ -32,10 +32,8 @@ impl<B: Backend> Engine<B> {
         if !self.can_be_rewritten(space, thread, addr) {
             return Ok(true);
         }
-        let longest = <B::Arch as Arch>::LONGEST_INSTRUCTION;
         let mut code = [0; KEPT];
-        let code = code.get_mut(..longest).unwrap_or_default();
-        let read = match self.backend.get_mut().read_memory(thread, addr, code) {
+        let read = match self.backend.get_mut().read_memory(thread, addr, &mut code) {
             Ok(read) => read,
             Err(Error::BadAddress { .. }) => 0,
             Err(error) => return Err(error),
