@@ -45,7 +45,7 @@ fn pid_of(tracer: &mut Tracer, stop: &mut Stopped) -> Option<i64> {
 fn assert_same(reason: StopReason, before: Registers, after: Registers) {
     use StopReason::{Execed, Forked, Halted, Interrupted, VforkDone};
     let inside = match reason {
-        Forked { .. } | VforkDone | Execed { .. } => true,
+        Forked | VforkDone | Execed { .. } => true,
         Interrupted | Halted => cpu::may_be_inside_call(&before),
         _ => false,
     };

@@ -288,15 +288,11 @@ pub enum StopReason {
     /// Tracing starts here: the child of a fork before its first instruction, or a process that
     /// was attached to.
     Started,
-    /// The thread forked. This is the reason of the parent's token in an [`Event::Forked`], which
-    /// has the details. The stop is an event of its own only if the caller separates the tokens of
-    /// the two sides and drops this one: a later wait then gives it again.
-    Forked {
-        /// How the process was made.
-        kind: ForkKind,
-        /// The new process.
-        child: Pid,
-    },
+    /// The thread has just made a process. This is the reason of the parent's token in an
+    /// [`Event::Forked`], which says how, and which process. The stop is an event of its own only if
+    /// the caller separates the tokens of the two sides and drops this one: a later wait then gives
+    /// it again.
+    Forked,
     /// The process has exec'ed successfully, and has this one thread now. The first stop of a
     /// spawned program has this reason too.
     Execed {

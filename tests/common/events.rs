@@ -94,7 +94,7 @@ impl Log {
             StopReason::Interrupted => "interrupted".into(),
             StopReason::Halted => "at rest".into(),
             StopReason::Started => "started".into(),
-            StopReason::Forked { .. } => "forked".into(),
+            StopReason::Forked => "forked".into(),
             StopReason::Execed { former_tid: None } => "exec".into(),
             StopReason::Execed { former_tid: Some(tid) } => {
                 format!("exec by {}", self.names.tid(tid))

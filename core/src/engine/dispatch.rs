@@ -13,7 +13,7 @@ use crate::{
 use super::Engine;
 use super::failures::Before;
 use super::process::{End, Start};
-use super::thread::{CallSide, Intent, Interrupt, State};
+use super::thread::{CallSide, Intent, Interrupt, Slot, State};
 use super::trap::Trap;
 
 impl<B: Backend> Engine<B> {
@@ -34,51 +34,60 @@ impl<B: Backend> Engine<B> {
                 }
                 _ => continue,
             };
-            let thread = slot.thread;
             let killed = self.table.process_of(place.index).end == End::Killed;
             if killed && self.run(place.index, Resume::Continue, None).is_ok() {
                 continue; // it has left the stop, or does so now
             }
             self.table.slot_mut(place.index).state = State::Queued(reason);
-            let partner = |other: &Place| {
-                self.table.at(*other).filter(|slot| match (reason, slot.state) {
-                    (StopReason::Forked { child, .. }, State::Given(StopReason::Started)) => {
-                        slot.thread.pid == child
-                    }
-                    (StopReason::Started, State::Given(StopReason::Forked { child, .. })) => {
-                        thread.pid == child
-                    }
-                    _ => false,
-                })
-            };
-            let paired = matches!(reason, StopReason::Forked { .. } | StopReason::Started);
-            let at = paired.then(|| places.iter().position(|other| partner(other).is_some()));
-            let Some(other) = at.flatten().and_then(|at| places.remove(at)) else {
+            let other = self.other_side(place, reason, &places).and_then(|at| places.remove(at));
+            let Some(other) = other else {
                 self.ready.push(Ready::Stop(place));
                 continue;
             };
             let (parent, child) =
                 if reason == StopReason::Started { (other, place) } else { (place, other) };
-            let parent_thread = self.table.slot(parent.index).thread;
-            let child_pid = self.table.slot(child.index).thread.pid;
-            for half in [parent, child] {
-                if let State::Given(reason) = self.table.slot(half.index).state {
-                    self.table.slot_mut(half.index).state = State::Queued(reason);
+            for side in [parent, child] {
+                if let State::Given(reason) = self.table.slot(side.index).state {
+                    self.table.slot_mut(side.index).state = State::Queued(reason);
                 }
             }
-            if let State::Queued(StopReason::Forked { kind, .. }) =
-                self.table.slot(parent.index).state
-            {
+            let Slot { thread, made, .. } = self.table.slot(parent.index);
+            if let Some((kind, child_pid)) = *made {
                 self.ready.push(Ready::Fork(ForkPair {
                     kind,
-                    parent_pid: Some(parent_thread.pid),
-                    parent_tid: Some(parent_thread.tid),
+                    parent_pid: Some(thread.pid),
+                    parent_tid: Some(thread.tid),
                     child_pid,
                     parent: Side::Stopped(parent),
                     child: Side::Stopped(child),
                 }));
             }
         }
+    }
+
+    /// Where the other side of a fork is among the places whose tokens were dropped.
+    fn other_side(
+        &self,
+        place: Place,
+        reason: StopReason,
+        among: &VecDeque<Place>,
+    ) -> Option<usize> {
+        let sought = match reason {
+            StopReason::Forked => StopReason::Started,
+            StopReason::Started => StopReason::Forked,
+            _ => return None,
+        };
+        let made = |parent: &Slot, child: &Slot| {
+            parent.made.is_some_and(|(_, pid)| pid == child.thread.pid)
+        };
+        let this = self.table.at(place)?;
+        among.iter().position(|&other| match self.table.at(other) {
+            Some(other) if other.state == State::Given(sought) => match reason {
+                StopReason::Forked => made(this, other),
+                _ => made(other, this),
+            },
+            _ => false,
+        })
     }
 
     /// The first event of the queue, or the first one of a thread or process, that still is one.

@@ -197,8 +197,9 @@ impl<B: Backend> Engine<B> {
             ForkKind::Fork | ForkKind::Clone => EventFlags::FORK,
         };
         if let Side::Stopped(place) = pair.parent {
-            let reason = StopReason::Forked { kind: pair.kind, child: pair.child_pid };
-            self.table.slot_mut(place.index).state = State::Queued(reason);
+            let slot = self.table.slot_mut(place.index);
+            slot.state = State::Queued(StopReason::Forked);
+            slot.made = Some((pair.kind, pair.child_pid));
         }
         // Of a process that is on its way to being detached the child is detached as well, untold.
         let leaves = match pair.parent {

@@ -209,6 +209,7 @@ impl Table {
             process,
             state,
             stop: StopKind::Other,
+            made: None,
             next: None,
             before: None,
             interrupt: Interrupt::None,

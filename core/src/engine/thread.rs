@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::debug::ThreadDebug;
-use crate::{CpuSet, Signal, StopReason, Syscall};
+use crate::{CpuSet, ForkKind, Pid, Signal, StopReason, Syscall};
 
 use super::software::Soft;
 
@@ -30,6 +30,9 @@ pub(super) struct Slot {
     pub(super) state: State,
     /// What its last stop was, as far as its resumption depends on that.
     pub(super) stop: StopKind,
+    /// The process that it has made at its last fork, and how: of a stop for that, what brings the two
+    /// sides together again if both are dropped.
+    pub(super) made: Option<(ForkKind, Pid)>,
     /// A stop that the kernel has reported behind the one that is being shown.
     pub(super) next: Option<RawReason>,
     /// What it was doing when it came to a stop that is taken in again.

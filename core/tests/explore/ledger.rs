@@ -58,6 +58,8 @@ pub(crate) struct Life {
 pub(crate) struct Ledger {
     pub(crate) flags: EventFlags,
     pub(crate) lives: BTreeMap<Pid, Life>,
+    /// What each thread has made by the last of its forks that was given.
+    last_made: BTreeMap<Tid, Pid>,
     /// A question about a parent has failed.
     pub(crate) hides_parents: bool,
 }
@@ -66,7 +68,7 @@ type Verdict = Result<(), String>;
 
 impl Ledger {
     pub(crate) fn new(flags: EventFlags) -> Self {
-        Ledger { flags, lives: BTreeMap::new(), hides_parents: false }
+        Ledger { flags, lives: BTreeMap::new(), last_made: BTreeMap::new(), hides_parents: false }
     }
 
     /// A process that the tracer knows from the start.
@@ -118,10 +120,8 @@ impl Ledger {
 
     /// A call with a stop has failed: unless that was used, it is given again.
     pub(crate) fn perhaps_again(&mut self, (pid, tid, reason): (Pid, Tid, StopReason)) {
-        if let StopReason::Forked { child, .. } = reason {
-            if let Some(life) = self.lives.get_mut(&child) {
-                life.given_again = true;
-            }
+        if reason == StopReason::Forked {
+            self.fork_again(tid);
         }
         let Some(life) = self.lives.get_mut(&pid) else { return };
         match reason {
@@ -131,11 +131,17 @@ impl Ledger {
         }
     }
 
+    /// The stop of a thread at its fork is given again, perhaps with its child's.
+    fn fork_again(&mut self, maker: Tid) {
+        let child = self.last_made.get(&maker).and_then(|child| self.lives.get_mut(child));
+        if let Some(life) = child {
+            life.given_again = true;
+        }
+    }
+
     pub(crate) fn dropped_stop(&mut self, stop: &Stopped) {
-        if let StopReason::Forked { child, .. } = stop.reason() {
-            if let Some(life) = self.lives.get_mut(&child) {
-                life.given_again = true;
-            }
+        if stop.reason() == StopReason::Forked {
+            self.fork_again(stop.tid());
         }
         let Some(life) = self.lives.get_mut(&stop.pid()) else { return };
         match stop.reason() {
@@ -213,6 +219,9 @@ impl Ledger {
                 };
                 let again = std::mem::take(&mut life.given_again);
                 let let_go_child = matches!(fork.child, ForkSide::Detached);
+                if let ForkSide::Stopped(parent) = &fork.parent {
+                    self.last_made.insert(parent.tid(), fork.child_pid);
+                }
                 life.told = true;
                 life.announced += u32::from(!again);
                 if life.announced > 1 || life.exited {
