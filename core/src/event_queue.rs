@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::arena::ProcessHandle;
 use crate::backend::Thread;
 use crate::stopped::Place;
 use crate::{ForkKind, Only, Pid, Tid};
@@ -18,9 +19,9 @@ pub(crate) enum Ready {
         pid: Pid,
         tid: Tid,
     },
-    /// The end of a process; `process` is its index in the table.
+    /// The end of a process.
     Exited {
-        process: u32,
+        process: ProcessHandle,
         pid: Pid,
     },
     Reparented {
@@ -190,6 +191,8 @@ impl EventQueue {
 
 #[cfg(test)]
 mod tests {
+    use crate::arena::{Arena, OfProcess};
+
     use super::*;
 
     const PARENT: Pid = Pid::from_raw(10);
@@ -217,7 +220,8 @@ mod tests {
     }
 
     fn exited(pid: Pid) -> Ready {
-        Ready::Exited { process: 0, pid }
+        let process = Arena::<(), OfProcess>::default().insert(());
+        Ready::Exited { process, pid }
     }
 
     #[test]

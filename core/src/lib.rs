@@ -8,6 +8,7 @@
 mod address_space;
 mod api;
 mod arch;
+mod arena;
 mod auxiliary;
 pub mod backend;
 mod breakpoint;

@@ -2,7 +2,7 @@
 
 use crate::{Backend, Result};
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Does something with a process while all its threads are stopped, but for those that the
@@ -10,7 +10,7 @@ impl<B: Backend> Engine<B> {
     /// by later waits. It may end meanwhile: `request` looks.
     pub(super) fn with_all_stopped<T>(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         request: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         if self.is_stopped_whole(process) {
@@ -27,7 +27,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Ends a quiet moment.
-    fn run_again(&mut self, process: u32) -> Result<()> {
+    fn run_again(&mut self, process: ProcessHandle) -> Result<()> {
         let entry = self.table.process_mut(process);
         entry.all_stops = entry.all_stops.saturating_sub(1);
         if entry.is_halted() || entry.has_ended() {

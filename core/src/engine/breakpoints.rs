@@ -2,7 +2,7 @@
 
 use crate::{Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Pid, Result};
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Inserts a breakpoint into a process, for all its threads, including later ones.
@@ -17,7 +17,7 @@ impl<B: Backend> Engine<B> {
 
     pub(super) fn insert_plain(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         breakpoint: Breakpoint,
     ) -> Result<BreakpointId> {
         match breakpoint {

@@ -4,8 +4,8 @@ use crate::backend::RawReason;
 use crate::error::unless_gone;
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped};
 
-use super::Engine;
 use super::thread::{Slot, State};
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Detaches the processes of an event (or a token), as if they had never been traced.
@@ -31,7 +31,7 @@ impl<B: Backend> Engine<B> {
                 self.detach_stopped(stop)
             } else {
                 self.discard(stop);
-                match process.filter(|_| self.table.find_process(pid) == process) {
+                match process.filter(|&process| self.table.is_there(process)) {
                     Some(process) => self.detach_running(process),
                     None => Ok(()),
                 }
@@ -60,7 +60,7 @@ impl<B: Backend> Engine<B> {
                 self.await_children()
             }
             Err(error) => {
-                if self.traced(pid).ok() == Some(process) {
+                if self.table.is_there(process) {
                     self.table.process_mut(process).give_up_detach();
                     self.failures.retry(pid); // who was brought to rest runs on
                 }
@@ -149,12 +149,11 @@ impl<B: Backend> Engine<B> {
     /// this thread.
     fn prepare_detach(&mut self, index: u32) -> Result<bool> {
         let process = self.table.slot(index).process;
-        let pid = self.table.process(process).pid;
         self.table.process_mut(process).begin_detach();
         if self.has_space(process)? {
             let place = self.table.place(index);
             self.remove_all_breakpoints(process)?;
-            if self.traced(pid).ok() != Some(process) {
+            if !self.table.is_there(process) {
                 return Ok(false);
             }
             if self.table.at(place).is_none() {
@@ -183,11 +182,11 @@ impl<B: Backend> Engine<B> {
         let pid = self.table.process(process).pid;
         let place = self.table.place(index);
         self.detach_unreported_children(pid)?;
-        if self.table.find_process(pid) == Some(process) {
+        if self.table.is_there(process) {
             if self.table.at(place).is_some() {
                 self.detach_at(index, signal)?;
             }
-            self.detach_rest(pid, process)?;
+            self.detach_rest(process)?;
         }
         self.await_children()
     }
@@ -210,7 +209,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A process is not traced any more.
-    pub(super) fn forget_process(&mut self, process: u32) {
+    pub(super) fn forget_process(&mut self, process: ProcessHandle) {
         self.leaves_children(process, true);
         let Some(entry) = self.table.remove_process(process) else { return };
         self.forks.gone(entry.pid);
@@ -220,17 +219,17 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Detaches a process that may be running altogether.
-    pub(super) fn detach_running(&mut self, process: u32) -> Result<()> {
+    pub(super) fn detach_running(&mut self, process: ProcessHandle) -> Result<()> {
         let pid = self.table.process(process).pid;
         self.has_space(process)?;
         if let Err(error) = self.remove_all_breakpoints(process) {
-            if self.traced(pid).ok() == Some(process) {
+            if self.table.is_there(process) {
                 self.table.process_mut(process).give_up_detach();
                 self.failures.retry(pid); // who was brought to rest runs on
             }
             return Err(error);
         }
-        if self.traced(pid).ok() != Some(process) {
+        if !self.table.is_there(process) {
             return self.await_children();
         }
         let threads = self.table.process(process).threads.clone();
@@ -243,7 +242,7 @@ impl<B: Backend> Engine<B> {
         }
         self.table.process_mut(process).begin_detach();
         self.interrupt_running(process)?;
-        self.await_detached(pid, process)?;
+        self.await_detached(process)?;
         self.await_children()
     }
 }

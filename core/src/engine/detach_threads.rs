@@ -3,18 +3,18 @@
 use crate::backend::{NewTask, RawReason, Run};
 use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, UNANSWERED};
-use crate::{Backend, Pid, Result, Signal};
+use crate::{Backend, Result, Signal};
 
-use super::Engine;
 use super::drive::{Driven, Turn};
 use super::thread::{Interrupt, State};
 use super::trap::Trap;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Detaches the stopped threads that are left of a process, and stops and detaches those that run.
     /// The last one first, which is quickly taken out of the list.
-    pub(super) fn detach_each(&mut self, pid: Pid, process: u32) -> Result<()> {
-        if self.table.find_process(pid) != Some(process) {
+    pub(super) fn detach_each(&mut self, process: ProcessHandle) -> Result<()> {
+        if !self.table.is_there(process) {
             return Ok(());
         }
         for other in self.table.process(process).threads.clone().into_iter().rev() {
@@ -25,30 +25,31 @@ impl<B: Backend> Engine<B> {
                 let signal = self.kept_signal(other);
                 self.release(other, signal)?;
             }
-            if self.table.find_process(pid) != Some(process) {
+            if !self.table.is_there(process) {
                 return Ok(());
             }
         }
         self.interrupt_running(process)?;
-        self.await_detached(pid, process)
+        self.await_detached(process)
     }
 
     /// Waits until the threads that were interrupted have stopped and are detached, but not for
     /// those that the kernel holds or has forgotten: a later wait meets them.
-    pub(super) fn await_detached(&mut self, pid: Pid, process: u32) -> Result<()> {
+    pub(super) fn await_detached(&mut self, process: ProcessHandle) -> Result<()> {
+        let pid = self.table.process(process).pid;
         let (mut gone_for, mut begun) = (0, false);
         let driven = self.drive_until(UNANSWERED, |tracer, turn| {
             if std::mem::replace(&mut begun, true) && turn == Turn::Report {
                 tracer.failures.error_of(pid)?;
             }
-            while tracer.is_there(pid, process) {
+            while tracer.table.is_there(process) {
                 let running = tracer.running(process);
-                if tracer.take_in_each(pid, process, &running)? == 0 {
+                if tracer.take_in_each(process, &running)? == 0 {
                     break;
                 }
                 tracer.failures.error_of(pid)?;
             }
-            if !tracer.is_there(pid, process) {
+            if !tracer.table.is_there(process) {
                 return Ok(Some(()));
             }
             if turn != Turn::Nothing {
@@ -73,7 +74,7 @@ impl<B: Backend> Engine<B> {
         })?;
         // By an exec, the thread that was detached can have been the last one.
         let partly = |index| self.table.process(index).is_partly_detached();
-        if matches!(driven, Driven::NoTracees) && self.is_there(pid, process) && partly(process) {
+        if matches!(driven, Driven::NoTracees) && self.table.is_there(process) && partly(process) {
             self.forget_process(process);
         }
         Ok(())

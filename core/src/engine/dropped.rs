@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::backend::Run;
 use crate::limits::{HELD_FOR, UNANSWERED};
-use crate::{Backend, OnExit, Pid};
+use crate::{Backend, OnExit};
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Drop for Engine<B> {
     fn drop(&mut self) {
@@ -18,16 +18,11 @@ impl<B: Backend> Drop for Engine<B> {
 impl<B: Backend> Engine<B> {
     /// Ends all tracing: what was to be killed is killed and waited for, the rest is detached.
     fn end(&mut self) {
-        let all: Vec<(u32, Pid)> = self
-            .table
-            .processes()
-            .filter(|(_, p)| !p.has_ended())
-            .map(|(i, p)| (i, p.pid))
-            .collect();
-        for &(process, pid) in &all {
-            if self.table.find_process(pid) != Some(process) {
+        for process in self.table.all_living() {
+            if !self.table.is_there(process) {
                 continue;
             }
+            let pid = self.table.process(process).pid;
             // There is nobody left to tell of what fails here.
             let _ = match self.table.process(process).setup.on_exit {
                 OnExit::Kill => self.kill(pid),
@@ -54,8 +49,7 @@ impl<B: Backend> Engine<B> {
         self.ready.clear();
         let stopped: Vec<u32> = self
             .table
-            .processes()
-            .filter(|(_, p)| !p.has_ended())
+            .living()
             .flat_map(|(_, p)| p.threads.iter().copied())
             .filter(|&i| self.table.slot(i).can_be_asked())
             .collect();
@@ -73,7 +67,7 @@ impl<B: Backend> Engine<B> {
                 OnExit::Detach => self.detach_here(index, self.kept_signal(index)),
             };
         }
-        let ended: Vec<u32> =
+        let ended: Vec<ProcessHandle> =
             self.table.processes().filter(|(_, p)| p.has_ended()).map(|(i, _)| i).collect();
         for process in ended {
             self.table.remove_process(process);

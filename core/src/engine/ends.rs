@@ -4,9 +4,9 @@ use crate::backend::RawStop;
 use crate::event_queue::Ready;
 use crate::{Backend, Error, EventFlags, ExitStatus, FollowExec, Pid, Result, StopReason, Tid};
 
-use super::Engine;
 use super::process::{End, First, Start};
 use super::thread::{CallSide, Intent, Interrupt, Reported, State};
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// A thread has exec'ed: it is the only one of its process now, and on Linux has the
@@ -167,7 +167,7 @@ impl<B: Backend> Engine<B> {
 
     /// A process has ended. What is held of it, tokens and events in the queue, comes before its
     /// `Exited`.
-    pub(super) fn end_process(&mut self, process: u32, status: ExitStatus) {
+    pub(super) fn end_process(&mut self, process: ProcessHandle, status: ExitStatus) {
         self.note_seen_parents();
         let entry = self.table.process_mut(process);
         if entry.has_ended() {
@@ -226,7 +226,7 @@ impl<B: Backend> Engine<B> {
 
     /// A process has ended, exec'ed or been detached, and may have made children just before of which
     /// nobody will tell.
-    pub(super) fn leaves_children(&mut self, process: u32, detached: bool) {
+    pub(super) fn leaves_children(&mut self, process: ProcessHandle, detached: bool) {
         self.keep_former_image(process, detached);
         self.forks.has_left(self.table.process(process).setup);
     }
@@ -234,12 +234,8 @@ impl<B: Backend> Engine<B> {
     /// Asks who the parent of a dead process's children is now.
     fn reparent(&mut self, dead: Pid) -> Vec<(EventFlags, Pid, Option<Pid>)> {
         let mut moved = Vec::new();
-        let children: Vec<u32> = self
-            .table
-            .processes()
-            .filter(|(_, p)| p.real_parent == Some(dead) && !p.has_ended())
-            .map(|(i, _)| i)
-            .collect();
+        let children = self.table.living().filter(|(_, p)| p.real_parent == Some(dead));
+        let children: Vec<ProcessHandle> = children.map(|(child, _)| child).collect();
         for child in children {
             let pid = self.table.process(child).pid;
             let to = match self.backend.get_mut().real_parent(pid) {
@@ -262,7 +258,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Queues the `Exited` of a process, once nothing else of it is left.
-    pub(super) fn queue_exit(&mut self, process: u32) {
+    pub(super) fn queue_exit(&mut self, process: ProcessHandle) {
         let entry = self.table.process(process);
         let End::Ended(status) = entry.end else { return };
         // The event of a fork that it has told of comes first.
@@ -313,10 +309,8 @@ impl<B: Backend> Engine<B> {
     pub(super) fn settle_vanished(&mut self) -> Result<bool> {
         self.settle_awaited();
         self.forks.has_left_nothing();
-        let vanished: Vec<u32> =
-            self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(i, _)| i).collect();
         let mut taken = None;
-        for process in vanished {
+        for process in self.table.all_living() {
             if self.table.process(process).is_partly_detached() {
                 self.forget_process(process); // the last of its threads were detached
                 continue;

@@ -230,7 +230,7 @@ impl<B: Backend> Engine<B> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
         for index in self.table.process(process).threads.clone() {
             self.look_again(index)?;
-            if self.traced(pid).ok() != Some(process) {
+            if !self.table.is_there(process) {
                 return Ok(());
             }
         }

@@ -11,10 +11,10 @@ use crate::event_queue::{ForkPair, Ready, Side};
 use crate::forks::{Announced, Seen};
 use crate::{Backend, Error, EventFlags, FollowFork, ForkKind, Result, StopReason, Tid};
 
-use super::Engine;
 use super::process::Process;
 use super::software::inherit::Heritage;
 use super::thread::{Interrupt, State};
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// A thread has made a task.
@@ -97,7 +97,7 @@ impl<B: Backend> Engine<B> {
     /// A thread is known to exist, by the event of its maker.
     pub(super) fn announce_thread(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         tid: Tid,
         maker: Option<u32>,
     ) -> Result<()> {
@@ -170,7 +170,7 @@ impl<B: Backend> Engine<B> {
     /// Takes in the first thing that was heard of a new process's first thread.
     pub(super) fn first_stop(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         raw: RawStop,
         applied: Option<Setup>,
     ) -> Side {
@@ -248,7 +248,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Notes a process that is traced.
-    pub(super) fn add_process(&mut self, process: Process) -> u32 {
+    pub(super) fn add_process(&mut self, process: Process) -> ProcessHandle {
         self.forks.is_traced(process.pid);
         self.table.add_process(process)
     }

@@ -4,12 +4,12 @@ use std::rc::{Rc, Weak};
 
 use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, UNANSWERED};
-use crate::{Backend, Error, Halted, Next, Pid, Result, Signal, StopReason, Stopped, Tid};
+use crate::{Backend, Error, Halted, Next, Result, Signal, StopReason, Stopped, Tid};
 
-use super::Engine;
 use super::drive::{Driven, Turn};
 use super::process::Process;
 use super::thread::{Hold, Reported, State};
+use super::{Engine, ProcessHandle};
 
 /// How far the threads of a process are that were asked to stop.
 enum Stopping {
@@ -77,7 +77,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Stops every thread of a process that can be stopped; returns those that the kernel holds.
-    pub(super) fn stop_all(&mut self, process: u32) -> Result<Vec<Tid>> {
+    pub(super) fn stop_all(&mut self, process: ProcessHandle) -> Result<Vec<Tid>> {
         let pid = self.table.process(process).pid;
         if self.is_stopped_whole(process) {
             self.look_up_threads(process)?;
@@ -93,14 +93,14 @@ impl<B: Backend> Engine<B> {
         self.interrupt_running(process)?;
         let mut held_for = 0;
         let driven = self.drive_until(UNANSWERED, |tracer, turn| {
-            let awaited = match tracer.take_in_stops(pid, process, known)? {
+            let awaited = match tracer.take_in_stops(process, known)? {
                 Stopping::Awaited(running) => running,
                 Stopping::Done(held) => return Ok(Some(held)),
             };
             if turn != Turn::Nothing {
                 return Ok(None);
             }
-            let Some(held) = tracer.are_held(pid, &awaited)? else {
+            let Some(held) = tracer.are_held(process, &awaited)? else {
                 held_for = 0;
                 return Ok(None);
             };
@@ -119,18 +119,18 @@ impl<B: Backend> Engine<B> {
 
     /// Takes in those of a process that have stopped by now. If all its threads are `known`, those that
     /// wait in `vfork` are not waited for.
-    fn take_in_stops(&mut self, pid: Pid, process: u32, known: bool) -> Result<Stopping> {
+    fn take_in_stops(&mut self, process: ProcessHandle, known: bool) -> Result<Stopping> {
         loop {
-            if !self.is_there(pid, process) {
+            if !self.table.is_there(process) {
                 return Ok(Stopping::Done(Vec::new()));
             }
             let mut running = self.running(process);
             running.retain(|&i| !(known && self.table.slot(i).waits_for_vfork()));
             if !running.is_empty() {
-                if self.take_in_each(pid, process, &running)? == 0 {
+                if self.take_in_each(process, &running)? == 0 {
                     return Ok(Stopping::Awaited(running));
                 }
-            } else if !self.add_late_threads(pid, process)? {
+            } else if !self.add_late_threads(process)? {
                 if self.is_stopped_whole(process) {
                     self.look_up_threads(process)?; // some may be gone without a word
                 }
@@ -140,9 +140,9 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Those of these threads that the kernel holds, if no other one can stop.
-    fn are_held(&mut self, pid: Pid, running: &[u32]) -> Result<Option<Vec<u32>>> {
+    fn are_held(&mut self, process: ProcessHandle, running: &[u32]) -> Result<Option<Vec<u32>>> {
         // Killed, but a thread of it waits in vfork: none of the others stops any more.
-        let silenced = self.is_silenced_by_vfork(pid)?;
+        let silenced = self.is_silenced_by_vfork(self.table.process(process).pid)?;
         let mut held = Vec::new();
         for &index in running {
             let thread = self.table.slot(index).thread;
@@ -174,7 +174,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         };
         self.end_halt(process, &lease);
-        self.resume_planned(pid, process, plan)?;
+        self.resume_planned(process, plan)?;
         self.step_over_queued()
     }
 
@@ -218,7 +218,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Runs what came to rest after the halt, since the kernel had held it before.
-    pub(super) fn run_late(&mut self, process: u32) -> Result<()> {
+    pub(super) fn run_late(&mut self, process: ProcessHandle) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
             if !slot.rests() || slot.stays() {
@@ -237,7 +237,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A halt is over, by the will of its user.
-    pub(super) fn end_halt(&mut self, process: u32, lease: &Rc<()>) {
+    pub(super) fn end_halt(&mut self, process: ProcessHandle, lease: &Rc<()>) {
         let Process { pid, halted, .. } = self.table.process_mut(process);
         if halted.as_ref().is_some_and(|halted| Weak::ptr_eq(halted, &Rc::downgrade(lease))) {
             *halted = None;

@@ -49,6 +49,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::api::Settings;
+use crate::arena::ProcessHandle;
 use crate::backend::logged::{Logged, bare, logged};
 use crate::backend::{Patience, RawStop, Setup, Wake};
 use crate::event_queue::EventQueue;
@@ -91,9 +92,9 @@ pub(crate) struct Engine<B: Backend> {
     /// Processes that were halted.
     halts: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
-    held_exits: Vec<u32>,
+    held_exits: Vec<ProcessHandle>,
     /// A process whose `Exited` was given; it can be asked about until the next wait.
-    departed: Option<u32>,
+    departed: Option<ProcessHandle>,
     /// A waker woke while something else was waited for.
     woken: bool,
     /// Somebody may wake a wait that nothing else would end.

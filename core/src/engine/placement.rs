@@ -13,7 +13,7 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, CpuSet, Error, Pid, Placement, Result, Tid};
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 
 /// More CPUs than any kernel knows.
 const CPUS: u32 = 1 << 20;
@@ -65,7 +65,7 @@ impl<B: Backend> Engine<B> {
 
     /// Puts a process on the CPU that was attached to. One that the kernel does not let us move,
     /// for lack of privileges or because its cpuset is another, stays where it is.
-    pub(super) fn place_attached(&mut self, process: u32) {
+    pub(super) fn place_attached(&mut self, process: ProcessHandle) {
         let Some(Placed { shared, own, .. }) = &self.placing.placed else { return };
         let (shared, mut last) = (shared.clone(), Rc::clone(own));
         let pid = self.table.process(process).pid;
@@ -96,7 +96,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The home of a process: that of any thread of it that has one.
-    pub(super) fn home_of(&self, process: u32) -> Option<Rc<CpuSet>> {
+    pub(super) fn home_of(&self, process: ProcessHandle) -> Option<Rc<CpuSet>> {
         self.placing.placed.as_ref()?;
         let threads = &self.table.process(process).threads;
         threads.iter().find_map(|&i| self.table.slot(i).home.clone())

@@ -3,9 +3,9 @@
 use crate::backend::Setup;
 use crate::{Backend, Error, EventFlags, Pid, ProcessInfo, Result, StopReason, Tid};
 
-use super::Engine;
 use super::process::Process;
 use super::thread::{Reported, State};
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Which events a process reports.
@@ -81,7 +81,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The threads of a process as the events that were given leave them.
-    fn threads_reported(&self, process: u32) -> Vec<Tid> {
+    fn threads_reported(&self, process: ProcessHandle) -> Vec<Tid> {
         let Process { pid, threads, .. } = self.table.process(process);
         let told = threads.iter().filter(|&&i| {
             let slot = self.table.slot(i);

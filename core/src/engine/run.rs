@@ -5,9 +5,9 @@ use crate::error::unless_gone;
 use crate::event_queue::Ready;
 use crate::{Backend, Event, EventFlags, Pid, Result, Resume, Signal, StopReason, Stopped, Tid};
 
-use super::Engine;
 use super::process::End;
 use super::thread::{Intent, Interrupt, Reported, State, StopKind};
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Runs every thread that an event (or a token) owns.
@@ -202,8 +202,8 @@ impl<B: Backend> Engine<B> {
         Ok(true)
     }
 
-    /// The table's index of a process that is traced and has not ended.
-    pub(super) fn traced(&self, pid: Pid) -> Result<u32> {
+    /// A process that is traced and has not ended.
+    pub(super) fn traced(&self, pid: Pid) -> Result<ProcessHandle> {
         self.table
             .find_process(pid)
             .filter(|&i| !self.table.process(i).has_ended())
@@ -211,7 +211,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The same, if it is not being detached either.
-    pub(super) fn staying(&self, pid: Pid) -> Result<u32> {
+    pub(super) fn staying(&self, pid: Pid) -> Result<ProcessHandle> {
         let process = self.traced(pid)?;
         match self.table.process(process).is_detaching() {
             true => Err(crate::Error::Gone),

@@ -43,7 +43,7 @@ use crate::{
     StepOver,
 };
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 use handlers::Handler;
 use position::Owed;
 
@@ -182,7 +182,7 @@ impl<R> Software<R> {
 impl<B: Backend> Engine<B> {
     pub(super) fn insert_software(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         breakpoint: SoftwareBreakpoint,
     ) -> Result<BreakpointId> {
         let addr = breakpoint.addr;
@@ -221,7 +221,7 @@ impl<B: Backend> Engine<B> {
     /// else there meanwhile, or other memory.
     fn insert_again(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         space: &Shared,
         addr: u64,
         id: BreakpointId,
@@ -244,7 +244,11 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Says whether the process had it.
-    pub(super) fn remove_software(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
+    pub(super) fn remove_software(
+        &mut self,
+        process: ProcessHandle,
+        id: BreakpointId,
+    ) -> Result<bool> {
         let entry = self.table.process(process);
         let (pid, Some(space)) = (entry.pid, entry.space.clone()) else { return Ok(false) };
         if !space.borrow_mut().release(pid, id) {
@@ -259,7 +263,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Takes out of memory what was removed.
-    fn settle_removed(&mut self, process: u32, space: &Shared) -> Result<()> {
+    fn settle_removed(&mut self, process: ProcessHandle, space: &Shared) -> Result<()> {
         if space.borrow().is_settled() {
             return Ok(());
         }
@@ -277,7 +281,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    pub(super) fn software_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
+    pub(super) fn software_of(&self, process: ProcessHandle) -> Vec<(BreakpointId, Breakpoint)> {
         let process = self.table.process(process);
         let Some(space) = &process.space else { return Vec::new() };
         let space = space.borrow();
@@ -288,7 +292,7 @@ impl<B: Backend> Engine<B> {
     /// Does something that needs a stopped thread of a process: any one will do.
     fn with_stopped<T>(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         mut request: impl FnMut(&mut Self, Thread) -> Result<T>,
     ) -> Result<T> {
         if let Some(thread) = self.stopped_thread(process)? {
@@ -297,29 +301,28 @@ impl<B: Backend> Engine<B> {
                 result => return result,
             }
         }
-        let pid = self.table.process(process).pid;
         let mut tries = 0;
         loop {
             let result = self.with_all_stopped(process, |tracer| {
-                if tracer.traced(pid)? != process {
+                if !tracer.table.is_there(process) {
                     return Err(Error::Gone);
                 }
                 let thread = tracer.stopped_sharer(process)?.ok_or(Error::NotStopped)?;
                 match request(tracer, thread) {
-                    Err(Error::Gone) if tracer.is_there(pid, process) => Err(Error::NotStopped),
+                    Err(Error::Gone) if tracer.table.is_there(process) => Err(Error::NotStopped),
                     result => result,
                 }
             });
             tries += 1;
             let held = matches!(result, Err(Error::NotStopped));
-            if !held || tries == HELD_FOR || self.traced(pid).ok() != Some(process) {
+            if !held || tries == HELD_FOR || !self.table.is_there(process) {
                 return result;
             }
         }
     }
 
     /// The address space of a process, made if it has none yet: it may be that of another one.
-    pub(super) fn space_of(&mut self, process: u32) -> Result<Shared> {
+    pub(super) fn space_of(&mut self, process: ProcessHandle) -> Result<Shared> {
         self.inherit_again(process)?;
         let mut space = match &self.table.process(process).space {
             Some(space) if !space.borrow().is_blank() => return Ok(Rc::clone(space)),

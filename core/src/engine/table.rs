@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustc_hash::FxHashMap;
 
+use crate::arena::{Arena, OfProcess, ProcessHandle, make_room};
 use crate::backend::{Run, Thread};
 use crate::stopped::Place;
 use crate::{Pid, Tid};
@@ -23,9 +24,8 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     free_slots: Vec<u32>,
     by_tid: FxHashMap<Tid, u32>,
-    processes: Vec<Option<Process>>,
-    free_processes: Vec<u32>,
-    by_pid: FxHashMap<Pid, u32>,
+    processes: Arena<Process, OfProcess>,
+    by_pid: FxHashMap<Pid, ProcessHandle>,
 }
 
 impl Default for Table {
@@ -35,18 +35,9 @@ impl Default for Table {
             slots: Vec::new(),
             free_slots: Vec::new(),
             by_tid: FxHashMap::default(),
-            processes: Vec::new(),
-            free_processes: Vec::new(),
+            processes: Arena::default(),
             by_pid: FxHashMap::default(),
         }
-    }
-}
-
-/// Lets a list grow by a quarter where it would double: of many idle tracees it is most of what
-/// they take.
-fn make_room<T>(list: &mut Vec<T>) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 4 + 8);
     }
 }
 
@@ -64,7 +55,7 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn find_process(&self, pid: Pid) -> Option<u32> {
+    pub(super) fn find_process(&self, pid: Pid) -> Option<ProcessHandle> {
         self.by_pid.get(&pid).copied()
     }
 
@@ -97,15 +88,22 @@ impl Table {
         Place { tracer: self.number, index, generation: self.slot(index).generation }
     }
 
-    /// The process with an index that a slot or a look-up gave.
+    /// A process that is known to be in the table, as it is as long as it has threads.
     #[inline]
-    pub(super) fn process(&self, index: u32) -> &Process {
-        self.processes[index as usize].as_ref().expect("a process lives as long as its threads")
+    pub(super) fn process(&self, process: ProcessHandle) -> &Process {
+        self.processes.get(process).expect("a process lives as long as its threads")
     }
 
     #[inline]
-    pub(super) fn process_mut(&mut self, index: u32) -> &mut Process {
-        self.processes[index as usize].as_mut().expect("a process lives as long as its threads")
+    pub(super) fn process_mut(&mut self, process: ProcessHandle) -> &mut Process {
+        self.processes.get_mut(process).expect("a process lives as long as its threads")
+    }
+
+    /// Whether a process has not ended, and was not detached. It may do either while anything is
+    /// asked of the kernel.
+    #[inline]
+    pub(super) fn is_there(&self, process: ProcessHandle) -> bool {
+        self.processes.get(process).is_some_and(|process| !process.has_ended())
     }
 
     /// Whether a thread is its process's first, whose birth and death are the process's.
@@ -120,8 +118,18 @@ impl Table {
         self.process(self.slot(slot).process)
     }
 
-    pub(super) fn processes(&self) -> impl Iterator<Item = (u32, &Process)> {
-        self.processes.iter().enumerate().filter_map(|(i, p)| Some((i as u32, p.as_ref()?)))
+    pub(super) fn processes(&self) -> impl Iterator<Item = (ProcessHandle, &Process)> {
+        self.processes.iter()
+    }
+
+    /// Those that have not ended.
+    pub(super) fn living(&self) -> impl Iterator<Item = (ProcessHandle, &Process)> {
+        self.processes.iter().filter(|(_, process)| !process.has_ended())
+    }
+
+    /// The same, for what may change the table.
+    pub(super) fn all_living(&self) -> Vec<ProcessHandle> {
+        self.living().map(|(process, _)| process).collect()
     }
 
     /// How many threads there are.
@@ -136,29 +144,19 @@ impl Table {
     }
 
     /// Adds a process; one that had the same pid has ended, and is only still being shown.
-    pub(super) fn add_process(&mut self, process: Process) -> u32 {
+    pub(super) fn add_process(&mut self, process: Process) -> ProcessHandle {
         let pid = process.pid;
         if let Some(parent) = process.real_parent.and_then(|p| self.find_process(p)) {
             let parent = self.process_mut(parent);
             (parent.children, parent.other_candidates) =
                 (parent.children + 1, parent.other_candidates.saturating_add(1));
         }
-        let index = match self.free_processes.pop() {
-            Some(index) => {
-                self.processes[index as usize] = Some(process);
-                index
-            }
-            None => {
-                make_room(&mut self.processes);
-                self.processes.push(Some(process));
-                (self.processes.len() - 1) as u32
-            }
-        };
-        self.by_pid.insert(pid, index);
-        index
+        let handle = self.processes.insert(process);
+        self.by_pid.insert(pid, handle);
+        handle
     }
 
-    pub(super) fn set_real_parent(&mut self, process: u32, to: Option<Pid>) {
+    pub(super) fn set_real_parent(&mut self, process: ProcessHandle, to: Option<Pid>) {
         let from = self.process(process).real_parent;
         if from == to {
             return;
@@ -176,29 +174,25 @@ impl Table {
     }
 
     /// Takes a process out, with the threads that are left of it.
-    pub(super) fn remove_process(&mut self, index: u32) -> Option<Process> {
-        self.set_real_parent(index, None);
-        for slot in std::mem::take(&mut self.process_mut(index).threads) {
+    pub(super) fn remove_process(&mut self, process: ProcessHandle) -> Option<Process> {
+        self.set_real_parent(process, None);
+        for slot in std::mem::take(&mut self.process_mut(process).threads) {
             self.retire(slot);
         }
-        let process = self.processes[index as usize].take()?;
-        self.free_processes.push(index);
-        if self.by_pid.get(&process.pid) == Some(&index) {
-            self.by_pid.remove(&process.pid);
-        }
-        Some(process)
+        self.release_pid(process);
+        self.processes.remove(process)
     }
 
     /// A pid may be used again as soon as its end was waited for, though the end may still have
     /// to be shown.
-    pub(super) fn release_pid(&mut self, index: u32) {
-        let pid = self.process(index).pid;
-        if self.by_pid.get(&pid) == Some(&index) {
+    pub(super) fn release_pid(&mut self, process: ProcessHandle) {
+        let pid = self.process(process).pid;
+        if self.by_pid.get(&pid) == Some(&process) {
             self.by_pid.remove(&pid);
         }
     }
 
-    pub(super) fn add_thread(&mut self, process: u32, tid: Tid, state: State) -> u32 {
+    pub(super) fn add_thread(&mut self, process: ProcessHandle, tid: Tid, state: State) -> u32 {
         let thread = Thread { pid: self.process(process).pid, tid };
         // It begins where its maker is.
         let space = self.process(process).space.as_ref();

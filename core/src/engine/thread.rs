@@ -15,6 +15,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::arena::ProcessHandle;
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::debug::ThreadDebug;
 use crate::{CpuSet, ForkKind, Pid, Signal, StopReason, Syscall};
@@ -26,7 +27,7 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) thread: Thread,
     /// Index of its process.
-    pub(super) process: u32,
+    pub(super) process: ProcessHandle,
     pub(super) state: State,
     /// What its last stop was, as far as its resumption depends on that.
     pub(super) stop: StopKind,

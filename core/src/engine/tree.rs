@@ -11,9 +11,9 @@ use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{AttachOptions, Backend, Pid, Result};
 
-use super::Engine;
 use super::drive::Turn;
 use super::process::Start;
+use super::{Engine, ProcessHandle};
 
 /// What an attach to a tree has found so far.
 struct Tree {
@@ -136,8 +136,9 @@ impl<B: Backend> Engine<B> {
         let mut held_for = 0;
         self.drive_until(UNANSWERED, |tracer, turn| {
             let processes = attached.iter().filter_map(|&pid| tracer.table.find_process(pid));
-            let starts = |&process: &u32| tracer.table.process(process).start == Start::Attaching;
-            let starting: Vec<u32> = processes.filter(starts).collect();
+            let starts =
+                |&process: &ProcessHandle| tracer.table.process(process).start == Start::Attaching;
+            let starting: Vec<ProcessHandle> = processes.filter(starts).collect();
             if turn == Turn::Nothing {
                 let mut held = true;
                 let running = starting.iter().flat_map(|&process| tracer.running(process));
@@ -154,11 +155,6 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// This process, which cannot trace itself.
-fn own_pid() -> Pid {
-    Pid::this()
-}
-
 /// The processes of a list whose parents lead to one of these, parents before their children.
 fn descendants(of: &[Pid], listed: &[Listed]) -> Vec<Pid> {
     let mut known: FxHashSet<Pid> = of.iter().copied().collect();
@@ -166,7 +162,7 @@ fn descendants(of: &[Pid], listed: &[Listed]) -> Vec<Pid> {
     loop {
         let before = found.len();
         for &Listed { pid, parent, .. } in listed {
-            if known.contains(&parent) && pid != own_pid() && known.insert(pid) {
+            if known.contains(&parent) && pid != Pid::this() && known.insert(pid) {
                 found.push(pid);
             }
         }

@@ -14,10 +14,10 @@ use crate::forks::Announced;
 use crate::limits::PATIENCE;
 use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 
-use super::Engine;
 use super::process::{End, Process};
 use super::software::inherit::Heritage;
 use super::thread::State;
+use super::{Engine, ProcessHandle};
 
 /// When it is asked what becomes of a child that nobody has announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl<B: Backend> Engine<B> {
     /// the same: no half of that one comes, nor its end before the child has exec'ed or ended.
     pub(super) fn fork_of_unkillable(
         &mut self,
-        parent: u32,
+        parent: ProcessHandle,
         child: Thread,
         late: bool,
     ) -> Result<Option<Announced>> {

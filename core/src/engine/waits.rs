@@ -8,9 +8,9 @@ use crate::error::unless_gone;
 use crate::limits::HELD_FOR;
 use crate::{Backend, Error, Event, Only, Pid, Result};
 
-use super::Engine;
 use super::drive::Turn;
 use super::process::Process;
+use super::{Engine, ProcessHandle};
 
 /// How long a wait goes on.
 #[derive(Debug, Clone, Copy)]
@@ -231,7 +231,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Whether no thread of a process can stop or end before the caller runs one.
-    fn is_out(&self, process: u32) -> bool {
+    fn is_out(&self, process: ProcessHandle) -> bool {
         let process = self.table.process(process);
         // Its end is kept until the tokens are given back.
         process.has_ended() || self.waits_for_its_tokens(process)

@@ -3,13 +3,13 @@
 use crate::backend::{RawKind, RawStop};
 use crate::{Backend, Pid};
 
-use super::Engine;
 use super::process::Process;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// A process is detached but for its first thread, which has ended before the others, and of
     /// whose end the kernel tells the tracer alone, once they have ended.
-    pub(super) fn leave_zombie_leader(&mut self, process: u32) {
+    pub(super) fn leave_zombie_leader(&mut self, process: ProcessHandle) {
         let entry = self.table.process(process);
         if entry.child.is_some() {
             self.zombie_leaders.push((entry.pid, entry.setup));

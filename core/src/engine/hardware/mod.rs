@@ -17,7 +17,7 @@ use crate::{
     InheritDebug, Pid, Result, StopReason, Stopped,
 };
 
-use super::Engine;
+use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Inserts a hardware breakpoint into a process.
@@ -26,7 +26,7 @@ impl<B: Backend> Engine<B> {
     /// thread has changed.
     pub(super) fn insert_hardware(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         breakpoint: HardwareBreakpoint,
     ) -> Result<BreakpointId> {
         check::<B::Arch>(&breakpoint)?;
@@ -36,10 +36,9 @@ impl<B: Backend> Engine<B> {
             return Ok(known.id);
         }
         plan::<B::Arch>(&debug.wanted(Some(breakpoint)), &debug.slots, debug.room())?;
-        let pid = self.table.process(process).pid;
         self.with_all_stopped(process, |tracer| {
             // Meanwhile it may have ended, or have exec'ed.
-            if tracer.traced(pid)? != process {
+            if !tracer.table.is_there(process) {
                 return Err(Error::Gone);
             }
             tracer.insert_at_rest(process, breakpoint)
@@ -48,7 +47,7 @@ impl<B: Backend> Engine<B> {
 
     fn insert_at_rest(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         breakpoint: HardwareBreakpoint,
     ) -> Result<BreakpointId> {
         self.look_for_room(process)?;
@@ -71,7 +70,11 @@ impl<B: Backend> Engine<B> {
 
     /// Removes a hardware breakpoint that was inserted into a process; says whether it has one of
     /// this id.
-    pub(super) fn remove_hardware(&mut self, process: u32, id: BreakpointId) -> Result<bool> {
+    pub(super) fn remove_hardware(
+        &mut self,
+        process: ProcessHandle,
+        id: BreakpointId,
+    ) -> Result<bool> {
         let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(false) };
         let Some(known) = debug.breakpoints.iter_mut().find(|known| known.id == id) else {
             return Ok(false);
@@ -80,16 +83,15 @@ impl<B: Backend> Engine<B> {
             known.count -= 1;
             return Ok(true);
         }
-        let pid = self.table.process(process).pid;
         self.with_all_stopped(process, |tracer| {
-            if tracer.traced(pid).is_ok_and(|is| is == process) {
+            if tracer.table.is_there(process) {
                 tracer.remove_at_rest(process, id)?;
             }
             Ok(true)
         })
     }
 
-    fn remove_at_rest(&mut self, process: u32, id: BreakpointId) -> Result<()> {
+    fn remove_at_rest(&mut self, process: ProcessHandle, id: BreakpointId) -> Result<()> {
         let Some(debug) = &mut self.table.process_mut(process).debug else { return Ok(()) };
         let mut breakpoints = debug.breakpoints.clone();
         breakpoints.retain(|known| known.id != id);
@@ -109,7 +111,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The hardware breakpoints of a process, in the order in which they were inserted.
-    pub(super) fn hardware_of(&self, process: u32) -> Vec<(BreakpointId, Breakpoint)> {
+    pub(super) fn hardware_of(&self, process: ProcessHandle) -> Vec<(BreakpointId, Breakpoint)> {
         let debug = self.table.process(process).debug.as_deref();
         let breakpoints = debug.map_or(&[][..], |debug| &debug.breakpoints);
         breakpoints.iter().map(|known| (known.id, known.breakpoint.into())).collect()
@@ -132,7 +134,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Asks which registers there are, once per image.
-    fn look_for_room(&mut self, process: u32) -> Result<()> {
+    fn look_for_room(&mut self, process: ProcessHandle) -> Result<()> {
         if self.table.process(process).debug.as_ref().is_some_and(|d| d.room.is_some()) {
             return Ok(());
         }
@@ -143,7 +145,11 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The bytes of a breakpoint as they are now.
-    fn value_of(&mut self, process: u32, breakpoint: &HardwareBreakpoint) -> Result<Vec<u8>> {
+    fn value_of(
+        &mut self,
+        process: ProcessHandle,
+        breakpoint: &HardwareBreakpoint,
+    ) -> Result<Vec<u8>> {
         let index = self.any_stopped(process).ok_or(Error::NotStopped)?;
         let mut value = vec![0; usize::try_from(breakpoint.len).unwrap_or(0)];
         let thread = self.table.slot(index).thread;
@@ -155,7 +161,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread of a process that can be asked.
-    fn any_stopped(&self, process: u32) -> Option<u32> {
+    fn any_stopped(&self, process: ProcessHandle) -> Option<u32> {
         let threads = self.table.process(process).threads.iter().copied();
         threads.into_iter().find(|&index| {
             let slot = self.table.slot(index);
@@ -165,7 +171,7 @@ impl<B: Backend> Engine<B> {
 
     /// Has all threads of a process that are stopped watch the same; if one cannot, none has
     /// changed. The others will before they run.
-    fn watch_all(&mut self, process: u32, slots: &Rc<DebugSlots>) -> Result<()> {
+    fn watch_all(&mut self, process: ProcessHandle, slots: &Rc<DebugSlots>) -> Result<()> {
         self.look_up_threads(process)?;
         let debug = self.table.process(process).debug.as_ref();
         let before = debug.map(|debug| Rc::clone(&debug.slots)).unwrap_or_default();

@@ -6,14 +6,14 @@ use crate::backend::{DebugRoom, NO_SLOTS, Setup};
 use crate::debug::{ProcessDebug, ThreadDebug, plan};
 use crate::{Backend, EventFlags, ForkKind, Inherit, Pid};
 
-use super::super::Engine;
+use super::super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// A new process: has it inherit what it is to inherit of its parent, and remembers that its
     /// registers may be what the kernel has copied.
     pub(in super::super) fn inherit_hardware(
         &mut self,
-        child: u32,
+        child: ProcessHandle,
         parent: Option<Pid>,
         kind: ForkKind,
     ) {
@@ -88,7 +88,7 @@ impl<B: Backend> Engine<B> {
     /// What a process reports, as the kernel is to be told: new threads have to stop at their
     /// birth for their debug registers to be set. (Where one stop stops one thread they always
     /// do.)
-    pub(in super::super) fn wanted_setup(&self, process: u32) -> Setup {
+    pub(in super::super) fn wanted_setup(&self, process: ProcessHandle) -> Setup {
         let process = self.table.process(process);
         let mut setup = process.setup;
         if !Self::makers_announce_threads() && process.debug.is_some() {

@@ -7,7 +7,7 @@ use crate::debug::{Carried, ThreadDebug, changed, used};
 use crate::error::unless_gone;
 use crate::{Backend, Result, Signal};
 
-use super::super::Engine;
+use super::super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Has a stopped thread watch this.
@@ -130,7 +130,7 @@ impl<B: Backend> Engine<B> {
 
     /// The same for a process that stops as a whole, where the back end waits for what is on its
     /// way.
-    pub(in super::super) fn disarm_whole(&mut self, process: u32) -> Result<()> {
+    pub(in super::super) fn disarm_whole(&mut self, process: ProcessHandle) -> Result<()> {
         let debugged = |&i: &u32| self.table.slot(i).debug.is_some();
         let threads = &self.table.process(process).threads;
         if self.table.process(process).debug.is_none() && !threads.iter().any(debugged) {

@@ -10,7 +10,7 @@ use crate::{
     TrapCauses,
 };
 
-use super::super::Engine;
+use super::super::{Engine, ProcessHandle};
 
 /// What the debug registers say of a trap.
 pub(in super::super) enum Looked {
@@ -171,7 +171,7 @@ impl<B: Backend> Engine<B> {
     fn has_changed(
         &mut self,
         index: u32,
-        process: u32,
+        process: ProcessHandle,
         id: BreakpointId,
         new: Vec<u8>,
         before: bool,
@@ -205,7 +205,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// What the watches for changes see is not what it was: there is a new image.
-    pub(super) fn read_again(&mut self, process: u32, thread: Thread) {
+    pub(super) fn read_again(&mut self, process: ProcessHandle, thread: Thread) {
         for at in 0.. {
             let debug = self.table.process(process).debug.as_ref();
             let Some(known) = debug.and_then(|debug| debug.breakpoints.get(at)) else { break };

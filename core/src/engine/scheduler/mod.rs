@@ -12,9 +12,9 @@ use crate::backend::{RawReason, Run, Setup, StopScope, Thread};
 use crate::error::unless_gone;
 use crate::{Backend, Error, EventFlags, Next, Pid, Result, Signal, StopReason, Stopped, Tid};
 
-use super::Engine;
 use super::process::{Births, Process};
 use super::thread::{Hold, Interrupt, Slot, State, StopKind};
+use super::{Engine, ProcessHandle};
 
 /// Running, halting and suspending.
 impl<B: Backend> Engine<B> {
@@ -80,12 +80,11 @@ impl<B: Backend> Engine<B> {
     /// Runs the threads of a process, as was planned for each.
     pub(super) fn resume_planned(
         &mut self,
-        pid: Pid,
-        process: u32,
+        process: ProcessHandle,
         plan: Vec<(Stopped, Next)>,
     ) -> Result<()> {
         match B::STOP_SCOPE {
-            StopScope::Thread => self.resume_each(pid, process, plan),
+            StopScope::Thread => self.resume_each(process, plan),
             StopScope::Process => self.resume_together(plan),
         }
     }
@@ -101,7 +100,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Asks every running thread of a process to stop.
-    pub(super) fn interrupt_running(&mut self, process: u32) -> Result<()> {
+    pub(super) fn interrupt_running(&mut self, process: ProcessHandle) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => self.interrupt_each(process),
             StopScope::Process => self.interrupt_any(process),
@@ -112,19 +111,18 @@ impl<B: Backend> Engine<B> {
     /// were.
     pub(super) fn take_in_each(
         &mut self,
-        pid: Pid,
-        process: u32,
+        process: ProcessHandle,
         threads: &[u32],
     ) -> Result<usize> {
         match B::STOP_SCOPE {
-            StopScope::Thread => self.look_at_each(pid, process, threads),
+            StopScope::Thread => self.look_at_each(process, threads),
             StopScope::Process => Ok(0), // one stop is that of all
         }
     }
 
     /// Looks up the threads of a stopped process, where the birth and the death of those that rest
     /// may have gone unreported.
-    pub(super) fn look_up_threads(&mut self, process: u32) -> Result<()> {
+    pub(super) fn look_up_threads(&mut self, process: ProcessHandle) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => Ok(()),
             StopScope::Process => self.look_up_resting(process),
@@ -133,7 +131,11 @@ impl<B: Backend> Engine<B> {
 
     /// Has what is about to happen to one thread happen to it alone: the others of its process are
     /// suspended. Returns the signal that is then to be delivered.
-    pub(super) fn suspend_others(&mut self, process: u32, index: u32) -> Result<Option<Signal>> {
+    pub(super) fn suspend_others(
+        &mut self,
+        process: ProcessHandle,
+        index: u32,
+    ) -> Result<Option<Signal>> {
         match B::STOP_SCOPE {
             StopScope::Thread => Ok(None), // they are stopped one by one
             StopScope::Process => self.suspend_all_but(process, index),
@@ -141,7 +143,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The others may run again, but for those that were told to stay.
-    pub(super) fn free_others(&mut self, process: u32, index: u32) -> Result<()> {
+    pub(super) fn free_others(&mut self, process: ProcessHandle, index: u32) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => Ok(()),
             StopScope::Process => self.free_all_but(process, index),
@@ -172,7 +174,7 @@ impl<B: Backend> Engine<B> {
     /// It could not be run after all; says whether that ends what it was to be run for.
     pub(super) fn could_not_run_alone(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         index: u32,
         signal: Option<Signal>,
     ) -> bool {
@@ -186,22 +188,22 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Those of a process's threads that are to rest again, since none of it was run.
-    pub(super) fn rest_again(&mut self, process: u32) {
+    pub(super) fn rest_again(&mut self, process: ProcessHandle) {
         if B::STOP_SCOPE == StopScope::Process {
             self.none_ran(process);
         }
     }
 
     /// Runs those of a process that were led past a breakpoint, and then who rested meanwhile.
-    pub(super) fn go_on(&mut self, process: u32, pid: Pid) -> Result<()> {
+    pub(super) fn go_on(&mut self, process: ProcessHandle) -> Result<()> {
         match B::STOP_SCOPE {
-            StopScope::Thread => self.each_goes_on(process, pid),
+            StopScope::Thread => self.each_goes_on(process),
             StopScope::Process => self.process_goes_on(process),
         }
     }
 
     /// The threads of a process that are to run now, and may be at a breakpoint.
-    pub(super) fn about_to_run(&self, process: u32) -> Vec<u32> {
+    pub(super) fn about_to_run(&self, process: ProcessHandle) -> Vec<u32> {
         match B::STOP_SCOPE {
             StopScope::Thread => self.each_about_to_run(process),
             StopScope::Process => self.together_about_to_run(process),
@@ -209,7 +211,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A process is to run to its end, for it was killed.
-    pub(super) fn runs_to_its_end(&mut self, process: u32) {
+    pub(super) fn runs_to_its_end(&mut self, process: ProcessHandle) {
         match B::STOP_SCOPE {
             StopScope::Thread => self.leave_stops(process),
             StopScope::Process => self.run_killed(process),
@@ -225,14 +227,14 @@ impl<B: Backend> Engine<B> {
     }
 
     /// What is left of a process after one of its threads was detached is detached as well.
-    pub(super) fn detach_rest(&mut self, pid: Pid, process: u32) -> Result<()> {
+    pub(super) fn detach_rest(&mut self, process: ProcessHandle) -> Result<()> {
         match B::STOP_SCOPE {
-            StopScope::Thread => self.detach_each(pid, process),
+            StopScope::Thread => self.detach_each(process),
             StopScope::Process => {
                 // It went as a whole, or was killed, and its end comes. But the stop that it was to be
                 // detached at may be over.
-                if self.table.find_process(pid) == Some(process) && self.is_stopped_whole(process) {
-                    self.failures.retry(pid);
+                if self.table.is_there(process) && self.is_stopped_whole(process) {
+                    self.failures.retry(self.table.process(process).pid);
                 }
                 Ok(())
             }
@@ -303,7 +305,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Whether a process is stopped by one stop, which is that of all its threads.
-    pub(super) fn is_stopped_whole(&self, process: u32) -> bool {
+    pub(super) fn is_stopped_whole(&self, process: ProcessHandle) -> bool {
         let mut threads = self.table.process(process).threads.iter();
         B::STOP_SCOPE == StopScope::Process && threads.any(|&i| self.table.slot(i).can_be_asked())
     }
@@ -320,7 +322,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Whether an event or a token of a process is out, with whose resumption it will run.
-    pub(super) fn runs_with_what_is_shown(&self, process: u32) -> bool {
+    pub(super) fn runs_with_what_is_shown(&self, process: ProcessHandle) -> bool {
         let mut threads = self.table.process(process).threads.iter();
         B::STOP_SCOPE == StopScope::Process && threads.any(|&i| self.table.slot(i).is_shown())
     }

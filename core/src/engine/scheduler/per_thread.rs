@@ -1,12 +1,12 @@
 //! A stop stops one thread, and a request runs one: Linux.
 
 use crate::backend::Run;
-use crate::engine::Engine;
 use crate::engine::process::End;
 use crate::engine::software::Onward;
 use crate::engine::thread::{Interrupt, State, StopKind};
+use crate::engine::{Engine, ProcessHandle};
 use crate::error::unless_gone;
-use crate::{Backend, Next, Pid, Result, Resume, Signal, Stopped};
+use crate::{Backend, Next, Result, Resume, Signal, Stopped};
 
 impl<B: Backend> Engine<B> {
     pub(super) fn start_thread(
@@ -49,10 +49,10 @@ impl<B: Backend> Engine<B> {
     /// The process's first thread is resumed last, so that it is known whether it runs alone.
     pub(super) fn resume_each(
         &mut self,
-        pid: Pid,
-        process: u32,
+        process: ProcessHandle,
         plan: Vec<(Stopped, Next)>,
     ) -> Result<()> {
+        let pid = self.table.process(process).pid;
         let any_runs = plan.iter().any(|(_, next)| *next == Next::Continue);
         let is_first = |stop: &Stopped| {
             self.table.at(stop.place).is_some_and(|_| self.table.is_first(stop.place.index))
@@ -71,14 +71,14 @@ impl<B: Backend> Engine<B> {
                 return result;
             }
         }
-        if any_runs && self.table.find_process(pid) == Some(process) {
+        if any_runs && self.table.is_there(process) {
             self.run_late(process)?;
         }
         Ok(())
     }
 
     /// The last thread first, as [`look_at_each`](Tracer::look_at_each) looks at them.
-    pub(super) fn interrupt_each(&mut self, process: u32) -> Result<()> {
+    pub(super) fn interrupt_each(&mut self, process: ProcessHandle) -> Result<()> {
         for index in self.running(process).into_iter().rev() {
             let slot = self.table.slot(index);
             if slot.interrupt == Interrupt::None && slot.state != State::Announced {
@@ -95,14 +95,13 @@ impl<B: Backend> Engine<B> {
     /// little time, in all as much as a wait gives before it sleeps.
     pub(super) fn look_at_each(
         &mut self,
-        pid: Pid,
-        process: u32,
+        process: ProcessHandle,
         threads: &[u32],
     ) -> Result<usize> {
         let (mut found, mut yields) = (0, B::YIELDS);
         for &index in threads.iter().rev() {
             // What was taken in before may have changed everything.
-            if !self.is_there(pid, process) {
+            if !self.table.is_there(process) {
                 break;
             }
             let slot = self.table.slot(index);
@@ -125,7 +124,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A resting thread of a killed process leaves its stop by itself.
-    pub(super) fn leave_stops(&mut self, process: u32) {
+    pub(super) fn leave_stops(&mut self, process: ProcessHandle) {
         self.table.process_mut(process).end = End::Killed;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
@@ -135,7 +134,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    pub(super) fn each_about_to_run(&self, process: u32) -> Vec<u32> {
+    pub(super) fn each_about_to_run(&self, process: ProcessHandle) -> Vec<u32> {
         let entry = self.table.process(process);
         let kept = entry.is_kept();
         let runs = |&i: &u32| {
@@ -146,7 +145,7 @@ impl<B: Backend> Engine<B> {
         entry.threads.iter().copied().filter(runs).collect()
     }
 
-    pub(super) fn each_goes_on(&mut self, process: u32, pid: Pid) -> Result<()> {
+    pub(super) fn each_goes_on(&mut self, process: ProcessHandle) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
             let Some(run) = slot.soft.take_queued() else { continue };
@@ -154,7 +153,7 @@ impl<B: Backend> Engine<B> {
                 continue;
             }
             self.start(index, run, None)?;
-            if !self.is_there(pid, process) {
+            if !self.table.is_there(process) {
                 return Ok(());
             }
         }

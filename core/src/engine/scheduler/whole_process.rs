@@ -3,10 +3,10 @@
 use rustc_hash::FxHashSet;
 
 use crate::backend::{Run, Thread};
-use crate::engine::Engine;
 use crate::engine::process::End;
 use crate::engine::software::Onward;
 use crate::engine::thread::{Delivery, Hold, Interrupt, Slot, State, StopKind};
+use crate::engine::{Engine, ProcessHandle};
 use crate::error::unless_gone;
 use crate::{Backend, Next, Result, Signal, Stopped, Tid};
 
@@ -144,7 +144,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    pub(super) fn none_ran(&mut self, process: u32) {
+    pub(super) fn none_ran(&mut self, process: ProcessHandle) {
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
             if slot.state == State::Running {
@@ -168,7 +168,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// One stop stops them all; but where deaths are not told a thread may be gone.
-    pub(super) fn interrupt_any(&mut self, process: u32) -> Result<()> {
+    pub(super) fn interrupt_any(&mut self, process: ProcessHandle) -> Result<()> {
         let pid = self.table.process(process).pid;
         for index in self.running(process) {
             let slot = self.table.slot(index);
@@ -190,7 +190,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    pub(super) fn look_up_resting(&mut self, process: u32) -> Result<()> {
+    pub(super) fn look_up_resting(&mut self, process: ProcessHandle) -> Result<()> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.get_mut().threads(pid))? else { return Ok(()) };
         let there: FxHashSet<Tid> = tids.iter().copied().collect();
@@ -213,7 +213,11 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The signal that is then to be delivered goes to the thread that has reported it.
-    pub(super) fn suspend_all_but(&mut self, process: u32, index: u32) -> Result<Option<Signal>> {
+    pub(super) fn suspend_all_but(
+        &mut self,
+        process: ProcessHandle,
+        index: u32,
+    ) -> Result<Option<Signal>> {
         let threads = self.table.process(process).threads.clone();
         for &i in &threads {
             let slot = self.table.slot(i);
@@ -235,7 +239,7 @@ impl<B: Backend> Engine<B> {
         Ok(signal)
     }
 
-    pub(super) fn free_all_but(&mut self, process: u32, index: u32) -> Result<()> {
+    pub(super) fn free_all_but(&mut self, process: ProcessHandle, index: u32) -> Result<()> {
         for i in self.table.process(process).threads.clone() {
             let slot = self.table.slot(i);
             if i != index && !slot.stays() && !slot.is_dead() {
@@ -247,7 +251,12 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread that was to run alone has ended without a word, or was killed.
-    pub(super) fn give_up_step_over(&mut self, process: u32, index: u32, signal: Option<Signal>) {
+    pub(super) fn give_up_step_over(
+        &mut self,
+        process: ProcessHandle,
+        index: u32,
+        signal: Option<Signal>,
+    ) {
         let slot = self.table.slot_mut(index);
         slot.run = slot.soft.take_stepping_over().unwrap_or(slot.run);
         slot.soft.forget_place();
@@ -325,7 +334,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// It runs to its end with the stops that it was at; its tokens answer `Gone`.
-    pub(super) fn run_killed(&mut self, process: u32) {
+    pub(super) fn run_killed(&mut self, process: ProcessHandle) {
         self.table.process_mut(process).end = End::Killed;
         for index in self.table.process(process).threads.clone() {
             if self.table.slot(index).is_held() {
@@ -379,7 +388,7 @@ impl<B: Backend> Engine<B> {
         Ok(Onward::Waits)
     }
 
-    pub(super) fn together_about_to_run(&self, process: u32) -> Vec<u32> {
+    pub(super) fn together_about_to_run(&self, process: ProcessHandle) -> Vec<u32> {
         let threads = self.table.process(process).threads.iter().copied();
         let asked = |&i: &u32| self.table.slot(i).deferred.is_some();
         if !threads.clone().any(|i| asked(&i)) || self.runs_with_what_is_shown(process) {
@@ -388,7 +397,7 @@ impl<B: Backend> Engine<B> {
         threads.filter(|i| asked(i) || !self.table.slot(*i).stays()).collect()
     }
 
-    pub(super) fn process_goes_on(&mut self, process: u32) -> Result<()> {
+    pub(super) fn process_goes_on(&mut self, process: ProcessHandle) -> Result<()> {
         if self.runs_with_what_is_shown(process) {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use crate::backend::Thread;
 use crate::limits::{BORN_WITHIN, REMEMBERED};
 use crate::{Backend, ForkKind, Pid};
 
-use super::super::Engine;
+use super::super::{Engine, ProcessHandle};
 
 /// The memory of a process that does not have it any more, or is not traced.
 pub(super) struct Former {
@@ -25,7 +25,7 @@ pub(super) struct Former {
 
 impl<B: Backend> Engine<B> {
     /// A process is about to lose its memory, or to be detached.
-    pub(in crate::engine) fn keep_former_image(&mut self, process: u32, detached: bool) {
+    pub(in crate::engine) fn keep_former_image(&mut self, process: ProcessHandle, detached: bool) {
         let entry = self.table.process(process);
         let first = entry.threads.first().map(|&index| self.table.slot(index).thread);
         let leader = || B::first_thread(entry.pid).map(|tid| Thread { pid: entry.pid, tid });

@@ -12,8 +12,8 @@ use crate::error::unless_gone;
 use crate::event_queue::Side;
 use crate::{Backend, Error, ForkKind, Pid, Result};
 
-use super::super::Engine;
 use super::super::process::Origin;
+use super::super::{Engine, ProcessHandle};
 
 /// Whose memory a new process may have, or a copy of it.
 #[derive(Clone)]
@@ -28,7 +28,12 @@ pub(in crate::engine) enum Heritage {
 impl<B: Backend> Engine<B> {
     /// A new process has come: it shares its maker's memory, or has a copy with the breakpoints
     /// in it that there were at that moment.
-    pub(in crate::engine) fn inherit(&mut self, process: u32, child: &Side, heritage: Heritage) {
+    pub(in crate::engine) fn inherit(
+        &mut self,
+        process: ProcessHandle,
+        child: &Side,
+        heritage: Heritage,
+    ) {
         let Side::Stopped(place) = *child else { return };
         let thread = self.table.slot(place.index).thread;
         // The child is where its maker is.
@@ -63,7 +68,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// What could not be found out when a process came is asked again.
-    pub(super) fn inherit_again(&mut self, process: u32) -> Result<()> {
+    pub(super) fn inherit_again(&mut self, process: ProcessHandle) -> Result<()> {
         let Some(heritage) = self.table.process_mut(process).heritage.take() else { return Ok(()) };
         let inherited = match self.stopped_thread(process) {
             Ok(Some(thread)) => {
@@ -82,7 +87,7 @@ impl<B: Backend> Engine<B> {
     /// `first` says that it has not run since it was made.
     fn take_heritage(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         thread: Thread,
         heritage: &Heritage,
         first: bool,
@@ -142,7 +147,13 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A new process has this in its memory, as far as is known, or exactly.
-    fn give_space(&mut self, process: u32, space: AddressSpace, thread: Thread, exact: bool) {
+    fn give_space(
+        &mut self,
+        process: ProcessHandle,
+        space: AddressSpace,
+        thread: Thread,
+        exact: bool,
+    ) {
         let space = Rc::new(RefCell::new(space));
         self.table.process_mut(process).space = Some(Rc::clone(&space));
         let settled = match exact {

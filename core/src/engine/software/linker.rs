@@ -11,8 +11,8 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, EventFlags, Result};
 
-use super::super::Engine;
 use super::super::process::Start;
+use super::super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// A program has begun, or has been attached to, and this thread of it is stopped.
@@ -31,7 +31,7 @@ impl<B: Backend> Engine<B> {
     /// The user wants to be told of modules from now on, or no longer.
     pub(in crate::engine) fn change_linker(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         flags: EventFlags,
     ) -> Result<()> {
         let entry = self.table.process(process);
@@ -49,7 +49,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    fn watch_linker(&mut self, process: u32, thread: Thread) -> Result<()> {
+    fn watch_linker(&mut self, process: ProcessHandle, thread: Thread) -> Result<()> {
         let asked = self.of_program(thread, |program, memory| {
             Ok((program.stop(memory)?, program.list(memory)?.digest()))
         });

@@ -12,8 +12,8 @@ use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result, Signal};
 
-use super::super::Engine;
 use super::super::thread::{Hold, State};
+use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
 impl<B: Backend> Engine<B> {
@@ -48,7 +48,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread of a process that is kept back, and stopped.
-    pub(in crate::engine) fn kept_back_in(&self, process: u32) -> Option<u32> {
+    pub(in crate::engine) fn kept_back_in(&self, process: ProcessHandle) -> Option<u32> {
         let mut threads = self.table.process(process).threads.iter().copied();
         threads.find(|&index| {
             let slot = self.table.slot(index);
@@ -112,7 +112,7 @@ impl<B: Backend> Engine<B> {
 
     /// Threads of a process that were kept back and need not be any more are run with it, as they
     /// were to be.
-    pub(in crate::engine) fn free_kept(&mut self, process: u32) {
+    pub(in crate::engine) fn free_kept(&mut self, process: ProcessHandle) {
         for at in 0..self.table.process(process).threads.len() {
             let index = self.table.process(process).threads[at];
             if self.table.slot(index).hold != Hold::KeptBack || self.would_miss(index) {
@@ -128,14 +128,14 @@ impl<B: Backend> Engine<B> {
     /// it, and they have breakpoints, their other threads are brought to rest. Says whether it is so.
     pub(super) fn rest_before_loan(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         pid: Pid,
         space: &Shared,
     ) -> Result<bool> {
         let mut sharers = self.sharers(process);
         sharers.retain(|&other| other != process);
         let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(pid);
-        let waits = |other: &u32| self.table.process(*other).threads.iter().any(waits);
+        let waits = |other: &ProcessHandle| self.table.process(*other).threads.iter().any(waits);
         if !sharers.iter().any(waits) || !space.borrow().is_wanted_by_others(Some(pid)) {
             return Ok(false);
         }
@@ -145,7 +145,7 @@ impl<B: Backend> Engine<B> {
 
     /// A breakpoint is wanted that cannot be in memory now: the threads that would miss it are
     /// brought to rest.
-    pub(super) fn rest_for_loan(&mut self, process: u32, space: &Shared) -> Result<()> {
+    pub(super) fn rest_for_loan(&mut self, process: ProcessHandle, space: &Shared) -> Result<()> {
         if space.borrow().is_missed() {
             let sharers = self.sharers(process);
             self.rest_each(&sharers)?;
@@ -155,15 +155,15 @@ impl<B: Backend> Engine<B> {
 
     /// Brings processes to rest, whose threads are run again when the queue of passes is looked
     /// through, unless they would miss breakpoints.
-    fn rest_each(&mut self, processes: &[u32]) -> Result<()> {
+    fn rest_each(&mut self, processes: &[ProcessHandle]) -> Result<()> {
         for &process in processes {
             let pid = self.table.process(process).pid;
-            if self.traced(pid).ok() != Some(process) {
+            if !self.table.is_there(process) {
                 continue; // ended while others were brought to rest
             }
             self.table.process_mut(process).all_stops += 1;
             let rested = self.stop_all(process);
-            let there = self.table.find_process(pid) == Some(process);
+            let there = self.table.is_there(process);
             if there {
                 let entry = self.table.process_mut(process);
                 entry.all_stops = entry.all_stops.saturating_sub(1);

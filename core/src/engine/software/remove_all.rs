@@ -8,14 +8,14 @@ use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, Limit};
 use crate::{Arch, Backend, Error, Pid, Result};
 
-use super::super::Engine;
 use super::super::thread::State;
+use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
 impl<B: Backend> Engine<B> {
     /// Whether a process has breakpoints to leave behind, or shares its memory with one that may
     /// get some.
-    pub(in crate::engine) fn has_space(&mut self, process: u32) -> Result<bool> {
+    pub(in crate::engine) fn has_space(&mut self, process: ProcessHandle) -> Result<bool> {
         if self.table.process(process).heritage.is_some() {
             self.with_all_stopped(process, |tracer| tracer.inherit_again(process))?;
         }
@@ -28,7 +28,7 @@ impl<B: Backend> Engine<B> {
 
     /// Whether what is in a process's memory of ours can be taken out, asked by putting one breakpoint
     /// instruction where it stands already.
-    fn can_be_removed(&mut self, process: u32) -> Result<()> {
+    fn can_be_removed(&mut self, process: ProcessHandle) -> Result<()> {
         let Some(space) = self.table.process(process).space.clone() else { return Ok(()) };
         let addresses = space.borrow().addresses();
         let Some(addr) = addresses.into_iter().find(|&addr| space.borrow().is_inserted(addr))
@@ -48,7 +48,10 @@ impl<B: Backend> Engine<B> {
     /// Before a process is detached: takes its breakpoints out of its memory, with its threads at
     /// rest, and out of the way what its threads have run into. Threads that the kernel holds have
     /// run into nothing.
-    pub(in crate::engine) fn remove_all_breakpoints(&mut self, process: u32) -> Result<()> {
+    pub(in crate::engine) fn remove_all_breakpoints(
+        &mut self,
+        process: ProcessHandle,
+    ) -> Result<()> {
         let entry = self.table.process(process);
         let (pid, Some(space)) = (entry.pid, entry.space.clone()) else { return Ok(()) };
         if !self.table.process_mut(process).begin_cleaning() {
@@ -60,7 +63,7 @@ impl<B: Backend> Engine<B> {
         }
         self.table.process_mut(process).all_stops += 1;
         let removed_all = self.remove_all_at_rest(process, pid, &space);
-        if self.table.find_process(pid) == Some(process) {
+        if self.table.is_there(process) {
             let entry = self.table.process_mut(process);
             entry.all_stops = entry.all_stops.saturating_sub(1);
             if removed_all.is_err() {
@@ -70,19 +73,22 @@ impl<B: Backend> Engine<B> {
         removed_all
     }
 
-    fn remove_all_at_rest(&mut self, process: u32, pid: Pid, space: &Shared) -> Result<()> {
+    fn remove_all_at_rest(
+        &mut self,
+        process: ProcessHandle,
+        pid: Pid,
+        space: &Shared,
+    ) -> Result<()> {
         self.stop_all(process)?;
         let same = |space: &Shared, now: &Option<Shared>| {
             now.as_ref().is_some_and(|now| Rc::ptr_eq(now, space))
         };
-        if self.traced(pid).ok() != Some(process)
-            || !same(space, &self.table.process(process).space)
-        {
+        if !self.table.is_there(process) || !same(space, &self.table.process(process).space) {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.can_be_removed(process)?;
         let lends = self.rest_before_loan(process, pid, space)?;
-        if self.traced(pid).ok() != Some(process) {
+        if !self.table.is_there(process) {
             return Ok(());
         }
         let before = Before::new(&space.borrow(), pid);
@@ -92,7 +98,7 @@ impl<B: Backend> Engine<B> {
         if result.is_err() && lends {
             self.queue_step_over(pid); // who was brought to rest for it runs on
         }
-        if result.is_err() && self.traced(pid).ok() == Some(process) {
+        if result.is_err() && self.table.is_there(process) {
             // It stays for now, as it was.
             before.restore(&mut space.borrow_mut(), pid);
             self.stand_again(&places, space);
@@ -104,7 +110,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Takes out of a process what nobody wants there any more.
-    fn clean_at_rest(&mut self, process: u32, pid: Pid, space: &Shared) -> Result<()> {
+    fn clean_at_rest(&mut self, process: ProcessHandle, pid: Pid, space: &Shared) -> Result<()> {
         self.settle_sharers(space, process)?;
         self.note_shared_loss(process, space)?;
         if !Self::takes_out_traps() {
@@ -122,7 +128,7 @@ impl<B: Backend> Engine<B> {
             if Self::takes_out_traps() {
                 self.take_out_trap(process, index)?;
             }
-            if self.traced(pid).ok() != Some(process) {
+            if !self.table.is_there(process) {
                 return Ok(());
             }
         }
@@ -135,7 +141,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Where the threads of a process are with regard to breakpoints.
-    fn standing_places(&self, process: u32) -> Vec<(Thread, At)> {
+    fn standing_places(&self, process: ProcessHandle) -> Vec<(Thread, At)> {
         let at = |&index: &u32| {
             let slot = self.table.slot(index);
             (slot.thread, slot.soft.at)
@@ -167,7 +173,7 @@ impl<B: Backend> Engine<B> {
 
     /// A child has no breakpoints any more. Where it shares code with its parent (`MAP_SHARED`) that
     /// has none there either, which its user is told.
-    fn note_shared_loss(&mut self, process: u32, space: &Shared) -> Result<()> {
+    fn note_shared_loss(&mut self, process: ProcessHandle, space: &Shared) -> Result<()> {
         let parent = self.table.process(process).real_parent;
         let Some(parent) = parent.and_then(|parent| self.table.find_process(parent)) else {
             return Ok(());
@@ -201,7 +207,7 @@ impl<B: Backend> Engine<B> {
 
     /// A process that leaves and lives on has no part in its memory's breakpoints. If others that
     /// stay have that memory too, there can be none as long as that is so.
-    fn leave_shared(&mut self, process: u32, pid: Pid, space: &Shared) {
+    fn leave_shared(&mut self, process: ProcessHandle, pid: Pid, space: &Shared) {
         space.borrow_mut().leave(pid);
         let sharers = self.sharers(process).into_iter().filter(|&other| other != process);
         let threads = sharers.flat_map(|other| self.table.process(other).threads.clone());
@@ -216,7 +222,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Has a thread report that it has run into a breakpoint, if it still has to.
-    fn take_out_trap(&mut self, process: u32, index: u32) -> Result<()> {
+    fn take_out_trap(&mut self, process: ProcessHandle, index: u32) -> Result<()> {
         for _ in 0..HELD_FOR {
             let slot = self.table.slot(index);
             let (thread, stopped) = (slot.thread, slot.can_be_asked());

@@ -9,13 +9,13 @@ use crate::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Error, Pid, Result, SoftwareBreakpoint,
 };
 
-use super::super::Engine;
+use super::super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Inserts a breakpoint in memory with rules of which arrivals are reported.
     pub(in crate::engine) fn insert_with_rules(
         &mut self,
-        process: u32,
+        process: ProcessHandle,
         insertion: BreakpointSpec<<B::Arch as Arch>::Registers>,
     ) -> Result<BreakpointId> {
         let BreakpointSpec { breakpoint, rules } = insertion;

@@ -7,24 +7,24 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result};
 
-use super::super::Engine;
 use super::super::process::{Origin, Process};
 use super::super::thread::Slot;
+use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
 impl<B: Backend> Engine<B> {
     /// A process and all that share its image.
-    pub(super) fn sharers(&self, process: u32) -> Vec<u32> {
+    pub(super) fn sharers(&self, process: ProcessHandle) -> Vec<ProcessHandle> {
         let Some(space) = &self.table.process(process).space else { return vec![process] };
         let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
-        let member = |(index, p): &(u32, &Process)| {
+        let member = |(index, p): &(ProcessHandle, &Process)| {
             *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.space))
         };
         self.table.processes().filter(member).map(|(index, _)| index).collect()
     }
 
     /// A thread of a process that requests can be made of.
-    pub(super) fn stopped_thread(&mut self, process: u32) -> Result<Option<Thread>> {
+    pub(super) fn stopped_thread(&mut self, process: ProcessHandle) -> Result<Option<Thread>> {
         let find = |tracer: &Self, rests: bool| {
             let threads = &tracer.table.process(process).threads;
             let mut slots = threads.iter().map(|&i| tracer.table.slot(i));
@@ -42,7 +42,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The same, of any process that shares its memory.
-    pub(super) fn stopped_sharer(&mut self, process: u32) -> Result<Option<Thread>> {
+    pub(super) fn stopped_sharer(&mut self, process: ProcessHandle) -> Result<Option<Thread>> {
         for other in self.sharers(process) {
             if let Some(thread) = self.stopped_thread(other)? {
                 return Ok(Some(thread));
@@ -52,7 +52,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Processes that may share a process's memory, by a `vfork` that is not over.
-    pub(super) fn vfork_relatives(&self, process: u32) -> Vec<u32> {
+    pub(super) fn vfork_relatives(&self, process: ProcessHandle) -> Vec<ProcessHandle> {
         let Process { pid, origin, .. } = *self.table.process(process);
         let unknown = origin == Origin::Unknown;
         let child_of = |p: &Process| {
@@ -68,7 +68,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Whether two processes that a `vfork` relates have the same memory.
-    pub(super) fn share(&mut self, one: u32, other: u32) -> Result<bool> {
+    pub(super) fn share(&mut self, one: ProcessHandle, other: ProcessHandle) -> Result<bool> {
         let any = |process| {
             let threads = &self.table.process(process).threads;
             threads.first().map(|&i| self.table.slot(i).thread)
@@ -79,12 +79,12 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Another process with breakpoints that has the memory of a thread.
-    pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<u32>> {
+    pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<ProcessHandle>> {
         let has_any = |p: &Process| p.space.as_ref().is_some_and(|i| !i.borrow().is_blank());
         let others = self.table.processes().filter(|(_, p)| {
             p.pid != thread.pid && !p.has_ended() && !p.is_detaching() && has_any(p)
         });
-        let others: Vec<(u32, u32)> =
+        let others: Vec<(ProcessHandle, u32)> =
             others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
         for (process, first) in others {
             let other = self.table.slot(first).thread;
@@ -98,15 +98,16 @@ impl<B: Backend> Engine<B> {
 
     /// The same through whoever of those that have the memory is there: others may be killed, and
     /// it lives.
-    pub(super) fn settle_sharers(&mut self, space: &Shared, process: u32) -> Result<()> {
+    pub(super) fn settle_sharers(&mut self, space: &Shared, process: ProcessHandle) -> Result<()> {
         if space.borrow().is_settled() {
             return Ok(());
         }
         let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
-        let way = |&(other, p): &(u32, &Process)| {
+        let way = |&(other, p): &(ProcessHandle, &Process)| {
             has_it(p) && !p.has_ended() && (other == process || !p.is_detaching())
         };
-        let mut ways: Vec<u32> = self.table.processes().filter(way).map(|(i, _)| i).collect();
+        let mut ways: Vec<ProcessHandle> =
+            self.table.processes().filter(way).map(|(i, _)| i).collect();
         ways.sort_by_key(|&other| other != process);
         for way in ways {
             let Some(thread) = self.stopped_thread(way)? else { continue };
@@ -133,7 +134,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A process has ended. Its number is free, though the end of its vfork may be still to come.
-    pub(in crate::engine) fn ends_vfork(&mut self, process: u32) {
+    pub(in crate::engine) fn ends_vfork(&mut self, process: ProcessHandle) {
         let Process { pid, real_parent, .. } = *self.table.process(process);
         let Some(maker) = real_parent.and_then(|parent| self.table.find_process(parent)) else {
             return;
@@ -183,7 +184,7 @@ impl<B: Backend> Engine<B> {
 
     /// A process has exec'ed or ended: it has nothing to do with its old memory any more. Others
     /// that have it lose what it has left there, and get back what could not be for its sake.
-    pub(in crate::engine) fn leave_space(&mut self, process: u32) {
+    pub(in crate::engine) fn leave_space(&mut self, process: ProcessHandle) {
         let process = self.table.process_mut(process);
         process.origin = Origin::Known;
         process.may_share = false;

@@ -15,9 +15,9 @@ use crate::error::unless_gone;
 use crate::limits::Limit;
 use crate::{Arch, Backend, Error, Passing, Pid, Result, Signal, TrapCauses};
 
-use super::super::Engine;
 use super::super::drive::Turn;
 use super::super::thread::{CallSide, Delivery, Slot, State};
+use super::super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
     /// Leads those past their breakpoints that are to run, and runs them.
@@ -35,27 +35,26 @@ impl<B: Backend> Engine<B> {
             if self.table.process(process).is_detaching() {
                 continue;
             }
-            let family: Vec<(u32, Pid)> =
-                self.sharers(process).iter().map(|&p| (p, self.table.process(p).pid)).collect();
-            for &(process, _) in &family {
+            let family = self.sharers(process);
+            for &process in &family {
                 self.table.process_mut(process).all_stops += 1;
             }
             let mut result = self.step_over_all(&family);
-            for &(process, pid) in &family {
-                if !self.is_there(pid, process) {
+            for &process in &family {
+                if !self.table.is_there(process) {
                     continue;
                 }
                 let entry = self.table.process_mut(process);
                 entry.all_stops = entry.all_stops.saturating_sub(1);
                 if result.is_ok() {
-                    result = self.go_on(process, pid);
+                    result = self.go_on(process);
                 }
             }
             if result.is_err() {
                 // The next wait tries again, with those that are left.
-                for &(process, pid) in &family {
-                    if self.is_there(pid, process) {
-                        self.queue_step_over(pid);
+                for process in family {
+                    if self.table.is_there(process) {
+                        self.queue_step_over(self.table.process(process).pid);
                     }
                 }
                 return result.map_err(|error| error.of(pid));
@@ -76,29 +75,27 @@ impl<B: Backend> Engine<B> {
 
     /// Leads all threads of a family past, with the others stopped, and puts in what could not be
     /// before.
-    fn step_over_all(&mut self, family: &[(u32, Pid)]) -> Result<()> {
-        for &(process, pid) in family {
-            if self.is_there(pid, process) {
+    fn step_over_all(&mut self, family: &[ProcessHandle]) -> Result<()> {
+        for &process in family {
+            if self.table.is_there(process) {
                 self.stop_all(process)?;
             }
-            if self.is_there(pid, process) {
+            if self.table.is_there(process) {
                 match self.inherit_again(process) {
                     Err(Error::NotStopped) => {} // the kernel holds it
                     inherited => inherited?,
                 }
             }
         }
-        if let Some(&(process, _)) =
-            family.iter().find(|&&(process, pid)| self.is_there(pid, process))
-        {
+        if let Some(&process) = family.iter().find(|&&process| self.table.is_there(process)) {
             if let Some(space) = self.table.process(process).space.clone() {
                 self.settle_sharers(&space, process)?;
             }
         }
         loop {
             let mut next = None;
-            for &(process, pid) in family {
-                if next.is_none() && self.is_there(pid, process) {
+            for &process in family {
+                if next.is_none() && self.table.is_there(process) {
                     next = self.next_to_step_over(process)?;
                 }
             }
@@ -110,7 +107,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread of a process that is to run, and is at a breakpoint.
-    fn next_to_step_over(&mut self, process: u32) -> Result<Option<u32>> {
+    fn next_to_step_over(&mut self, process: ProcessHandle) -> Result<Option<u32>> {
         for index in self.about_to_run(process) {
             if self.table.slot(index).rests() && self.stands(index)? {
                 return Ok(Some(index));
@@ -147,7 +144,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
-    fn reinsert(&mut self, space: &Shared, process: u32, thread: Thread) -> Result<()> {
+    fn reinsert(&mut self, space: &Shared, process: ProcessHandle, thread: Thread) -> Result<()> {
         let has_it = |slot: &Slot| {
             let own = self.table.process(slot.process).space.as_ref();
             own.is_some_and(|own| Rc::ptr_eq(own, space)) && slot.can_be_asked()
@@ -196,7 +193,7 @@ impl<B: Backend> Engine<B> {
             self.await_step_over(index, thread, run)?;
             let slot = self.table.slot(index);
             let runs = slot.thread == thread && !slot.is_stopped();
-            if !self.is_there(thread.pid, process) || runs {
+            if !self.table.is_there(process) || runs {
                 return Ok(());
             }
             self.free_others(process, index)?;
@@ -210,7 +207,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// It could not be run: it is at the breakpoint as before, and so are the others.
-    fn keep_at_rest(&mut self, process: u32, index: u32, signal: Option<Signal>) {
+    fn keep_at_rest(&mut self, process: ProcessHandle, index: u32, signal: Option<Signal>) {
         let slot = self.table.slot_mut(index);
         slot.run = slot.soft.stepping_over.take().unwrap_or(slot.run);
         slot.state = State::Resting;

@@ -10,8 +10,8 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Tid};
 
-use super::super::Engine;
 use super::super::process::Origin;
+use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
 /// A process that is not traced, and has the memory of one that is.
@@ -24,7 +24,11 @@ struct Stranger {
 impl<B: Backend> Engine<B> {
     /// Looks for those that have the memory of a process that was attached to, through a stopped thread
     /// of it: relates those that are traced to it, and gives those that are not.
-    fn look_for_sharers(&mut self, process: u32, thread: Thread) -> Result<Vec<Stranger>> {
+    fn look_for_sharers(
+        &mut self,
+        process: ProcessHandle,
+        thread: Thread,
+    ) -> Result<Vec<Stranger>> {
         if !self.table.process(process).may_share {
             return Ok(Vec::new());
         }
@@ -74,7 +78,7 @@ impl<B: Backend> Engine<B> {
 
     /// Whether just one thread of a process is held by the kernel, as one is that waits in `vfork`; it is
     /// noted that it waits for this child.
-    fn waits_for(&mut self, maker: u32, child: Pid) -> Result<bool> {
+    fn waits_for(&mut self, maker: ProcessHandle, child: Pid) -> Result<bool> {
         let waits = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(child);
         if self.table.process(maker).threads.iter().any(waits) {
             return Ok(true);
@@ -98,7 +102,11 @@ impl<B: Backend> Engine<B> {
     }
 
     /// What the memory of a process is to hold, with all that have that memory known.
-    pub(super) fn known_space_of(&mut self, process: u32, thread: Thread) -> Result<Shared> {
+    pub(super) fn known_space_of(
+        &mut self,
+        process: ProcessHandle,
+        thread: Thread,
+    ) -> Result<Shared> {
         let strangers = self.look_for_sharers(process, thread)?;
         let space = self.space_of(process)?;
         for Stranger { pid, returns } in strangers {
