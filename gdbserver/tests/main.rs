@@ -20,6 +20,7 @@ mod normal;
 mod processes;
 mod program;
 mod protocol;
+mod random;
 mod resuming;
 mod rsp;
 mod session;
@@ -33,6 +34,7 @@ fn main() {
         ("lldb", lldb::TESTS),
         ("processes", processes::TESTS),
         ("protocol", protocol::TESTS),
+        ("random", random::TESTS),
         ("resuming", resuming::TESTS),
         ("transcripts", transcripts::TESTS),
     ];

@@ -86,12 +86,7 @@ impl Inferiors {
             // Nobody has asked for it.
             return self.tracer.detach(stop);
         };
-        let verdict = match self.judge(at, &stop)? {
-            // Any event answers an interrupt, and none follows it.
-            Verdict::Silent if self.all[at].interrupting => Verdict::Tell(Stop::Interrupted),
-            verdict => verdict,
-        };
-        match verdict {
+        match self.judge(at, &stop)? {
             Verdict::Tell(why) => {
                 self.count += 1;
                 let order = self.count;
@@ -176,7 +171,6 @@ impl Inferiors {
                 }
             }
             StopReason::Trap(causes) => self.judge_trap(at, stop, causes, &wants)?,
-            StopReason::Interrupted if process.interrupting => Verdict::Tell(Stop::Interrupted),
             StopReason::Execed { .. } => {
                 let path = self.execed(at, tid);
                 match self.wishes.execs {

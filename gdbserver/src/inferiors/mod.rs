@@ -74,6 +74,8 @@ pub(crate) struct Inferiors {
     /// Everything is being brought to rest.
     stopping: bool,
     woken: bool,
+    /// The client has pressed Ctrl-C, with this process before it, and has not been answered.
+    interrupted: Option<Option<Pid>>,
     /// For the order in which stops have come.
     count: u64,
     /// Print what is found.
@@ -95,6 +97,7 @@ impl Inferiors {
             ends: VecDeque::new(),
             stopping: false,
             woken: false,
+            interrupted: None,
             count: 0,
             trace: false,
             left: Vec::new(),
@@ -156,10 +159,6 @@ impl Inferiors {
                 child.is_known = true;
             }
         }
-        // Whatever the stop is for: no other one need follow an interrupt.
-        if let Ok(process) = self.get_mut(pid) {
-            process.interrupting = false;
-        }
         Some(News::Stopped { pid, tid, stop })
     }
 
@@ -174,33 +173,25 @@ impl Inferiors {
         self.all.iter().any(Process::runs)
     }
 
-    /// Waits until the client is to be told something, with everything at rest if it is to be so;
+    /// In all-stop mode: waits until the client is to be told something, with everything at rest;
     /// `None` if a waker woke.
     pub(crate) fn wait(&mut self) -> Result<Option<News>> {
         loop {
-            if self.has_news() {
-                if !self.wishes.non_stop {
-                    self.stop_all()?;
-                }
+            if self.has_news() || self.interrupted.is_some() {
+                self.stop_all()?;
+                self.answer_interrupt();
                 if let Some(news) = self.next_news() {
-                    if !self.wishes.non_stop {
-                        for process in &mut self.all {
-                            process.wants_nothing();
-                            process.interrupting = false;
-                        }
-                    }
+                    self.all.iter_mut().for_each(Process::wants_nothing);
+                    self.interrupted = None; // any stop answers it
                     return Ok(Some(news));
                 }
-                continue;
             }
             if std::mem::take(&mut self.woken) {
                 return Ok(None);
             }
             self.run_on()?;
             if !self.anything_runs() {
-                if !self.wishes.non_stop {
-                    self.stop_all()?; // for the tokens of what has stayed
-                }
+                self.stop_all()?; // for the tokens of what has stayed
                 return Ok(Some(News::NothingRuns));
             }
             match self.tracer.wait() {
@@ -303,12 +294,12 @@ impl Inferiors {
         for pid in pids {
             self.remove_all(pid)?;
             let Ok(process) = self.get_mut(pid) else { continue };
-            process.interrupting = false;
             process.is_known = true;
             process.wants_nothing();
             process.syscalls = None;
         }
         self.ends.clear();
+        self.interrupted = None;
         self.wishes = Wishes::default();
         Ok(())
     }

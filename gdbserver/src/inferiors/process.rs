@@ -106,6 +106,11 @@ impl Thread {
         self.pending.is_some() && self.wants != Wants::Nothing
     }
 
+    /// Whether a Ctrl-C can be answered by it: the client has it run, and nothing has stopped it.
+    pub(crate) fn can_be_interrupted(&self) -> bool {
+        self.next() != Next::Stay && self.in_vfork.is_none()
+    }
+
     /// Whether it was to step.
     pub(crate) fn steps(&self) -> bool {
         matches!(self.wants, Wants::Step | Wants::StepWithin(_))
@@ -165,8 +170,6 @@ pub(crate) struct Process {
     pub(crate) program: Program,
     /// The client has heard of it.
     pub(crate) is_known: bool,
-    /// The client has asked for a stop that has not come yet.
-    pub(crate) interrupting: bool,
     /// It was brought to rest for a question, and runs on when that is answered.
     pub(crate) borrowed: bool,
     /// Which system calls the client wants to see; no numbers for all.
@@ -187,7 +190,6 @@ impl Process {
             points: Vec::new(),
             program: Program::default(),
             is_known: true,
-            interrupting: false,
             borrowed: false,
             syscalls: None,
             waits_for_vfork: None,
@@ -225,11 +227,6 @@ impl Process {
     /// Whether it can be brought to rest: not while all its threads wait for vfork children.
     pub(crate) fn can_stop(&self) -> bool {
         self.threads.iter().any(|thread| thread.stop.is_none() && thread.in_vfork.is_none())
-    }
-
-    /// Whether the client has one of its threads do something.
-    pub(crate) fn wants_anything(&self) -> bool {
-        self.threads.iter().any(|thread| thread.wants != Wants::Nothing)
     }
 
     /// The client considers it stopped.

@@ -67,7 +67,7 @@ impl Inferiors {
             self.run_process(pid)?;
         }
         for (pid, tid) in stops {
-            self.stop_thread(pid, tid)?;
+            self.stop_thread(pid, tid, Stop::Quiet)?;
         }
         Ok(())
     }
@@ -242,33 +242,57 @@ impl Inferiors {
     }
 
     /// Has a thread that runs stop, in non-stop mode.
-    fn stop_thread(&mut self, pid: Pid, tid: Tid) -> Result<()> {
+    fn stop_thread(&mut self, pid: Pid, tid: Tid, why: Stop) -> Result<()> {
         self.borrow(pid)?;
+        self.set_pending(pid, tid, why);
+        Ok(())
+    }
+
+    /// Ctrl-C: in all-stop mode the next news is at the latest this one, in non-stop mode one thread
+    /// stops. A thread of the preferred process, if one of it runs.
+    pub(crate) fn interrupt(&mut self, preferred: Option<Pid>) -> Result<()> {
+        if !self.wishes.non_stop {
+            self.interrupted = Some(preferred);
+            return Ok(());
+        }
+        if let Some((pid, tid)) = self.to_interrupt(preferred, Process::can_stop) {
+            self.stop_thread(pid, tid, Stop::Interrupted)?;
+        }
+        self.give_back()
+    }
+
+    /// The thread that a Ctrl-C is for, of one of these processes.
+    fn to_interrupt(
+        &self,
+        preferred: Option<Pid>,
+        which: impl Fn(&Process) -> bool,
+    ) -> Option<(Pid, Tid)> {
+        let threads = self
+            .known()
+            .filter(|process| which(process))
+            .flat_map(|process| process.threads.iter().map(move |thread| (process.pid, thread)));
+        let running = threads.filter(|(_, thread)| thread.can_be_interrupted());
+        let (pid, thread) = running.min_by_key(|&(pid, _)| Some(pid) != preferred)?;
+        Some((pid, thread.tid))
+    }
+
+    /// Ctrl-C, with everything at rest that can be: it is the news if there is no other.
+    pub(super) fn answer_interrupt(&mut self) {
+        let Some(preferred) = self.interrupted.filter(|_| !self.has_news()) else { return };
+        if let Some((pid, tid)) = self.to_interrupt(preferred, |process| process.halted.is_some()) {
+            self.set_pending(pid, tid, Stop::Interrupted);
+        }
+    }
+
+    fn set_pending(&mut self, pid: Pid, tid: Tid, stop: Stop) {
         self.count += 1;
         let order = self.count;
         if let Ok(thread) = self.thread_mut(pid, tid) {
             if thread.pending.is_none() {
-                thread.pending = Some(Stop::Quiet);
+                thread.pending = Some(stop);
                 thread.order = order;
             }
         }
-        Ok(())
-    }
-
-    /// Ctrl-C: one thread of a process stops, and with it all that runs.
-    pub(crate) fn interrupt(&mut self, preferred: Option<Pid>) -> Result<bool> {
-        let runs = |process: &&mut Process| process.is_known && process.can_stop();
-        let mut running: Vec<&mut Process> = self.all.iter_mut().filter(runs).collect();
-        // One whose threads all stay has nothing to be interrupted.
-        running.sort_by_key(|process| (!process.wants_anything(), Some(process.pid) != preferred));
-        let Some(process) = running.into_iter().next() else { return Ok(false) };
-        if process.interrupting {
-            return Ok(true);
-        }
-        process.interrupting = true;
-        let pid = process.pid;
-        unless_gone(self.tracer.interrupt(pid))?;
-        Ok(true)
     }
 
     /// Turns the mode in which each thread is by itself on or off; everything is at rest then.

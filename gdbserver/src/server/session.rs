@@ -159,11 +159,13 @@ impl<'a> Session<'a> {
     /// Ctrl-C between two packets.
     pub(super) fn interrupt(&mut self) -> Result<(), Failure> {
         let preferred = self.general.map(|(pid, _)| pid);
-        let runs = self.awaits || self.server.inferiors.wishes.non_stop;
-        if !runs || !self.server.inferiors.interrupt(preferred)? {
-            self.interrupted = true;
+        match self.awaits || self.server.inferiors.wishes.non_stop {
+            true => Ok(self.server.inferiors.interrupt(preferred)?),
+            false => {
+                self.interrupted = true;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// In non-stop mode: the client is told that there are stops, and asks for the rest.
