@@ -158,6 +158,9 @@ fn a_signal_is_passed_or_not() {
     let reply = client.ask("vCont;c");
     // gdb's number of SIGUSR1.
     assert!(reply.starts_with("T1e"), "{reply}");
+    let info = client.ask("qXfer:siginfo:read::0,80");
+    let number = info.chars().nth(1).map(|number| number as i32);
+    assert_eq!(number, Some(libc::SIGUSR1), "si_signo is its first field: {info:?}");
     let thread = field(&reply, "thread").unwrap().to_string();
     let reply = client.ask(&format!("vCont;C1e:{thread};c"));
     assert!(reply.starts_with("T1e"), "{reply}");

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use signal_hook::consts::{SIGALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM};
+use trapline::os::freebsd::TracerExt;
 use trapline::{Error, Pid, Result, Stopped, Tid, Tracer};
 
 use super::{CLibrary, Listed};
@@ -25,15 +26,16 @@ pub(crate) const OS_TYPE: &str = "freebsd";
 pub(crate) const C_LIBRARY: CLibrary = CLibrary::FreeBsd;
 
 /// What a client is told that can be done here, beside what can be done everywhere.
-pub(crate) const FEATURES: &[&str] = &[];
+pub(crate) const FEATURES: &[&str] = &["qXfer:siginfo:read+"];
 
 /// The tracer gets the signals by which programs are told of the ends of their children, which need not
 /// be SIGCHLD.
 pub(crate) const SIGNALS_OF_ENDS: &[i32] = &[SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF];
 
-/// The kernel gives it in pieces that trapline has taken apart.
-pub(crate) fn siginfo(_: &mut Tracer, _: &Stopped) -> Result<Vec<u8>> {
-    Err(Error::Unsupported { what: "the whole siginfo_t", on: OS_TYPE })
+/// The `siginfo_t` of a thread that is stopped for a signal.
+pub(crate) fn siginfo(tracer: &mut Tracer, stop: &Stopped) -> Result<Vec<u8>> {
+    let info = tracer.siginfo(stop)?.map(|info| info.to_vec());
+    info.ok_or(Error::Unsupported { what: "the siginfo_t of a stop without a signal", on: OS_TYPE })
 }
 
 /// It cannot be changed.
