@@ -221,7 +221,7 @@ impl<B: Backend> Engine<B> {
     /// later.
     pub(super) fn stopped(&mut self, index: u32, reason: RawReason) -> Result<()> {
         let slot = self.table.slot(index);
-        let (thread, stopped) = (slot.thread, slot.is_stopped());
+        let (thread, stopped) = (slot.thread, slot.is_stopped() && !slot.rests());
         let before = Before::new(slot, self.asked_interrupt(index));
         let Err(error) = self.take_in(index, reason) else { return Ok(()) };
         // By an exec another thread can have taken the place of one that was stopped.
@@ -244,10 +244,14 @@ impl<B: Backend> Engine<B> {
         let process = self.table.slot(index).process;
         self.stopped_by(index);
         let slot = self.table.slot_mut(index);
-        if slot.is_stopped() {
-            // It was killed in a stop, and has gone on to its exit stop.
-            slot.next = Some(reason);
-            return Ok(());
+        // It was killed in a stop, and has gone on to its exit stop.
+        match slot.state {
+            State::Resting => slot.state = State::Running, // nobody has that stop
+            _ if slot.is_stopped() => {
+                slot.next = Some(reason);
+                return Ok(());
+            }
+            _ => {}
         }
         // The filter comes behind the entry that is traced, with nothing in between.
         let was_inside = slot.call_side == CallSide::Inside;
@@ -344,9 +348,6 @@ impl<B: Backend> Engine<B> {
             RawReason::ThreadExiting => {
                 if announced || self.is_unborn(index) {
                     return self.run_silently(index); // killed before its first stop: it never ran
-                }
-                if self.ends_alone(index) {
-                    self.queue_lone_exit(index);
                 }
                 self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }

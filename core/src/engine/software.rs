@@ -62,7 +62,7 @@ pub(super) struct Soft {
     stepping_over: Option<Run>,
     /// A step may be done that its last stop has come before.
     pub(super) stray_step: bool,
-    /// It has entered the system call at this address, and has not come to another breakpoint since.
+    /// It has entered the system call at this address, and has not trapped since.
     entered: Option<u64>,
     /// Whether it waits in `vfork`.
     pub(super) vfork: Vfork,
@@ -137,6 +137,11 @@ impl Soft {
         self.at.leave();
     }
 
+    /// It has executed an instruction: no system call is made again.
+    pub(super) fn left_call(&mut self) {
+        self.entered = None;
+    }
+
     /// It is on its way out.
     pub(super) fn executes_no_more(&mut self) {
         self.at.exits();
@@ -187,13 +192,16 @@ impl<B: Backend> Engine<B> {
     ) -> Result<BreakpointId> {
         let addr = breakpoint.addr;
         let pid = self.table.process(process).pid;
-        if let Some(space) = self.table.process(process).space.clone() {
-            let known = space.borrow().owned(addr, pid);
-            if let Some(id) = known {
-                return self.insert_again(process, &space, addr, id);
-            }
-        }
         self.with_stopped(process, |tracer, thread| {
+            // Not before: an exec of another thread may have taken all of them away.
+            if let Some(space) = tracer.table.process(process).space.clone() {
+                let known = space.borrow().owned(addr, pid);
+                if let Some(id) = known {
+                    tracer.insert_again(&space, thread, addr)?;
+                    space.borrow_mut().own(addr, pid, id);
+                    return Ok(id);
+                }
+            }
             let space = tracer.known_space_of(process, thread)?;
             let bytes = <B::Arch as Arch>::BREAKPOINT.len();
             if space.borrow().is_lent_for_good() {
@@ -219,28 +227,17 @@ impl<B: Backend> Engine<B> {
 
     /// A breakpoint that the process has is asked for once more: the program may have put something
     /// else there meanwhile, or other memory.
-    fn insert_again(
-        &mut self,
-        process: ProcessHandle,
-        space: &Shared,
-        addr: u64,
-        id: BreakpointId,
-    ) -> Result<BreakpointId> {
-        let pid = self.table.process(process).pid;
-        self.with_stopped(process, |tracer, thread| {
-            if space.borrow().is_inserted(addr) && tracer.has_breakpoint(thread, addr)? {
-                return Ok(());
-            }
-            // What follows there now may be other code.
-            space.borrow_mut().found(addr, InMemory::No);
-            tracer.look_for_lost(space, thread)?;
-            for located in tracer.locate(space, thread, &[addr])? {
-                located?;
-            }
-            tracer.settle(space, thread)
-        })?;
-        space.borrow_mut().own(addr, pid, id);
-        Ok(id)
+    fn insert_again(&mut self, space: &Shared, thread: Thread, addr: u64) -> Result<()> {
+        if space.borrow().is_inserted(addr) && self.has_breakpoint(thread, addr)? {
+            return Ok(());
+        }
+        // What follows there now may be other code.
+        space.borrow_mut().found(addr, InMemory::No);
+        self.look_for_lost(space, thread)?;
+        for located in self.locate(space, thread, &[addr])? {
+            located?;
+        }
+        self.settle(space, thread)
     }
 
     /// Says whether the process had it.

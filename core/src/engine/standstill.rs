@@ -75,10 +75,12 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// The same of a first thread that is about to end, and of whose end no wait tells before the
-    /// others have ended.
+    /// The same of a first thread that is to be run out of its exit stop, if no wait tells of its end
+    /// before the others have ended.
     pub(super) fn ends_alone(&mut self, index: u32) -> bool {
-        let silent = Self::first_threads_end_silently() && self.table.is_first(index);
+        let silent = self.table.slot(index).stop == StopKind::WayOut
+            && Self::first_threads_end_silently()
+            && self.table.is_first(index);
         silent && self.leaves_a_standstill(index)
     }
 
@@ -98,9 +100,8 @@ impl<B: Backend> Engine<B> {
         self.table.revoke(index);
         let slot = self.table.slot_mut(index);
         slot.state = State::Resting;
-        let thread = slot.thread;
         if std::mem::replace(&mut slot.reported, Reported::End) != Reported::End {
-            self.ready.push(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+            self.queue_lone_exit(index);
         }
         true
     }

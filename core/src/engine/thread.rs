@@ -110,7 +110,7 @@ pub(super) enum StopKind {
     /// Near the end of a system call that has done its work: a fork, an exec. The kernel takes the
     /// way out of it for a step.
     EndOfCall,
-    /// On its way out, where the kernel does not tell of its end: that is its resumption.
+    /// On its way out: not even SIGKILL takes it out of this stop, and its resumption is its end.
     WayOut,
 }
 

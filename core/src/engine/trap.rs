@@ -44,6 +44,9 @@ impl<B: Backend> Engine<B> {
             }
             None => unless_gone(self.backend.get_mut().trap_origin(thread))?,
         };
+        if origin == Some(TrapOrigin::Step) {
+            self.table.slot_mut(index).soft.left_call();
+        }
         match origin {
             None => return Ok(Trap::Gone),
             Some(TrapOrigin::Breakpoint) if software => return self.explain_hit(index),

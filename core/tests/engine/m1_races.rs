@@ -407,3 +407,26 @@ fn an_insert_meets_an_exec() {
     world.go(stop);
     world.run_all();
 }
+
+/// One that is asked for again is a new one by then.
+#[test]
+fn m1_an_insert_of_a_known_breakpoint_meets_an_exec() {
+    let (mut world, pid) = with_code::<LinuxRules>(EventFlags::PROCESS);
+    world.kernel.map_programs(CODE, &[0x90; 16]);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let old = world.put(pid, CODE);
+    world.kernel.signal_thread(other, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.exec(main, "new");
+    let id = world.put(pid, CODE);
+    assert_ne!(id, old);
+    let of_process = world.tracer().breakpoints(pid).unwrap();
+    assert_eq!(of_process.map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+    drop(stop);
+    let stop = world.stop_for(StopReason::Execed { former_tid: None });
+    world.go(stop);
+    world.kernel.jump(main, CODE);
+    let hit = world.hits(id, CODE);
+    world.go(hit);
+    world.run_all();
+}

@@ -14,6 +14,7 @@ both![
     without_memory_for_slots_it_is_done_in_place,
     in_place_maps_nothing,
     a_call_in_a_slot_is_shown_where_the_program_has_it,
+    m1_a_call_that_is_stepped_over_and_made_again_is_no_new_arrival,
     who_is_let_go_has_no_slots,
     a_child_that_is_let_go_has_none_and_its_maker_still_has,
     a_handler_that_returns_is_no_new_arrival,
@@ -152,6 +153,32 @@ fn a_call_in_a_slot_is_shown_where_the_program_has_it<R: Rules>() {
     assert!(world.kernel.is_in_call(main), "it is made again");
     world.kernel.finish_call(main);
     assert_eq!(world.run_all(), [] as [&str; 0]);
+}
+
+/// Another thread stops its process during the step, and a signal interrupts the call after that.
+fn m1_a_call_that_is_stepped_over_and_made_again_is_no_new_arrival<R: Rules>() {
+    let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let id = world.put(pid, CALL);
+    world.kernel.jump(main, CALL);
+    let hit = world.hits(id, CALL);
+    world.tracer().resume(hit, Resume::Step).unwrap();
+    assert!(world.kernel.is_in_call(main));
+    world.kernel.signal_thread(other, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    let halted = world.tracer().halt(stop).unwrap();
+    world
+        .tracer()
+        .resume_halted(halted, |stop| match stop.tid() == main {
+            true => trapline_core::Next::Step,
+            false => trapline_core::Next::Continue,
+        })
+        .unwrap();
+    world.kernel.signal_thread(main, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.go(stop);
+    assert_eq!(world.run_all(), [] as [&str; 0], "no new arrival");
+    assert!(world.kernel.is_in_call(main), "it is made again");
 }
 
 fn who_is_let_go_has_no_slots<R: Rules>() {

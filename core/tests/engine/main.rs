@@ -50,5 +50,6 @@ mod reader;
 mod w1_one;
 mod w1_wakers;
 mod w3_waits;
+mod w4_ends;
 mod w4_halt;
 mod w5_thread;

@@ -237,6 +237,24 @@ fn ways_that_once_failed() {
     let way =
         [10, 16, 42, 9, 39, 42, 2, 12, 14, 13, 28, 0, 63, 62, 5, 41, 0, 63, 6, 47, 24, 27, 30, 20];
     take::<FreeBsdRules>("broken_wild", OutOfLine, &way);
+    // A first thread ends while a halt has the others rest, which run on after that.
+    let way = [59, 6, 32, 44, 33, 19, 0];
+    take::<LinuxRules>("broken_all", OutOfLine, &way);
+    take::<LinuxRules>("broken_all", InPlace, &way);
+    let way = [38, 30, 1, 6, 16, 43, 63, 53, 23, 9, 0, 12, 10, 12];
+    take::<LinuxRules>("broken_all", OutOfLine, &way);
+    // The same as its process is detached.
+    take::<LinuxRules>("wild_all", OutOfLine, &[32, 47, 54, 11, 1, 44, 63, 0]);
+    // A breakpoint is asked for again, and an exec takes all of them away before that.
+    let way = [59, 20, 3, 32, 19, 53, 30, 47, 2];
+    take::<LinuxRules>("broken_unasked", OutOfLine, &way);
+    take::<LinuxRules>("broken_unasked", InPlace, &[0, 0, 31, 43, 30, 32, 0, 20, 2, 47, 47]);
+    // A process is killed whose threads rest in their exit stops.
+    let way = [3, 13, 31, 11, 13, 4, 8, 43, 63, 0, 33, 27, 48, 2, 20];
+    take::<LinuxRules>("wild_all", OutOfLine, &way);
+    // A thread steps over a system call, which is interrupted and made again.
+    let way = [45, 1, 19, 0, 2, 0, 56, 14, 23, 54, 17, 19, 25, 12, 2, 51, 5, 30, 43];
+    take::<FreeBsdRules>("broken_all", OutOfLine, &way);
 }
 
 /// A check that finds nothing may be one that sees nothing.
@@ -314,8 +332,14 @@ fn one_way() {
     println!(
         "{}",
         match number("BSD") {
-            Some(_) => tell::<FreeBsdRules>(&scenario, &choices, ""),
-            None => tell::<LinuxRules>(&scenario, &choices, ""),
+            Some(_) => told::<FreeBsdRules>(&scenario, &choices),
+            None => told::<LinuxRules>(&scenario, &choices),
         }
     );
+}
+
+/// The story of a way, and what is wrong with it.
+fn told<R: Rules>(scenario: &Scenario, choices: &[usize]) -> String {
+    let wrong = go::<R>(scenario, Path::of(choices), &mut HashSet::new()).err();
+    tell::<R>(scenario, choices, &wrong.unwrap_or("nothing is wrong".to_string()))
 }

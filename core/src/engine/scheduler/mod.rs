@@ -259,7 +259,7 @@ impl<B: Backend> Engine<B> {
             (RawReason::Forked { .. } | RawReason::VforkDone, StopScope::Thread) => {
                 StopKind::EndOfCall
             }
-            (RawReason::ThreadExiting, StopScope::Process) => StopKind::WayOut,
+            (RawReason::ThreadExiting, _) => StopKind::WayOut,
             _ => StopKind::Other,
         }
     }

@@ -38,7 +38,12 @@ impl<B: Backend> Engine<B> {
         let run = self.pass_hardware(index, run, signal)?;
         let run = self.or_to_handlers_end(index, run);
         self.begin_step(index, run)?;
-        unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
+        // Only now: until it is run others may be told to run as well.
+        let alone = self.ends_alone(index);
+        let ran = unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
+        if alone && ran.is_some() {
+            self.queue_lone_exit(index);
+        }
         self.took_signals(index);
         self.fast_path.resumed(thread);
         self.table.slot_mut(index).run = run;
@@ -123,13 +128,17 @@ impl<B: Backend> Engine<B> {
         Ok(found)
     }
 
-    /// A resting thread of a killed process leaves its stop by itself.
+    /// A resting thread of a killed process leaves its stop by itself, unless that is its exit stop.
     pub(super) fn leave_stops(&mut self, process: ProcessHandle) {
         self.table.process_mut(process).end = End::Killed;
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot_mut(index);
-            if slot.rests() {
-                slot.state = State::Running;
+            if !slot.rests() {
+                continue;
+            }
+            match slot.stop {
+                StopKind::WayOut => self.start_silently(index, Run::Continue, None),
+                _ => slot.state = State::Running,
             }
         }
     }

@@ -105,7 +105,7 @@ impl<B: Backend> Engine<B> {
         let Some(registers) = self.kept_registers(index) else { return Ok(Trap::Programs) };
         let addr = <B::Arch as Arch>::pc(&registers);
         let soft = &mut self.table.slot_mut(index).soft;
-        soft.entered = None;
+        soft.left_call();
         soft.mode = B::code_mode(&registers);
         self.drop_left_handlers(index, <B::Arch as Arch>::sp(&registers));
         let owner = space.borrow().owned(addr, pid);

@@ -6,7 +6,7 @@
 //! goes out or comes in passes through here, so that nobody sees any of it.
 
 use crate::error::unless_gone;
-use crate::{Arch, Backend, Result, Signal};
+use crate::{Arch, Backend, Passing, Result, Signal};
 
 use super::super::Engine;
 
@@ -130,23 +130,29 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Has registers that the kernel gave show the instruction whose copy in a slot is executed;
-    /// says whether it was one.
+    /// Has registers that the kernel gave show the instruction whose copy in a slot is executed, to be
+    /// run from there; says whether it was one.
     fn show_slot(&mut self, index: u32, registers: &mut <B::Arch as Arch>::Registers) -> bool {
         let soft = &mut self.table.slot_mut(index).soft;
         if !soft.at.is_in_slot() {
             return false;
         }
-        let pc = <B::Arch as Arch>::pc(registers);
+        let (pc, mode) = (<B::Arch as Arch>::pc(registers), soft.mode);
         let space = self.table.process_of(index).space.as_ref();
         let slot = space.and_then(|space| {
             let space = space.borrow();
-            space.slot_at(pc).map(|(code, from, to)| {
-                <B::Arch as Arch>::leave_slot(code, from, to, registers);
-            })
+            let (code, from, to) = space.slot_at(pc)?;
+            <B::Arch as Arch>::leave_slot(code, from, to, registers);
+            Some((from, space.get(from).map(|location| location.passing.in_mode(mode))))
         });
-        if slot.is_none() {
-            self.table.slot_mut(index).soft.at.leave_slot(); // it has gone on from there
+        let soft = &mut self.table.slot_mut(index).soft;
+        match slot {
+            None => soft.at.leave_slot(), // it has gone on from there
+            // The kernel may go back to make the call again.
+            Some((from, Some(Passing::SystemCall))) if <B::Arch as Arch>::pc(registers) != from => {
+                soft.entered = Some(from);
+            }
+            Some(_) => {}
         }
         slot.is_some()
     }
@@ -247,7 +253,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread is to make a step, and the instruction in its slot may be done: the step is the next
-    /// one's.
+    /// one's. A system call that the kernel will have made again is not done.
     pub(super) fn leave_done_slot(&mut self, index: u32) -> Result<()> {
         let thread = self.table.slot(index).thread;
         let Some(space) = self.table.process_of(index).space.clone() else { return Ok(()) };
@@ -259,7 +265,7 @@ impl<B: Backend> Engine<B> {
             Some((code, _, to)) => pc.wrapping_sub(to) >= u64::from(code.done()),
             None => true,
         };
-        if done {
+        if done && B::restarted(&registers).is_none() {
             self.write_back(index)?;
         }
         Ok(())
