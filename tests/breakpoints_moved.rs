@@ -3,6 +3,8 @@
 use trapline::{Event, EventFlags, ExitStatus, FollowFork, Resume, StopReason, Stopped, Tracer};
 
 use crate::common::*;
+#[cfg(target_os = "linux")]
+use crate::fixtures::pages_can_stay;
 use crate::fixtures::{cpu, fixture};
 
 crate::tests![
@@ -14,11 +16,14 @@ crate::tests![
 
 /// The ways in which code comes to be elsewhere. FreeBSD moves no memory.
 fn ways() -> &'static [&'static str] {
-    if cfg!(target_os = "linux") {
-        &["moved", "left", "twice", "copied"]
+    #[cfg(target_os = "linux")]
+    if pages_can_stay() {
+        return &["moved", "left", "twice", "copied"];
     } else {
-        &["twice", "copied"]
+        return &["moved", "twice", "copied"];
     }
+    #[cfg(not(target_os = "linux"))]
+    &["twice", "copied"]
 }
 
 /// The fixture with a breakpoint in its function, at the stop where it has told where that is now.

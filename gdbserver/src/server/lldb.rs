@@ -49,6 +49,8 @@ impl Session<'_> {
             LldbRequest::ThreadSuffix => Answer::unknown(),
             LldbRequest::ListThreads => {
                 self.lists_threads = true;
+                // It has no feature for them, and takes a new program for the old one if it is not told.
+                self.server.inferiors.wishes.execs = true;
                 Answer::ok()
             }
             LldbRequest::DetachOnError(on) => {

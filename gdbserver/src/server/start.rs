@@ -97,7 +97,7 @@ impl Session<'_> {
         answer
     }
 
-    /// `k` has no answer.
+    /// `k`, which has no answer for gdb.
     pub(super) fn kill_all(&mut self) -> Answer {
         let pids: Vec<Pid> = self.server.inferiors.all.iter().map(|process| process.pid).collect();
         for pid in pids {
@@ -106,7 +106,11 @@ impl Session<'_> {
         if !self.extended && !self.server.options.multi {
             self.exit();
         }
-        Answer::Nothing
+        // lldb waits for a word, and gdb would take it for the answer to its next packet.
+        match self.lists_threads {
+            true => Answer::Text("X09".to_string()),
+            false => Answer::Nothing,
+        }
     }
 
     /// Neither has `R`.

@@ -36,6 +36,11 @@ impl Session<'_> {
             let _ = write!(reply, "core:{core:x};");
         }
         if self.lists_threads {
+            match stop {
+                Stop::Execed(_) => reply.push_str("reason:exec;"),
+                Stop::VforkDone => reply.push_str("reason:vforkdone;"),
+                _ => {}
+            }
             let _ = self.write_threads(&mut reply, pid);
         }
         reply
