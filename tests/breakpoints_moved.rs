@@ -3,9 +3,7 @@
 use trapline::{Event, EventFlags, ExitStatus, FollowFork, Resume, StopReason, Stopped, Tracer};
 
 use crate::common::*;
-#[cfg(target_os = "linux")]
-use crate::fixtures::pages_can_stay;
-use crate::fixtures::{cpu, fixture};
+use crate::fixtures::{cpu, fixture, pages_can_stay};
 
 crate::tests![
     m1_nobody_dies_of_a_breakpoint_that_was_moved,
@@ -16,14 +14,11 @@ crate::tests![
 
 /// The ways in which code comes to be elsewhere. FreeBSD moves no memory.
 fn ways() -> &'static [&'static str] {
-    #[cfg(target_os = "linux")]
-    if pages_can_stay() {
-        return &["moved", "left", "twice", "copied"];
-    } else {
-        return &["moved", "twice", "copied"];
+    match (cfg!(target_os = "linux"), pages_can_stay()) {
+        (true, true) => &["moved", "left", "twice", "copied"],
+        (true, false) => &["moved", "twice", "copied"],
+        (false, _) => &["twice", "copied"],
     }
-    #[cfg(not(target_os = "linux"))]
-    &["twice", "copied"]
 }
 
 /// The fixture with a breakpoint in its function, at the stop where it has told where that is now.
