@@ -65,7 +65,7 @@ fn m1_what_is_removed_is_not_hit() {
     assert_eq!(tracer.breakpoints(pid).unwrap().count(), 0);
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(next_exit(&mut tracer), (pid, ExitStatus::Code(0)));
-    assert!(matches!(tracer.remove_breakpoint(pid, id), Err(Error::Gone)));
+    assert!(matches!(tracer.remove_breakpoint(pid, id), Err(Error::Gone { .. })));
 }
 
 fn m1_inserted_where_a_thread_stands() {

@@ -33,7 +33,7 @@ fn pid_of(tracer: &mut Tracer, stop: &mut Stopped) -> Option<i64> {
     let before = tracer.registers(stop).unwrap();
     let called = tracer.call_syscall(stop, cpu::GETPID, []);
     let called = match called {
-        Err(Error::NotStopped) => None,
+        Err(Error::NotStopped { .. }) => None,
         called => Some(called.unwrap()),
     };
     assert_same(stop.reason(), before, tracer.registers(stop).unwrap());
@@ -215,7 +215,7 @@ impl Calls {
         let before = tracer.registers(&stop).unwrap();
         let mut outcome = match tracer.call_function(stop, function, ARGS) {
             Ok(outcome) => outcome,
-            Err(Error::NotStopped) => {
+            Err(Error::NotStopped { .. }) => {
                 self.refused += 1;
                 return None; // the next wait gives it
             }
@@ -336,8 +336,8 @@ fn e7_a_call_is_skipped_or_changed() {
         let mut tracer = tracer(EventFlags::PROCESS | EventFlags::SYSCALL);
         let script = format!("kill -{signal} $$ 2>/dev/null && exit 7; exit 8");
         let mut stop = spawned(&mut tracer, sh(&script));
-        assert!(matches!(tracer.skip_syscall(&stop), Err(Error::NotStopped)));
-        assert!(matches!(tracer.set_syscall_result(&stop, Ok(0)), Err(Error::NotStopped)));
+        assert!(matches!(tracer.skip_syscall(&stop), Err(Error::NotStopped { .. })));
+        assert!(matches!(tracer.set_syscall_result(&stop, Ok(0)), Err(Error::NotStopped { .. })));
         let mut changed = 0;
         let status = loop {
             tracer.resume(stop, Resume::Continue).unwrap();

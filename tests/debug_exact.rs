@@ -129,7 +129,7 @@ fn d6_registers_that_somebody_else_holds() {
     let (one, two) = (program.watch(0, 8, Write), program.watch(8, 8, Write));
     let third = HardwareBreakpoint { addr: program.data + 16, len: 8, kind: Write };
     let refused = program.tracer.insert_breakpoint(program.pid, third).unwrap_err();
-    assert!(matches!(refused, Error::NoFreeSlot { needed: 3, free: 2 }), "{refused}");
+    assert!(matches!(refused, Error::NoFreeSlot { needed: 3, free: 2, .. }), "{refused}");
     program.go(stop);
     let hits = program.hits();
     assert_eq!((Watched::count(&hits, one), Watched::count(&hits, two)), (1, 1));

@@ -331,7 +331,7 @@ fn d4_a_thread_killed_at_a_hit_is_gone() {
     assert!(only(causes, &[id]));
     kill(program.pid, libc::SIGKILL);
     match program.tracer.remove_breakpoint(program.pid, id) {
-        Ok(true) | Err(Error::Gone) => {}
+        Ok(true) | Err(Error::Gone { .. }) => {}
         other => panic!("{other:?}"),
     }
     program.tracer.resume(stop, Resume::Continue).unwrap();

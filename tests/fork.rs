@@ -181,7 +181,7 @@ fn e2_a_number_that_is_used_again() {
                 assert_eq!(*number.get_or_insert(child.pid()), child.pid());
                 if let Some((old, had)) = old.take() {
                     assert_eq!(tracer.registers(&old).unwrap(), had, "what it had last");
-                    assert!(matches!(tracer.signal_info(&old), Err(Error::Gone)));
+                    assert!(matches!(tracer.signal_info(&old), Err(Error::Gone { .. })));
                     tracer.resume(old, Resume::Continue).unwrap();
                 }
                 let registers = tracer.registers(&child).expect("it has not run");

@@ -181,7 +181,7 @@ fn w4_halt_of_a_dead_process_is_gone() {
         until(|| crate::exits::is_zombie(pid)); // FreeBSD keeps it stopped
     }
     match tracer.halt(stop) {
-        Err(Error::Gone) => {}
+        Err(Error::Gone { .. }) => {}
         Ok(halted) => tracer.resume_halted(halted, |_| Next::Continue).unwrap(),
         Err(error) => panic!("{error}"),
     }
@@ -220,7 +220,7 @@ fn w4_interrupt_of_a_process_that_sleeps_in_the_kernel() {
     // The wait went on where it was, and the status is the program's.
     assert_eq!(log.count("interrupted"), 0);
     assert_eq!((log.count("exit 0"), log.count("exit 5 of us")), (1, 1));
-    assert!(matches!(tracer.interrupt(pid), Err(Error::Gone)));
+    assert!(matches!(tracer.interrupt(pid), Err(Error::Gone { .. })));
 }
 
 fn w4_detach_of_a_halted_process() {

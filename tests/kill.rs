@@ -31,8 +31,8 @@ fn e5_a_token_of_a_tracer_that_is_gone() {
     let mut tracer = tracer(EventFlags::PROCESS);
     tracer.spawn(fixture("exit", &["3"])).unwrap();
     let stop = next_stop(&mut tracer);
-    assert!(matches!(tracer.registers(&stale), Err(Error::Gone)));
-    assert!(matches!(tracer.resume(stale, Resume::Continue), Err(Error::Gone)));
+    assert!(matches!(tracer.registers(&stale), Err(Error::Gone { .. })));
+    assert!(matches!(tracer.resume(stale, Resume::Continue), Err(Error::Gone { .. })));
     assert!(tracer.registers(&stop).is_ok());
     tracer.resume(stop, Resume::Continue).unwrap();
     assert_eq!(run(&mut tracer).lines.last().unwrap().1, "exit 3 of us");
@@ -63,11 +63,11 @@ fn e5_killed_in_a_stop() {
         kill(pid, libc::SIGKILL);
         std::thread::sleep(Duration::from_millis(30));
         match tracer.registers(&stop) {
-            Ok(_) | Err(Error::Gone) => {}
+            Ok(_) | Err(Error::Gone { .. }) => {}
             Err(error) => panic!("{how}: {error}"),
         }
         match tracer.read_memory(&stop, 0x1000, &mut [0; 8]) {
-            Ok(_) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Ok(_) | Err(Error::Gone { .. } | Error::BadAddress { .. }) => {}
             Err(error) => panic!("{how}: {error}"),
         }
         match how {
@@ -89,7 +89,7 @@ fn e5_killed_in_a_stop() {
         let last = &log.lines.last().unwrap().1;
         assert_eq!(last, "killed SIGKILL of us", "{how}");
         assert_eq!(log.count("killed"), 1, "{how}");
-        assert!(matches!(tracer.process_info(pid), Err(Error::Gone)));
+        assert!(matches!(tracer.process_info(pid), Err(Error::Gone { .. })));
         tracer.kill(pid).unwrap();
     }
 }
@@ -191,7 +191,7 @@ fn churn(flags: EventFlags, processes: usize) {
         match event {
             Some(Event::Stopped(stop)) => {
                 match tracer.registers(&stop) {
-                    Ok(_) | Err(Error::Gone) => {}
+                    Ok(_) | Err(Error::Gone { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
                 tracer.resume(stop, Resume::Continue).unwrap();

@@ -34,7 +34,7 @@ fn ask(tracer: &mut Tracer, stop: &Stopped) {
     ];
     for answer in answers {
         match answer {
-            Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Ok(()) | Err(Error::Gone { .. } | Error::BadAddress { .. }) => {}
             Err(error) => panic!("{stop:?}: {error}"),
         }
     }
@@ -117,7 +117,7 @@ fn kill_at(number: usize, then: Then, flags: EventFlags, program: &str) -> Optio
                         Ok(halted) => {
                             tracer.resume_halted(halted, |_| trapline::Next::Continue).unwrap();
                         }
-                        Err(Error::Gone) => {}
+                        Err(Error::Gone { .. }) => {}
                         Err(error) => panic!("{kind:?}: {error}"),
                     }
                 }

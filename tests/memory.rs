@@ -71,7 +71,7 @@ fn m2_a_short_read_says_how_much_it_got() {
     assert!(all[..got].windows(needle.len()).any(|w| w == needle));
     for addr in [0, 8, u64::MAX - 8, 0xffff_8000_0000_0000] {
         let error = tracer.read_memory(&stop, addr, &mut [0; 4]).unwrap_err();
-        assert!(matches!(error, Error::BadAddress { addr: a } if a == addr), "{error:?}");
+        assert!(matches!(error, Error::BadAddress { addr: a, .. } if a == addr), "{error:?}");
         let error = tracer.write_memory(&stop, addr, &[0; 4]).unwrap_err();
         assert!(matches!(error, Error::BadAddress { .. }), "{error:?}");
     }
@@ -83,6 +83,7 @@ fn m2_a_short_read_says_how_much_it_got() {
 fn m2_many_places_are_read_at_once() {
     let mut tracer = tracer(EventFlags::PROCESS);
     let stop = spawned(&mut tracer, fixture("exit", &["0"]));
+    let pid = stop.pid();
     let pc = tracer.registers(&stop).unwrap().pc();
     let mut text = [0; 256];
     tracer.at(&stop).read_exactly(pc & !0xff, &mut text).unwrap();
@@ -102,7 +103,11 @@ fn m2_many_places_are_read_at_once() {
         let (len, offset) = (n % 17, n % 241);
         match n {
             7 | 1500 | 1501 if len > 0 => {
-                assert_eq!(*result, Err(Error::BadAddress { addr: 16 * n as u64 }), "{n}");
+                assert_eq!(
+                    *result,
+                    Err(Error::BadAddress { addr: 16 * n as u64, pid: Some(pid) }),
+                    "{n}"
+                );
             }
             _ => {
                 assert_eq!(*result, Ok(len), "{n}");
@@ -117,7 +122,9 @@ fn m2_many_places_are_read_at_once() {
     assert_eq!(tracer.at(&stop).read_each(&mut []), []);
     assert_eq!(tracer.at(&stop).read_each(&mut [(0, &mut []), (pc, &mut [])]), [Ok(0), Ok(0)]);
     tracer.kill(stop.pid()).unwrap();
-    until(|| tracer.at(&stop).read_each(&mut [(pc, &mut [0])]) == [Err(Error::Gone)]);
+    until(|| {
+        tracer.at(&stop).read_each(&mut [(pc, &mut [0])]) == [Err(Error::Gone { pid: Some(pid) })]
+    });
     tracer.resume(stop, Resume::Continue).unwrap();
     run(&mut tracer);
 }

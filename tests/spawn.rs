@@ -167,7 +167,7 @@ fn f4_what_a_program_is_can_be_asked() {
     assert_eq!(next_exit(&mut tracer).1, ExitStatus::Code(1));
     assert_eq!(tracer.process_info(pid).unwrap().exit_status, Some(ExitStatus::Code(1)));
     assert!(tracer.wait().unwrap().is_none());
-    assert!(matches!(tracer.process_info(pid), Err(Error::Gone)));
+    assert!(matches!(tracer.process_info(pid), Err(Error::Gone { .. })));
 }
 
 fn drop_of_a_token_gives_the_stop_again() {

@@ -55,7 +55,7 @@ fn d1_every_length_at_every_place() {
                     assert_eq!(hits.len(), len as usize, "{len} bytes at {at}");
                     assert_eq!(Watched::count(&hits, id), hits.len());
                 }
-                Err(Error::NoFreeSlot { needed, free: 4 }) => {
+                Err(Error::NoFreeSlot { needed, free: 4, .. }) => {
                     assert!(needed > 4, "{len} bytes at {at}");
                     program.tracer.kill(program.pid).unwrap();
                     program.go(stop);
@@ -95,7 +95,7 @@ fn d1_the_same_one_twice_is_one_and_goes_with_the_second_removal() {
     let three: Vec<_> = (1..4).map(|i| program.watch(i * 8, 8, Write)).collect();
     let no_more = HardwareBreakpoint { addr: program.data + 64, len: 8, kind: Write };
     let refused = program.tracer.insert_breakpoint(program.pid, no_more).unwrap_err();
-    assert!(matches!(refused, Error::NoFreeSlot { needed: 1, free: 0 }), "{refused}");
+    assert!(matches!(refused, Error::NoFreeSlot { needed: 1, free: 0, .. }), "{refused}");
     let pid = program.pid;
     let known: Vec<_> = program.tracer.breakpoints(pid).unwrap().map(|(id, _)| id).collect();
     assert_eq!(known, [id, three[0], three[1], three[2]]);
@@ -210,7 +210,7 @@ fn d1_nonsense_is_refused_by_us() {
     for addr in [cpu::USER_END, 0xffff_8000_0000_0000, u64::MAX - 7] {
         for kind in [HardwareKind::Execute, Write, ReadWrite, Change] {
             let error = refused(addr, 1, kind);
-            assert!(matches!(error, Error::BadAddress { addr: bad } if bad == addr), "{error}");
+            assert!(matches!(error, Error::BadAddress { addr: bad, .. } if bad == addr), "{error}");
         }
     }
     assert!(matches!(refused(cpu::USER_END - 4, 8, Write), Error::BadAddress { .. }));
@@ -224,7 +224,7 @@ fn d1_bytes_that_are_not_there_cannot_be_watched_for_changes() {
     let (mut program, stop) = Watched::new("write:8@0");
     let nowhere = HardwareBreakpoint { addr: 0x1000, len: 8, kind: Change };
     let error = program.tracer.insert_breakpoint(program.pid, nowhere).unwrap_err();
-    assert!(matches!(error, Error::BadAddress { addr: 0x1000 }), "{error}");
+    assert!(matches!(error, Error::BadAddress { addr: 0x1000, .. }), "{error}");
     // To watch them for writes is no error: something may come there.
     let later = HardwareBreakpoint { addr: 0x1000, len: 8, kind: Write };
     program.tracer.insert_breakpoint(program.pid, later).unwrap();

@@ -286,7 +286,7 @@ pub trait Backend: Sized + Sealed {
     fn write_text(&mut self, thread: Thread, addr: u64, data: &[u8]) -> Result<()> {
         match self.write_memory(thread, addr, data)? {
             done if done < data.len() => {
-                Err(crate::Error::BadAddress { addr: addr.wrapping_add(done as u64) })
+                Err(crate::Error::bad_address(addr.wrapping_add(done as u64)))
             }
             _ => Ok(()),
         }

@@ -99,6 +99,6 @@ mod tests {
         let mut cache = CodeCache::default();
         cache.put(Piece::around(ONE, 0x1100, read).unwrap());
         assert!(cache.find(ONE, 0x1100).is_none());
-        assert!(Piece::around(ONE, 0x1000, |_, _| Err(Error::Gone)).is_err());
+        assert!(Piece::around(ONE, 0x1000, |_, _| Err(Error::GONE)).is_err());
     }
 }

@@ -76,7 +76,7 @@ impl Default for SelfTest {
 pub fn self_test<B: Backend + 'static>(how: SelfTest) -> Result<Report> {
     let test = std::thread::spawn(move || how.run::<B>());
     // Nothing in it panics.
-    test.join().unwrap_or(Err(Error::Gone))
+    test.join().unwrap_or(Err(Error::GONE))
 }
 
 impl SelfTest {
@@ -104,7 +104,7 @@ impl SelfTest {
             tracer.resume(stop, Resume::Continue)?;
         }
         while !probes.is_empty() {
-            let Some(event) = tracer.wait()? else { return Err(Error::Gone) };
+            let Some(event) = tracer.wait()? else { return Err(Error::GONE) };
             match event {
                 Event::Stopped(stop) => match (stop.reason(), probes.get(&stop.pid())) {
                     (StopReason::Trap(causes), Some(probed)) => {
@@ -120,9 +120,9 @@ impl SelfTest {
                         probes.remove(&stop.pid());
                         end(&mut tracer, stop)?;
                     }
-                    _ => return Err(Error::Gone),
+                    _ => return Err(Error::GONE),
                 },
-                Event::Exited { pid, .. } if probes.contains_key(&pid) => return Err(Error::Gone),
+                Event::Exited { pid, .. } if probes.contains_key(&pid) => return Err(Error::GONE),
                 other => tracer.resume(other, Resume::Continue)?,
             }
         }
@@ -134,7 +134,7 @@ impl SelfTest {
         let registers = tracer.registers(stop)?;
         let what = "a self-test of the debug registers";
         let probe = B::Arch::probe(&registers, self.rounds.max(1))
-            .ok_or(Error::Unsupported { what, on: B::SYSTEM })?;
+            .ok_or(Error::unsupported(what, B::SYSTEM))?;
         tracer.write_memory(stop, probe.at, probe.code)?;
         tracer.set_registers(stop, &probe.registers)?;
         let mut insert = |addr, len, kind| match tracer
@@ -164,7 +164,7 @@ fn start<B: Backend>(tracer: &mut Tracer<B>) -> Result<Stopped> {
     let pid = tracer.spawn(command)?.pid;
     match tracer.wait()? {
         Some(Event::Stopped(stop)) if stop.pid() == pid => Ok(stop),
-        _ => Err(Error::Gone),
+        _ => Err(Error::GONE),
     }
 }
 

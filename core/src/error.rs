@@ -13,7 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The kernels report one condition by different error numbers: Linux reports a tracee that is gone
 /// as `ESRCH`, FreeBSD as `EBUSY`, `EPERM` or `ESRCH`. The back ends translate.
 ///
-/// `Display` gives the whole message, with that of the kernel, so that
+/// An error of a call about a process, or about a thread of one, names the process: see
+/// [`Error::pid`].
+///
+/// `Display` gives the whole message, with the process and that of the kernel, so that
 /// [`source`](std::error::Error::source) is `None` and a chain of errors names nothing twice. Two
 /// errors are equal if they have the same variant, the same fields and the same error number.
 ///
@@ -22,7 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// fn explain(error: &Error) -> String {
 ///     match error {
-///         Error::Gone => "it has ended meanwhile".into(),
+///         Error::Gone { .. } => "it has ended meanwhile".into(),
 ///         Error::NotPermitted { advice, .. } => format!("what you can do: {advice}"),
 ///         other => other.to_string(),
 ///     }
@@ -38,10 +41,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The tracee, or the process that was named, no longer exists.
-    Gone,
+    Gone {
+        /// The process; `None` if that is not known.
+        pid: Option<Pid>,
+    },
 
     /// The request needs a stopped thread, and this one runs.
-    NotStopped,
+    NotStopped {
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
+    },
 
     /// A wait would never end: no thread runs that it could report, because the caller has the
     /// tokens of all of them.
@@ -51,7 +60,10 @@ pub enum Error {
     },
 
     /// A signal can be chosen only at a stop for a signal.
-    NotSignalStop,
+    NotSignalStop {
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
+    },
 
     /// The kernel does not permit it; `advice` says what can be done about that.
     NotPermitted {
@@ -81,6 +93,8 @@ pub enum Error {
         what: &'static str,
         /// The system.
         on: &'static str,
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
     },
 
     /// The CPU has too few free debug registers.
@@ -89,18 +103,24 @@ pub enum Error {
         needed: usize,
         /// How many are free.
         free: usize,
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
     },
 
     /// Nothing is mapped at this address, or it cannot be used for this purpose.
     BadAddress {
         /// The first byte that could not be used.
         addr: u64,
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
     },
 
     /// No process can have such a breakpoint.
     BadBreakpoint {
         /// What is wrong with it.
         why: &'static str,
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
     },
 
     /// The program could not be started: what `std::process::Command::spawn` would have returned.
@@ -114,6 +134,8 @@ pub enum Error {
         id: i32,
         /// What the kernel answered.
         source: io::Error,
+        /// The process, if the error is of a call about one.
+        pid: Option<Pid>,
     },
 
     /// The thread of a [`TracerThread`](crate::TracerThread) has ended, by a panic.
@@ -144,22 +166,27 @@ impl Error {
     ///     }
     /// }
     ///
-    /// assert!(unless_gone(Err(Error::Gone)).is_ok());
-    /// assert!(unless_gone(Err(Error::NotStopped)).is_err());
+    /// assert!(unless_gone(Err(Error::Gone { pid: None })).is_ok());
+    /// assert!(unless_gone(Err(Error::NotStopped { pid: None })).is_err());
     /// ```
     pub fn is_gone(&self) -> bool {
-        matches!(self, Error::Gone)
+        matches!(self, Error::Gone { .. })
     }
 
-    /// The process that the error names, if it names one. That helps where the call did not name
-    /// the process, as a wait, or named another one.
+    /// The process that the error is about. Each error of a call about a process or a thread has
+    /// it, and so has each error of a wait that is about one. It is `None` where no process is
+    /// concerned, or none yet: for [`Spawn`](Error::Spawn), [`Ended`](Error::Ended), and a request
+    /// such as a wait for all.
     ///
     /// ```
-    /// use trapline::{Error, Pid};
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Error, TracerOn};
     ///
-    /// let pid = Pid::new(7).unwrap();
-    /// assert_eq!(Error::Taken { pid }.pid(), Some(pid));
-    /// let error = Error::Tracee { pid, error: Box::new(Error::NotStopped) };
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// let error = tracer.interrupt(pid).unwrap_err(); // it is not traced yet
+    /// assert_eq!(error, Error::Gone { pid: Some(pid) });
     /// assert_eq!(error.pid(), Some(pid));
     /// ```
     pub fn pid(&self) -> Option<Pid> {
@@ -168,7 +195,15 @@ impl Error {
             | Error::NotPermitted { pid, .. }
             | Error::Taken { pid }
             | Error::NotRunning { pid } => Some(*pid),
-            _ => None,
+            Error::Gone { pid }
+            | Error::NotStopped { pid }
+            | Error::NotSignalStop { pid }
+            | Error::Unsupported { pid, .. }
+            | Error::NoFreeSlot { pid, .. }
+            | Error::BadAddress { pid, .. }
+            | Error::BadBreakpoint { pid, .. }
+            | Error::Os { pid, .. } => *pid,
+            Error::Spawn(_) | Error::Ended => None,
         }
     }
 
@@ -178,9 +213,9 @@ impl Error {
     /// use trapline::Error;
     ///
     /// let source = std::io::Error::from_raw_os_error(1);
-    /// let error = Error::Os { request: "PTRACE_CONT", id: 7, source };
+    /// let error = Error::Os { request: "PTRACE_CONT", id: 7, source, pid: None };
     /// assert_eq!(error.errno(), Some(1));
-    /// assert_eq!(Error::Gone.errno(), None);
+    /// assert_eq!(Error::Gone { pid: None }.errno(), None);
     /// ```
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -190,37 +225,107 @@ impl Error {
         }
     }
 
-    /// The same, said to be about a process.
+    /// The same, said to be about a process, unless it names one already.
+    #[doc(hidden)]
+    pub fn about(mut self, process: Pid) -> Self {
+        match &mut self {
+            Error::Gone { pid }
+            | Error::NotStopped { pid }
+            | Error::NotSignalStop { pid }
+            | Error::Unsupported { pid, .. }
+            | Error::NoFreeSlot { pid, .. }
+            | Error::BadAddress { pid, .. }
+            | Error::BadBreakpoint { pid, .. }
+            | Error::Os { pid, .. } => *pid = pid.or(Some(process)),
+            Error::Tracee { .. }
+            | Error::NotPermitted { .. }
+            | Error::Taken { .. }
+            | Error::NotRunning { .. }
+            | Error::Spawn(_)
+            | Error::Ended => {}
+        }
+        self
+    }
+
+    /// The same, of what the tracer does by itself.
     pub(crate) fn of(self, pid: Pid) -> Self {
         match self {
             error @ Error::Tracee { .. } => error,
-            error => Error::Tracee { pid, error: Box::new(error) },
+            error => Error::Tracee { pid, error: Box::new(error.about(pid)) },
         }
     }
 }
 
+/// What those make who do not know the process: the methods of a tracer say which it is.
+#[doc(hidden)]
 impl Error {
-    /// The same, of a call that is about several processes.
-    pub(crate) fn of_one(self, pid: Pid) -> Self {
-        match self {
-            error @ (Error::Gone | Error::NotPermitted { .. }) => error,
-            error => error.of(pid),
-        }
+    pub const GONE: Error = Error::Gone { pid: None };
+    pub const NOT_STOPPED: Error = Error::NotStopped { pid: None };
+    pub const NOT_SIGNAL_STOP: Error = Error::NotSignalStop { pid: None };
+
+    pub const fn unsupported(what: &'static str, on: &'static str) -> Self {
+        Error::Unsupported { what, on, pid: None }
+    }
+
+    pub const fn no_free_slot(needed: usize, free: usize) -> Self {
+        Error::NoFreeSlot { needed, free, pid: None }
+    }
+
+    pub const fn bad_address(addr: u64) -> Self {
+        Error::BadAddress { addr, pid: None }
+    }
+
+    pub const fn bad_breakpoint(why: &'static str) -> Self {
+        Error::BadBreakpoint { why, pid: None }
+    }
+
+    pub const fn os(request: &'static str, id: i32, source: io::Error) -> Self {
+        Error::Os { request, id, source, pid: None }
+    }
+}
+
+/// What a call about a process or thread returns.
+pub(crate) trait About {
+    /// The same, with the process in an error.
+    fn about(self, pid: Pid) -> Self;
+}
+
+impl<T> About for Result<T> {
+    #[inline]
+    fn about(self, pid: Pid) -> Self {
+        self.map_err(|error| error.about(pid))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Gone => f.write_str("the process or thread is gone"),
-            Error::NotStopped => f.write_str("the thread is not stopped; halt the process first"),
+            Error::NotRunning { .. } | Error::NotPermitted { .. } | Error::Taken { .. } => {}
+            error => {
+                if let Some(pid) = error.pid() {
+                    write!(f, "process {pid}: ")?;
+                }
+            }
+        }
+        self.fmt_what(f)
+    }
+}
+
+impl Error {
+    /// The message without the process that it is about.
+    fn fmt_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Gone { .. } => f.write_str("the process or thread is gone"),
+            Error::NotStopped { .. } => {
+                f.write_str("the thread is not stopped; halt the process first")
+            }
             Error::NotRunning { pid } => {
                 write!(
                     f,
                     "no thread of process {pid} runs that a wait could report; resume it first"
                 )
             }
-            Error::NotSignalStop => {
+            Error::NotSignalStop { .. } => {
                 f.write_str("this stop is not for a signal, so none can be passed on at it")
             }
             Error::NotPermitted { pid, advice } => {
@@ -229,16 +334,24 @@ impl fmt::Display for Error {
             Error::Taken { pid } => {
                 write!(f, "process {pid} was waited for by another part of this program")
             }
-            Error::Unsupported { what, on } => write!(f, "{what} is not supported on {on}"),
-            Error::NoFreeSlot { needed, free } => {
+            Error::Unsupported { what, on, .. } => write!(f, "{what} is not supported on {on}"),
+            Error::NoFreeSlot { needed, free, .. } => {
                 write!(f, "needs {needed} debug registers, and {free} are free")
             }
-            Error::BadAddress { addr } => write!(f, "bad address {addr:#x}"),
-            Error::BadBreakpoint { why } => write!(f, "no process can have this breakpoint: {why}"),
-            Error::Spawn(source) => source.fmt(f),
-            Error::Os { request, id, source } => write!(f, "{request} for {id}: {source}"),
+            Error::BadAddress { addr, .. } => write!(f, "bad address {addr:#x}"),
+            Error::BadBreakpoint { why, .. } => {
+                write!(f, "no process can have this breakpoint: {why}")
+            }
+            Error::Spawn(source) => write!(f, "{source}"),
+            Error::Os { request, id, source, pid } => match pid {
+                Some(pid) if pid.as_raw() == *id => write!(f, "{request}: {source}"),
+                _ => write!(f, "{request} for {id}: {source}"),
+            },
             Error::Ended => f.write_str("the tracer's thread has ended"),
-            Error::Tracee { pid, error } => write!(f, "process {pid}: {error}"),
+            Error::Tracee { pid, error } => match error.pid() {
+                Some(other) if other != *pid => write!(f, "{error}"),
+                _ => error.fmt_what(f),
+            },
         }
     }
 }
@@ -248,33 +361,33 @@ impl std::error::Error for Error {}
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         use Error::*;
-        match (self, other) {
-            (Gone, Gone)
-            | (NotStopped, NotStopped)
-            | (NotSignalStop, NotSignalStop)
-            | (Ended, Ended) => true,
-            (NotRunning { pid }, NotRunning { pid: other })
-            | (Taken { pid }, Taken { pid: other }) => pid == other,
-            (NotPermitted { pid, advice }, NotPermitted { pid: other, advice: others }) => {
-                (pid, advice) == (other, others)
+        self.pid() == other.pid()
+            && match (self, other) {
+                (Gone { .. }, Gone { .. })
+                | (NotStopped { .. }, NotStopped { .. })
+                | (NotSignalStop { .. }, NotSignalStop { .. })
+                | (NotRunning { .. }, NotRunning { .. })
+                | (Taken { .. }, Taken { .. })
+                | (Ended, Ended) => true,
+                (NotPermitted { advice, .. }, NotPermitted { advice: other, .. }) => {
+                    advice == other
+                }
+                (Unsupported { what, on, .. }, Unsupported { what: other, on: others, .. }) => {
+                    (what, on) == (other, others)
+                }
+                (NoFreeSlot { needed, free, .. }, NoFreeSlot { needed: n, free: f, .. }) => {
+                    (needed, free) == (n, f)
+                }
+                (BadAddress { addr, .. }, BadAddress { addr: other, .. }) => addr == other,
+                (BadBreakpoint { why, .. }, BadBreakpoint { why: other, .. }) => why == other,
+                (Spawn(source), Spawn(other)) => is_same(source, other),
+                (
+                    Os { request, id, source, .. },
+                    Os { request: other, id: others, source: theirs, .. },
+                ) => (request, id) == (other, others) && is_same(source, theirs),
+                (Tracee { error, .. }, Tracee { error: other, .. }) => error == other,
+                _ => false,
             }
-            (Unsupported { what, on }, Unsupported { what: other, on: others }) => {
-                (what, on) == (other, others)
-            }
-            (NoFreeSlot { needed, free }, NoFreeSlot { needed: other, free: others }) => {
-                (needed, free) == (other, others)
-            }
-            (BadAddress { addr }, BadAddress { addr: other }) => addr == other,
-            (BadBreakpoint { why }, BadBreakpoint { why: other }) => why == other,
-            (Spawn(source), Spawn(other)) => is_same(source, other),
-            (Os { request, id, source }, Os { request: other, id: others, source: theirs }) => {
-                (request, id) == (other, others) && is_same(source, theirs)
-            }
-            (Tracee { pid, error }, Tracee { pid: other, error: others }) => {
-                (pid, error) == (other, others)
-            }
-            _ => false,
-        }
     }
 }
 
@@ -294,27 +407,25 @@ impl Clone for Error {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::new(source.kind(), source.to_string()),
         };
-        match self {
-            Error::Gone => Error::Gone,
-            Error::NotStopped => Error::NotStopped,
-            Error::NotRunning { pid } => Error::NotRunning { pid: *pid },
-            Error::NotSignalStop => Error::NotSignalStop,
-            Error::NotPermitted { pid, advice } => {
-                Error::NotPermitted { pid: *pid, advice: advice.clone() }
+        match *self {
+            Error::Gone { pid } => Error::Gone { pid },
+            Error::NotStopped { pid } => Error::NotStopped { pid },
+            Error::NotRunning { pid } => Error::NotRunning { pid },
+            Error::NotSignalStop { pid } => Error::NotSignalStop { pid },
+            Error::NotPermitted { pid, ref advice } => {
+                Error::NotPermitted { pid, advice: advice.clone() }
             }
-            Error::Taken { pid } => Error::Taken { pid: *pid },
-            Error::Unsupported { what, on } => Error::Unsupported { what, on },
-            Error::NoFreeSlot { needed, free } => {
-                Error::NoFreeSlot { needed: *needed, free: *free }
-            }
-            Error::BadAddress { addr } => Error::BadAddress { addr: *addr },
-            Error::BadBreakpoint { why } => Error::BadBreakpoint { why },
-            Error::Spawn(source) => Error::Spawn(again(source)),
-            Error::Os { request, id, source } => {
-                Error::Os { request, id: *id, source: again(source) }
+            Error::Taken { pid } => Error::Taken { pid },
+            Error::Unsupported { what, on, pid } => Error::Unsupported { what, on, pid },
+            Error::NoFreeSlot { needed, free, pid } => Error::NoFreeSlot { needed, free, pid },
+            Error::BadAddress { addr, pid } => Error::BadAddress { addr, pid },
+            Error::BadBreakpoint { why, pid } => Error::BadBreakpoint { why, pid },
+            Error::Spawn(ref source) => Error::Spawn(again(source)),
+            Error::Os { request, id, ref source, pid } => {
+                Error::Os { request, id, source: again(source), pid }
             }
             Error::Ended => Error::Ended,
-            Error::Tracee { pid, error } => Error::Tracee { pid: *pid, error: error.clone() },
+            Error::Tracee { pid, ref error } => Error::Tracee { pid, error: error.clone() },
         }
     }
 }
@@ -324,7 +435,7 @@ impl Clone for Error {
 pub(crate) fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Gone) => Ok(None),
+        Err(Error::Gone { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -347,25 +458,28 @@ mod tests {
     fn each() -> Vec<Error> {
         let pid = Pid::from_raw(7);
         let denied = || io::Error::from_raw_os_error(1);
+        let (gone, other) = (Error::GONE, Pid::from_raw(8));
         vec![
-            Error::Gone,
-            Error::NotStopped,
+            gone.clone().about(pid),
+            gone.clone().about(other),
+            gone,
+            Error::NOT_STOPPED,
             Error::NotRunning { pid },
-            Error::NotSignalStop,
+            Error::NOT_SIGNAL_STOP,
             Error::NotPermitted { pid, advice: "ask".into() },
             Error::Taken { pid },
-            Error::Unsupported { what: "it", on: "Linux" },
-            Error::NoFreeSlot { needed: 2, free: 1 },
-            Error::BadAddress { addr: 1 },
-            Error::BadAddress { addr: 2 },
-            Error::BadBreakpoint { why: "too long" },
+            Error::unsupported("it", "Linux"),
+            Error::no_free_slot(2, 1),
+            Error::bad_address(1),
+            Error::bad_address(2),
+            Error::bad_breakpoint("too long"),
             Error::Spawn(denied()),
             Error::Spawn(io::Error::other("no pipe")),
-            Error::Os { request: "PTRACE_CONT", id: 7, source: denied() },
-            Error::Os { request: "PTRACE_CONT", id: 8, source: denied() },
-            Error::Os { request: "PTRACE_CONT", id: 7, source: io::Error::from_raw_os_error(2) },
+            Error::os("PTRACE_CONT", 7, denied()),
+            Error::os("PTRACE_CONT", 8, denied()),
+            Error::os("PTRACE_CONT", 7, io::Error::from_raw_os_error(2)),
             Error::Ended,
-            Error::Tracee { pid, error: Box::new(Error::NotStopped) },
+            Error::NOT_STOPPED.of(pid),
         ]
     }
 
@@ -394,5 +508,22 @@ mod tests {
         let os = errors.iter().find(|error| matches!(error, Error::Os { .. })).unwrap();
         assert!(os.to_string().starts_with("PTRACE_CONT for 7: "), "{os}");
         assert!(os.to_string().len() > "PTRACE_CONT for 7: ".len(), "the kernel's words are in it");
+    }
+
+    #[test]
+    fn a_message_names_its_process_once() {
+        let pid = Pid::from_raw(4711);
+        for error in each() {
+            let has = error.pid();
+            let error = error.about(pid);
+            assert_eq!(error.clone().about(Pid::from_raw(1)), error, "the first one counts");
+            let named = error.to_string().matches("4711").count();
+            let is_ours = error.pid() == Some(pid) && has.is_none();
+            assert_eq!(named, usize::from(is_ours), "{error}");
+            let of = error.of(Pid::from_raw(4711));
+            assert!(of.to_string().matches("4711").count() <= 1, "{of}");
+        }
+        let same = Error::os("PTRACE_CONT", 4711, io::Error::from_raw_os_error(1)).about(pid);
+        assert!(same.to_string().starts_with("process 4711: PTRACE_CONT: "), "{same}");
     }
 }

@@ -55,7 +55,9 @@ impl<A: Arch> LastKnown<A> {
                 self.set_general(place, registers);
                 Ok(registers)
             }
-            Err(Error::Gone) => self.at(place).and_then(|known| known.general).ok_or(Error::Gone),
+            Err(Error::Gone { .. }) => {
+                self.at(place).and_then(|known| known.general).ok_or(Error::GONE)
+            }
             Err(error) => Err(error),
         }
     }
@@ -77,8 +79,8 @@ impl<A: Arch> LastKnown<A> {
                 self.set_fp(place, &registers);
                 Ok(registers)
             }
-            Err(Error::Gone) => {
-                self.at(place).and_then(|known| known.fp.clone()).ok_or(Error::Gone)
+            Err(Error::Gone { .. }) => {
+                self.at(place).and_then(|known| known.fp.clone()).ok_or(Error::GONE)
             }
             Err(error) => Err(error),
         }

@@ -129,7 +129,7 @@ impl Stopped {
     /// [`Tracer::send_signal`](crate::Tracer::send_signal) does it.
     pub fn set_signal(&mut self, signal: Option<Signal>) -> Result<()> {
         if !matches!(self.reason, StopReason::Signal(_)) {
-            return Err(Error::NotSignalStop);
+            return Err(Error::NotSignalStop { pid: Some(self.pid) });
         }
         self.signal = signal;
         Ok(())

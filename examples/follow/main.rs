@@ -39,7 +39,7 @@ fn main() {
         match error {
             Error::Spawn(error) if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
             Error::Spawn(_) => NOT_EXECUTABLE,
-            Error::Gone | Error::NotPermitted { .. } => WRONG_USE,
+            Error::Gone { .. } | Error::NotPermitted { .. } => WRONG_USE,
             _ => FAILED,
         }
     });

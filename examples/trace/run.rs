@@ -87,7 +87,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 
 fn cannot_attach(pid: Pid, error: Error) -> Failure {
     let line = match error {
-        Error::Gone => format!("there is no process {pid}; see ps for those that there are"),
+        Error::Gone { .. } => format!("there is no process {pid}; see ps for those that there are"),
         Error::NotPermitted { .. } => error.to_string(),
         error => format!("cannot attach to process {pid}: {error}"),
     };

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<i32, Failure> {
     while let Some(event) = tracer.wait().map_err(failed)? {
         match &event {
             Event::Stopped(stop) => match session.stopped(&mut tracer, stop) {
-                Ok(()) | Err(Trouble::Tracing(Error::Gone)) => {}
+                Ok(()) | Err(Trouble::Tracing(Error::Gone { .. })) => {}
                 Err(Trouble::Tracing(error)) => return Err(failed(error)),
                 Err(Trouble::Request(line)) if stop.pid() == spawned.pid && !session.found => {
                     return Err(wrong(line)); // the program is killed with its tracer

@@ -38,7 +38,7 @@ impl Model {
     /// Whether a process can be attached to. A tracer that has it already is noted.
     pub(crate) fn check_attach(&mut self, pid: Pid) -> Result<()> {
         if self.living(pid).is_empty() {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         if self.is_traced(pid) {
             self.violation(format!("attach to process {pid}, which is traced"));

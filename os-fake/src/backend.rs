@@ -118,8 +118,7 @@ impl<R: Rules> Backend for Fake<R> {
     /// for](Kernel::watches) instead.
     fn readiness(&mut self) -> Result<OwnedFd> {
         let pair = UnixStream::pair();
-        let (ours, theirs) =
-            pair.map_err(|source| Error::Os { request: "readiness", id: -1, source })?;
+        let (ours, theirs) = pair.map_err(|source| Error::os("readiness", -1, source))?;
         self.kept_open = Some(ours);
         Ok(theirs.into())
     }
@@ -361,8 +360,8 @@ impl<R: Rules> Backend for Fake<R> {
     fn shares_memory(&mut self, one: Thread, other: Thread) -> Result<Option<bool>> {
         self.call("shares_memory", one.tid.as_raw(), |model| {
             let space = |pid| model.processes.get(&pid).map(|process| process.memory);
-            let one = space(one.pid).ok_or(Error::Gone)?;
-            Ok(Some(one == space(other.pid).ok_or(Error::Gone)?))
+            let one = space(one.pid).ok_or(Error::GONE)?;
+            Ok(Some(one == space(other.pid).ok_or(Error::GONE)?))
         })
     }
 
@@ -467,7 +466,7 @@ impl<R: Rules> Backend for Fake<R> {
         self.call("set_cpus", id, |model| {
             if !cpus.iter().any(|cpu| all_cpus().contains(cpu)) {
                 let source = std::io::ErrorKind::InvalidInput.into();
-                return Err(Error::Os { request: "set_cpus", id, source });
+                return Err(Error::os("set_cpus", id, source));
             }
             match thread {
                 Some(thread) => model.living_task(thread)?.cpus.clone_from(cpus),
@@ -484,25 +483,25 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn executable(&mut self, pid: Pid) -> Result<PathBuf> {
         self.call("executable", pid.as_raw(), |model| {
-            Ok(PathBuf::from(&model.processes.get(&pid).ok_or(Error::Gone)?.program))
+            Ok(PathBuf::from(&model.processes.get(&pid).ok_or(Error::GONE)?.program))
         })
     }
 
     fn arguments(&mut self, pid: Pid) -> Result<Vec<OsString>> {
         self.call("arguments", pid.as_raw(), |model| {
-            Ok(vec![model.processes.get(&pid).ok_or(Error::Gone)?.program.clone().into()])
+            Ok(vec![model.processes.get(&pid).ok_or(Error::GONE)?.program.clone().into()])
         })
     }
 
     fn auxiliary_vector(&mut self, pid: Pid) -> Result<Vec<u8>> {
         self.call("auxiliary_vector", pid.as_raw(), |model| {
-            model.processes.get(&pid).map(|_| auxiliary_vector()).ok_or(Error::Gone)
+            model.processes.get(&pid).map(|_| auxiliary_vector()).ok_or(Error::GONE)
         })
     }
 
     fn memory_map(&mut self, pid: Pid) -> Result<Vec<MemoryRegion>> {
         self.call("memory_map", pid.as_raw(), |model| {
-            let space = model.processes.get(&pid).ok_or(Error::Gone)?.memory;
+            let space = model.processes.get(&pid).ok_or(Error::GONE)?.memory;
             Ok(model.memory.regions(space))
         })
     }
@@ -514,7 +513,7 @@ impl<R: Rules> Backend for Fake<R> {
                 State::Stopped(_) | State::Listens => ThreadState::Stopped,
                 State::Dying | State::Dead(..) => ThreadState::Ended,
             };
-            let process = model.processes.get(&thread.pid).ok_or(Error::Gone)?;
+            let process = model.processes.get(&thread.pid).ok_or(Error::GONE)?;
             let name = process.program.clone().into();
             Ok(ThreadInfo::new(thread.tid, name, state, Some(0)))
         })
@@ -530,7 +529,7 @@ impl<R: Rules> Backend for Fake<R> {
 
     fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
         self.call("thread_name", thread.tid.as_raw(), |model| {
-            let process = model.processes.get(&thread.pid).ok_or(Error::Gone)?;
+            let process = model.processes.get(&thread.pid).ok_or(Error::GONE)?;
             Ok(process.program.clone().into())
         })
     }

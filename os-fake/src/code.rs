@@ -427,7 +427,7 @@ impl Model {
     pub(crate) fn map_code(&mut self, thread: Thread, len: u64) -> Result<u64> {
         let space = self.space(thread)?;
         if self.codeless.contains(&thread.pid) {
-            return Err(Error::Unsupported { what: "memory for code", on: "a model" });
+            return Err(Error::unsupported("memory for code", "a model"));
         }
         let addr = SLOTS + u64::from(self.mapped) * 0x1000;
         self.mapped += 1;

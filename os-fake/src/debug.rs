@@ -228,11 +228,11 @@ impl Model {
         let pools = [used(to) & ((1 << SLOTS) - 1), used(to) >> SLOTS];
         let needed = pools.map(u32::count_ones).into_iter().max().unwrap_or(0) as usize;
         if needed > free {
-            return Err(Error::NoFreeSlot { needed, free });
+            return Err(Error::no_free_slot(needed, free));
         }
         if fails && needed > 0 {
             let source = std::io::ErrorKind::InvalidInput.into();
-            return Err(Error::Os { request: "watch", id: thread.tid.as_raw(), source });
+            return Err(Error::os("watch", thread.tid.as_raw(), source));
         }
         let debug = &mut task.debug;
         let wrong = from.is_some_and(|from| *from != debug.slots);

@@ -21,7 +21,7 @@ impl Model {
         let leaves = matches!(&task.state, State::Stopped(stop)
             if stop.reason == RawReason::ThreadExiting);
         let held = task.held.is_some() || task.vforked.is_some() || task.leaving.is_some();
-        if held || leaves { Err(Error::NotStopped) } else { Ok(()) }
+        if held || leaves { Err(Error::NOT_STOPPED) } else { Ok(()) }
     }
 
     pub(crate) fn leave_place(&mut self, thread: Thread) -> Result<Detour> {

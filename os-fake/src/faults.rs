@@ -68,7 +68,7 @@ impl Model {
     ) -> Result<T> {
         match self.fault {
             Some(Fault::DoesWhatFails) => drop(answer(self)),
-            Some(Fault::FailsAsGone) => return Err(Error::Gone),
+            Some(Fault::FailsAsGone) => return Err(Error::GONE),
             Some(Fault::RunsWhatFails) => {
                 let tid = Tid::from_raw(id);
                 if let Some(pid) = self.tasks.get(&tid).map(|task| task.pid) {
@@ -78,7 +78,7 @@ impl Model {
             _ => {}
         }
         let source = std::io::Error::from_raw_os_error(EIO);
-        Err(Error::Os { request, id, source })
+        Err(Error::os(request, id, source))
     }
 
     /// A wait takes a report; `None` if that gets lost.

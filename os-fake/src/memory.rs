@@ -95,6 +95,6 @@ impl Memory {
     }
 
     fn unless_nothing(done: usize, addr: u64) -> Result<usize> {
-        if done == 0 { Err(Error::BadAddress { addr }) } else { Ok(done) }
+        if done == 0 { Err(Error::bad_address(addr)) } else { Ok(done) }
     }
 }

@@ -11,7 +11,7 @@ impl Model {
         match &self.stopped(thread, question)?.state {
             State::Stopped(stop) => Ok(stop.clone()),
             // With process scope a thread may be at rest for another one's stop.
-            _ => Err(Error::NotStopped),
+            _ => Err(Error::NOT_STOPPED),
         }
     }
 
@@ -31,11 +31,11 @@ impl Model {
             (Some(made), _) => Ok(made),
             // Killed meanwhile: the message is an exit code by now, or another thread's former id.
             (None, RawReason::ThreadExiting | RawReason::Execed { .. }) if !stop.reported => {
-                Err(Error::Gone)
+                Err(Error::GONE)
             }
             (None, _) => {
                 self.violation(format!("new_task of thread {}, which made none", thread.tid));
-                Err(Error::Gone)
+                Err(Error::GONE)
             }
         }
     }
@@ -44,10 +44,10 @@ impl Model {
         let stop = self.stop_of(thread, "former_tid")?;
         match (stop.former, stop.reason) {
             (Some(former), _) => Ok(former),
-            (None, RawReason::ThreadExiting) if !stop.reported => Err(Error::Gone),
+            (None, RawReason::ThreadExiting) if !stop.reported => Err(Error::GONE),
             (None, _) => {
                 self.violation(format!("former_tid of thread {}, at no exec", thread.tid));
-                Err(Error::Gone)
+                Err(Error::GONE)
             }
         }
     }
@@ -58,7 +58,7 @@ impl Model {
 
     pub(crate) fn signal_info(&mut self, thread: Thread) -> Result<SignalInfo> {
         let stop = self.stop_of(thread, "signal_info")?;
-        let RawReason::Signal { signal, .. } = stop.reason else { return Err(Error::Gone) };
+        let RawReason::Signal { signal, .. } = stop.reason else { return Err(Error::GONE) };
         let sent = stop.origin == TrapOrigin::Sent;
         let mut info = SignalInfo::new(signal, if sent { 0 } else { 2 });
         info.sender = sent.then_some(crate::model::INIT);
@@ -68,7 +68,7 @@ impl Model {
 
     pub(crate) fn syscall(&mut self, thread: Thread) -> Result<Syscall> {
         let stop = self.stop_of(thread, "syscall")?;
-        let Some(task) = self.tasks.get(&thread.tid) else { return Err(Error::Gone) };
+        let Some(task) = self.tasks.get(&thread.tid) else { return Err(Error::GONE) };
         let exit = match stop.reason {
             RawReason::SyscallExit => true,
             RawReason::Syscall => !task.entered,
@@ -90,11 +90,11 @@ impl Model {
     /// The address space of a stopped thread.
     pub(crate) fn space(&mut self, thread: Thread) -> Result<u32> {
         self.stopped(thread, "memory")?;
-        Ok(self.processes.get(&thread.pid).ok_or(Error::Gone)?.memory)
+        Ok(self.processes.get(&thread.pid).ok_or(Error::GONE)?.memory)
     }
 
     pub(crate) fn process_of(&self, tid: Tid) -> Result<(Pid, Option<Pid>)> {
-        let pid = self.tasks.get(&tid).ok_or(Error::Gone)?.pid;
+        let pid = self.tasks.get(&tid).ok_or(Error::GONE)?.pid;
         Ok((pid, self.visible_parent(pid)?))
     }
 
@@ -105,13 +105,13 @@ impl Model {
 
     /// Told where the kernel knows processes, not threads.
     pub(crate) fn was_vforked(&self, child: Pid) -> Result<Option<bool>> {
-        let process = self.processes.get(&child).ok_or(Error::Gone)?;
+        let process = self.processes.get(&child).ok_or(Error::GONE)?;
         Ok(self.by_process().then_some(process.vfork_parent.is_some()))
     }
 
     /// A killed process whose reports are given by then; its threads are all held.
     pub(crate) fn is_unkillable(&self, pid: Pid) -> Result<bool> {
-        let process = self.processes.get(&pid).ok_or(Error::Gone)?;
+        let process = self.processes.get(&pid).ok_or(Error::GONE)?;
         let stopped = |tid: &Tid| {
             self.tasks.get(tid).is_some_and(|task| matches!(task.state, State::Stopped(_)))
         };
@@ -120,7 +120,7 @@ impl Model {
     }
 
     pub(crate) fn real_parent(&self, pid: Pid) -> Result<Pid> {
-        Ok(self.processes.get(&pid).ok_or(Error::Gone)?.parent)
+        Ok(self.processes.get(&pid).ok_or(Error::GONE)?.parent)
     }
 
     pub(crate) fn listed(&self) -> Vec<Listed> {
@@ -135,31 +135,31 @@ impl Model {
 
     pub(crate) fn is_listed_traced(&self, pid: Pid) -> Result<bool> {
         if !self.processes.contains_key(&pid) {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         Ok(self.is_traced(pid))
     }
 
     pub(crate) fn threads_of(&self, pid: Pid) -> Result<Vec<Tid>> {
         match self.living(pid) {
-            threads if threads.is_empty() => Err(Error::Gone),
+            threads if threads.is_empty() => Err(Error::GONE),
             threads => Ok(threads),
         }
     }
 
     /// A thread that has not ended.
     pub(crate) fn living_task(&mut self, thread: Thread) -> Result<&mut Task> {
-        let task = self.tasks.get_mut(&thread.tid).ok_or(Error::Gone)?;
+        let task = self.tasks.get_mut(&thread.tid).ok_or(Error::GONE)?;
         match task.state {
-            State::Dead(..) => Err(Error::Gone),
+            State::Dead(..) => Err(Error::GONE),
             _ => Ok(task),
         }
     }
 
     pub(crate) fn is_uninterruptible(&self, thread: Thread) -> Result<bool> {
-        let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
+        let task = self.tasks.get(&thread.tid).ok_or(Error::GONE)?;
         match task.state {
-            State::Dead(..) => Err(Error::Gone),
+            State::Dead(..) => Err(Error::GONE),
             State::Runs => Ok(task.held.is_some()),
             State::Dying => Ok(task.held == Some(Held::Sleep)),
             State::Stopped(_) | State::Listens => Ok(false),
@@ -168,9 +168,9 @@ impl Model {
 
     /// A running thread has done all that the test had it do, and waits for the next, unless it computes.
     pub(crate) fn is_asleep(&self, thread: Thread) -> Result<bool> {
-        let task = self.tasks.get(&thread.tid).ok_or(Error::Gone)?;
+        let task = self.tasks.get(&thread.tid).ok_or(Error::GONE)?;
         match task.state {
-            State::Dead(..) => Err(Error::Gone),
+            State::Dead(..) => Err(Error::GONE),
             State::Runs | State::Listens => Ok(!self.busy.contains(&thread.tid)),
             State::Dying | State::Stopped(_) => Ok(false),
         }

@@ -18,14 +18,14 @@ impl Model {
         };
         let why = match (self.tasks.get(&tid), whole_process) {
             (None, _) if self.told.contains(&tid) => "which is known to have ended",
-            (None, _) => return Err(Error::Gone),
+            (None, _) => return Err(Error::GONE),
             (Some(task), _) if task.pid != pid => "with the pid of another process",
             (Some(task), _) if task.setup.is_none() => "which is not traced",
-            (Some(_), Some((_, Some(_)))) => return Err(Error::Gone),
+            (Some(_), Some((_, Some(_)))) => return Err(Error::GONE),
             (Some(_), Some((None, _))) => "which runs",
             (Some(_), Some(_)) => "",
             (Some(task), None) => match &task.state {
-                State::Dying | State::Dead(..) => return Err(Error::Gone),
+                State::Dying | State::Dead(..) => return Err(Error::GONE),
                 State::Stopped(stop) if stop.reported || task.overtaken => "",
                 State::Stopped(_) => "whose stop was not waited for",
                 State::Runs | State::Listens => "which runs",
@@ -33,9 +33,9 @@ impl Model {
         };
         if !why.is_empty() {
             self.violation(format!("{request} of thread {tid} of process {pid}, {why}"));
-            return Err(Error::NotStopped);
+            return Err(Error::NOT_STOPPED);
         }
-        self.tasks.get_mut(&tid).ok_or(Error::Gone)
+        self.tasks.get_mut(&tid).ok_or(Error::GONE)
     }
 
     pub(crate) fn resume(
@@ -153,7 +153,7 @@ impl Model {
         let task = self.stopped(thread, "listen")?;
         let State::Stopped(stop) = &task.state else { return Ok(()) };
         if !stop.reported {
-            return Err(Error::Gone); // killed, and at its exit stop
+            return Err(Error::GONE); // killed, and at its exit stop
         }
         let in_group_stop = matches!(stop.reason, RawReason::GroupStop(_));
         if in_group_stop && task.notify {
@@ -168,20 +168,20 @@ impl Model {
     }
 
     pub(crate) fn interrupt(&mut self, Thread { pid, tid }: Thread) -> Result<()> {
-        let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
+        let Some(process) = self.processes.get(&pid) else { return Err(Error::GONE) };
         let (reported, group_stop) = (process.reported, process.group_stop);
         let first = process.leader == tid;
         let free = self.acts(tid);
         let by_process = self.by_process();
-        let Some(task) = self.tasks.get_mut(&tid) else { return Err(Error::Gone) };
+        let Some(task) = self.tasks.get_mut(&tid) else { return Err(Error::GONE) };
         if task.setup.is_none() {
             self.violation(format!("interrupt of thread {tid}, which is not traced"));
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         match &task.state {
             // What is left of a first thread is asked in vain.
             State::Dead(..) if first && !by_process => {}
-            State::Dying | State::Dead(..) => return Err(Error::Gone),
+            State::Dying | State::Dead(..) => return Err(Error::GONE),
             State::Stopped(stop) if stop.reported => {
                 self.violation(format!("interrupt of thread {tid}, which is stopped"));
             }
@@ -325,7 +325,7 @@ impl Model {
     }
 
     pub(crate) fn kill_request(&mut self, pid: Pid, stopped: Option<Tid>) -> Result<()> {
-        let Some(process) = self.processes.get(&pid) else { return Err(Error::Gone) };
+        let Some(process) = self.processes.get(&pid) else { return Err(Error::GONE) };
         let reported = process.reported;
         if !self.is_traced(pid) {
             self.violation(format!("kill of process {pid}, which is not traced"));
@@ -342,7 +342,7 @@ impl Model {
 
     pub(crate) fn send(&mut self, thread: Thread, signal: Signal) -> Result<()> {
         if self.tasks.get(&thread.tid).is_none_or(|task| task.pid != thread.pid) {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         self.signal(thread.tid, signal);
         Ok(())

@@ -71,7 +71,7 @@ impl Model {
     }
 
     pub(crate) fn disposition(&self, pid: Pid, signal: Signal) -> Result<Disposition> {
-        let process = self.processes.get(&pid).ok_or(Error::Gone)?;
+        let process = self.processes.get(&pid).ok_or(Error::GONE)?;
         Ok(match process.handlers.contains_key(&signal) {
             true => Disposition::Caught,
             false if process.fatal.contains(&signal) => Disposition::Ends,

@@ -46,7 +46,7 @@ impl<R: Rules> Fake<R> {
             model.records.quiet = 0;
             model.violation("the tracer spins".to_string());
             let source = std::io::ErrorKind::Deadlock.into();
-            return Err(Error::Os { request: "wait", id: -1, source });
+            return Err(Error::os("wait", -1, source));
         }
         Ok(Waited::Nothing)
     }

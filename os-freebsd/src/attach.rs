@@ -20,7 +20,7 @@ impl FreeBsd {
             return Err(self.refused(pid, errno));
         }
         let Some(tracee) = self.adopt(raw)? else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         tracee.expected = Expected::attach();
         tracee.wanted = EventMask::of(setup.flags);

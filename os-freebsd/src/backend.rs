@@ -93,7 +93,7 @@ impl Backend for FreeBsd {
 
     fn listen(&mut self, _thread: Thread) -> Result<()> {
         // There are no group-stops: a traced process does nothing on a stop signal.
-        Err(Error::Unsupported { what: "job control of a traced process", on: Self::SYSTEM })
+        Err(Error::unsupported("job control of a traced process", Self::SYSTEM))
     }
 
     fn interrupt(&mut self, thread: Thread) -> Result<()> {
@@ -239,11 +239,11 @@ impl Backend for FreeBsd {
         // The kernel would read registers again that were written (`syscallenter` in
         // `subr_syscall.c`), but the resumption has it forget that they were (`TDB_USERWR` in
         // `kern_ptrace`).
-        Err(Error::Unsupported { what: "to change a system call at its entry", on: Self::SYSTEM })
+        Err(Error::unsupported("to change a system call at its entry", Self::SYSTEM))
     }
 
     fn skip_syscall(&mut self, _: Thread) -> Result<()> {
-        Err(Error::Unsupported { what: "to skip a system call", on: Self::SYSTEM })
+        Err(Error::unsupported("to skip a system call", Self::SYSTEM))
     }
 
     fn set_syscall_result(
@@ -361,7 +361,7 @@ impl Backend for FreeBsd {
     fn is_asleep(&mut self, thread: Thread) -> Result<bool> {
         let threads = self.threads_of(thread.pid)?;
         let found = threads.iter().find(|t| t.tid == thread.tid.as_raw());
-        found.map(|t| t.asleep).ok_or(Error::Gone)
+        found.map(|t| t.asleep).ok_or(Error::GONE)
     }
 
     fn cpus(&mut self, thread: Option<Thread>) -> Result<CpuSet> {
@@ -400,7 +400,7 @@ impl Backend for FreeBsd {
     fn thread_info(&mut self, thread: Thread) -> Result<ThreadInfo> {
         let threads = self.threads_of(thread.pid)?;
         let found = threads.iter().find(|other| other.tid == thread.tid.as_raw());
-        let (state, cpu) = found.map(|thread| (thread.state, thread.cpu)).ok_or(Error::Gone)?;
+        let (state, cpu) = found.map(|thread| (thread.state, thread.cpu)).ok_or(Error::GONE)?;
         let name = self.thread_name(thread)?;
         Ok(ThreadInfo::new(thread.tid, name, state, cpu))
     }
@@ -412,7 +412,7 @@ impl Backend for FreeBsd {
     fn thread_name(&mut self, thread: Thread) -> Result<OsString> {
         let found = self.kernel.thread_name(thread.pid.as_raw(), thread.tid.as_raw());
         let name = self.checked("kern.proc.pid", thread, found)?;
-        name.map(OsString::from_vec).ok_or(Error::Gone)
+        name.map(OsString::from_vec).ok_or(Error::GONE)
     }
 
     fn forget(&mut self, pid: Pid) {
@@ -432,10 +432,10 @@ impl Backend for FreeBsd {
 /// What an answer about CPUs means: these questions need no stopped thread.
 fn placed<T>(request: &'static str, thread: Option<Thread>, result: sys::Result<T>) -> Result<T> {
     result.map_err(|errno| match thread {
-        Some(_) if errno == sys::Errno::SRCH => Error::Gone,
+        Some(_) if errno == sys::Errno::SRCH => Error::GONE,
         _ => {
             let id = thread.map_or(0, |thread| thread.tid.as_raw());
-            Error::Os { request, id, source: errno.into() }
+            Error::os(request, id, errno.into())
         }
     })
 }

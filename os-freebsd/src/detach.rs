@@ -58,7 +58,7 @@ struct Found {
 fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Gone) => Ok(None),
+        Err(Error::Gone { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -68,7 +68,7 @@ impl FreeBsd {
     pub(crate) fn detach_process(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
         let pid = thread.pid.as_raw();
         let Some(tracee) = self.tracees.get(&pid) else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         let stepping = tracee.steps.lwps();
         self.tell_mask(thread, EventMask::empty())?;
@@ -122,7 +122,7 @@ impl FreeBsd {
             }
             self.suspend_all_but(found.thread, &[tid])?;
             let Some(tracee) = self.tracees.get_mut(&pid) else {
-                return Err(Error::Gone);
+                return Err(Error::GONE);
             };
             tracee.expected.ask(false);
             let result = self.kernel.go(Go::Continue, pid, 0);
@@ -138,7 +138,7 @@ impl FreeBsd {
     fn take_out_reports(&mut self, found: &mut Found) -> Result<()> {
         let pid = found.thread.pid.as_raw();
         for _ in 0..ROUNDS {
-            let Some(tracee) = self.tracees.get(&pid) else { return Err(Error::Gone) };
+            let Some(tracee) = self.tracees.get(&pid) else { return Err(Error::GONE) };
             let (stops, wakeups) = (tracee.expected.may_come(), tracee.wakeups.clone());
             let mut waiting = Vec::new();
             for tid in self.lwps_of(found.thread)? {
@@ -180,7 +180,7 @@ impl FreeBsd {
     fn one_more(&mut self, found: &mut Found) -> Result<()> {
         let pid = found.thread.pid.as_raw();
         let Some(status) = self.wait_for_one(pid, LIMIT)? else {
-            return Err(Error::NotStopped);
+            return Err(Error::NOT_STOPPED);
         };
         let Status::Stopped(signal) = decode::status(status) else {
             return Ok(());
@@ -195,7 +195,7 @@ impl FreeBsd {
             return Ok(());
         }
         let Some(tracee) = self.tracees.get_mut(&pid) else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         tracee.is_duplicate(&info); // one that comes again is sent again too, and so delivered once
         let woken = tracee.takes_wakeup(&info);

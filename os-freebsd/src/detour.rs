@@ -32,10 +32,10 @@ impl FreeBsd {
         let info = self.info(thread)?;
         let threads = self.threads_of(thread.pid)?;
         let own = threads.iter().find(|other| other.tid == thread.tid.as_raw());
-        let own = own.ok_or(Error::Gone)?;
+        let own = own.ok_or(Error::GONE)?;
         let inside = info.flags.intersects(LwpFlags::SCE | LwpFlags::VFORKED | LwpFlags::EXITED);
         if inside || own.on_sleep_queue {
-            return Err(Error::NotStopped);
+            return Err(Error::NOT_STOPPED);
         }
         let registers = self.read_registers(thread)?;
         let extended = match self.read_extended_state(thread) {
@@ -45,7 +45,7 @@ impl FreeBsd {
             }
             Err(error) => return Err(error),
         };
-        let tracee = self.tracees.get_mut(&thread.pid.as_raw()).ok_or(Error::Gone)?;
+        let tracee = self.tracees.get_mut(&thread.pid.as_raw()).ok_or(Error::GONE)?;
         // The exit of that call is told after the return.
         let own = tracee.hidden_exit.filter(|&tid| tid == thread.tid);
         if own.is_some() {
@@ -103,11 +103,11 @@ impl FreeBsd {
         }
         match set? {
             Ok(_) => Ok(()),
-            Err(errno) => Err(Error::Os {
-                request: "sigprocmask",
-                id: thread.tid.as_raw(),
-                source: std::io::Error::from_raw_os_error(errno),
-            }),
+            Err(errno) => Err(Error::os(
+                "sigprocmask",
+                thread.tid.as_raw(),
+                std::io::Error::from_raw_os_error(errno),
+            )),
         }
     }
 }

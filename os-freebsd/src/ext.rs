@@ -275,56 +275,47 @@ mod sealed {
 
 impl TracerExt for Tracer<FreeBsd> {
     fn lwp_info(&self, stop: &Stopped) -> Result<LwpInfo> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.lwp_info(thread))
+        self.ask(stop, |backend, thread| backend.lwp_info(thread))
     }
 
     fn lwps(&self, stop: &Stopped) -> Result<Vec<Tid>> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.lwps(thread))
+        self.ask(stop, |backend, thread| backend.lwps(thread))
     }
 
     fn event_mask(&self, stop: &Stopped) -> Result<EventMask> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.event_mask(thread))
+        self.ask(stop, |backend, thread| backend.event_mask(thread))
     }
 
     fn syscall_args(&self, stop: &Stopped) -> Result<[u64; 8]> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.syscall_args(thread))
+        self.ask(stop, |backend, thread| backend.syscall_args(thread))
     }
 
     fn syscall_return(&self, stop: &Stopped) -> Result<SyscallReturn> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.syscall_return(thread))
+        self.ask(stop, |backend, thread| backend.syscall_return(thread))
     }
 
     fn vm_entries(&self, stop: &Stopped) -> Result<Vec<MapEntry>> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.vm_entries(thread))
+        self.ask(stop, |backend, thread| backend.vm_entries(thread))
     }
 
     fn siginfo(&self, stop: &Stopped) -> Result<Option<[u8; 80]>> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.siginfo(thread))
+        self.ask(stop, |backend, thread| backend.siginfo(thread))
     }
 
     fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.register_set(thread, set))
+        self.ask(stop, |backend, thread| backend.register_set(thread, set))
     }
 
     fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.set_register_set(thread, set, bytes))
+        self.ask(stop, |backend, thread| backend.set_register_set(thread, set, bytes))
     }
 
     fn trace_status(&self, pid: Pid) -> Result<TraceStatus> {
-        self.on_backend(|backend| backend.trace_status(pid))
+        self.on_backend(|backend| backend.trace_status(pid)).map_err(|error| error.about(pid))
     }
 
     fn reaper(&self, pid: Pid) -> Result<Pid> {
-        self.on_backend(|backend| backend.reaper(pid))
+        self.on_backend(|backend| backend.reaper(pid)).map_err(|error| error.about(pid))
     }
 }
 
@@ -333,10 +324,9 @@ const NT_PRSTATUS: u32 = 1;
 
 fn refuse_general(set: u32) -> Result<()> {
     match set {
-        NT_PRSTATUS => Err(Error::Unsupported {
-            what: "the general registers as a raw set",
-            on: FreeBsd::SYSTEM,
-        }),
+        NT_PRSTATUS => {
+            Err(Error::unsupported("the general registers as a raw set", FreeBsd::SYSTEM))
+        }
         _ => Ok(()),
     }
 }

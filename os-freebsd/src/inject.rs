@@ -19,13 +19,13 @@ const FREE_BELOW_STACK: u64 = 1024;
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn refused(what: &'static str) -> Error {
-    Error::Unsupported { what, on: FreeBsd::SYSTEM }
+    Error::unsupported(what, FreeBsd::SYSTEM)
 }
 
 /// A call that a tracee has made for us has failed.
 fn failed(request: &'static str, thread: Thread, errno: i32) -> Error {
     let source = std::io::Error::from_raw_os_error(errno);
-    Error::Os { request, id: thread.tid.as_raw(), source }
+    Error::os(request, thread.tid.as_raw(), source)
 }
 
 impl FreeBsd {
@@ -74,13 +74,13 @@ impl FreeBsd {
     ) -> Result<std::result::Result<u64, i32>> {
         let answer = match self.kernel.remote_call(thread.tid.as_raw(), number, args) {
             // Not at this stop.
-            Err(Errno::BUSY) => return Err(Error::NotStopped),
+            Err(Errno::BUSY) => return Err(Error::NOT_STOPPED),
             Err(Errno::INVAL) => return Err(refused("to have a tracee make a system call")),
             answer => self.checked("PT_SC_REMOTE", thread, answer)?,
         };
         match self.wait_for_one(thread.pid.as_raw(), LIMIT)? {
             Some(_) => Ok(answer),
-            None => Err(Error::NotStopped),
+            None => Err(Error::NOT_STOPPED),
         }
     }
 
@@ -123,7 +123,7 @@ impl FreeBsd {
         let mut before = [0; size_of::<u128>()];
         let whole = |done: usize| match done == bytes.len() {
             true => Ok(()),
-            false => Err(Error::BadAddress { addr: place }),
+            false => Err(Error::bad_address(place)),
         };
         self.read(thread, place, &mut before).and_then(whole)?;
         self.write(thread, place, &bytes).and_then(whole)?;

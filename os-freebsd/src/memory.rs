@@ -52,6 +52,6 @@ impl FreeBsd {
                 Err(errno) => return self.checked("PT_IO", thread, Err(errno)),
             }
         }
-        if done == 0 && len > 0 { Err(Error::BadAddress { addr }) } else { Ok(done) }
+        if done == 0 && len > 0 { Err(Error::bad_address(addr)) } else { Ok(done) }
     }
 }

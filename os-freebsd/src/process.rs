@@ -37,18 +37,18 @@ impl FreeBsd {
     ) -> Result<T> {
         match result {
             Ok(value) => Ok(value),
-            Err(Errno::SRCH) => Err(Error::Gone),
+            Err(Errno::SRCH) => Err(Error::GONE),
             Err(Errno::BUSY) => match self.kernel.process(pid.as_raw()) {
-                Ok(Some(process)) if !process.zombie => Err(Error::NotStopped),
-                _ => Err(Error::Gone),
+                Ok(Some(process)) if !process.zombie => Err(Error::NOT_STOPPED),
+                _ => Err(Error::GONE),
             },
-            Err(errno) => Err(Error::Os { request, id, source: errno.into() }),
+            Err(errno) => Err(Error::os(request, id, errno.into())),
         }
     }
 
     /// For a question that has no answer at this stop.
     pub(crate) fn nothing_there(&self, request: &'static str, thread: Thread) -> Error {
-        Error::Os { request, id: thread.tid.as_raw(), source: Errno::NOENT.into() }
+        Error::os(request, thread.tid.as_raw(), Errno::NOENT.into())
     }
 
     /// `PT_LWPINFO` of a stopped thread.
@@ -60,7 +60,7 @@ impl FreeBsd {
     /// A process that must be there.
     pub(crate) fn known(&mut self, id: i32) -> Result<Process> {
         let found = self.kernel.process(id);
-        self.answered("kern.proc.pid", Pid::from_raw(id), id, found)?.ok_or(Error::Gone)
+        self.answered("kern.proc.pid", Pid::from_raw(id), id, found)?.ok_or(Error::GONE)
     }
 
     /// The threads of a process that must be there.
@@ -68,7 +68,7 @@ impl FreeBsd {
         let found = self.kernel.threads(pid.as_raw());
         let threads = self.answered("kern.proc.pid", pid, pid.as_raw(), found)?;
         if threads.is_empty() || threads.iter().any(|thread| thread.zombie) {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         Ok(threads)
     }
@@ -76,11 +76,7 @@ impl FreeBsd {
     /// All processes that have not ended.
     pub(crate) fn listed(&mut self) -> Result<Vec<Listed>> {
         let found = self.kernel.all_processes();
-        let all = found.map_err(|errno| Error::Os {
-            request: "kern.proc.proc",
-            id: -1,
-            source: errno.into(),
-        })?;
+        let all = found.map_err(|errno| Error::os("kern.proc.proc", -1, errno.into()))?;
         let mut listed = Vec::new();
         for process in all.iter().filter(|process| !process.zombie) {
             listed.push(Listed {

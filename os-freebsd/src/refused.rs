@@ -12,7 +12,7 @@ impl FreeBsd {
     pub(crate) fn not_read(&mut self, pid: i32, errno: Errno) -> Error {
         match errno {
             Errno::PERM | Errno::NOSYS => self.refused(Pid::from_raw(pid), errno),
-            errno => Error::Os { request: "PT_LWPINFO", id: pid, source: errno.into() },
+            errno => Error::os("PT_LWPINFO", pid, errno.into()),
         }
     }
 
@@ -20,7 +20,7 @@ impl FreeBsd {
     pub(crate) fn refused(&mut self, pid: Pid, errno: Errno) -> Error {
         let denied = |advice: Cow<'static, str>| Error::NotPermitted { pid, advice };
         match errno {
-            Errno::SRCH => Error::Gone,
+            Errno::SRCH => Error::GONE,
             Errno::BUSY => match self.kernel.process(pid.as_raw()) {
                 Ok(Some(process)) if process.tracer != 0 => {
                     denied(format!("process {} traces it already", process.tracer).into())
@@ -28,7 +28,7 @@ impl FreeBsd {
                 Ok(Some(process)) if !process.zombie => {
                     denied("it is in the middle of an exec; try again".into())
                 }
-                _ => Error::Gone,
+                _ => Error::GONE,
             },
             Errno::PERM => denied(
                 "it belongs to another user or jail, has changed its user or group since its \
@@ -44,7 +44,7 @@ impl FreeBsd {
             Errno::NOSYS => {
                 denied("ptrace is disabled; set the sysctl security.bsd.allow_ptrace to 1".into())
             }
-            errno => Error::Os { request: "PT_ATTACH", id: pid.as_raw(), source: errno.into() },
+            errno => Error::os("PT_ATTACH", pid.as_raw(), errno.into()),
         }
     }
 }

@@ -33,7 +33,7 @@ impl FreeBsd {
         let (pid, tid) = (thread.pid.as_raw(), thread.tid.as_raw());
         self.forget_registers();
         let Some(tracee) = self.tracees.get_mut(&pid) else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         if let Some(tid) = tracee.hidden_exit.take() {
             if run == Run::Syscall {
@@ -91,7 +91,7 @@ impl FreeBsd {
     /// Sets what a stopped process reports.
     pub(crate) fn set_mask(&mut self, thread: Thread, mask: EventMask) -> Result<()> {
         let Some(tracee) = self.tracees.get_mut(&thread.pid.as_raw()) else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         tracee.wanted = mask;
         if tracee.mask == mask { Ok(()) } else { self.tell_mask(thread, mask) }
@@ -110,7 +110,7 @@ impl FreeBsd {
     /// Has a running process stop. See [`Expected`](crate::decode::Expected).
     pub(crate) fn ask_to_stop(&mut self, pid: Pid) -> Result<()> {
         let Some(tracee) = self.tracees.get(&pid.as_raw()) else {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         if tracee.expected.is_attaching() {
             return Ok(()); // a stop is due

@@ -83,12 +83,9 @@ impl FreeBsd {
     /// The back end of this process. A second is refused: all stops go to the process, so that two
     /// would take each other's.
     pub(crate) fn new() -> Result<Self> {
-        let only = OnlyOne::take().ok_or(Error::Unsupported {
-            what: "a second tracer in one process",
-            on: FreeBsd::SYSTEM,
-        })?;
-        let queue =
-            Queue::new().map_err(|source| Error::Os { request: "kqueue", id: -1, source })?;
+        let only = OnlyOne::take()
+            .ok_or(Error::unsupported("a second tracer in one process", FreeBsd::SYSTEM))?;
+        let queue = Queue::new().map_err(|source| Error::os("kqueue", -1, source))?;
         let mut freebsd = FreeBsd {
             kernel: Kernel::default(),
             queue: Arc::new(queue),

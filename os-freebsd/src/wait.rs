@@ -129,7 +129,7 @@ impl FreeBsd {
                 self.kernel.requests = requests;
                 Ok(None)
             }
-            Err(errno) => Err(Error::Os { request: "wait6", id: pid, source: errno.into() }),
+            Err(errno) => Err(Error::os("wait6", pid, errno.into())),
         }
     }
 
@@ -164,7 +164,7 @@ impl FreeBsd {
         match result {
             Ok(()) => Ok(woken),
             Err(Errno::INTR) => Ok(true), // a handler of the host's ran
-            Err(errno) => Err(Error::Os { request: "kevent", id: -1, source: errno.into() }),
+            Err(errno) => Err(Error::os("kevent", -1, errno.into())),
         }
     }
 
@@ -220,7 +220,7 @@ impl FreeBsd {
         match self.kernel.wait_stop(signal) {
             Ok(found) => Ok(found),
             Err(Errno::CHILD) => Ok(None),
-            Err(errno) => Err(Error::Os { request: "wait6", id: -1, source: errno.into() }),
+            Err(errno) => Err(Error::os("wait6", -1, errno.into())),
         }
     }
 
@@ -308,7 +308,7 @@ impl FreeBsd {
                 Ok(()) => {}
                 Err(Errno::SRCH) => return Ok(None),
                 Err(errno) => {
-                    return Err(Error::Os { request: "kevent", id: pid, source: errno.into() });
+                    return Err(Error::os("kevent", pid, errno.into()));
                 }
             }
         }
@@ -389,7 +389,7 @@ impl FreeBsd {
         let deadline = Instant::now() + limit;
         loop {
             let Some(tracee) = self.tracees.get(&pid) else {
-                return Err(Error::Gone);
+                return Err(Error::GONE);
             };
             let seen = tracee.was_seen();
             let how = tracee.end_signal;
@@ -405,7 +405,7 @@ impl FreeBsd {
                 Err(Errno::CHILD) => {} // it has ended, which the kqueue will say
                 Ok(found) => return Ok(found),
                 Err(errno) => {
-                    return Err(Error::Os { request: "wait6", id: pid, source: errno.into() });
+                    return Err(Error::os("wait6", pid, errno.into()));
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());

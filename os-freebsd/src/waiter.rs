@@ -16,9 +16,9 @@ impl FreeBsd {
     /// all that came since the last look at it. It ticks as a sleep does, for what only a look
     /// finds.
     pub(crate) fn readiness_descriptor(&mut self) -> Result<OwnedFd> {
-        let failed = |source| Error::Os { request: "kevent", id: -1, source };
+        let failed = |source| Error::os("kevent", -1, source);
         self.queue.tick(NET).map_err(|errno| failed(errno.into()))?;
-        self.queue.copy().map_err(|source| Error::Os { request: "fcntl", id: -1, source })
+        self.queue.copy().map_err(|source| Error::os("fcntl", -1, source))
     }
 
     /// A wait that found nothing has left nothing in the queue.
@@ -28,7 +28,7 @@ impl FreeBsd {
         }
         match time.map(|time| self.queue.tick_once(time)) {
             None | Some(Ok(())) => Ok(()),
-            Some(Err(errno)) => Err(Error::Os { request: "kevent", id: -1, source: errno.into() }),
+            Some(Err(errno)) => Err(Error::os("kevent", -1, errno.into())),
         }
     }
 

@@ -33,12 +33,10 @@ impl FreeBsd {
         if let Some(pipe) = &self.wake_pipe {
             return Ok(Arc::clone(pipe));
         }
-        let pipe = Pipe::new().map_err(|source| Error::Os { request: "pipe2", id: -1, source })?;
-        self.queue.watch_pipe(pipe.read.as_fd()).map_err(|errno| Error::Os {
-            request: "kevent",
-            id: -1,
-            source: errno.into(),
-        })?;
+        let pipe = Pipe::new().map_err(|source| Error::os("pipe2", -1, source))?;
+        self.queue
+            .watch_pipe(pipe.read.as_fd())
+            .map_err(|errno| Error::os("kevent", -1, errno.into()))?;
         Ok(Arc::clone(self.wake_pipe.insert(Arc::new(WakePipe(pipe)))))
     }
 }

@@ -103,7 +103,7 @@ impl Linux {
         };
         if threads.is_empty() {
             // Each has ended.
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         let (mut meanwhile, failed) = run_all_but_one(kernel, stops, setup);
         if let Some(error) = failed {
@@ -147,7 +147,7 @@ impl Attach<'_> {
             let listed = match process::threads(kernel, pid) {
                 Ok(listed) => listed,
                 // It has ended meanwhile: what was seized tells of it.
-                Err(Error::Gone) => break,
+                Err(Error::Gone { .. }) => break,
                 Err(error) => return Err(error),
             };
             let known = running.len();
@@ -203,7 +203,7 @@ impl Attach<'_> {
                     tries -= 1;
                     self.seen.remove(&first);
                 }
-                Ok(Standing::Ended | Standing::Unknown) | Err(Error::Gone) => break,
+                Ok(Standing::Ended | Standing::Unknown) | Err(Error::Gone { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -276,7 +276,7 @@ pub(crate) fn seize(kernel: &Kernel, tid: Tid, options: i32) -> Result<bool> {
                 Ok(Standing::Ended) => return Ok(false),
                 Ok(Standing::Lives { traced: false } | Standing::Unknown) if tries > 0 => {}
                 Ok(_) => return Err(self::refusal(kernel, tid, refusal)),
-                Err(Error::Gone) => return Ok(false),
+                Err(Error::Gone { .. }) => return Ok(false),
                 Err(error) => return Err(error),
             },
             _ => return Err(error("PTRACE_SEIZE", tid.as_raw(), refusal)),
@@ -327,8 +327,8 @@ fn run_all_but_one(
                 done = kernel.resume(tid, Run::Continue, None);
             }
             match done {
-                Ok(()) | Err(Error::Gone) if runs => continue, // an end comes by itself
-                Ok(()) | Err(Error::Gone) => is_paused |= reason == RawReason::Paused,
+                Ok(()) | Err(Error::Gone { .. }) if runs => continue, // an end comes by itself
+                Ok(()) | Err(Error::Gone { .. }) => is_paused |= reason == RawReason::Paused,
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -419,7 +419,7 @@ pub(crate) fn refusal(kernel: &Kernel, tid: Tid, refusal: io::Error) -> Error {
         return refused::unexplained(pid);
     };
     if theirs.has_ended() {
-        return Error::Gone;
+        return Error::GONE;
     }
     let tracer = |status: &Status| {
         let name = process::name(kernel, status.tracer).unwrap_or_default();

@@ -111,10 +111,7 @@ impl Backend for Linux {
     }
 
     fn suspend(&mut self, _: Thread, _: bool) -> Result<()> {
-        Err(Error::Unsupported {
-            what: "to suspend one thread of a stopped process",
-            on: Self::SYSTEM,
-        })
+        Err(Error::unsupported("to suspend one thread of a stopped process", Self::SYSTEM))
     }
 
     fn detach(&mut self, thread: Thread, signal: Option<Signal>) -> Result<()> {
@@ -423,12 +420,12 @@ impl Backend for Linux {
     fn is_uninterruptible(&mut self, thread: Thread) -> Result<bool> {
         match process::state(&self.kernel, thread.tid)? {
             // A first thread that has ended before the others.
-            Some(b'Z' | b'X') => Err(Error::Gone),
+            Some(b'Z' | b'X') => Err(Error::GONE),
             // A parent in vfork and an exec that waits for the other threads sleep so too.
             Some(state) => Ok(state == b'D'),
             // Nobody tells how it sleeps; it is waited for as one that can stop.
             None if self.kernel.has_memory(thread.tid) => Ok(false),
-            None => Err(Error::Gone),
+            None => Err(Error::GONE),
         }
     }
 
@@ -490,5 +487,5 @@ impl Backend for Linux {
 
 /// An answer of the kernel that does not answer the question.
 pub(crate) fn unusable(request: &'static str, tid: Tid, errno: i32) -> Error {
-    Error::Os { request, id: tid.as_raw(), source: std::io::Error::from_raw_os_error(errno) }
+    Error::os(request, tid.as_raw(), std::io::Error::from_raw_os_error(errno))
 }

@@ -23,7 +23,7 @@ const YIELDS: usize = 12;
 const ALL: u64 = u64::MAX;
 
 pub(crate) fn refused(what: &'static str) -> Error {
-    Error::Unsupported { what, on: Linux::SYSTEM }
+    Error::unsupported(what, Linux::SYSTEM)
 }
 
 /// What kind of stop a thread is at.
@@ -61,7 +61,7 @@ impl Linux {
         let (kind, info) = self.kind_of_stop(tid)?;
         let registers = self.kernel.registers(tid)?;
         if kind == Kind::Exit && !regs::CALL_IS_IN_REGISTERS && regs::will_restart(&registers) {
-            return Err(Error::NotStopped); // nobody could put back what is made again then
+            return Err(Error::NOT_STOPPED); // nobody could put back what is made again then
         }
         let call = regs::call_number(&self.kernel, tid)?;
         let mask = self.kernel.signal_mask(tid)?;
@@ -137,7 +137,7 @@ impl Linux {
         self.kernel.set_signal_mask(tid, ALL)?;
         let result = self.call_from(thread, &mut detour, at, (number, args), &mut stopped);
         match result {
-            Err(Error::Gone) => Err(Error::Gone),
+            Err(Error::Gone { .. }) => Err(Error::GONE),
             Err(error) => {
                 // It is somewhere on the way, and at least goes on from where it was.
                 self.put_back(thread, &detour)?;
@@ -247,8 +247,8 @@ impl Linux {
         }
         if stopped {
             // What has stopped it on the way stops it behind that.
-            if let Err(Error::Gone) = self.kernel.kill_thread(thread, Signal::STOP) {
-                return Err(Error::Gone);
+            if let Err(Error::Gone { .. }) = self.kernel.kill_thread(thread, Signal::STOP) {
+                return Err(Error::GONE);
             }
         }
         Ok(())
@@ -334,7 +334,7 @@ impl Linux {
     /// A thread has ended on its way, or another one has taken its number by an exec: a wait tells.
     fn is_over(&mut self, stop: RawStop) -> Error {
         self.early.push_back(stop);
-        Error::Gone
+        Error::GONE
     }
 
     /// The next stop of a thread, or its end. What others have to tell meanwhile is kept: they may
@@ -344,7 +344,7 @@ impl Linux {
             match self.kernel.try_wait(tid) {
                 Ok(Some(status)) => return Ok(decode::stop(tid, status)),
                 Ok(None) => thread::yield_now(),
-                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Err(Error::Gone),
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Err(Error::GONE),
                 Err(e) => return Err(error("wait4", tid.as_raw(), e)),
             }
         }
@@ -352,7 +352,7 @@ impl Linux {
             let (found, status) = match self.kernel.wait_any(true) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue, // does not happen to a wait that blocks
-                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Err(Error::Gone),
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Err(Error::GONE),
                 Err(e) => return Err(error("wait4", -1, e)),
             };
             match self.told(found, status)? {
@@ -368,14 +368,14 @@ impl Linux {
     fn kind_of_stop(&mut self, tid: Tid) -> Result<(Kind, Siginfo)> {
         let info = match self.kernel.siginfo(tid) {
             Ok(info) => info,
-            Err(Error::Gone) => return Err(Error::Gone),
-            Err(_) => return Err(Error::NotStopped),
+            Err(Error::Gone { .. }) => return Err(Error::GONE),
+            Err(_) => return Err(Error::NOT_STOPPED),
         };
         let kind = if decode::is_syscall_stop(&info) {
             match self.kernel.syscall_info(tid)?.op {
                 PTRACE_SYSCALL_INFO_ENTRY => Kind::Entry { filtered: false },
                 PTRACE_SYSCALL_INFO_EXIT => Kind::Exit,
-                _ => return Err(Error::NotStopped),
+                _ => return Err(Error::NOT_STOPPED),
             }
         } else {
             match decode::event_of_stop(&info) {
@@ -389,7 +389,7 @@ impl Linux {
                     Kind::Paused { group: decode::signal_of(&info) != libc::SIGTRAP }
                 }
                 // In vfork, or on its way out: it executes nothing of the program.
-                _ => return Err(Error::NotStopped),
+                _ => return Err(Error::NOT_STOPPED),
             }
         };
         Ok((kind, info))

@@ -373,46 +373,39 @@ impl TracerExt for Tracer<Linux> {
     }
 
     fn suspend_seccomp(&mut self, stop: &Stopped, suspend: bool) -> Result<()> {
-        let (thread, setup) = (self.thread(stop)?, self.setup_of(stop)?);
-        self.on_backend(|backend| backend.suspend_seccomp(thread, setup, suspend))
+        let setup = self.setup_of(stop)?;
+        self.ask(stop, |backend, thread| backend.suspend_seccomp(thread, setup, suspend))
     }
 
     fn abi(&self, stop: &Stopped) -> Result<Abi> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.abi(thread))
+        self.ask(stop, |backend, thread| backend.abi(thread))
     }
 
     fn siginfo(&self, stop: &Stopped) -> Result<[u8; 128]> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.siginfo(thread))
+        self.ask(stop, |backend, thread| backend.siginfo(thread))
     }
 
     fn set_siginfo(&mut self, stop: &Stopped, info: &[u8; 128]) -> Result<()> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.set_siginfo(thread, info))
+        self.ask(stop, |backend, thread| backend.set_siginfo(thread, info))
     }
 
     fn queued_signals(&self, stop: &Stopped, queue: SignalQueue) -> Result<Vec<[u8; 128]>> {
-        let thread = self.thread(stop)?;
-        let queued = self.on_backend(|backend| backend.kernel.queued(thread.tid, queue))?;
+        let queued = self.ask(stop, |backend, thread| backend.kernel.queued(thread.tid, queue))?;
         Ok(queued.into_iter().map(|Siginfo(bytes)| bytes).collect())
     }
 
     fn seccomp_data(&self, stop: &Stopped) -> Result<Option<u16>> {
-        let thread = self.thread(stop)?;
-        let info = self.on_backend(|backend| backend.kernel.syscall_info(thread.tid))?;
+        let info = self.ask(stop, |backend, thread| backend.kernel.syscall_info(thread.tid))?;
         let filtered = info.op == PTRACE_SYSCALL_INFO_SECCOMP;
         Ok(filtered.then_some(info.seccomp_data as u16))
     }
 
     fn register_set(&self, stop: &Stopped, set: u32) -> Result<Vec<u8>> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.register_set(thread, set))
+        self.ask(stop, |backend, thread| backend.register_set(thread, set))
     }
 
     fn set_register_set(&mut self, stop: &Stopped, set: u32, bytes: &[u8]) -> Result<()> {
-        let thread = self.thread(stop)?;
-        self.on_backend(|backend| backend.set_register_set(thread, set, bytes))
+        self.ask(stop, |backend, thread| backend.set_register_set(thread, set, bytes))
     }
 }
 
@@ -423,10 +416,7 @@ const LONGEST_SET: usize = 64 * 1024;
 
 fn refuse_general(set: u32) -> Result<()> {
     match set {
-        NT_PRSTATUS => Err(Error::Unsupported {
-            what: "the general registers as a raw set",
-            on: Linux::SYSTEM,
-        }),
+        NT_PRSTATUS => Err(Error::unsupported("the general registers as a raw set", Linux::SYSTEM)),
         _ => Ok(()),
     }
 }

@@ -160,11 +160,11 @@ impl Memory {
         data: &[u8],
     ) -> Result<usize> {
         match kernel.write_memory(thread.tid, addr, data) {
-            Ok(0) => Err(Error::BadAddress { addr }),
+            Ok(0) => Err(Error::bad_address(addr)),
             Ok(done) => Ok(done),
             Err(e) => match e.raw_os_error() {
-                Some(libc::EFAULT) => Err(Error::BadAddress { addr }),
-                Some(libc::ESRCH) => Err(Error::Gone),
+                Some(libc::EFAULT) => Err(Error::bad_address(addr)),
+                Some(libc::ESRCH) => Err(Error::GONE),
                 _ => self.write(kernel, thread, addr, data),
             },
         }
@@ -192,9 +192,7 @@ impl Memory {
             return Ok(());
         }
         match self.write(kernel, thread, addr, data)? {
-            done if done < data.len() => {
-                Err(Error::BadAddress { addr: addr.wrapping_add(done as u64) })
-            }
+            done if done < data.len() => Err(Error::bad_address(addr.wrapping_add(done as u64))),
             _ => Ok(()),
         }
     }
@@ -247,7 +245,7 @@ impl Memory {
             }
         }
         if done == 0 && total != 0 {
-            return Err(Error::BadAddress { addr });
+            return Err(Error::bad_address(addr));
         }
         Ok(done)
     }
@@ -343,7 +341,7 @@ impl Ways {
             let Some(from) = at.checked_add(done as u64) else { break };
             match word(kernel, thread, from, piece, done) {
                 Ok(moved) => done += moved,
-                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::Gone),
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::GONE),
                 Err(_) if done > 0 => break,
                 Err(e) => return self.no_word(kernel, thread, e),
             }
@@ -420,7 +418,7 @@ fn judge(request: &'static str, answer: io::Result<usize>) -> Result<Moved> {
         Err(error) => error,
     };
     match error.raw_os_error() {
-        Some(libc::ESRCH) => Err(Error::Gone),
+        Some(libc::ESRCH) => Err(Error::GONE),
         // EINVAL: an offset that is negative as a signed number.
         Some(libc::EFAULT | libc::EIO | libc::EINVAL | libc::EINTR) => Ok(Moved::Nothing),
         errno => Ok(Moved::Closed(Closed { request, errno: errno.unwrap_or(libc::EIO) })),

@@ -22,7 +22,7 @@ const ONLY_THERE: &str = "what /proc alone tells, without a /proc of the tracer'
 
 /// The error of a question that nothing else answers.
 pub(crate) fn silent() -> Error {
-    Error::Unsupported { what: ONLY_THERE, on: "Linux" }
+    Error::unsupported(ONLY_THERE, "Linux")
 }
 
 /// What is mounted at `/proc`, if it numbers processes as this process's namespace does.
@@ -83,7 +83,7 @@ pub(crate) fn numbers(kernel: &Kernel, id: i32, directory: &str) -> Result<Optio
 pub(crate) fn processes(kernel: &Kernel) -> Result<Vec<i32>> {
     let proc = kernel.proc().ok_or_else(silent)?;
     (0..3).for_each(|_| kernel.count());
-    proc.numbers(".").map_err(|source| Error::Os { request: "/proc", id: -1, source })
+    proc.numbers(".").map_err(|source| Error::os("/proc", -1, source))
 }
 
 /// Reads a file that is not a process's.
@@ -116,7 +116,7 @@ fn read_path(kernel: &Kernel, proc: &Directory, path: &str) -> io::Result<Vec<u8
 
 /// Nothing tells of a process that exists.
 fn without<T>(kernel: &Kernel, id: i32) -> Result<Option<T>> {
-    if kernel.exists(id) { Ok(None) } else { Err(Error::Gone) }
+    if kernel.exists(id) { Ok(None) } else { Err(Error::GONE) }
 }
 
 /// Why something is not there: the process or the thread is not there, or is shown to others
@@ -133,15 +133,15 @@ pub(crate) fn missing<T>(
         return without(kernel, id); // `hidepid=noaccess` (`proc_pid_permission` in `base.c`)
     }
     if !is_missing {
-        return Err(Error::Os { request, id, source });
+        return Err(Error::os(request, id, source));
     }
     if !kernel.exists(id) {
-        return Err(Error::Gone);
+        return Err(Error::GONE);
     }
     kernel.count();
     let is_hidden = kernel.proc().is_none_or(|proc| proc.numbers(&id.to_string()).is_err());
     // It may have ended since.
-    if is_hidden { without(kernel, id) } else { Err(Error::Gone) }
+    if is_hidden { without(kernel, id) } else { Err(Error::GONE) }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ pub(crate) fn is_asleep(kernel: &Kernel, tid: Tid) -> Result<Option<bool>> {
     let Some(text) = proc::read(kernel, tid.as_raw(), "stat")? else { return Ok(None) };
     let state = after_name(&text).and_then(|fields| fields.first().copied());
     match state.ok_or_else(|| malformed("/proc/<id>/stat", tid.as_raw()))? {
-        b'Z' | b'X' | b'x' => Err(Error::Gone),
+        b'Z' | b'X' | b'x' => Err(Error::GONE),
         state => Ok(Some(!matches!(state, b'R' | b'T' | b't'))),
     }
 }
@@ -284,10 +284,10 @@ fn by_any_thread<T>(
     ask: impl Fn(i32) -> Result<Option<T>>,
 ) -> Result<T> {
     let answer = match ask(pid.as_raw()) {
-        Err(Error::Gone) => {
+        Err(Error::Gone { .. }) => {
             let others = threads(kernel, pid)?;
             let found = others.into_iter().find_map(|tid| ask(tid.as_raw()).ok());
-            found.ok_or(Error::Gone)?
+            found.ok_or(Error::GONE)?
         }
         answer => answer?,
     };
@@ -295,7 +295,7 @@ fn by_any_thread<T>(
 }
 
 fn malformed(request: &'static str, id: i32) -> Error {
-    Error::Os { request, id, source: io::ErrorKind::InvalidData.into() }
+    Error::os(request, id, io::ErrorKind::InvalidData.into())
 }
 
 /// The real parent that a process had at its end, which was just waited for.
@@ -312,7 +312,7 @@ pub(crate) fn parent_at_end(kernel: &Kernel, pid: Pid, known: Pid) -> Result<Opt
         Ok(Some(status)) if status.has_ended() && status.tgid == pid.as_raw() => {
             Ok(parent(status.ppid))
         }
-        Ok(_) | Err(Error::Gone) => Ok(Some(known)),
+        Ok(_) | Err(Error::Gone { .. }) => Ok(Some(known)),
         Err(error) => Err(error),
     }
 }

@@ -68,7 +68,7 @@ impl Linux {
                 continue;
             }
             match self.look_after(&mut unsettled) {
-                Ok(true) | Err(Error::Gone) => {}
+                Ok(true) | Err(Error::Gone { .. }) => {}
                 Ok(false) => self.unsettled.push(unsettled),
                 Err(error) => {
                     // Told once; somebody who relies on all threads has it tried again.
@@ -116,7 +116,7 @@ impl Linux {
         let mut concerned = Vec::new();
         for &Unsettled { pid, .. } in &self.unsettled {
             let shares = || self.kernel.shares_memory(Tid::from_raw(pid.as_raw()), thread.tid);
-            if pid == thread.pid || !matches!(shares(), Ok(Some(false)) | Err(Error::Gone)) {
+            if pid == thread.pid || !matches!(shares(), Ok(Some(false)) | Err(Error::Gone { .. })) {
                 concerned.push(pid);
             }
         }
@@ -128,9 +128,9 @@ impl Linux {
                 continue;
             };
             let settled = self.look_after(&mut unsettled);
-            unsettled.refused = !matches!(settled, Ok(_) | Err(Error::Gone));
+            unsettled.refused = !matches!(settled, Ok(_) | Err(Error::Gone { .. }));
             match settled {
-                Ok(true) | Err(Error::Gone) => continue,
+                Ok(true) | Err(Error::Gone { .. }) => continue,
                 Ok(false) => self.unsettled.push(unsettled),
                 Err(error) => {
                     self.unsettled.push(unsettled);
@@ -182,7 +182,7 @@ impl Linux {
                 match attach::standing(kernel, tid) {
                     // Of a thread that was traced already.
                     Ok(Standing::Traced) => {}
-                    Ok(Standing::Ended) | Err(Error::Gone) => lists = LISTS,
+                    Ok(Standing::Ended) | Err(Error::Gone { .. }) => lists = LISTS,
                     Ok(Standing::Lives { .. } | Standing::Unknown) => {
                         lists = LISTS;
                         if attach::seize(kernel, tid, unsettled.options)? {

@@ -202,7 +202,7 @@ impl Birth<'_> {
             line.send(&number.to_ne_bytes());
             return match e {
                 // It was killed.
-                Error::Gone => Ok(Reached::Nothing),
+                Error::Gone { .. } => Ok(Reached::Nothing),
                 e => Err(e),
             };
         }
@@ -310,7 +310,7 @@ impl Birth<'_> {
                 _ => None,
             };
             match self.kernel.resume(tid, Run::Continue, pass_on) {
-                Ok(()) | Err(Error::Gone) => {}
+                Ok(()) | Err(Error::Gone { .. }) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -327,7 +327,7 @@ impl Birth<'_> {
         if self.setup.flags.contains(EventFlags::EXIT) {
             match self.kernel.set_options(tid, decode::options(self.setup)) {
                 // Killed at its exec: its end follows.
-                Ok(()) | Err(Error::Gone) => {}
+                Ok(()) | Err(Error::Gone { .. }) => {}
                 Err(e) => return Err(e),
             }
         }

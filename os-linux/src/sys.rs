@@ -105,8 +105,8 @@ fn last_error(request: &'static str, id: i32) -> Error {
 #[cold]
 pub(crate) fn error(request: &'static str, id: i32, source: io::Error) -> Error {
     match source.raw_os_error() {
-        Some(libc::ESRCH) => Error::Gone,
-        _ => Error::Os { request, id, source },
+        Some(libc::ESRCH) => Error::GONE,
+        _ => Error::os(request, id, source),
     }
 }
 

@@ -64,10 +64,7 @@ impl Linux {
     /// The back end of this thread.
     pub(crate) fn new() -> Result<Self> {
         if IN_USE.replace(true) {
-            return Err(Error::Unsupported {
-                what: "a second tracer on one thread",
-                on: Linux::SYSTEM,
-            });
+            return Err(Error::unsupported("a second tracer on one thread", Linux::SYSTEM));
         }
         waiter::TRACERS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {

@@ -72,7 +72,7 @@ impl Linux {
         match process::status(&self.kernel, new.as_raw()) {
             Ok(Some(status)) => Ok(process(status.ppid != parent.pid.as_raw())),
             // Nobody tells, or it was killed and is gone.
-            Ok(None) | Err(Error::Gone) => Ok(process(false)),
+            Ok(None) | Err(Error::Gone { .. }) => Ok(process(false)),
             Err(error) => Err(error),
         }
     }
@@ -91,14 +91,14 @@ impl Linux {
         if setup.flags.contains(EventFlags::EXIT) && decode::could_be_exit_code(message) {
             let event = decode::event_of(&self.kernel.siginfo(tid)?);
             if !events.contains(&event) {
-                return Err(Error::Gone);
+                return Err(Error::GONE);
             }
         }
         match i32::try_from(message) {
             Ok(id) if id > 0 => Ok(Tid::from_raw(id)),
             // 0: it was killed before the message was there, or it is in a namespace where the
             // tracer cannot see it.
-            _ => Err(Error::Gone),
+            _ => Err(Error::GONE),
         }
     }
 }

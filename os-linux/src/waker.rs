@@ -89,7 +89,7 @@ impl WakeHelper {
         self.set_to = None;
         match kernel.resume(self.sleeper.tid(), Run::Continue, None) {
             // Killed at the stop: its end follows.
-            Err(Error::Gone) => Ok(()),
+            Err(Error::Gone { .. }) => Ok(()),
             other => other,
         }
     }
@@ -190,10 +190,10 @@ fn start(kernel: &Kernel, timer: &Timer) -> Result<Sleeper> {
 
 /// It does not live here: a system call that it needs is refused, as by a filter of the host's.
 fn no_helper() -> Error {
-    Error::Unsupported {
-        what: "a waker or a time limit, for ppoll(2), read(2) or kill(2) is refused,",
-        on: "this Linux",
-    }
+    Error::unsupported(
+        "a waker or a time limit, for ppoll(2), read(2) or kill(2) is refused,",
+        "this Linux",
+    )
 }
 
 #[cfg(test)]

@@ -73,11 +73,11 @@ fn m2_where_nothing_is_the_address_is_bad() {
         for bad in [hole, 0, PAGE, 1 << 47, (1 << 63) - 1, 1 << 63, u64::MAX - 8, u64::MAX] {
             let mut buf = [0; 16];
             match linux.read_memory(thread, bad, &mut buf) {
-                Err(Error::BadAddress { addr }) => assert_eq!(addr, bad),
+                Err(Error::BadAddress { addr, .. }) => assert_eq!(addr, bad),
                 other => panic!("{bad:#x}: {other:?}"),
             }
             match linux.write_memory(thread, bad, &buf) {
-                Err(Error::BadAddress { addr }) => assert_eq!(addr, bad),
+                Err(Error::BadAddress { addr, .. }) => assert_eq!(addr, bad),
                 other => panic!("{bad:#x}: {other:?}"),
             }
             // Nothing can be read anywhere.

@@ -333,7 +333,7 @@ fn e7_options_are_set_at_a_stop() {
         let thread = thread_of(spawned.pid);
         go(&mut linux, thread);
         let refused = linux.set_up(thread, KILL);
-        assert!(matches!(refused, Err(Error::Gone | Error::Os { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Gone { .. } | Error::Os { .. })), "{refused:?}");
         linux.kill(spawned.pid, None).unwrap();
         assert!(matches!(next(&mut linux).kind, RawKind::Ended(_)));
         let mut with_exit = KILL;

@@ -1,5 +1,6 @@
 //! Breakpoints and watchpoints of a process.
 
+use crate::error::About;
 use crate::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Change, InheritDebug, Pid, Result,
     SoftwareBreakpoint, Stopped,
@@ -52,7 +53,7 @@ impl<B: Backend> Tracer<B> {
         pid: Pid,
         breakpoint: impl Into<BreakpointSpec<<B::Arch as Arch>::Registers>>,
     ) -> Result<BreakpointId> {
-        self.engine.insert_breakpoint(pid, breakpoint.into())
+        self.engine.insert_breakpoint(pid, breakpoint.into()).about(pid)
     }
 
     /// [`insert_breakpoint`](Tracer::insert_breakpoint), under its former name.
@@ -97,7 +98,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if the process is not traced;
     /// [`Error::NotStopped`](crate::Error::NotStopped) if none of its threads can be stopped.
     pub fn remove_breakpoint(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
-        self.engine.remove_breakpoint(pid, id)
+        self.engine.remove_breakpoint(pid, id).about(pid)
     }
 
     /// [`remove_breakpoint`](Tracer::remove_breakpoint), under its former name.
@@ -139,7 +140,7 @@ impl<B: Backend> Tracer<B> {
         &self,
         pid: Pid,
     ) -> Result<impl Iterator<Item = (BreakpointId, Breakpoint)> + use<B>> {
-        Ok(self.engine.breakpoints(pid)?.into_iter())
+        Ok(self.engine.breakpoints(pid).about(pid)?.into_iter())
     }
 
     /// Inserts many breakpoints in memory at once, into a process that runs or is stopped. Its
@@ -175,7 +176,7 @@ impl<B: Backend> Tracer<B> {
         pid: Pid,
         breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
     ) -> Result<Vec<Result<BreakpointId>>> {
-        self.engine.insert_breakpoints(pid, breakpoints)
+        self.engine.insert_breakpoints(pid, breakpoints).about(pid)
     }
 
     /// Removes many breakpoints at once, as [`insert_breakpoints`](Tracer::insert_breakpoints) inserts
@@ -208,7 +209,7 @@ impl<B: Backend> Tracer<B> {
         pid: Pid,
         ids: impl IntoIterator<Item = BreakpointId>,
     ) -> Result<Vec<bool>> {
-        self.engine.remove_breakpoints(pid, ids)
+        self.engine.remove_breakpoints(pid, ids).about(pid)
     }
 
     /// The values, old and new, of the breakpoints of
@@ -235,7 +236,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the thread was killed.
     pub fn watch_changes(&self, stop: &Stopped) -> Result<&[Change]> {
-        self.engine.watch_changes(stop)
+        self.engine.watch_changes(stop).about(stop.pid())
     }
 
     /// Sets what inherits the hardware breakpoints of a process. Its later children inherit the
@@ -255,6 +256,6 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
     pub fn set_inherit_debug(&mut self, pid: Pid, inherit: InheritDebug) -> Result<()> {
-        self.engine.set_inherit_debug(pid, inherit)
+        self.engine.set_inherit_debug(pid, inherit).about(pid)
     }
 }

@@ -1,6 +1,7 @@
 //! System calls that a tracee makes for its tracer.
 
 use crate::backend::Setup;
+use crate::error::About;
 use crate::{Backend, Result, Stopped};
 
 use super::Tracer;
@@ -14,7 +15,7 @@ impl<B: Backend> Tracer<B> {
     /// As [`thread`](Tracer::thread).
     #[doc(hidden)]
     pub fn setup_of(&self, stop: &Stopped) -> Result<Setup> {
-        self.engine.setup_of(stop)
+        self.engine.setup_of(stop).about(stop.pid())
     }
 
     /// Has a stopped thread make a system call, and returns what that has returned: a value, or an
@@ -66,7 +67,7 @@ impl<B: Backend> Tracer<B> {
         number: u64,
         args: impl AsRef<[u64]>,
     ) -> Result<i64> {
-        self.engine.call_syscall(stop, number, args.as_ref())
+        self.engine.call_syscall(stop, number, args.as_ref()).about(stop.pid())
     }
 
     /// Has a thread at the entry of a system call make another one, or the same with other arguments.
@@ -100,7 +101,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `PTRACE_SYSCALL` in `ptrace(2)`.
     pub fn set_syscall(&mut self, stop: &Stopped, number: u64, args: [u64; 6]) -> Result<()> {
-        self.engine.set_syscall(stop, number, args)
+        self.engine.set_syscall(stop, number, args).about(stop.pid())
     }
 
     /// Has a thread at the entry of a system call not carry it out. It comes to the exit all the same,
@@ -129,7 +130,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// Linux only. Unless a result is set, the call returns `ENOSYS`.
     pub fn skip_syscall(&mut self, stop: &Stopped) -> Result<()> {
-        self.engine.skip_syscall(stop)
+        self.engine.skip_syscall(stop).about(stop.pid())
     }
 
     /// Sets what a system call returns, at its exit: a value, or an error number.
@@ -154,6 +155,6 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         result: std::result::Result<u64, i32>,
     ) -> Result<()> {
-        self.engine.set_syscall_result(stop, result)
+        self.engine.set_syscall_result(stop, result).about(stop.pid())
     }
 }

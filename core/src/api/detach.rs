@@ -1,5 +1,6 @@
 //! Detaching and killing.
 
+use crate::error::About;
 use crate::{Backend, Event, Pid, Result};
 
 use super::Tracer;
@@ -71,7 +72,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`detach`](Tracer::detach).
     pub fn detach_process(&mut self, pid: Pid) -> Result<()> {
-        self.engine.detach_process(pid)
+        self.engine.detach_process(pid).about(pid)
     }
 
     /// Detaches a halted process, as [`detach`](Tracer::detach) does.
@@ -93,7 +94,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`detach`](Tracer::detach).
     pub fn detach_halted(&mut self, halted: super::Halted) -> Result<()> {
-        self.engine.detach_halted(halted)
+        let pid = halted.pid;
+        self.engine.detach_halted(halted).about(pid)
     }
 
     /// Kills a process. Its [`Event::Exited`] comes once every token of it is resumed, detached or
@@ -119,6 +121,6 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Os`](crate::Error::Os) for an unexpected answer of the kernel, for example that
     /// this user may not.
     pub fn kill(&mut self, pid: Pid) -> Result<()> {
-        self.engine.kill(pid)
+        self.engine.kill(pid).about(pid)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::engine::Inside;
+use crate::error::About;
 use crate::{Backend, Event, Pid, Result, Stopped, Tid};
 
 use super::Tracer;
@@ -162,7 +163,8 @@ impl<B: Backend> Tracer<B> {
         addr: u64,
         args: impl AsRef<[u64]>,
     ) -> Result<CallOutcome<B>> {
-        self.engine.call_function(stop, addr, args.as_ref())
+        let pid = stop.pid();
+        self.engine.call_function(stop, addr, args.as_ref()).about(pid)
     }
 
     /// Runs on what has come between and waits until the function returns. For an event without a
@@ -192,7 +194,8 @@ impl<B: Backend> Tracer<B> {
         event: impl Into<Event>,
         call: FunctionCall<B>,
     ) -> Result<CallOutcome<B>> {
-        self.engine.continue_call(event.into(), call)
+        let pid = call.pid();
+        self.engine.continue_call(event.into(), call).about(pid)
     }
 
     /// Gives a call up: the thread, which is stopped inside the function, is where it was before.
@@ -220,6 +223,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the thread was killed, or if it is another one.
     pub fn abandon_call(&mut self, stop: Stopped, call: FunctionCall<B>) -> Result<Stopped> {
-        self.engine.abandon_call(stop, call)
+        let pid = stop.pid();
+        self.engine.abandon_call(stop, call).about(pid)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::error::About;
 use crate::{Backend, Pid, Result, Stopped, Tid};
 
 use super::Tracer;
@@ -147,7 +148,8 @@ impl<B: Backend> Tracer<B> {
     /// interrupts each thread that runs and waits for it. It never waits for a thread that the
     /// kernel holds.
     pub fn halt(&mut self, stop: Stopped) -> Result<Halted> {
-        self.engine.halt(stop)
+        let pid = stop.pid();
+        self.engine.halt(stop).about(pid)
     }
 
     /// Runs the threads of a halted process as `next` says, all at once.
@@ -183,6 +185,7 @@ impl<B: Backend> Tracer<B> {
         halted: Halted,
         next: impl FnMut(&Stopped) -> Next,
     ) -> Result<()> {
-        self.engine.resume_halted(halted, next)
+        let pid = halted.pid;
+        self.engine.resume_halted(halted, next).about(pid)
     }
 }

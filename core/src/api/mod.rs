@@ -24,6 +24,7 @@ mod waker;
 
 use crate::backend::Thread;
 use crate::engine::Engine;
+use crate::error::About;
 use crate::{Backend, Pid, Result, Stopped};
 
 pub use builder::Builder;
@@ -124,6 +125,18 @@ impl<B: Backend> Tracer<B> {
         self.engine.on_backend(request)
     }
 
+    /// The same about a stopped thread.
+    #[doc(hidden)]
+    #[inline]
+    pub fn ask<T>(
+        &self,
+        stop: &Stopped,
+        request: impl FnOnce(&mut B, Thread) -> Result<T>,
+    ) -> Result<T> {
+        let thread = self.thread(stop)?;
+        self.on_backend(|backend| request(backend, thread)).about(stop.pid())
+    }
+
     /// A stopped thread as requests of the back end name it.
     ///
     /// # Errors
@@ -132,7 +145,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::NotStopped`](crate::Error::NotStopped) if it runs again.
     #[doc(hidden)]
     pub fn thread(&self, stop: &Stopped) -> Result<Thread> {
-        self.engine.asked(stop)
+        self.engine.asked(stop).about(stop.pid())
     }
 
     /// The [`Child`](std::process::Child) of a program that was spawned and then detached, to wait

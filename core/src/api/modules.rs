@@ -1,5 +1,6 @@
 //! The files that a program consists of.
 
+use crate::error::About;
 use crate::{Backend, Module, Pid, Result};
 
 use super::{Reader, Tracer};
@@ -42,7 +43,7 @@ impl<B: Backend> Tracer<B> {
     /// `r_debug` and `link_map` in `link.h`; `elf(5)`; `getauxval(3)` (Linux), `elf_aux_info(3)`
     /// (FreeBSD).
     pub fn modules(&self, pid: Pid) -> Result<Vec<Module>> {
-        self.engine.modules(pid)
+        self.engine.modules(pid).about(pid)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::backend::Thread;
+use crate::error::About;
 use crate::memory_map::{MemoryRegion, ThreadInfo};
 use crate::{Backend, EventFlags, ExitStatus, Pid, Result, Stopped, Tid, auxiliary};
 
@@ -60,7 +61,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `/proc/pid/task` in `proc(5)` (Linux); `PT_GETLWPLIST` in `ptrace(2)` (FreeBSD).
     pub fn threads(&self, pid: Pid) -> Result<Vec<Tid>> {
-        self.engine.ask_of(pid, |backend| backend.threads(pid))
+        self.engine.ask_of(pid, |backend| backend.threads(pid)).about(pid)
     }
 
     /// The auxiliary vector that the kernel has given to the program of a process at its start, as
@@ -85,7 +86,7 @@ impl<B: Backend> Tracer<B> {
     /// `getauxval(3)`, `/proc/pid/auxv` in `proc(5)` (Linux); `elf_aux_info(3)`,
     /// `KERN_PROC_AUXV` in `sysctl(3)` (FreeBSD).
     pub fn auxiliary_vector(&self, pid: Pid) -> Result<Vec<u8>> {
-        self.engine.ask_of(pid, |backend| backend.auxiliary_vector(pid))
+        self.engine.ask_of(pid, |backend| backend.auxiliary_vector(pid)).about(pid)
     }
 
     /// The types (`AT_ENTRY` and so on, in `elf.h`) and the values in the
@@ -124,7 +125,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
     pub fn events(&self, pid: Pid) -> Result<EventFlags> {
-        self.engine.events(pid)
+        self.engine.events(pid).about(pid)
     }
 
     /// Sets which events a process reports, for all its threads; its later children inherit it.
@@ -148,7 +149,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if it is not traced. For [`EventFlags::MODULES`] as
     /// [`insert_breakpoint`](Tracer::insert_breakpoint), and then nothing has changed.
     pub fn set_events(&mut self, pid: Pid, flags: EventFlags) -> Result<()> {
-        self.engine.set_events(pid, flags)
+        self.engine.set_events(pid, flags).about(pid)
     }
 
     /// The processes that are traced.
@@ -188,7 +189,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
     pub fn real_parent(&self, pid: Pid) -> Result<Option<Pid>> {
-        self.engine.real_parent(pid)
+        self.engine.real_parent(pid).about(pid)
     }
 
     /// What is known about a traced process, running or stopped, or about one whose end was the
@@ -207,7 +208,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if it is not traced.
     pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo> {
-        self.engine.process_info(pid)
+        self.engine.process_info(pid).about(pid)
     }
 
     /// [`process_info`](Tracer::process_info), under its former name.
@@ -246,7 +247,7 @@ impl<B: Backend> Tracer<B> {
     /// `/proc/pid/maps` in `proc(5)` (Linux); `KERN_PROC_VMMAP` in `sysctl(3)`, `kinfo_getvmmap(3)`
     /// (FreeBSD).
     pub fn memory_map(&self, pid: Pid) -> Result<Vec<MemoryRegion>> {
-        self.engine.ask_of(pid, |backend| backend.memory_map(pid))
+        self.engine.ask_of(pid, |backend| backend.memory_map(pid)).about(pid)
     }
 
     /// A value of the [auxiliary vector](Tracer::auxiliary_vector) of a process, by its type:
@@ -292,7 +293,7 @@ impl<B: Backend> Tracer<B> {
     /// `/proc/pid/task/tid/stat` in `proc(5)` (Linux); `KERN_PROC_INC_THREAD` in `sysctl(3)`
     /// (FreeBSD).
     pub fn thread_info(&self, pid: Pid, tid: Tid) -> Result<ThreadInfo> {
-        self.engine.ask_of(pid, |backend| backend.thread_info(Thread { pid, tid }))
+        self.engine.ask_of(pid, |backend| backend.thread_info(Thread { pid, tid })).about(pid)
     }
 
     /// Where the data of a stopped thread's own begin: what `%fs` points to on x86-64, `TPIDR_EL0` on
@@ -311,7 +312,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`registers`](Tracer::registers).
     pub fn thread_pointer(&self, stop: &Stopped) -> Result<u64> {
-        self.engine.question(stop, |backend, thread| backend.thread_pointer(thread))
+        self.engine
+            .question(stop, |backend, thread| backend.thread_pointer(thread))
+            .about(stop.pid())
     }
 }
 

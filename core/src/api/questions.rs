@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::error::About;
 use crate::{Arch, Backend, CodeMode, Result, SignalInfo, Stopped, Syscall};
 
 use super::Tracer;
@@ -26,7 +27,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`](crate::Error::Gone) if the thread was killed before its registers were first
     /// read at this stop.
     pub fn registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::Registers> {
-        self.engine.registers(stop)
+        self.engine.registers(stop).about(stop.pid())
     }
 
     /// Sets the general registers.
@@ -52,7 +53,7 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
-        self.engine.set_registers(stop, registers)
+        self.engine.set_registers(stop, registers).about(stop.pid())
     }
 
     /// The floating-point registers.
@@ -70,7 +71,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`registers`](Tracer::registers).
     pub fn fp_registers(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::FpRegisters> {
-        self.engine.fp_registers(stop)
+        self.engine.fp_registers(stop).about(stop.pid())
     }
 
     /// Sets the floating-point registers.
@@ -93,7 +94,7 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         registers: &<B::Arch as Arch>::FpRegisters,
     ) -> Result<()> {
-        self.engine.set_fp_registers(stop, registers)
+        self.engine.set_fp_registers(stop, registers).about(stop.pid())
     }
 
     /// The extended state: on x86-64 the XSAVE area, with AVX and what came after it.
@@ -112,7 +113,9 @@ impl<B: Backend> Tracer<B> {
     /// As [`registers`](Tracer::registers); [`Error::Unsupported`](crate::Error::Unsupported) on a
     /// CPU without it.
     pub fn extended_state(&self, stop: &Stopped) -> Result<<B::Arch as Arch>::ExtendedState> {
-        self.engine.question(stop, |backend, thread| backend.extended_state(thread))
+        self.engine
+            .question(stop, |backend, thread| backend.extended_state(thread))
+            .about(stop.pid())
     }
 
     /// Sets the extended state.
@@ -135,7 +138,9 @@ impl<B: Backend> Tracer<B> {
         stop: &Stopped,
         state: &<B::Arch as Arch>::ExtendedState,
     ) -> Result<()> {
-        self.engine.question(stop, |backend, thread| backend.set_extended_state(thread, state))
+        self.engine
+            .question(stop, |backend, thread| backend.set_extended_state(thread, state))
+            .about(stop.pid())
     }
 
     /// What the kernel knows about the signal of a signal stop: who sent it, or which address
@@ -164,7 +169,7 @@ impl<B: Backend> Tracer<B> {
     /// `PTRACE_GETSIGINFO` in `ptrace(2)` (Linux); `pl_siginfo` of `PT_LWPINFO` in `ptrace(2)`
     /// (FreeBSD).
     pub fn signal_info(&self, stop: &Stopped) -> Result<SignalInfo> {
-        self.engine.signal_info(stop)
+        self.engine.signal_info(stop).about(stop.pid())
     }
 
     /// The system call that a thread is in, at a
@@ -199,7 +204,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if the thread was killed.
     pub fn syscall(&self, stop: &Stopped) -> Result<Syscall> {
-        self.engine.syscall(stop)
+        self.engine.syscall(stop).about(stop.pid())
     }
 
     /// Reads memory of the process: any length, whatever its protection. Returns how many bytes
@@ -227,7 +232,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::BadAddress`](crate::Error::BadAddress) if not even the first byte could be read;
     /// [`Error::Gone`](crate::Error::Gone) if the process was killed.
     pub fn read_memory(&self, stop: &Stopped, addr: u64, buf: &mut [u8]) -> Result<usize> {
-        self.engine.read_memory(stop, addr, buf)
+        self.engine.read_memory(stop, addr, buf).about(stop.pid())
     }
 
     /// Writes memory of the process: any length, into read-only text too. Returns how many bytes
@@ -251,7 +256,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`read_memory`](Tracer::read_memory).
     pub fn write_memory(&mut self, stop: &Stopped, addr: u64, data: &[u8]) -> Result<usize> {
-        self.engine.write_memory(stop, addr, data)
+        self.engine.write_memory(stop, addr, data).about(stop.pid())
     }
 
     /// The name of a thread. A program can name its threads; those that it does not name have the
@@ -274,7 +279,7 @@ impl<B: Backend> Tracer<B> {
     /// At most 15 bytes on Linux (`PR_SET_NAME` in `prctl(2)`), 19 on FreeBSD
     /// (`thr_set_name(2)`).
     pub fn thread_name(&self, stop: &Stopped) -> Result<OsString> {
-        self.engine.question(stop, |backend, thread| backend.thread_name(thread))
+        self.engine.question(stop, |backend, thread| backend.thread_name(thread)).about(stop.pid())
     }
 
     /// The mode in which a thread executes code. The program can change it at any time: 64-bit

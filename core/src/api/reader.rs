@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsString};
 
+use crate::error::About;
 use crate::stopped::Place;
 use crate::{Arch, Backend, Error, Pid, Result, SignalInfo, StopReason, Stopped, Syscall, Tid};
 
@@ -129,7 +130,7 @@ impl<B: Backend> Tracer<B> {
     /// [`Error::Gone`] if the process is not traced, [`Error::NotStopped`] if no thread of it is
     /// stopped.
     pub fn at_any(&self, pid: Pid) -> Result<Reader<'_, B>> {
-        let (place, tid) = self.engine.any_stop(pid)?;
+        let (place, tid) = self.engine.any_stop(pid).about(pid)?;
         Ok(Reader { tracer: self, place, pid, tid, reason: StopReason::Halted })
     }
 }
@@ -159,6 +160,10 @@ impl<B: Backend> Reader<'_, B> {
     /// ```
     pub fn tid(self) -> Tid {
         self.tid
+    }
+
+    fn bad_address(self, addr: u64) -> Error {
+        Error::BadAddress { addr, pid: Some(self.pid) }
     }
 
     /// The questions of [`Tracer`] take a token; this is one that nothing can be done with.
@@ -319,7 +324,7 @@ impl<B: Backend> Reader<'_, B> {
         let wanted = buf.len();
         match self.read_memory(addr, buf)? {
             read if read == wanted => Ok(()),
-            read => Err(Error::BadAddress { addr: addr.wrapping_add(read as u64) }),
+            read => Err(self.bad_address(addr.wrapping_add(read as u64))),
         }
     }
 
@@ -370,7 +375,7 @@ impl<B: Backend> Reader<'_, B> {
             match end {
                 Some(_) => break,
                 None if (read as u64) < chunk => {
-                    return Err(Error::BadAddress { addr: at.wrapping_add(read as u64) });
+                    return Err(self.bad_address(at.wrapping_add(read as u64)));
                 }
                 None => {}
             }

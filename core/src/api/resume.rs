@@ -1,5 +1,6 @@
 //! Resuming, and asking for a stop.
 
+use crate::error::About;
 use crate::{Backend, Event, ForkSide, Pid, Result, Stopped};
 
 use super::Tracer;
@@ -126,7 +127,8 @@ impl<B: Backend> Tracer<B> {
     /// As [`resume`](Tracer::resume).
     #[doc(hidden)]
     pub fn run_to_syscall_exit(&mut self, stop: Stopped) -> Result<()> {
-        self.engine.run_to_syscall_exit(stop)
+        let pid = stop.pid();
+        self.engine.run_to_syscall_exit(stop).about(pid)
     }
 
     /// Asks for an event of a process: [`StopReason::Interrupted`](crate::StopReason::Interrupted)
@@ -158,6 +160,6 @@ impl<B: Backend> Tracer<B> {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if this process is not traced.
     pub fn interrupt(&mut self, pid: Pid) -> Result<()> {
-        self.engine.interrupt(pid)
+        self.engine.interrupt(pid).about(pid)
     }
 }

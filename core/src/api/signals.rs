@@ -1,5 +1,6 @@
 //! Signals from the tracer.
 
+use crate::error::About;
 use crate::{Backend, PendingSignals, Result, Signal, SignalSet, Stopped};
 
 use super::Tracer;
@@ -31,7 +32,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `tgkill(2)` (Linux), `thr_kill2(2)` (FreeBSD).
     pub fn send_signal(&mut self, stop: &Stopped, signal: Signal) -> Result<()> {
-        self.engine.send_signal(stop, signal)
+        self.engine.send_signal(stop, signal).about(stop.pid())
     }
 
     /// The signals that a stopped thread blocks.
@@ -53,7 +54,7 @@ impl<B: Backend> Tracer<B> {
     /// `PTRACE_GETSIGMASK` in `ptrace(2)` (Linux), `pl_sigmask` of `PT_LWPINFO` in `ptrace(2)`
     /// (FreeBSD).
     pub fn signal_mask(&self, stop: &Stopped) -> Result<SignalSet> {
-        self.engine.question(stop, |backend, thread| backend.signal_mask(thread))
+        self.engine.question(stop, |backend, thread| backend.signal_mask(thread)).about(stop.pid())
     }
 
     /// Has a stopped thread block these signals and no others, until it changes that itself. `SIGKILL`
@@ -83,7 +84,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `PTRACE_SETSIGMASK` in `ptrace(2)` (Linux), `PT_SC_REMOTE` in `ptrace(2)` (FreeBSD).
     pub fn set_signal_mask(&mut self, stop: &Stopped, mask: SignalSet) -> Result<()> {
-        self.engine.question(stop, |backend, thread| backend.set_signal_mask(thread, mask))
+        self.engine
+            .question(stop, |backend, thread| backend.set_signal_mask(thread, mask))
+            .about(stop.pid())
     }
 
     /// The signals that were sent to a stopped thread, or to its process, and have not been delivered.
@@ -109,6 +112,8 @@ impl<B: Backend> Tracer<B> {
     /// `PTRACE_PEEKSIGINFO` in `ptrace(2)` (Linux); `pl_siglist` of `PT_LWPINFO` in `ptrace(2)`,
     /// `KERN_PROC_PID` in `sysctl(3)` (FreeBSD).
     pub fn pending_signals(&self, stop: &Stopped) -> Result<PendingSignals> {
-        self.engine.question(stop, |backend, thread| backend.pending_signals(thread))
+        self.engine
+            .question(stop, |backend, thread| backend.pending_signals(thread))
+            .about(stop.pid())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
+use crate::error::About;
 use crate::{Backend, EventFlags, OnExit, Pid, Result};
 
 use super::Tracer;
@@ -285,7 +286,9 @@ impl<B: Backend> Tracer<B> {
     ///
     /// `PTRACE_SEIZE` (Linux) and `PT_ATTACH` (FreeBSD) in `ptrace(2)`.
     pub fn attach(&mut self, options: impl Into<AttachOptions>) -> Result<()> {
-        self.engine.attach(options.into())
+        let options = options.into();
+        let pid = options.pid;
+        self.engine.attach(options).about(pid)
     }
 
     /// Traces a running process and all its descendants, with all their threads. By default they are
@@ -333,6 +336,8 @@ impl<B: Backend> Tracer<B> {
     /// FreeBSD from the `kern.proc.ps_strings` sysctl. With address space layout randomisation off
     /// all layouts are the same, and daemons are found only if they were seen before.
     pub fn attach_tree(&mut self, root: impl Into<AttachOptions>) -> Result<Vec<Pid>> {
-        self.engine.attach_tree(root.into())
+        let root = root.into();
+        let pid = root.pid;
+        self.engine.attach_tree(root).about(pid)
     }
 }

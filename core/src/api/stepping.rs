@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::error::About;
 use crate::{Backend, Event, Result, Stopped, Tid};
 
 use super::Tracer;
@@ -56,7 +57,8 @@ impl<B: Backend> Tracer<B> {
     /// [`wait`](Tracer::wait). [`Error::Gone`](crate::Error::Gone) if the thread ends without an
     /// event.
     pub fn run_to(&mut self, stop: Stopped, addrs: impl AsRef<[u64]>) -> Result<Reached> {
-        self.engine.run_to(stop, addrs.as_ref())
+        let pid = stop.pid();
+        self.engine.run_to(stop, addrs.as_ref()).about(pid)
     }
 
     /// Steps a thread until its program counter is out of a range of code, which is a line of a
@@ -80,7 +82,8 @@ impl<B: Backend> Tracer<B> {
     ///
     /// As [`run_to`](Tracer::run_to).
     pub fn step_range(&mut self, stop: Stopped, range: Range<u64>) -> Result<Reached> {
-        self.engine.step_range(stop, range)
+        let pid = stop.pid();
+        self.engine.step_range(stop, range).about(pid)
     }
 
     /// Asks for an event of one thread that runs:

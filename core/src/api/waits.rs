@@ -3,6 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::error::About;
 use crate::{Backend, Event, Pid, Result, Tid};
 
 use super::Tracer;
@@ -148,6 +149,6 @@ impl<B: Backend> Tracer<B> {
     /// FreeBSD stops a process as a whole: while the stop of another thread waits in the queue, no
     /// thread of the process runs.
     pub fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
-        self.engine.wait_for(only)
+        self.engine.wait_for(only).about(only.pid())
     }
 }

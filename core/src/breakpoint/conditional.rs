@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use crate::error::About;
 use crate::{BreakpointId, Error, Pid, Result, Tid, Value};
 
 use super::{Breakpoint, HardwareBreakpoint, SoftwareBreakpoint};
@@ -342,7 +343,7 @@ impl<R> BreakpointHit<'_, R> {
     /// [`Error::BadAddress`](crate::Error::BadAddress) if not even the first byte could be read;
     /// [`Error::Gone`](crate::Error::Gone) if the process was killed.
     pub fn read_memory(&self, addr: u64, buf: &mut [u8]) -> Result<usize> {
-        (self.memory.borrow_mut())(addr, buf)
+        (self.memory.borrow_mut())(addr, buf).about(self.pid)
     }
 
     /// A number, or an array of bytes, in the program's memory.
@@ -361,7 +362,7 @@ impl<R> BreakpointHit<'_, R> {
     pub fn read_value<T: Value>(&self, addr: u64) -> Result<T> {
         T::read(|bytes| match self.read_memory(addr, bytes)? {
             read if read == bytes.len() => Ok(()),
-            read => Err(Error::BadAddress { addr: addr.wrapping_add(read as u64) }),
+            read => Err(Error::bad_address(addr.wrapping_add(read as u64)).about(self.pid)),
         })
     }
 }

@@ -46,23 +46,23 @@ fn check_for(
 ) -> Result<()> {
     let HardwareBreakpoint { addr, len, kind } = *breakpoint;
     if len == 0 {
-        return Err(Error::BadBreakpoint { why: "it has no bytes" });
+        return Err(Error::bad_breakpoint("it has no bytes"));
     }
     if kind == HardwareKind::Execute && len != 1 {
-        return Err(Error::BadBreakpoint {
-            why: "one for execution has length 1, however long its instruction is",
-        });
+        return Err(Error::bad_breakpoint(
+            "one for execution has length 1, however long its instruction is",
+        ));
     }
     if kind == HardwareKind::Execute && addr % alignment != 0 {
-        return Err(Error::BadBreakpoint { why: "no instruction can begin at its address" });
+        return Err(Error::bad_breakpoint("no instruction can begin at its address"));
     }
     if !can_watch(addr) {
-        return Err(Error::BadAddress { addr });
+        return Err(Error::bad_address(addr));
     }
     match addr.checked_add(len - 1) {
         Some(last) if can_watch(last) => Ok(()),
-        Some(last) => Err(Error::BadAddress { addr: last }),
-        None => Err(Error::BadAddress { addr: u64::MAX }),
+        Some(last) => Err(Error::bad_address(last)),
+        None => Err(Error::bad_address(u64::MAX)),
     }
 }
 
@@ -153,7 +153,7 @@ impl Pool {
         if needed > free as u64 {
             let Some(found) = self.search(breakpoints, &mut Vec::new()) else {
                 let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-                return Err(Error::NoFreeSlot { needed, free });
+                return Err(Error::no_free_slot(needed, free));
             };
             chosen = found;
         }

@@ -130,7 +130,7 @@ fn what_does_not_fit_is_refused_with_numbers() {
     let refused = |breakpoints: &[HardwareBreakpoint]| {
         let current = plan(&breakpoints[..breakpoints.len() - 1], &NO_SLOTS).unwrap();
         match plan(breakpoints, &current) {
-            Err(Error::NoFreeSlot { needed, free }) => (needed, free),
+            Err(Error::NoFreeSlot { needed, free, .. }) => (needed, free),
             other => panic!("{other:?}"),
         }
     };
@@ -189,11 +189,11 @@ fn nonsense_is_refused_before_anything_is_planned() {
         assert!(matches!(why(execute), Error::BadBreakpoint { .. }));
     }
     let end = 1 << 47;
-    assert!(matches!(why(write(end, 1)), Error::BadAddress { addr } if addr == end));
-    assert!(matches!(why(write(end - 4, 8)), Error::BadAddress { addr } if addr == end + 3));
+    assert!(matches!(why(write(end, 1)), Error::BadAddress { addr, .. } if addr == end));
+    assert!(matches!(why(write(end - 4, 8)), Error::BadAddress { addr, .. } if addr == end + 3));
     assert!(matches!(why(write(0x1000, u64::MAX)), Error::BadAddress { .. }));
     let kernel = 0xffff_8000_0000_0000;
-    assert!(matches!(why(write(kernel, 8)), Error::BadAddress { addr } if addr == kernel));
+    assert!(matches!(why(write(kernel, 8)), Error::BadAddress { addr, .. } if addr == kernel));
     assert!(check(&write(end - 8, 8)).is_ok());
 }
 
@@ -223,7 +223,7 @@ proptest! {
                     assert_exact(&served, &planned);
                     slots = planned;
                 }
-                Err(Error::NoFreeSlot { needed, free }) => {
+                Err(Error::NoFreeSlot { needed, free, .. }) => {
                     prop_assert!(needed > free && free <= 4);
                     prop_assert!(!can_be_covered(&served), "{served:x?}");
                     served.pop();

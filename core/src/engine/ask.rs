@@ -2,6 +2,7 @@
 
 use crate::backend::Thread;
 use crate::backend::logged::Logged;
+use crate::error::About;
 use crate::stopped::Place;
 use crate::{Arch, Backend, Error, Pid, Result, SignalInfo, StopReason, Stopped, Syscall, Tid};
 
@@ -11,14 +12,14 @@ use super::thread::State;
 impl<B: Backend> Engine<B> {
     /// The thread behind a token, if questions about it can be answered.
     pub(crate) fn asked(&self, stop: &Stopped) -> Result<Thread> {
-        let slot = self.table.at(stop.place).ok_or(Error::Gone)?;
+        let slot = self.table.at(stop.place).ok_or(Error::GONE)?;
         match slot.state {
-            State::DeadQueued(_) | State::DeadGiven(_) | State::Free => Err(Error::Gone),
+            State::DeadQueued(_) | State::DeadGiven(_) | State::Free => Err(Error::GONE),
             State::Given(_) | State::Queued(_) | State::Forking | State::Retrying(_) => {
                 Ok(slot.thread)
             }
             State::Resting | State::Announced | State::Running | State::Listening => {
-                Err(Error::NotStopped)
+                Err(Error::NOT_STOPPED)
             }
         }
     }
@@ -50,7 +51,7 @@ impl<B: Backend> Engine<B> {
             let slot = self.table.slot(index);
             slot.is_held() && !slot.is_dead()
         };
-        let index = *threads.iter().find(held).ok_or(Error::NotStopped)?;
+        let index = *threads.iter().find(held).ok_or(Error::NOT_STOPPED)?;
         Ok((self.table.place(index), self.table.slot(index).thread.tid))
     }
 
@@ -106,7 +107,7 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn signal_info(&self, stop: &Stopped) -> Result<SignalInfo> {
         let thread = self.asked(stop)?;
         if !matches!(stop.reason(), StopReason::Signal(_) | StopReason::Trap(_)) {
-            return Err(Error::NotSignalStop);
+            return Err(Error::NOT_SIGNAL_STOP);
         }
         let mut info = self.backend.borrow_mut().signal_info(thread)?;
         if let Some(addr) = &mut info.addr {
@@ -127,7 +128,7 @@ impl<B: Backend> Engine<B> {
             (StopReason::SyscallExit, known) => {
                 let left = self.backend.borrow_mut().syscall(thread)?;
                 // Of one that was killed in this stop there is no result any more.
-                let result = Some(left.result.ok_or(Error::Gone)?);
+                let result = Some(left.result.ok_or(Error::GONE)?);
                 Ok(Syscall { result, ..known.unwrap_or(left) })
             }
             _ => self.backend.borrow_mut().syscall(thread),
@@ -179,10 +180,11 @@ impl<B: Backend> Engine<B> {
         stop: &Stopped,
         places: &mut [(u64, &mut [u8])],
     ) -> Vec<Result<usize>> {
-        match self.asked(stop) {
+        let answers: Vec<_> = match self.asked(stop) {
             Ok(thread) => self.read_each_as_program(thread, places),
             Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
-        }
+        };
+        answers.into_iter().map(|answer| answer.about(stop.pid)).collect()
     }
 
     /// Writes memory of the process.

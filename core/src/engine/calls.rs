@@ -62,6 +62,6 @@ impl<B: Backend> Engine<B> {
     /// The thread of a stop at the entry or the exit of a system call.
     fn at_call(&self, stop: &Stopped, side: StopReason) -> Result<Thread> {
         let thread = self.asked(stop)?;
-        if stop.reason == side { Ok(thread) } else { Err(Error::NotStopped) }
+        if stop.reason == side { Ok(thread) } else { Err(Error::NOT_STOPPED) }
     }
 }

@@ -1,7 +1,7 @@
 //! Detaching and killing.
 
 use crate::backend::RawReason;
-use crate::error::unless_gone;
+use crate::error::{About, unless_gone};
 use crate::{Backend, Event, Pid, Result, Signal, StopReason, Stopped};
 
 use super::thread::{Slot, State};
@@ -12,8 +12,6 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn detach(&mut self, event: Event) -> Result<()> {
         let live = |slot: &Slot| slot.is_given();
         let mut stops = Vec::new();
-        let event = event;
-        let of_two = matches!(event, Event::Forked(_));
         for stop in event.into_stops() {
             self.own(&stop)?; // another tracer's is given again by that one
             let process = self.table.at(stop.place).filter(|slot| live(slot)).map(|s| s.process);
@@ -36,8 +34,7 @@ impl<B: Backend> Engine<B> {
                     None => Ok(()),
                 }
             };
-            let named = |error: crate::Error| if of_two { error.of_one(pid) } else { error };
-            result = result.and(detached.map_err(named));
+            result = result.and(detached.about(pid));
         }
         result?;
         self.step_over_queued()

@@ -23,7 +23,7 @@ impl<B: Backend> Engine<B> {
             Some(former) => former,
             None => match self.backend.get_mut().former_tid(thread, setup) {
                 Ok(former) => former,
-                Err(Error::Gone) => thread.tid, // killed since: its end follows
+                Err(Error::Gone { .. }) => thread.tid, // killed since: its end follows
                 Err(error) => return Err(error),
             },
         };
@@ -240,7 +240,7 @@ impl<B: Backend> Engine<B> {
             let pid = self.table.process(child).pid;
             let to = match self.backend.get_mut().real_parent(pid) {
                 Ok(to) => to,
-                Err(Error::Gone) => continue,
+                Err(Error::Gone { .. }) => continue,
                 Err(_) => None, // nobody tells; it is not the dead one
             };
             self.table.set_real_parent(child, to);

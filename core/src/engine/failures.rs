@@ -88,7 +88,7 @@ impl Failures {
     /// What a failed request means; all that the engine does by itself is decided here.
     fn judge(&self, pid: Pid, error: Error) -> Failure {
         match error {
-            Error::Gone => Failure::Gone,
+            Error::Gone { .. } => Failure::Gone,
             error if self.retried == Some(pid) => Failure::Broken(error.of(pid)),
             error => Failure::Cannot(error.of(pid)),
         }

@@ -31,7 +31,7 @@ impl<B: Backend> Engine<B> {
             Some(task) => task,
             None => match self.backend.get_mut().new_task(thread, setup) {
                 Ok(task) => task,
-                Err(Error::Gone) => {
+                Err(Error::Gone { .. }) => {
                     self.table.slot_mut(index).state = State::Running;
                     return Ok(()); // killed: its child is shown without it
                 }

@@ -55,7 +55,7 @@ impl<B: Backend> Engine<B> {
     ) -> Result<CallOutcome<B>> {
         let call = self.enter(&stop, addr, args)?;
         stop.consume();
-        let index = self.table.find_thread_of(call.0.pid, call.0.tid).ok_or(Error::Gone)?;
+        let index = self.table.find_thread_of(call.0.pid, call.0.tid).ok_or(Error::GONE)?;
         match self.run_inside(index, Run::Continue, None) {
             Ok(()) => self.await_return(call),
             Err(error) => {
@@ -82,7 +82,7 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn abandon_call(&mut self, stop: Stopped, call: FunctionCall<B>) -> Result<Stopped> {
         self.asked(&stop)?;
         if (stop.pid, stop.tid) != (call.0.pid, call.0.tid) {
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         let index = stop.place.index;
         let faults = [Signal::ILL, Signal::TRAP, Signal::BUS, Signal::FPE, Signal::SEGV];
@@ -100,23 +100,23 @@ impl<B: Backend> Engine<B> {
         let thread = self.asked(stop)?;
         let index = stop.place.index;
         let slot = self.table.slot(index);
-        let State::Given(reason) = slot.state else { return Err(Error::NotStopped) };
+        let State::Given(reason) = slot.state else { return Err(Error::NOT_STOPPED) };
         if slot.next.is_some() {
-            return Err(Error::NotStopped);
+            return Err(Error::NOT_STOPPED);
         }
         let process = slot.process;
         let registers = self.noted_registers(index)?;
         if B::code_mode(&registers) != CodeMode::Bits64 {
-            return Err(Error::Unsupported { what: "a call of 32-bit code", on: B::SYSTEM });
+            return Err(Error::unsupported("a call of 32-bit code", B::SYSTEM));
         }
         if self.backend.get_mut().has_shadow_stack(thread)? {
-            return Err(Error::Unsupported { what: "a call with a shadow stack", on: B::SYSTEM });
+            return Err(Error::unsupported("a call with a shadow stack", B::SYSTEM));
         }
         let vector = self.backend.get_mut().auxiliary_vector(thread.pid)?;
         let returns_to = auxiliary::value(&vector, AT_ENTRY)
-            .ok_or(Error::Unsupported { what: "a call without an entry point", on: B::SYSTEM })?;
+            .ok_or(Error::unsupported("a call without an entry point", B::SYSTEM))?;
         let entry = <B::Arch as Arch>::enter_function(&registers, addr, args, returns_to)
-            .ok_or(Error::Unsupported { what: "a call with so many arguments", on: B::SYSTEM })?;
+            .ok_or(Error::unsupported("a call with so many arguments", B::SYSTEM))?;
         let breakpoint = SoftwareBreakpoint { addr: returns_to };
         let breakpoint = self.insert_plain(process, breakpoint.into())?;
         let hidden = self.table.slot(index).soft.is_hidden();
@@ -164,7 +164,7 @@ impl<B: Backend> Engine<B> {
             let bytes = word.to_ne_bytes();
             let written = self.write_as_program(thread, at, &bytes)?;
             if written < bytes.len() {
-                return Err(Error::BadAddress { addr: at.wrapping_add(written as u64) });
+                return Err(Error::bad_address(at.wrapping_add(written as u64)));
             }
         }
         self.look_where_it_stands(index)?;
@@ -239,7 +239,7 @@ impl<B: Backend> Engine<B> {
 
     /// Sees to it that a thread runs, and waits for something to happen.
     fn keep_going(&mut self, pid: Pid, tid: Tid, run: Run) -> Result<()> {
-        let index = self.table.find_thread_of(pid, tid).ok_or(Error::Gone)?;
+        let index = self.table.find_thread_of(pid, tid).ok_or(Error::GONE)?;
         let slot = self.table.slot(index);
         if slot.rests() {
             // Stopped with others, or at something that is not shown.

@@ -26,7 +26,7 @@ impl<B: Backend> Engine<B> {
         self.own(&stop)?;
         let Some(slot) = self.table.at(place).filter(|slot| !slot.is_dead()) else {
             self.discard(stop);
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         };
         let (pid, process) = (stop.pid, slot.process);
         let lease = Rc::new(());
@@ -39,7 +39,7 @@ impl<B: Backend> Engine<B> {
             self.discard(stop);
             drop(lease);
             self.end_halts()?;
-            return Err(Error::Gone);
+            return Err(Error::GONE);
         }
         let mut halted = Halted { pid, threads: vec![stop], blocked: Vec::new(), lease };
         for index in self.table.process(process).threads.clone() {

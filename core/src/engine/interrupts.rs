@@ -59,7 +59,7 @@ impl<B: Backend> Engine<B> {
     /// The event that was asked for has to come from another thread.
     pub(super) fn interrupt_another(&mut self, pid: Pid) {
         match self.interrupt(pid) {
-            Ok(()) | Err(crate::Error::Gone) => {}
+            Ok(()) | Err(crate::Error::Gone { .. }) => {}
             Err(error) => {
                 self.failures.note_and_retry(pid, error);
                 self.failures.interrupt_again(pid);

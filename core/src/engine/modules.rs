@@ -11,7 +11,7 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn modules(&self, pid: Pid) -> Result<Vec<Module>> {
         let process = self.table.process(self.traced(pid)?);
         let mut slots = process.threads.iter().map(|&index| self.table.slot(index));
-        let stopped = slots.find(|slot| slot.can_be_asked()).ok_or(Error::NotStopped)?;
+        let stopped = slots.find(|slot| slot.can_be_asked()).ok_or(Error::NOT_STOPPED)?;
         self.of_program(stopped.thread, |program, memory| program.modules(memory))
     }
 

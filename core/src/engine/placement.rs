@@ -53,7 +53,7 @@ impl<B: Backend> Engine<B> {
             Placement::ShareCpuOf(cpu) if cpu < CPUS => cpu,
             Placement::ShareCpuOf(_) => {
                 let what = "a CPU of so high a number";
-                return Err(Error::Unsupported { what, on: B::SYSTEM });
+                return Err(Error::unsupported(what, B::SYSTEM));
             }
             _ => self.backend.get_mut().current_cpu()?,
         };

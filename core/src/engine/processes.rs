@@ -29,7 +29,7 @@ impl<B: Backend> Engine<B> {
 
     /// The real parent of a traced process, as far as the tracer knows.
     pub(crate) fn real_parent(&self, pid: Pid) -> Result<Option<Pid>> {
-        let index = self.table.find_process(pid).ok_or(Error::Gone)?;
+        let index = self.table.find_process(pid).ok_or(Error::GONE)?;
         let seen = self.seen_parents.borrow();
         let seen = seen.iter().rfind(|&&(asked, _)| asked == pid).map(|&(_, parent)| parent);
         Ok(seen.unwrap_or(self.table.process(index).real_parent))
@@ -48,7 +48,7 @@ impl<B: Backend> Engine<B> {
     /// last event.
     pub(crate) fn process_info(&self, pid: Pid) -> Result<ProcessInfo> {
         let departed = self.departed.filter(|&i| self.table.process(i).pid == pid);
-        let index = self.table.find_process(pid).or(departed).ok_or(Error::Gone)?;
+        let index = self.table.find_process(pid).or(departed).ok_or(Error::GONE)?;
         let process = self.table.process(index);
         let alive = !process.has_ended();
         let parent_traced =

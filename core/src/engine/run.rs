@@ -1,7 +1,7 @@
 //! Resuming.
 
 use crate::backend::Run;
-use crate::error::unless_gone;
+use crate::error::{About, unless_gone};
 use crate::event_queue::Ready;
 use crate::{Backend, Event, EventFlags, Pid, Result, Resume, Signal, StopReason, Stopped, Tid};
 
@@ -13,11 +13,10 @@ impl<B: Backend> Engine<B> {
     /// Runs every thread that an event (or a token) owns.
     pub(crate) fn resume(&mut self, event: Event, how: Resume) -> Result<()> {
         // On an error the tokens that are left are dropped, and so given again.
-        let of_two = matches!(event, Event::Forked(_));
         for stop in event.into_stops() {
             let pid = stop.pid;
             let resumed = self.finish_step_overs(pid).and_then(|()| self.resume_stop(stop, how));
-            resumed.map_err(|error| if of_two { error.of_one(pid) } else { error })?;
+            resumed.about(pid)?;
         }
         self.step_over_queued()
     }
@@ -33,7 +32,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn own(&self, stop: &Stopped) -> Result<()> {
         match self.table.owns(stop.place) {
             true => Ok(()),
-            false => Err(crate::Error::Gone),
+            false => Err(crate::Error::Gone { pid: Some(stop.pid) }),
         }
     }
 
@@ -207,14 +206,14 @@ impl<B: Backend> Engine<B> {
         self.table
             .find_process(pid)
             .filter(|&i| !self.table.process(i).has_ended())
-            .ok_or(crate::Error::Gone)
+            .ok_or(crate::Error::GONE)
     }
 
     /// The same, if it is not being detached either.
     pub(super) fn staying(&self, pid: Pid) -> Result<ProcessHandle> {
         let process = self.traced(pid)?;
         match self.table.process(process).is_detaching() {
-            true => Err(crate::Error::Gone),
+            true => Err(crate::Error::GONE),
             false => Ok(process),
         }
     }

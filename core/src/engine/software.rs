@@ -206,10 +206,10 @@ impl<B: Backend> Engine<B> {
             let bytes = <B::Arch as Arch>::BREAKPOINT.len();
             if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
-                return Err(Error::Unsupported { what, on: B::SYSTEM });
+                return Err(Error::unsupported(what, B::SYSTEM));
             }
             if space.borrow().overlaps(addr, bytes) {
-                return Err(Error::BadAddress { addr });
+                return Err(Error::bad_address(addr));
             }
             for located in tracer.locate(&space, thread, &[addr])? {
                 located?;
@@ -267,7 +267,7 @@ impl<B: Backend> Engine<B> {
         let settle = |tracer: &mut Self, _| tracer.settle_sharers(space, process);
         match self.with_stopped(process, settle) {
             // Whoever runs into it is led past it until it can be taken out.
-            Ok(()) | Err(Error::Gone | Error::NotStopped) => Ok(()),
+            Ok(()) | Err(Error::Gone { .. } | Error::NotStopped { .. }) => Ok(()),
             Err(error) => {
                 // So it is with this one, which the next wait takes out.
                 self.failures.stepping_over = true;
@@ -294,7 +294,7 @@ impl<B: Backend> Engine<B> {
     ) -> Result<T> {
         if let Some(thread) = self.stopped_thread(process)? {
             match request(self, thread) {
-                Err(Error::Gone) => {} // killed, perhaps with its process, or by an exec of another
+                Err(Error::Gone { .. }) => {} // killed, perhaps with its process, or by an exec of another
                 result => return result,
             }
         }
@@ -302,16 +302,18 @@ impl<B: Backend> Engine<B> {
         loop {
             let result = self.with_all_stopped(process, |tracer| {
                 if !tracer.table.is_there(process) {
-                    return Err(Error::Gone);
+                    return Err(Error::GONE);
                 }
-                let thread = tracer.stopped_sharer(process)?.ok_or(Error::NotStopped)?;
+                let thread = tracer.stopped_sharer(process)?.ok_or(Error::NOT_STOPPED)?;
                 match request(tracer, thread) {
-                    Err(Error::Gone) if tracer.table.is_there(process) => Err(Error::NotStopped),
+                    Err(Error::Gone { .. }) if tracer.table.is_there(process) => {
+                        Err(Error::NOT_STOPPED)
+                    }
                     result => result,
                 }
             });
             tries += 1;
-            let held = matches!(result, Err(Error::NotStopped));
+            let held = matches!(result, Err(Error::NotStopped { .. }));
             if !held || tries == HELD_FOR || !self.table.is_there(process) {
                 return result;
             }

@@ -44,7 +44,7 @@ impl<B: Backend> Engine<B> {
                     return false;
                 }
                 match self.backend.get_mut().is_uninterruptible(thread) {
-                    Err(crate::Error::Gone) => true,
+                    Err(crate::Error::Gone { .. }) => true,
                     Ok(_) => false,
                     Err(error) => {
                         self.failures.note(thread.pid, error);
@@ -67,7 +67,7 @@ impl<B: Backend> Engine<B> {
         let other = others.iter().find(stopped).map(|&i| self.table.slot(i).thread);
         match other.map(|other| (other.pid, self.backend.get_mut().registers(other))) {
             Some((_, Ok(_))) => true,
-            None | Some((_, Err(crate::Error::Gone))) => false,
+            None | Some((_, Err(crate::Error::Gone { .. }))) => false,
             Some((pid, Err(error))) => {
                 self.failures.note(pid, error);
                 true

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::backend::Run;
+use crate::error::About;
 use crate::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSet, ConditionalBreakpoint, Error, Event,
     Pid, Reached, Result, Resume, SoftwareBreakpoint, StopReason, Stopped, Tid, TrapCauses,
@@ -143,7 +144,7 @@ impl<B: Backend> Engine<B> {
                 let process = self.staying(pid)?;
                 match there {
                     Some((_, breakpoint)) => self.insert_plain(process, breakpoint),
-                    None => Err(Error::BadAddress { addr }),
+                    None => Err(Error::bad_address(addr)),
                 }
             }
             inserted => inserted,
@@ -164,18 +165,20 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn interrupt_thread(&mut self, tid: Tid) -> Result<()> {
         let Some(index) = self.table.find_thread(tid) else {
             // One whose birth nobody has told.
-            let (pid, _) = self.backend.get_mut().process_of(tid).map_err(|_| Error::Gone)?;
-            return self.interrupt(pid);
+            let (pid, _) = self.backend.get_mut().process_of(tid).map_err(|_| Error::GONE)?;
+            return self.interrupt(pid).about(pid);
         };
         let slot = self.table.slot(index);
+        let (pid, gone) = (slot.thread.pid, Error::Gone { pid: Some(slot.thread.pid) });
         if slot.is_dead() {
-            return Err(Error::Gone);
+            return Err(gone);
         }
         if slot.rests() {
             self.queue(index, StopReason::Interrupted);
             return Ok(());
         }
-        if slot.is_stopped() || self.ask_to_stop(index)? { Ok(()) } else { Err(Error::Gone) }
+        let asked = slot.is_stopped() || self.ask_to_stop(index).about(pid)?;
+        if asked { Ok(()) } else { Err(gone) }
     }
 }
 

@@ -7,6 +7,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::backend::Listed;
+use crate::error::About;
 use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, UNANSWERED};
 use crate::{AttachOptions, Backend, Pid, Result};
@@ -110,7 +111,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn attach_new(&mut self, tree: &mut Tree, pid: Pid) -> Result<()> {
-        self.attach(tree.options.of(pid))?;
+        self.attach(tree.options.of(pid)).about(pid)?;
         tree.attached.push(pid);
         Ok(())
     }

@@ -174,7 +174,7 @@ impl<B: Backend, S> TracerThread<B, S> {
         let thread = std::thread::Builder::new()
             .name("tracer".into())
             .spawn(work)
-            .map_err(|source| Error::Os { request: "thread", id: -1, source })?;
+            .map_err(|source| Error::os("thread", -1, source))?;
         match is_ready.recv() {
             Ok(Ok(waker)) => Ok(TracerThread { orders, waker, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),
@@ -233,10 +233,7 @@ impl<B: Backend, S> TracerThread<B, S> {
         job: impl FnOnce(&mut Session<B, S>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if self.is_current() {
-            return Err(Error::Unsupported {
-                what: "a call from the tracer's own thread",
-                on: B::SYSTEM,
-            });
+            return Err(Error::unsupported("a call from the tracer's own thread", B::SYSTEM));
         }
         let (answer, answered) = mpsc::sync_channel(1);
         self.post(move |session| {

@@ -85,7 +85,7 @@ impl Stops {
     ///
     /// [`Error::NotStopped`] if it is not here.
     pub fn take(&mut self, tid: Tid) -> Result<Stopped> {
-        self.tokens.remove(&tid).ok_or(Error::NotStopped)
+        self.tokens.remove(&tid).ok_or(Error::NOT_STOPPED)
     }
 
     /// Takes all tokens of a process out.
@@ -201,7 +201,7 @@ impl<B: Backend, S> Session<B, S> {
     /// /// Has a thread go on elsewhere.
     /// fn jump<B: Backend>(session: &mut Session<B>, tid: Tid, addr: u64) -> Result<()> {
     ///     let (tracer, stops, _) = session.parts();
-    ///     let stop = stops.get(tid).ok_or(Error::NotStopped)?;
+    ///     let stop = stops.get(tid).ok_or(Error::NotStopped { pid: None })?;
     ///     let mut registers = tracer.registers(stop)?;
     ///     B::Arch::set_pc(&mut registers, addr);
     ///     tracer.set_registers(stop, &registers)
@@ -225,7 +225,7 @@ impl<B: Backend, S> Session<B, S> {
     ///
     /// [`Error::NotStopped`] if its token is not here.
     pub fn at(&self, tid: Tid) -> Result<Reader<'_, B>> {
-        Ok(self.tracer.at(self.stops.get(tid).ok_or(Error::NotStopped)?))
+        Ok(self.tracer.at(self.stops.get(tid).ok_or(Error::NOT_STOPPED)?))
     }
 
     /// Runs a stopped thread, as [`Tracer::resume`] does.

@@ -65,7 +65,7 @@ impl<'a> Memory<'a> {
         let bytes = self.up_to(addr, len)?;
         match bytes.len() == len {
             true => Ok(bytes),
-            false => Err(Error::BadAddress { addr: addr.wrapping_add(bytes.len() as u64) }),
+            false => Err(Error::bad_address(addr.wrapping_add(bytes.len() as u64))),
         }
     }
 
@@ -382,7 +382,7 @@ mod tests {
             let from = text.get((addr as usize).saturating_sub(0x1000)..).unwrap_or_default();
             let len = from.len().min(to.len());
             to[..len].copy_from_slice(&from[..len]);
-            if len == 0 { Err(Error::BadAddress { addr }) } else { Ok(len) }
+            if len == 0 { Err(Error::bad_address(addr)) } else { Ok(len) }
         };
         let mut memory = Memory::new(&mut read, true);
         assert_eq!(memory.string(0x1000).unwrap(), text);

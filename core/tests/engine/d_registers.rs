@@ -114,7 +114,7 @@ fn d1_refused_without_a_request<R: Rules>() {
     assert!(matches!(refused(AT, 0, write), Error::BadBreakpoint { .. }));
     assert!(matches!(refused(AT, 4, HardwareKind::Execute), Error::BadBreakpoint { .. }));
     assert!(matches!(refused(1 << 47, 1, write), Error::BadAddress { .. }));
-    assert!(matches!(refused(0x4000, 8, write), Error::NoFreeSlot { needed: 1, free: 0 }));
+    assert!(matches!(refused(0x4000, 8, write), Error::NoFreeSlot { needed: 1, free: 0, .. }));
     assert_eq!(world.tracer().requests(), before);
 }
 
@@ -134,7 +134,7 @@ fn d1_a_32_bit_program_takes_what_its_kernel_allows<R: Rules>() {
     let refused = world.tracer().insert_breakpoint(pid, more).unwrap_err();
     let needed = 32 / usize::from(longest);
     assert!(
-        matches!(refused, Error::NoFreeSlot { needed: n, free: f } if (n, f) == (needed, free)),
+        matches!(refused, Error::NoFreeSlot { needed: n, free: f, .. } if (n, f) == (needed, free)),
         "{refused}"
     );
     world.idle();
@@ -161,7 +161,7 @@ fn d1_changes_only<R: Rules>() {
     world.go(stop);
     let missing = HardwareBreakpoint { addr: AT + 2, len: 4, kind: HardwareKind::Change };
     let refused = world.tracer().insert_breakpoint(pid, missing).unwrap_err();
-    assert!(matches!(refused, Error::BadAddress { addr } if addr == AT + 4), "{refused}");
+    assert!(matches!(refused, Error::BadAddress { addr, .. } if addr == AT + 4), "{refused}");
 }
 
 fn d2_all_threads_those_to_come_too<R: Rules>() {
@@ -217,7 +217,7 @@ fn d6_a_failure_on_any_thread_rolls_back_all<R: Rules>() {
     world.kernel.set_unwatchable(three, false);
     world.kernel.reserve_slots(3);
     let refused = world.tracer().insert_breakpoint(pid, more).unwrap_err();
-    assert!(matches!(refused, Error::NoFreeSlot { needed: 2, free: 1 }), "{refused}");
+    assert!(matches!(refused, Error::NoFreeSlot { needed: 2, free: 1, .. }), "{refused}");
     world.kernel.reserve_slots(0);
     assert!(world.kernel.store(three, AT, 8));
     world.hit(three, id);

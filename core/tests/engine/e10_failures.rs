@@ -28,7 +28,7 @@ both![
 const MOST: u64 = 100;
 
 /// Has the request of this number from now on fail, once; says whether it has.
-fn fail_one<R: Rules>(kernel: &Kernel<R>, at: u64) -> Rc<Cell<bool>> {
+pub(crate) fn fail_one<R: Rules>(kernel: &Kernel<R>, at: u64) -> Rc<Cell<bool>> {
     let failed = Rc::new(Cell::new(false));
     let (flag, mut left) = (Rc::clone(&failed), at);
     kernel.fail_requests(move |_, call| {
@@ -46,7 +46,7 @@ fn fail_one<R: Rules>(kernel: &Kernel<R>, at: u64) -> Rc<Cell<bool>> {
 }
 
 /// Waits, and resumes what comes, until nothing does; the events and the errors.
-fn run_out<R: Rules>(world: &mut World<R>) -> (Vec<Event>, Vec<Error>) {
+pub(crate) fn run_out<R: Rules>(world: &mut World<R>) -> (Vec<Event>, Vec<Error>) {
     let (mut events, mut errors) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
         match world.tracer().try_wait() {

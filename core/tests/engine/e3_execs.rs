@@ -134,7 +134,7 @@ fn tokens_of_what_vanished_are_stale() {
         world.kernel.exec(caller, "new");
         let (ended, stop) = until_exec(&mut world);
         assert_eq!((ended, stop.tid()), (vec![other], main));
-        assert!(matches!(world.tracer().registers(&stale), Err(Error::Gone)));
+        assert!(matches!(world.tracer().registers(&stale), Err(Error::Gone { .. })));
         world.go(stale);
         assert!(!world.kernel.acts(main), "another token of the same number has no power over it");
         assert!(world.tracer().registers(&stop).is_ok());

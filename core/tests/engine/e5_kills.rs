@@ -105,9 +105,9 @@ fn not_yet<R: Rules>(world: &mut World<R>) {
 /// The thread can be asked while the kernel holds it, and is gone after that.
 fn asked<R: Rules>(world: &mut World<R>, stop: &Stopped) {
     let answer = world.tracer().registers(stop);
-    assert!(matches!(answer, Ok(_) | Err(Error::Gone)), "{answer:?}");
+    assert!(matches!(answer, Ok(_) | Err(Error::Gone { .. })), "{answer:?}");
     let answer = world.tracer().read_memory(stop, 0x1000, &mut [0; 4]);
-    let nothing_there = matches!(answer, Err(Error::BadAddress { .. } | Error::Gone));
+    let nothing_there = matches!(answer, Err(Error::BadAddress { .. } | Error::Gone { .. }));
     assert!(nothing_there, "{answer:?}");
 }
 
@@ -188,12 +188,12 @@ fn by_the_tracer<R: Rules>() {
         world.tracer().kill(pid).unwrap();
         not_yet(&mut world);
         let answer = world.tracer().registers(&stop);
-        assert!(which == EXITING || matches!(answer, Err(Error::Gone)), "{answer:?}");
+        assert!(which == EXITING || matches!(answer, Err(Error::Gone { .. })), "{answer:?}");
         world.go(stop);
         ends(&mut world, pid);
         world.tracer().kill(pid).unwrap();
         world.tracer().detach_process(pid).unwrap();
-        assert!(matches!(world.tracer().interrupt(pid), Err(Error::Gone)));
+        assert!(matches!(world.tracer().interrupt(pid), Err(Error::Gone { .. })));
     }
 }
 

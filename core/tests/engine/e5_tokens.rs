@@ -24,20 +24,20 @@ fn stopped<R: Rules>(world: &mut World<R>) -> Stopped {
 fn e5_a_token_of_another_tracer_is_gone<R: Rules>() {
     let (mut one, mut other) = (World::<R>::new(THREADS), World::<R>::new(THREADS));
     let (theirs, ours) = (stopped(&mut one), stopped(&mut other));
-    assert!(matches!(other.tracer().registers(&theirs), Err(Error::Gone)));
-    assert!(matches!(other.tracer().send_signal(&theirs, Signal::USR2), Err(Error::Gone)));
+    assert!(matches!(other.tracer().registers(&theirs), Err(Error::Gone { .. })));
+    assert!(matches!(other.tracer().send_signal(&theirs, Signal::USR2), Err(Error::Gone { .. })));
     let before = other.tracer().requests();
-    assert!(matches!(other.tracer().resume(theirs, Resume::Continue), Err(Error::Gone)));
+    assert!(matches!(other.tracer().resume(theirs, Resume::Continue), Err(Error::Gone { .. })));
     assert_eq!(other.tracer().requests(), before);
     // Its own tracer has it again.
     let theirs = one.stop_for(USR1);
-    assert!(matches!(other.tracer().detach(theirs), Err(Error::Gone)));
+    assert!(matches!(other.tracer().detach(theirs), Err(Error::Gone { .. })));
     let theirs = one.stop_for(USR1);
-    assert!(matches!(other.tracer().halt(theirs), Err(Error::Gone)));
+    assert!(matches!(other.tracer().halt(theirs), Err(Error::Gone { .. })));
     let theirs = one.stop_for(USR1);
     let halted = one.tracer().halt(theirs).unwrap();
     let resumed = other.tracer().resume_halted(halted, |_| Next::Continue);
-    assert!(matches!(resumed, Err(Error::Gone)));
+    assert!(matches!(resumed, Err(Error::Gone { .. })));
     let theirs = one.stop_for(USR1);
     assert!(other.tracer().registers(&ours).is_ok());
     one.go(theirs);
@@ -55,8 +55,8 @@ fn e5_a_token_of_a_tracer_that_is_gone<R: Rules>() {
     drop(first);
     let mut next = World::<R>::new(THREADS);
     let ours = stopped(&mut next);
-    assert!(matches!(next.tracer().registers(&stale), Err(Error::Gone)));
-    assert!(matches!(next.tracer().resume(stale, Resume::Continue), Err(Error::Gone)));
+    assert!(matches!(next.tracer().registers(&stale), Err(Error::Gone { .. })));
+    assert!(matches!(next.tracer().resume(stale, Resume::Continue), Err(Error::Gone { .. })));
     assert!(next.tracer().registers(&ours).is_ok());
     next.go(ours);
     next.idle();

@@ -90,7 +90,7 @@ fn e5_killed_at_the_exit_of_a_call() {
     let stop = world.stop_for(StopReason::SyscallExit);
     world.kernel.signal(pid, Signal::KILL);
     world.kernel.die(main);
-    assert!(matches!(world.tracer().syscall(&stop), Err(Error::Gone)));
+    assert!(matches!(world.tracer().syscall(&stop), Err(Error::Gone { .. })));
     world.go(stop);
     world.run_all();
     world.over();

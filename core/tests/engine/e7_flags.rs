@@ -163,5 +163,5 @@ fn of_what_is_not_traced<R: Rules>() {
     let mut world = World::<R>::new(EventFlags::PROCESS);
     let pid = world.kernel.start();
     let answer = world.tracer().set_events(pid, EventFlags::FORK);
-    assert!(matches!(answer, Err(Error::Gone)));
+    assert!(matches!(answer, Err(Error::Gone { .. })));
 }

@@ -167,7 +167,7 @@ fn attach<R: Rules>(deeds: &[(u64, Deed)]) -> u64 {
             forest.check(&what);
         }
         // The root has ended before it could be attached to.
-        Err(Error::Gone) => assert!(!forest.world.kernel.is_traced(root), "{what}"),
+        Err(Error::Gone { .. }) => assert!(!forest.world.kernel.is_traced(root), "{what}"),
         Err(error) => panic!("{what}: {error}"),
     }
     requests

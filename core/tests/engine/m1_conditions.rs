@@ -137,7 +137,7 @@ fn many_are_inserted_and_removed_at_once<R: Rules>() {
     // Brought to rest, and run on; read, read again and written at once.
     assert!(world.tracer().requests() - before <= 12);
     assert_eq!(inserted.len(), places.len());
-    assert!(matches!(inserted[0], Err(Error::BadAddress { addr: 0x9000 })), "{inserted:?}");
+    assert!(matches!(inserted[0], Err(Error::BadAddress { addr: 0x9000, .. })), "{inserted:?}");
     assert_eq!(
         world.kernel.memory(pid, 0x8000, 0x33)[..],
         [[0xcc; 0x32].as_slice(), &[0x90]].concat()

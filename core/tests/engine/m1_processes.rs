@@ -143,7 +143,9 @@ fn a_vfork_child_let_go_meets_none_and_the_parent_has_them_again<R: Rules>() {
     world.kernel.exec(world.main(child), "other");
     world.run_all();
     let late = match late {
-        Err(Error::NotStopped) if R::RULES.scope == StopScope::Process => world.put(pid, CODE + 1),
+        Err(Error::NotStopped { .. }) if R::RULES.scope == StopScope::Process => {
+            world.put(pid, CODE + 1)
+        }
         late => late.unwrap(),
     };
     assert_eq!(world.kernel.memory(pid, CODE, 2), [0xcc, 0xcc]);

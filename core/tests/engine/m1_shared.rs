@@ -397,7 +397,10 @@ fn what_was_let_go_may_have_left_others_that_share_the_memory() {
     world.run_all();
     assert_eq!(world.code(unseen), 0x90);
     let refused = world.tracer().insert_breakpoint(child, SoftwareBreakpoint { addr: CODE + 1 });
-    assert!(matches!(refused, Err(Error::Unsupported { .. } | Error::NotStopped)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Unsupported { .. } | Error::NotStopped { .. })),
+        "{refused:?}"
+    );
     assert_eq!(world.kernel.memory(unseen, CODE, 2), [0x90, 0x90]);
     for pid in [unseen, child] {
         world.kernel.kill(pid);

@@ -117,7 +117,7 @@ fn inserted_twice_is_removed_twice<R: Rules>() {
 fn a_bad_address_is_refused<R: Rules>() {
     let (mut world, pid) = with_code::<R>(EventFlags::PROCESS);
     let refused = world.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr: 7 });
-    assert!(matches!(refused, Err(Error::BadAddress { addr: 7 })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::BadAddress { addr: 7, .. })), "{refused:?}");
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 0);
     world.idle();
 }

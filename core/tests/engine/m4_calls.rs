@@ -23,7 +23,7 @@ both![
 ];
 
 const PLACE: u64 = 0x1000;
-const FUNCTION: u64 = 0x2000;
+pub(crate) const FUNCTION: u64 = 0x2000;
 const NOP: u8 = 0x90;
 const HALT: u8 = 0xf4;
 const JUMP: u8 = 0xe9;
@@ -35,7 +35,7 @@ fn function() -> Vec<u8> {
     code
 }
 
-fn world<R: Rules>(flags: EventFlags) -> (World<R>, trapline_core::Pid) {
+pub(crate) fn world<R: Rules>(flags: EventFlags) -> (World<R>, trapline_core::Pid) {
     let (world, pid) = World::<R>::with_process(flags);
     world.kernel.map(pid, PLACE, &[NOP, NOP, NOP, HALT]);
     world.kernel.map(pid, FUNCTION, &function());
@@ -77,10 +77,10 @@ fn no_call_where_a_thread_can_execute_nothing<R: Rules>() {
     let mut parent = fork.parent.into_stopped().unwrap();
     let mut child = fork.child.into_stopped().unwrap();
     let called = world.tracer().call_syscall(&mut parent, 7, []);
-    assert!(matches!(called, Err(Error::NotStopped)), "{called:?}");
+    assert!(matches!(called, Err(Error::NotStopped { .. })), "{called:?}");
     assert_eq!(world.tracer().call_syscall(&mut child, 7, []).unwrap(), 7);
     let called = world.tracer().call_function(parent, FUNCTION, []);
-    assert!(matches!(called, Err(Error::NotStopped)), "{called:?}");
+    assert!(matches!(called, Err(Error::NotStopped { .. })), "{called:?}");
     // Its token was given back.
     let parent = world.stop();
     assert_eq!(parent.reason(), StopReason::Forked);
@@ -288,7 +288,7 @@ fn a_call_is_changed_and_skipped<R: Rules>() {
             false => world.tracer().set_syscall(&stop, 5, [6; 6]).unwrap(),
         }
         let wrong = world.tracer().set_syscall_result(&stop, Ok(1));
-        assert!(matches!(wrong, Err(Error::NotStopped)), "{wrong:?}");
+        assert!(matches!(wrong, Err(Error::NotStopped { .. })), "{wrong:?}");
         world.go(stop);
         world.kernel.syscall_exit(main);
         let stop = world.stop_for(StopReason::SyscallExit);
@@ -298,7 +298,7 @@ fn a_call_is_changed_and_skipped<R: Rules>() {
         world.tracer().set_syscall_result(&stop, Ok(9)).unwrap();
         assert_eq!(world.tracer().syscall(&stop).unwrap().result, Some(Ok(9)));
         let wrong = world.tracer().skip_syscall(&stop);
-        assert!(matches!(wrong, Err(Error::NotStopped)), "{wrong:?}");
+        assert!(matches!(wrong, Err(Error::NotStopped { .. })), "{wrong:?}");
         world.go(stop);
     }
     world.idle();

@@ -64,7 +64,7 @@ fn a_thread_runs_to_a_place<R: Rules>() {
     let stop = there(world.tracer().run_to(stop, [PLACE + 2, PLACE + 3]).unwrap());
     assert_eq!(pc(&mut world, &stop), PLACE + 3);
     let nowhere = world.tracer().run_to(stop, [PLACE, 0x9999]);
-    assert!(matches!(nowhere, Err(Error::BadAddress { addr: 0x9999 })), "{nowhere:?}");
+    assert!(matches!(nowhere, Err(Error::BadAddress { addr: 0x9999, .. })), "{nowhere:?}");
     assert_eq!(world.tracer().breakpoints(pid).unwrap().count(), 0);
     let stop = world.stop();
     world.go(stop);
@@ -170,7 +170,7 @@ fn one_thread_is_interrupted<R: Rules>() {
     world.go(stop);
     world.idle();
     let nobody = world.tracer().interrupt_thread(Tid::from_raw(9999));
-    assert!(matches!(nobody, Err(Error::Gone)), "{nobody:?}");
+    assert!(matches!(nobody, Err(Error::Gone { .. })), "{nobody:?}");
 }
 
 fn where_things_are<R: Rules>() {
@@ -191,6 +191,6 @@ fn where_things_are<R: Rules>() {
     world.kernel.kill(pid);
     world.go(stop);
     world.exited();
-    assert!(matches!(world.tracer().memory_map(pid), Err(Error::Gone)));
+    assert!(matches!(world.tracer().memory_map(pid), Err(Error::Gone { .. })));
     world.over();
 }

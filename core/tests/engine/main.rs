@@ -11,6 +11,7 @@ mod d_registers;
 mod d_traps;
 mod e10_breaks;
 mod e10_failures;
+mod e10_names;
 mod e2_forks;
 mod e2_races;
 mod e3_execs;

@@ -39,7 +39,7 @@ fn a_reader_is_copied_and_shares_the_tracer<R: Rules>() {
     assert_eq!(one.read_c_string(TEXT + 0x200, 8).unwrap().as_bytes(), b"");
     let (mut first, mut second) = ([0; 4], [0; 4]);
     let read = one.read_each(&mut [(TEXT, &mut first), (1, &mut second)]);
-    assert!(matches!(read[..], [Ok(4), Err(Error::BadAddress { addr: 1 })]), "{read:?}");
+    assert!(matches!(read[..], [Ok(4), Err(Error::BadAddress { addr: 1, .. })]), "{read:?}");
     assert_eq!(first, *b"aaaa");
     assert_eq!(one.signal_info().unwrap().signal, Signal::USR1);
     let any = tracer.at_any(one.pid()).unwrap();
@@ -48,7 +48,7 @@ fn a_reader_is_copied_and_shares_the_tracer<R: Rules>() {
         assert_eq!(stop.reason(), StopReason::Signal(Signal::USR1));
         world.go(stop);
     }
-    assert!(matches!(world.tracer().at_any(pids[0]), Err(Error::NotStopped)));
+    assert!(matches!(world.tracer().at_any(pids[0]), Err(Error::NotStopped { .. })));
     world.idle();
 }
 
@@ -60,9 +60,9 @@ fn what_is_not_there_is_named<R: Rules>() {
     let reader = world.tracer().at(&stop);
     let end = TEXT + 3;
     let value = reader.read_value::<u64>(TEXT);
-    assert!(matches!(value, Err(Error::BadAddress { addr }) if addr == end), "{value:?}");
+    assert!(matches!(value, Err(Error::BadAddress { addr, .. }) if addr == end), "{value:?}");
     let string = reader.read_c_string(TEXT, 100);
-    assert!(matches!(string, Err(Error::BadAddress { addr }) if addr == end), "{string:?}");
+    assert!(matches!(string, Err(Error::BadAddress { addr, .. }) if addr == end), "{string:?}");
     assert_eq!(reader.read_c_string(TEXT, 3).unwrap().as_bytes(), b"abc");
     world.go(stop);
     world.idle();

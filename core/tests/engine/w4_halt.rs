@@ -354,7 +354,7 @@ fn killed_before<R: Rules>() {
     // On Linux the thread is seen to be at its stop until its own end has come.
     match world.tracer().halt(stop) {
         Ok(halted) => world.tracer().resume_halted(halted, |_| Next::Continue).unwrap(),
-        Err(error) => assert!(matches!(error, Error::Gone), "{error}"),
+        Err(error) => assert!(matches!(error, Error::Gone { .. }), "{error}"),
     }
     assert_eq!(world.exited(), (pid, KILLED));
     world.over();

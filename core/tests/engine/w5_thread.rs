@@ -141,7 +141,7 @@ fn w5_a_stop_lasts_until_it_is_resumed<R: Rules>() {
         assert!(notices.try_recv().is_err(), "a stop is given once");
         resume(&host, tid);
         let again = host.call(move |session| session.resume(tid, Resume::Continue));
-        assert!(matches!(again, Err(Error::NotStopped)), "{again:?}");
+        assert!(matches!(again, Err(Error::NotStopped { .. })), "{again:?}");
         let asked = host.call(move |session| Ok(session.at(tid).is_err()));
         assert!(asked.unwrap());
         // A signal can be chosen on the token that is here.
@@ -154,7 +154,7 @@ fn w5_a_stop_lasts_until_it_is_resumed<R: Rules>() {
         assert_eq!(next(&notices), Notice::Stopped { pid, tid, reason });
         let delivered = host.call(move |session| {
             let (tracer, stops, kernel) = session.parts();
-            stops.get_mut(tid).ok_or(Error::NotStopped)?.set_signal(None)?;
+            stops.get_mut(tid).ok_or(Error::NotStopped { pid: None })?.set_signal(None)?;
             let stop = stops.take(tid)?;
             tracer.resume(stop, Resume::Continue)?;
             Ok(kernel.deliveries().len())
@@ -235,7 +235,7 @@ fn w5_a_halted_process_stays_with_the_state<R: Rules>() {
         .unwrap();
         let threads = host.call(|session| {
             let (tracer, _, (_, halted)) = session.parts();
-            let halted = halted.take().ok_or(Error::NotStopped)?;
+            let halted = halted.take().ok_or(Error::NotStopped { pid: None })?;
             let threads = halted.iter().count();
             tracer.resume_halted(halted, |_| Next::Continue)?;
             Ok(threads)
@@ -347,9 +347,10 @@ fn w5_a_panic_ends_the_thread<R: Rules>() {
 
 fn w5_a_tracer_that_cannot_be_made<R: Rules>() {
     limited(|| {
-        let none = || -> trapline_core::Result<(Tracer<Fake<R>>, ())> { Err(Error::Gone) };
+        let none =
+            || -> trapline_core::Result<(Tracer<Fake<R>>, ())> { Err(Error::Gone { pid: None }) };
         let made = TracerThread::start_with(none, |_, _| {});
-        assert!(matches!(made, Err(Error::Gone)));
+        assert!(matches!(made, Err(Error::Gone { .. })));
     });
 }
 

@@ -189,7 +189,7 @@ impl<W: Write> Debugger<W> {
         let tid = stop.tid();
         match self.tracer.halt(stop) {
             Ok(halted) => self.focus = Some(Focus { halted, tid, frame: 0 }),
-            Err(trapline::Error::Gone) => return Ok(false), // its end is told next
+            Err(trapline::Error::Gone { .. }) => return Ok(false), // its end is told next
             Err(error) => return Err(error.into()),
         }
         if !self.reached {

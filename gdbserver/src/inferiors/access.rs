@@ -66,7 +66,7 @@ impl Inferiors {
         }
         let layout = self.layout(pid);
         let (thread, tracer) = self.thread_and_tracer(pid, tid)?;
-        let Some(stop) = &thread.stop else { return Err(Error::NotStopped) };
+        let Some(stop) = &thread.stop else { return Err(Error::NotStopped { pid: Some(pid) }) };
         thread.known.write(tracer, stop, layout, values)
     }
 
@@ -75,8 +75,12 @@ impl Inferiors {
         pid: Pid,
         tid: Tid,
     ) -> Result<(&mut super::Thread, &mut trapline::Tracer)> {
-        let process = self.all.iter_mut().find(|process| process.pid == pid).ok_or(Error::Gone)?;
-        let thread = process.thread_mut(tid).ok_or(Error::Gone)?;
+        let process = self
+            .all
+            .iter_mut()
+            .find(|process| process.pid == pid)
+            .ok_or(Error::Gone { pid: Some(pid) })?;
+        let thread = process.thread_mut(tid).ok_or(Error::Gone { pid: Some(pid) })?;
         Ok((thread, &mut self.tracer))
     }
 
@@ -87,8 +91,12 @@ impl Inferiors {
         ask: impl FnOnce(&mut trapline::Tracer, &Stopped) -> Result<T>,
     ) -> Result<T> {
         self.need_any(pid)?;
-        let process = self.all.iter().find(|process| process.pid == pid).ok_or(Error::Gone)?;
-        ask(&mut self.tracer, process.any_stop().ok_or(Error::NotStopped)?)
+        let process = self
+            .all
+            .iter()
+            .find(|process| process.pid == pid)
+            .ok_or(Error::Gone { pid: Some(pid) })?;
+        ask(&mut self.tracer, process.any_stop().ok_or(Error::NotStopped { pid: Some(pid) })?)
     }
 
     /// Asks something about one thread.
@@ -102,7 +110,7 @@ impl Inferiors {
             self.borrow(pid)?;
         }
         let (thread, tracer) = self.thread_and_tracer(pid, tid)?;
-        ask(tracer, thread.stop.as_ref().ok_or(Error::NotStopped)?)
+        ask(tracer, thread.stop.as_ref().ok_or(Error::NotStopped { pid: Some(pid) })?)
     }
 
     /// Reads as much as there is, up to this length.
@@ -118,7 +126,10 @@ impl Inferiors {
         let data = self.read(pid, addr, len)?;
         match data.len() == len {
             true => Ok(data),
-            false => Err(Error::BadAddress { addr: addr.saturating_add(data.len() as u64) }),
+            false => Err(Error::BadAddress {
+                addr: addr.saturating_add(data.len() as u64),
+                pid: Some(pid),
+            }),
         }
     }
 
@@ -153,7 +164,9 @@ impl Inferiors {
         let written = self.with_any(pid, |tracer, stop| tracer.write_memory(stop, addr, data))?;
         match written == data.len() {
             true => Ok(()),
-            false => Err(Error::BadAddress { addr: addr.saturating_add(written as u64) }),
+            false => {
+                Err(Error::BadAddress { addr: addr.saturating_add(written as u64), pid: Some(pid) })
+            }
         }
     }
 

@@ -26,7 +26,7 @@ enum Verdict {
 pub(super) fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Gone) => Ok(None),
+        Err(Error::Gone { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -134,7 +134,7 @@ impl Inferiors {
         }
         let mut halted = match self.tracer.halt(stop) {
             Ok(halted) => halted,
-            Err(Error::Gone) => return Ok(()), // its end follows
+            Err(Error::Gone { .. }) => return Ok(()), // its end follows
             Err(error) => return Err(error),
         };
         let process = &mut self.all[at];

@@ -109,7 +109,9 @@ impl Inferiors {
     /// Waits for the stop at which the client meets a process.
     fn meet(&mut self, pid: Pid, origin: Origin, mut execs: u32) -> Result<()> {
         loop {
-            let Some(event) = self.tracer.wait()? else { return Err(Error::Gone) };
+            let Some(event) = self.tracer.wait()? else {
+                return Err(Error::Gone { pid: Some(pid) });
+            };
             match event {
                 Event::Stopped(stop) if stop.pid() == pid => {
                     if matches!(stop.reason(), StopReason::Execed { .. }) {
@@ -131,7 +133,9 @@ impl Inferiors {
                         self.tracer.resume(parent, Resume::Continue)?;
                     }
                 }
-                Event::Exited { pid: ended, .. } if ended == pid => return Err(Error::Gone),
+                Event::Exited { pid: ended, .. } if ended == pid => {
+                    return Err(Error::Gone { pid: Some(pid) });
+                }
                 Event::Woken => {}
                 other if other.pid() == Some(pid) => {
                     self.tracer.resume(other, Resume::Continue)?;
@@ -156,7 +160,7 @@ impl Inferiors {
         self.set_events(pid)?;
         match self.at(pid) {
             Some(_) => Ok(()),
-            None => Err(Error::Gone),
+            None => Err(Error::Gone { pid: Some(pid) }),
         }
     }
 

@@ -115,19 +115,19 @@ impl Inferiors {
     }
 
     pub(crate) fn get(&self, pid: Pid) -> Result<&Process> {
-        self.all.iter().find(|process| process.pid == pid).ok_or(Error::Gone)
+        self.all.iter().find(|process| process.pid == pid).ok_or(Error::Gone { pid: Some(pid) })
     }
 
     pub(crate) fn get_mut(&mut self, pid: Pid) -> Result<&mut Process> {
-        self.all.iter_mut().find(|process| process.pid == pid).ok_or(Error::Gone)
+        self.all.iter_mut().find(|process| process.pid == pid).ok_or(Error::Gone { pid: Some(pid) })
     }
 
     pub(crate) fn thread(&self, pid: Pid, tid: Tid) -> Result<&Thread> {
-        self.get(pid)?.thread(tid).ok_or(Error::Gone)
+        self.get(pid)?.thread(tid).ok_or(Error::Gone { pid: Some(pid) })
     }
 
     pub(crate) fn thread_mut(&mut self, pid: Pid, tid: Tid) -> Result<&mut Thread> {
-        self.get_mut(pid)?.thread_mut(tid).ok_or(Error::Gone)
+        self.get_mut(pid)?.thread_mut(tid).ok_or(Error::Gone { pid: Some(pid) })
     }
 
     /// The processes that the client has heard of.
@@ -228,7 +228,7 @@ impl Inferiors {
     /// What the tracer cannot do for a process is said; it tries again by itself.
     fn failed(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::Tracee { .. } | Error::Gone => {
+            Error::Tracee { .. } | Error::Gone { .. } => {
                 crate::say(format_args!("trapline-gdbserver: {error}"));
                 Ok(())
             }

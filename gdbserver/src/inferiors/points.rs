@@ -191,7 +191,7 @@ impl Inferiors {
             PointKind::Access => hardware(HardwareKind::ReadWrite, len),
             PointKind::Read => {
                 let (what, on) = ("a watchpoint for reads alone", std::env::consts::ARCH);
-                return Err(Error::Unsupported { what, on });
+                return Err(Error::Unsupported { what, on, pid: Some(pid) });
             }
         };
         self.tracer.insert_breakpoint(pid, breakpoint)

@@ -213,7 +213,7 @@ impl Inferiors {
             return Ok(());
         }
         if !process.can_stop() {
-            return Err(Error::NotStopped);
+            return Err(Error::NotStopped { pid: Some(pid) });
         }
         process.borrowed = true;
         let before = std::mem::replace(&mut self.stopping, true);

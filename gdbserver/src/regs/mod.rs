@@ -98,7 +98,7 @@ impl Known {
         match (self.general, stop) {
             (Some(general), _) => Ok(general),
             (None, Some(stop)) => Ok(*self.general.insert(tracer.registers(stop)?)),
-            (None, None) => Err(trapline::Error::NotStopped),
+            (None, None) => Err(trapline::Error::NotStopped { pid: None }),
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn errno(error: &Error) -> u8 {
     const EFAULT: u8 = 14;
     const EBUSY: u8 = 16;
     match error {
-        Error::Gone | Error::NotStopped => ESRCH,
+        Error::Gone { .. } | Error::NotStopped { .. } => ESRCH,
         Error::NotPermitted { .. } => EPERM,
         Error::BadAddress { .. } => EFAULT,
         Error::NoFreeSlot { .. } => EBUSY,

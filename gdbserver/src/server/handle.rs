@@ -210,7 +210,7 @@ impl Session<'_> {
         }
         match self.server.inferiors.resume(actions, &unheard) {
             Ok(()) => {}
-            Err(Error::Gone) => {}
+            Err(Error::Gone { .. }) => {}
             Err(error) => return error.into(),
         }
         if non_stop {

@@ -38,7 +38,7 @@ impl Session<'_> {
     fn debug_of(&mut self, pid: Pid) -> Result<u64> {
         let word = self.server.inferiors.layout(pid).word();
         match self.place_of_debug(pid)? {
-            0 => Err(Error::BadAddress { addr: 0 }),
+            0 => Err(Error::BadAddress { addr: 0, pid: Some(pid) }),
             place => self.server.inferiors.read_number(pid, place, word),
         }
     }

@@ -105,7 +105,7 @@ impl Session<'_> {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let place = info.get_mut(start..).and_then(|rest| rest.get_mut(..data.len()));
             let Some(place) = place else {
-                return Err(trapline::Error::BadAddress { addr: offset });
+                return Err(trapline::Error::BadAddress { addr: offset, pid: Some(pid) });
             };
             place.copy_from_slice(data);
             system::set_siginfo(tracer, stop, &info)

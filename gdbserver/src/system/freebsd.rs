@@ -35,12 +35,13 @@ pub(crate) const SIGNALS_OF_ENDS: &[i32] = &[SIGUSR1, SIGUSR2, SIGALRM, SIGVTALR
 /// The `siginfo_t` of a thread that is stopped for a signal.
 pub(crate) fn siginfo(tracer: &mut Tracer, stop: &Stopped) -> Result<Vec<u8>> {
     let info = tracer.siginfo(stop)?.map(|info| info.to_vec());
-    info.ok_or(Error::Unsupported { what: "the siginfo_t of a stop without a signal", on: OS_TYPE })
+    let (what, on) = ("the siginfo_t of a stop without a signal", OS_TYPE);
+    info.ok_or(Error::Unsupported { what, on, pid: Some(stop.pid()) })
 }
 
 /// It cannot be changed.
-pub(crate) fn set_siginfo(_: &mut Tracer, _: &Stopped, _: &[u8]) -> Result<()> {
-    Err(Error::Unsupported { what: "to change a siginfo_t", on: OS_TYPE })
+pub(crate) fn set_siginfo(_: &mut Tracer, stop: &Stopped, _: &[u8]) -> Result<()> {
+    Err(Error::Unsupported { what: "to change a siginfo_t", on: OS_TYPE, pid: Some(stop.pid()) })
 }
 
 /// Nobody tells without a request for each thread.

@@ -40,9 +40,9 @@ pub(crate) fn siginfo(tracer: &mut Tracer, stop: &Stopped) -> Result<Vec<u8>> {
 
 /// Changes it.
 pub(crate) fn set_siginfo(tracer: &mut Tracer, stop: &Stopped, info: &[u8]) -> Result<()> {
-    let info = info
-        .try_into()
-        .map_err(|_| Error::Unsupported { what: "a siginfo_t of another length", on: OS_TYPE })?;
+    let (what, on) = ("a siginfo_t of another length", OS_TYPE);
+    let refused = Error::Unsupported { what, on, pid: Some(stop.pid()) };
+    let info = info.try_into().map_err(|_| refused)?;
     tracer.set_siginfo(stop, &info)
 }
 

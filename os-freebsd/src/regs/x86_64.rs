@@ -181,11 +181,8 @@ impl FreeBsd {
         if let Some(bytes) = area.get_mut(XCR0) {
             bytes.copy_from_slice(&xcr0.to_le_bytes());
         }
-        ExtendedState::from_bytes(area).map_err(|error| Error::Os {
-            request: "PT_GETXSTATE",
-            id: tid,
-            source: std::io::Error::other(error),
-        })
+        ExtendedState::from_bytes(area)
+            .map_err(|error| Error::os("PT_GETXSTATE", tid, std::io::Error::other(error)))
     }
 
     pub(crate) fn write_extended_state(
@@ -205,7 +202,7 @@ impl FreeBsd {
         result: crate::sys::Result<T>,
     ) -> Result<T> {
         if let Err(Errno::OPNOTSUPP) = result {
-            return Err(Error::Unsupported { what: "XSAVE on this CPU", on: FreeBsd::SYSTEM });
+            return Err(Error::unsupported("XSAVE on this CPU", FreeBsd::SYSTEM));
         }
         self.checked(request, thread, result)
     }

@@ -153,15 +153,15 @@ impl Detour<'_> {
                 Peek::Changed(Change::Stopped(_)) => {}
                 // Its end is left for a wait.
                 Peek::Changed(Change::Ended) | Peek::NoChild | Peek::Nothing => {
-                    return Err(Error::Gone);
+                    return Err(Error::GONE);
                 }
             }
-            let Some(status) = self.kernel.take_stop(tid)? else { return Err(Error::Gone) };
+            let Some(status) = self.kernel.take_stop(tid)? else { return Err(Error::GONE) };
             match decode::stop(tid, status).kind {
                 RawKind::Stop(RawReason::Syscall) => return Ok(()),
                 RawKind::Stop(RawReason::Signal { signal, .. }) => self.stops.push(signal),
                 RawKind::Stop(RawReason::ThreadExiting) | RawKind::Ended(_) => {
-                    return Err(Error::Gone);
+                    return Err(Error::GONE);
                 }
                 RawKind::Stop(_) => {}
             }

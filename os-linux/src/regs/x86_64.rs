@@ -276,7 +276,7 @@ const XSAVE_LENGTH: usize = 16 << 10;
 pub(crate) fn extended_state(kernel: &Kernel, tid: Tid) -> Result<ExtendedState> {
     let failed = |e: io::Error| match e.raw_os_error() {
         Some(libc::ENODEV) => {
-            Error::Unsupported { what: "the extended state", on: "this CPU, which has no XSAVE," }
+            Error::unsupported("the extended state", "this CPU, which has no XSAVE,")
         }
         _ => error("PTRACE_GETREGSET", tid.as_raw(), e),
     };

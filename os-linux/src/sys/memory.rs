@@ -83,7 +83,7 @@ impl Kernel {
         let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0_usize, 0_usize) };
         match check(order) {
             Ok(order) => Ok(Some(order == 0)),
-            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::Gone),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::GONE),
             // Whatever a filter or a security module says.
             Err(_) => Ok(None),
         }

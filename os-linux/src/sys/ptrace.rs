@@ -163,7 +163,7 @@ impl Kernel {
         while off < MOST_QUEUED {
             let got = match self.peek_queued(tid, SignalQueue::Thread, off, &mut infos) {
                 Ok(got) => got,
-                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::Gone),
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Err(Error::GONE),
                 Err(_) => return Ok(None),
             };
             let is_it = |info: &Siginfo| decode::signal_of(info) == signal.as_raw();
@@ -265,10 +265,10 @@ impl Kernel {
         // SAFETY: writes at most as many bytes as the third argument says, the length of `info`.
         unsafe { fill(PTRACE_GET_SYSCALL_INFO, tid, size, &mut info) }.map_err(|e| {
             match e.raw_os_error() {
-                Some(libc::EIO) => Error::Unsupported {
-                    what: "to ask for a system call, which needs Linux 5.4 or later,",
-                    on: "this kernel",
-                },
+                Some(libc::EIO) => Error::unsupported(
+                    "to ask for a system call, which needs Linux 5.4 or later,",
+                    "this kernel",
+                ),
                 _ => error("PTRACE_GET_SYSCALL_INFO", tid.as_raw(), e),
             }
         })?;
@@ -286,7 +286,7 @@ impl Kernel {
         });
         match set {
             Ok(_) => Ok(true),
-            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::Gone),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::GONE),
             Err(_) => Ok(false),
         }
     }

@@ -83,7 +83,7 @@ pub fn go(linux: &mut Linux, thread: Thread) {
 pub fn gone_is_fine<T>(result: Result<T, Error>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
-        Err(Error::Gone) => None,
+        Err(Error::Gone { .. }) => None,
         Err(error) => panic!("{error}"),
     }
 }

@@ -39,7 +39,7 @@ impl<B: Backend> Engine<B> {
         self.with_all_stopped(process, |tracer| {
             // Meanwhile it may have ended, or have exec'ed.
             if !tracer.table.is_there(process) {
-                return Err(Error::Gone);
+                return Err(Error::GONE);
             }
             tracer.insert_at_rest(process, breakpoint)
         })
@@ -150,12 +150,12 @@ impl<B: Backend> Engine<B> {
         process: ProcessHandle,
         breakpoint: &HardwareBreakpoint,
     ) -> Result<Vec<u8>> {
-        let index = self.any_stopped(process).ok_or(Error::NotStopped)?;
+        let index = self.any_stopped(process).ok_or(Error::NOT_STOPPED)?;
         let mut value = vec![0; usize::try_from(breakpoint.len).unwrap_or(0)];
         let thread = self.table.slot(index).thread;
         let read = self.backend.get_mut().read_memory(thread, breakpoint.addr, &mut value)?;
         match breakpoint.addr.checked_add(read as u64) {
-            Some(addr) if read < value.len() => Err(Error::BadAddress { addr }),
+            Some(addr) if read < value.len() => Err(Error::bad_address(addr)),
             _ => Ok(value),
         }
     }

@@ -197,7 +197,7 @@ impl<B: Backend> Engine<B> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         let read = match self.backend.get_mut().read_memory(thread, addr, &mut bytes) {
             Ok(read) => read,
-            Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => 0,
+            Err(crate::Error::Gone { .. } | crate::Error::BadAddress { .. }) => 0,
             Err(error) => return Err(error),
         };
         bytes.truncate(read);

@@ -399,7 +399,7 @@ impl<B: Backend> Engine<B> {
     fn can_step(many: usize) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Process if many > 1 => {
-                Err(Error::Unsupported { what: "stepping several threads at once", on: B::SYSTEM })
+                Err(Error::unsupported("stepping several threads at once", B::SYSTEM))
             }
             _ => Ok(()),
         }

@@ -89,7 +89,7 @@ impl<B: Backend> Engine<B> {
         let offsets: Vec<u64> = lost.iter().map(|at| at % PAGE).collect();
         let map = match self.backend.get_mut().memory_map(thread.pid) {
             Ok(map) => map,
-            Err(Error::Unsupported { .. } | Error::Gone) => return Ok(()), // nobody tells
+            Err(Error::Unsupported { .. } | Error::Gone { .. }) => return Ok(()), // nobody tells
             Err(error) => {
                 space.borrow_mut().lose_again(lost);
                 return Err(error);

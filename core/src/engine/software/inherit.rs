@@ -74,7 +74,7 @@ impl<B: Backend> Engine<B> {
             Ok(Some(thread)) => {
                 unless_gone(self.take_heritage(process, thread, &heritage, false)).map(drop)
             }
-            Ok(None) => Err(Error::NotStopped),
+            Ok(None) => Err(Error::NOT_STOPPED),
             Err(error) => Err(error),
         };
         match inherited {
@@ -102,7 +102,7 @@ impl<B: Backend> Engine<B> {
                     let seen = self.table.slot(at).soft.seen;
                     exact = first && seen == space.borrow().version();
                     let told = match self.backend.get_mut().shares_memory(*maker, thread) {
-                        Err(Error::Gone) => None,
+                        Err(Error::Gone { .. }) => None,
                         told => Some(told?),
                     };
                     if told.is_some_and(|shared| shared.unwrap_or(*kind == ForkKind::Vfork)) {
@@ -162,7 +162,7 @@ impl<B: Backend> Engine<B> {
         };
         match settled {
             // The code is not there any more; what is there comes to light when it is run.
-            Ok(()) | Err(Error::Gone | Error::BadAddress { .. }) => {}
+            Ok(()) | Err(Error::Gone { .. } | Error::BadAddress { .. }) => {}
             Err(error) => {
                 self.failures.note(thread.pid, error);
                 self.queue_step_over(thread.pid); // which does it again

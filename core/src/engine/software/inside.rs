@@ -61,7 +61,7 @@ impl<B: Backend> Engine<B> {
             Onward::Stepped => return Ok(()),
             Onward::Waits => {
                 let what = "to step over a breakpoint in place while another thread has an event";
-                return Err(Error::Unsupported { what, on: B::SYSTEM });
+                return Err(Error::unsupported(what, B::SYSTEM));
             }
         }
         self.table.revoke(index);

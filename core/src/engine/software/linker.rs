@@ -57,7 +57,7 @@ impl<B: Backend> Engine<B> {
         let space = self.known_space_of(process, thread)?;
         if space.borrow().is_lent_for_good() {
             let what = "a breakpoint in memory that a process shares which is not traced";
-            return Err(Error::Unsupported { what, on: B::SYSTEM });
+            return Err(Error::unsupported(what, B::SYSTEM));
         }
         self.watch_place(&space, thread, addr)?;
         space.borrow_mut().modules_seen = seen;
@@ -70,7 +70,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         if space.borrow().overlaps(addr, Self::INT.len()) {
-            return Err(Error::BadAddress { addr });
+            return Err(Error::bad_address(addr));
         }
         for located in self.locate(space, thread, &[addr])? {
             located?;
@@ -93,12 +93,12 @@ impl<B: Backend> Engine<B> {
     ) -> Result<bool> {
         let list = match self.of_program(thread, |program, memory| program.list(memory)) {
             // The memory is not what it was; or the thread was killed, and its end comes.
-            Err(Error::BadAddress { .. } | Error::Gone) => return Ok(false),
+            Err(Error::BadAddress { .. } | Error::Gone { .. }) => return Ok(false),
             list => list?,
         };
         if let Some(stop) = list.stop.filter(|&stop| stop != addr) {
             match self.watch_place(space, thread, stop) {
-                Ok(()) | Err(Error::BadAddress { .. } | Error::Gone) => {}
+                Ok(()) | Err(Error::BadAddress { .. } | Error::Gone { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -51,7 +51,7 @@ impl<B: Backend> Engine<B> {
         if self.software.code.find(thread.pid, pc).is_none() {
             let piece = Piece::around(thread.pid, pc, |start, buf| {
                 match self.read_as_program(thread, start, buf) {
-                    Err(crate::Error::Gone | crate::Error::BadAddress { .. }) => Ok(0),
+                    Err(crate::Error::Gone { .. } | crate::Error::BadAddress { .. }) => Ok(0),
                     read => read,
                 }
             })?;

@@ -40,7 +40,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         match self.backend.get_mut().write_text(thread, addr, <B::Arch as Arch>::BREAKPOINT) {
-            Err(Error::Gone | Error::BadAddress { .. }) => Ok(()),
+            Err(Error::Gone { .. } | Error::BadAddress { .. }) => Ok(()),
             result => result,
         }
     }
@@ -200,7 +200,7 @@ impl<B: Backend> Engine<B> {
         };
         if lost.into_iter().any(is_shared) {
             let what = "a breakpoint in code that a process shares which is not traced";
-            self.failures.note(pid, Error::Unsupported { what, on: B::SYSTEM });
+            self.failures.note(pid, Error::unsupported(what, B::SYSTEM));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::address_space::Shared;
 use crate::breakpoint::BreakpointHit;
+use crate::error::About;
 use crate::error::unless_gone;
 use crate::{
     Arch, Backend, Breakpoint, BreakpointId, BreakpointSpec, Error, Pid, Result, SoftwareBreakpoint,
@@ -27,7 +28,7 @@ impl<B: Backend> Engine<B> {
         let ruled = known.is_some_and(|id| self.software.rules.contains_key(&id));
         if ruled || known.is_some() && rules.is_some() {
             let why = "the process has one at this address; a conditional one must be the only one";
-            return Err(Error::BadBreakpoint { why });
+            return Err(Error::bad_breakpoint(why));
         }
         let id = self.insert_software(process, breakpoint)?;
         if let Some(rules) = rules {
@@ -99,7 +100,7 @@ impl<B: Backend> Engine<B> {
             let space = tracer.known_space_of(process, thread)?;
             if space.borrow().is_lent_for_good() {
                 let what = "a breakpoint in memory that a process shares which is not traced";
-                return Err(Error::Unsupported { what, on: B::SYSTEM });
+                return Err(Error::unsupported(what, B::SYSTEM));
             }
             let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
             addresses.dedup();
@@ -110,7 +111,7 @@ impl<B: Backend> Engine<B> {
                 while located.peek().is_some_and(|&(of, _)| of < addr) {
                     located.next();
                 }
-                let bad = Error::BadAddress { addr };
+                let bad = Error::bad_address(addr);
                 let readable = located.peek().is_some_and(|(_, located)| located.is_ok());
                 if !readable || space.borrow().overlaps(addr, Self::INT.len()) {
                     results.push((at, addr, Err(bad)));
@@ -126,7 +127,7 @@ impl<B: Backend> Engine<B> {
                 let refused = results.iter_mut().filter(|(_, of, _)| *of == addr);
                 let mut error = Some(error);
                 for (_, _, result) in refused {
-                    let error = error.take().unwrap_or(Error::BadAddress { addr });
+                    let error = error.take().unwrap_or(Error::bad_address(addr));
                     if let Ok(id) = std::mem::replace(result, Err(error)) {
                         space.borrow_mut().release(pid, id);
                     }
@@ -146,7 +147,7 @@ impl<B: Backend> Engine<B> {
             Ok(results)
         })?;
         results.sort_unstable_by_key(|&(at, _, _)| at);
-        Ok(results.into_iter().map(|(_, _, result)| result).collect())
+        Ok(results.into_iter().map(|(_, _, result)| result.about(pid)).collect())
     }
 
     /// Removes many breakpoints at once, as `insert_breakpoints` inserts them.

@@ -229,9 +229,9 @@ impl<B: Backend> Engine<B> {
                 }
                 let located = Self::note_code(space, addr, &mut code);
                 results.push(match self.unfit(thread, addr)? {
-                    Some(why) => Err(Error::BadBreakpoint { why }),
+                    Some(why) => Err(Error::bad_breakpoint(why)),
                     None if located => Ok(()),
-                    None => Err(Error::BadAddress { addr }),
+                    None => Err(Error::bad_address(addr)),
                 });
             }
         }
@@ -248,9 +248,9 @@ impl<B: Backend> Engine<B> {
         }
         match modes.contains(&B::code_mode(&self.backend.get_mut().registers(thread)?)) {
             true => Ok(()),
-            false => Err(Error::BadBreakpoint {
-                why: "32-bit code of this CPU can have those of its debug registers alone",
-            }),
+            false => Err(Error::bad_breakpoint(
+                "32-bit code of this CPU can have those of its debug registers alone",
+            )),
         }
     }
 

@@ -164,7 +164,7 @@ impl<B: Backend> Engine<B> {
         let mut memory = Accesses { backend: self.backend.get_mut(), thread, error: None };
         let done = <B::Arch as Arch>::emulate(instruction, &mut registers, &mut memory);
         match memory.error {
-            Some(Error::Gone) => return Ok(Some(Onward::Runs)),
+            Some(Error::Gone { .. }) => return Ok(Some(Onward::Runs)),
             Some(error) => return Err(error),
             None if !done => return Ok(None),
             None => {}
@@ -203,14 +203,14 @@ impl<B: Backend> Engine<B> {
                     space.borrow_mut().add_area(start, B::CODE_AREA, stride);
                     found = place(start).map(|code| (start, code));
                 }
-                Err(Error::Gone | Error::NotStopped) => return Ok(None),
+                Err(Error::Gone { .. } | Error::NotStopped { .. }) => return Ok(None),
                 Err(_) => space.borrow_mut().refuse_slots(),
             }
         }
         let Some((to, code)) = found else { return Ok(None) };
         match self.backend.get_mut().write_text(thread, to, code.bytes()) {
             Ok(()) => {}
-            Err(Error::Gone) => return Ok(None),
+            Err(Error::Gone { .. }) => return Ok(None),
             Err(_) => {
                 space.borrow_mut().refuse_slots();
                 return Ok(None);

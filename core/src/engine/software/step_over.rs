@@ -82,7 +82,7 @@ impl<B: Backend> Engine<B> {
             }
             if self.table.is_there(process) {
                 match self.inherit_again(process) {
-                    Err(Error::NotStopped) => {} // the kernel holds it
+                    Err(Error::NotStopped { .. }) => {} // the kernel holds it
                     inherited => inherited?,
                 }
             }

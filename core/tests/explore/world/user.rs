@@ -103,7 +103,7 @@ impl<R: Rules> World<'_, R> {
             removed => removed,
         };
         match removed {
-            Ok(_) | Err(Error::Gone) if !self.is_there(pid) => Ok(()),
+            Ok(_) | Err(Error::Gone { .. }) if !self.is_there(pid) => Ok(()),
             Ok(true) => match list(self.tracer(), pid) {
                 Ok(left) if left.contains(&(addr, id)) => {
                     self.breaks.borrow_mut().is_still(pid, addr, id)
@@ -137,7 +137,7 @@ impl<R: Rules> World<'_, R> {
             Ok(id) => breaks.inserted(pid, addr, id),
             Err(_) if !self.is_there(pid) => Ok(()),
             // An exec has killed the thread that was stopped, and holds the others.
-            Err(Error::NotStopped) if self.any_doomed(pid) => Ok(()),
+            Err(Error::NotStopped { .. }) if self.any_doomed(pid) => Ok(()),
             Err(error) if is_failure(&error) => {
                 drop(breaks);
                 self.told(false, &error)
@@ -224,7 +224,7 @@ impl<R: Rules> World<'_, R> {
             User::Interrupt => {
                 for pid in pids {
                     match self.tracer().interrupt(pid) {
-                        Ok(()) | Err(Error::Gone) => {}
+                        Ok(()) | Err(Error::Gone { .. }) => {}
                         Err(error) => self.told(false, &error)?,
                     }
                 }
@@ -244,7 +244,7 @@ impl<R: Rules> World<'_, R> {
                 }
                 match self.tracer().halt(stop) {
                     Ok(halted) => self.kept.push(Kept::Halted(halted)),
-                    Err(Error::Gone) => {}
+                    Err(Error::Gone { .. }) => {}
                     Err(error) => self.refused(&tokens, &error)?,
                 }
             }

@@ -30,10 +30,8 @@ impl FreeBsd {
         from: Option<&DebugSlots>,
         to: &DebugSlots,
     ) -> Result<()> {
-        let dr7 = Dr7::of_portable(to).map_err(|wrong| Error::Os {
-            request: "PT_SETDBREGS",
-            id: thread.tid.as_raw(),
-            source: std::io::Error::other(wrong),
+        let dr7 = Dr7::of_portable(to).map_err(|wrong| {
+            Error::os("PT_SETDBREGS", thread.tid.as_raw(), std::io::Error::other(wrong))
         })?;
         self.settle(thread);
         let mut values = match from {

@@ -111,9 +111,9 @@ fn explained(tid: Tid, why: io::Error, wanted: &DebugSlots, first: usize) -> Err
     match (why.raw_os_error(), slots().map(|slot| slot.addr).max()) {
         (Some(libc::ENOSPC), _) => {
             let needed = slots().count();
-            Error::NoFreeSlot { needed, free: needed.saturating_sub(1) }
+            Error::no_free_slot(needed, needed.saturating_sub(1))
         }
-        (Some(libc::EINVAL), Some(addr)) => Error::BadAddress { addr },
+        (Some(libc::EINVAL), Some(addr)) => Error::bad_address(addr),
         _ => error("PTRACE_SETREGSET", tid.as_raw(), why),
     }
 }

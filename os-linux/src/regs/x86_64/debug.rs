@@ -117,10 +117,10 @@ fn explained(kernel: &Kernel, tid: Tid, why: io::Error, wanted: &DebugSlots) -> 
             // Those that the kernel did take keep their register, though disabled.
             let reads = |index| kernel.debug_register(tid, index).is_ok_and(|addr| addr != 0);
             let taken = (0..SLOTS).filter(|&index| reads(index)).count();
-            Error::NoFreeSlot { needed, free: taken.min(needed.saturating_sub(1)) }
+            Error::no_free_slot(needed, taken.min(needed.saturating_sub(1)))
         }
         Some(libc::EINVAL) => match wanted.iter().flatten().find(|slot| slot.addr >= LAST_PAGE) {
-            Some(slot) => Error::BadAddress { addr: slot.addr },
+            Some(slot) => Error::bad_address(slot.addr),
             None => refused(tid, why),
         },
         _ => refused(tid, why),

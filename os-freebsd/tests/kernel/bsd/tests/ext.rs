@@ -44,7 +44,7 @@ pub(super) fn questions() {
     // A request about one that runs.
     let busy = start(&mut b, &["busy"], EventFlags::PROCESS);
     go(&mut b, &busy);
-    assert!(matches!(b.registers(thread(&busy)), Err(trapline_core::Error::NotStopped)));
+    assert!(matches!(b.registers(thread(&busy)), Err(trapline_core::Error::NotStopped { .. })));
     b.kill(busy.pid.unwrap(), None).unwrap();
     run_out(&mut b);
     run_out(&mut b);

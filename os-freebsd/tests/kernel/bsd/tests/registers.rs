@@ -171,7 +171,7 @@ pub(super) fn memory_bounds() {
     let gone = start + 2 * PAGE;
     for addr in [gone, 0, u64::MAX, 0xffff_8000_0000_0000] {
         match b.read_memory(t, addr, &mut three) {
-            Err(Error::BadAddress { addr: bad }) => assert_eq!(bad, addr),
+            Err(Error::BadAddress { addr: bad, .. }) => assert_eq!(bad, addr),
             other => panic!("{addr:#x}: {other:?}"),
         }
     }

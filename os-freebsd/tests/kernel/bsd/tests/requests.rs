@@ -25,13 +25,13 @@ fn answers(b: &mut FreeBsd, thread: Thread) -> Vec<Result<()>> {
 
 fn all_not_stopped(b: &mut FreeBsd, thread: Thread) {
     for (i, answer) in answers(b, thread).into_iter().enumerate() {
-        assert!(matches!(answer, Err(Error::NotStopped)), "{i}: {answer:?}");
+        assert!(matches!(answer, Err(Error::NotStopped { .. })), "{i}: {answer:?}");
     }
 }
 
 fn all_gone(b: &mut FreeBsd, thread: Thread) {
     for (i, answer) in answers(b, thread).into_iter().enumerate() {
-        assert!(matches!(answer, Err(Error::Gone)), "{i}: {answer:?}");
+        assert!(matches!(answer, Err(Error::Gone { .. })), "{i}: {answer:?}");
     }
 }
 
@@ -42,9 +42,9 @@ pub(super) fn not_stopped() {
     let t = thread(&first);
     go(&mut b, &first);
     all_not_stopped(&mut b, t);
-    assert!(matches!(b.set_up(t, setup(EventFlags::SYSCALL)), Err(Error::NotStopped)));
-    assert!(matches!(b.resume(t, Run::Continue, None), Err(Error::NotStopped)));
-    assert!(matches!(b.detach(t, None), Err(Error::NotStopped)));
+    assert!(matches!(b.set_up(t, setup(EventFlags::SYSCALL)), Err(Error::NotStopped { .. })));
+    assert!(matches!(b.resume(t, Run::Continue, None), Err(Error::NotStopped { .. })));
+    assert!(matches!(b.detach(t, None), Err(Error::NotStopped { .. })));
     kill(t.pid.as_raw(), libc::SIGUSR1);
     std::thread::sleep(Duration::from_millis(100));
     all_not_stopped(&mut b, t);
