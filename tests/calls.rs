@@ -329,7 +329,7 @@ fn m4_calls_at_random_stops() {
 
 /// A program that sends itself a signal: the call is left out, or sends another one, and what it
 /// returns is changed. FreeBSD allows the last alone.
-fn e7_a_call_is_skipped_or_changed() {
+pub(crate) fn e7_a_call_is_skipped_or_changed() {
     let changes = cfg!(target_os = "linux");
     let signal = if changes { libc::SIGTERM } else { 0 };
     for skip in [true, false] {

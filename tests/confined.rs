@@ -17,6 +17,7 @@ crate::tests![
     f3_what_would_die_of_a_breakpoint_is_not_let_go,
     m2_a_stranger_of_the_same_number_is_not_touched,
     f4_attached_to_without_a_list_of_threads,
+    e7_a_call_is_changed_where_there_is_no_request_for_it,
 ];
 
 fn linux_only() {
@@ -173,4 +174,10 @@ fn in_a_namespace(command: &Command) -> Option<Command> {
     unshare.arg(command.get_program()).args(command.get_args());
     unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Some(unshare)
+}
+
+// As on kernels before Linux 6.16: by the registers.
+fn e7_a_call_is_changed_where_there_is_no_request_for_it() {
+    linux_only();
+    passes(confined(&[&format!("deny:{}:set-syscall-info", libc::EIO), "changes"]));
 }

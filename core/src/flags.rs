@@ -39,7 +39,8 @@ bitflags::bitflags! {
         /// does not go on before the stop is resumed.
         ///
         /// The tracer has a breakpoint of its own for this in the memory of each process that reports
-        /// it. What is said of breakpoints in memory holds for it, too.
+        /// it. What is said of breakpoints in memory holds for it, too. Programs that can have none
+        /// do not report changes: on aarch64, those of 32-bit code.
         const MODULES = 1 << 8;
 
         /// What a tracer of processes needs: forks, vforks and execs.

@@ -84,6 +84,11 @@ impl<const BEFORE: bool> Arch for FakeArch<BEFORE> {
 
     const BREAKPOINT: &'static [u8] = &[BREAKPOINT];
     const BREAKPOINT_ADVANCE: u64 = 1;
+    const BREAKPOINT_MODES: &'static [CodeMode] = if BEFORE {
+        &[CodeMode::Bits64]
+    } else {
+        &[CodeMode::Bits64, CodeMode::Bits32, CodeMode::Bits16]
+    };
     const LONGEST_INSTRUCTION: usize = 1;
 
     fn pc(registers: &FakeRegisters) -> u64 {

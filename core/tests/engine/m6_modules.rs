@@ -1,6 +1,8 @@
 //! M6: the modules of a program, and the event of their change.
 
-use trapline_core::{EventFlags, ForkKind, ModuleKind, Pid, StopReason, Stopped, TrapCauses};
+use trapline_core::{
+    Arch, CodeMode, EventFlags, ForkKind, ModuleKind, Pid, StopReason, Stopped, TrapCauses,
+};
 use trapline_fake::{PROGRAM_HEADERS, Rules};
 
 use crate::common::*;
@@ -12,6 +14,7 @@ both![
     copies_and_sharers,
     an_exec_forgets_it,
     flags_change_it,
+    m6_code_that_cannot_trap_is_left_alone,
 ];
 
 const FLAGS: EventFlags = EventFlags::PROCESS.union(EventFlags::MODULES);
@@ -208,6 +211,32 @@ fn flags_change_it<R: Rules>() {
     let stop = world.stop_for(changed());
     world.tracer().set_events(pid, EventFlags::PROCESS).unwrap();
     assert!(!world.has_instruction(pid));
+    world.go(stop);
+    world.run_to_the_end();
+}
+
+/// Where 32-bit code has no breakpoint instruction that the tracer could use.
+fn m6_code_that_cannot_trap_is_left_alone<R: Rules>() {
+    let traps = <R::Cpu as Arch>::BREAKPOINT_MODES.contains(&CodeMode::Bits32);
+    let (mut world, pid, stop) = World::<R>::program(EventFlags::PROCESS, 1);
+    world.go(stop);
+    let main = world.main(pid);
+    world.kernel.set_code_segment(main, true);
+    world.tracer().set_events(pid, FLAGS).unwrap();
+    assert_eq!(world.has_instruction(pid), traps);
+    world.lists(pid, 2, 0);
+    world.arrives(pid);
+    if traps {
+        let stop = world.stop_for(changed());
+        world.go(stop);
+    }
+    world.idle();
+    // The engine's by itself, at an attach.
+    world.tracer().detach_process(pid).unwrap();
+    world.tracer().set_default_events(FLAGS);
+    world.tracer().attach(pid).unwrap();
+    let stop = world.stop();
+    assert_eq!(world.has_instruction(pid), traps);
     world.go(stop);
     world.run_to_the_end();
 }

@@ -54,6 +54,9 @@ impl<B: Backend> Engine<B> {
             Ok((program.stop(memory)?, program.list(memory)?.digest()))
         });
         let (Some(addr), seen) = asked? else { return Ok(()) };
+        if !self.traps_in_code_of(thread)? {
+            return Ok(()); // nobody can be told there: see `EventFlags::MODULES`
+        }
         let space = self.known_space_of(process, thread)?;
         if space.borrow().is_lent_for_good() {
             let what = "a breakpoint in memory that a process shares which is not traced";

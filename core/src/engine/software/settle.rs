@@ -219,7 +219,11 @@ impl<B: Backend> Engine<B> {
         thread: Thread,
         addresses: &[u64],
     ) -> Result<Vec<Result<()>>> {
-        self.traps_in_code_of(thread)?;
+        if !self.traps_in_code_of(thread)? {
+            return Err(Error::bad_breakpoint(
+                "32-bit code of this CPU can have those of its debug registers alone",
+            ));
+        }
         let mut results = Vec::with_capacity(addresses.len());
         for run in runs(addresses, |&addr| addr) {
             let memory = self.read_run(thread, run, KEPT)?;
@@ -238,20 +242,14 @@ impl<B: Backend> Engine<B> {
         Ok(results)
     }
 
-    /// An error where a thread runs code in which the CPU's breakpoint instruction means something
-    /// else.
-    fn traps_in_code_of(&mut self, thread: Thread) -> Result<()> {
+    /// Whether the CPU's breakpoint instruction means that in the code that a thread runs.
+    pub(super) fn traps_in_code_of(&mut self, thread: Thread) -> Result<bool> {
         let modes = <B::Arch as Arch>::BREAKPOINT_MODES;
         let all = [CodeMode::Bits64, CodeMode::Bits32, CodeMode::Bits16];
         if all.iter().all(|mode| modes.contains(mode)) {
-            return Ok(());
+            return Ok(true);
         }
-        match modes.contains(&B::code_mode(&self.backend.get_mut().registers(thread)?)) {
-            true => Ok(()),
-            false => Err(Error::bad_breakpoint(
-                "32-bit code of this CPU can have those of its debug registers alone",
-            )),
-        }
+        Ok(modes.contains(&B::code_mode(&self.backend.get_mut().registers(thread)?)))
     }
 
     /// Why there can be no breakpoint at an address, by what the CPU is.
