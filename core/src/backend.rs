@@ -441,7 +441,8 @@ pub trait Backend: Sized + Sealed {
     // Asking about a process, stopped or not, traced or not.
 
     /// The process of a thread that has shown up unannounced, and its real parent; `None` for one
-    /// that the tracer cannot name (it is in another pid namespace), or of whom nobody tells.
+    /// that the tracer cannot name (it is in another pid namespace), or whose parent the system does
+    /// not tell.
     ///
     /// # Errors
     ///

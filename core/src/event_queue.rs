@@ -1,7 +1,7 @@
 //! The events that are ready to be given, in order.
 //!
 //! An event names stopped threads by their places in the table. A thread can die, or be detached, while
-//! its event waits; whoever takes an event out looks its places up again.
+//! its event waits; so its places are looked up again when it is taken out.
 
 use std::collections::VecDeque;
 
@@ -98,7 +98,7 @@ impl EventQueue {
         })
     }
 
-    /// Takes the first event out, or the first one of a thread or process. `thread` says who is at a
+    /// Takes the first event out, or the first one of a thread or process. `thread` says which thread is at a
     /// place; a stop whose thread is gone is taken whatever is asked for.
     #[inline]
     pub(crate) fn take(

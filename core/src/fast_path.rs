@@ -1,4 +1,4 @@
-//! Whom a wait asks for first.
+//! Which threads a wait asks for first.
 //!
 //! A wait for everybody costs the kernel a look at each tracee, and puts the tracer to sleep. What
 //! was just resumed is likely to stop again at once, and a look at one thread costs the same
@@ -57,7 +57,7 @@ impl Habit {
 /// How many threads are looked at: a fork's two.
 const MOST: usize = 2;
 
-/// Whom to look at, and how often.
+/// Which threads to look at, and how often.
 #[derive(Debug, Default)]
 pub(crate) struct FastPath {
     /// The threads that were resumed since the last wait, the last one first.

@@ -186,6 +186,11 @@ impl Signal {
         self.0.get() as i32
     }
 
+    /// Whether an instruction raises this signal where it stands.
+    pub(crate) fn is_fault(self) -> bool {
+        [Signal::ILL, Signal::TRAP, Signal::BUS, Signal::FPE, Signal::SEGV].contains(&self)
+    }
+
     /// Whether the default action of this signal is to stop the process (job control).
     ///
     /// ```

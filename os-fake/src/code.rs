@@ -5,8 +5,9 @@ use trapline_core::backend::{RawReason, Run, Thread, TrapOrigin};
 use trapline_core::{Error, EventFlags, ExitStatus, Pid, Result, Signal, Tid};
 
 use crate::arch::{BREAKPOINT, CALL, HALT, JUMP, REPEAT, RETURN, SKIP};
-use crate::kernel::{Execution, Kernel};
+use crate::kernel::Kernel;
 use crate::model::Model;
+use crate::report::Execution;
 use crate::rules::Rules;
 
 /// Where memory for slots is mapped.

@@ -3,8 +3,8 @@
 use trapline_core::backend::{NewTask, RawKind, RawReason, RawStop, Run, Thread, TrapOrigin};
 use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
-use crate::kernel::Report;
 use crate::model::{Model, State, Stop};
+use crate::report::Report;
 
 /// The same number on both systems.
 const EIO: i32 = 5;

@@ -6,8 +6,9 @@ use rustc_hash::FxHasher;
 
 use trapline_core::{CpuSet, ExitStatus, Pid, Signal, Tid};
 
-use crate::kernel::{Delivery, Kernel, Swallowed};
+use crate::kernel::Kernel;
 use crate::model::State;
+use crate::report::{Delivery, Swallowed};
 use crate::rules::Rules;
 
 impl<R: Rules> Kernel<R> {

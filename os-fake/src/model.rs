@@ -8,8 +8,8 @@ use trapline_core::{CpuSet, ExitStatus, Pid, Signal, SignalSet, Tid};
 use crate::arch::FakeRegisters;
 use crate::debug::DebugRegisters;
 use crate::faults::Fault;
-use crate::kernel::{Delivery, Execution, Swallowed};
 use crate::memory::Memory;
+use crate::report::{Delivery, Execution, Swallowed};
 use crate::rules::RuleSet;
 
 /// The first process, and everybody's last parent.

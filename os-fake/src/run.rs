@@ -4,8 +4,8 @@ use trapline_core::backend::{NewTask, RawReason, Run, Setup, Thread, TrapOrigin}
 use trapline_core::{Error, EventFlags, Pid, Result, Signal, Tid};
 
 use crate::arch::BREAKPOINT;
-use crate::kernel::Swallowed;
 use crate::model::{Model, State, Task};
+use crate::report::Swallowed;
 
 impl Model {
     /// The thread of a request that needs it stopped, by a stop that was waited for. A tracer that

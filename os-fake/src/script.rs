@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use crate::kernel::{Kernel, Report};
+use crate::kernel::Kernel;
+use crate::report::Report;
 use crate::rules::Rules;
 
 /// A request, about to be made.

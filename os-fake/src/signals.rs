@@ -3,9 +3,147 @@
 use trapline_core::backend::{Disposition, RawReason, TrapOrigin};
 use trapline_core::{Error, ExitStatus, Pid, Result, Signal, Tid};
 
-use crate::kernel::Delivery;
+use crate::kernel::Kernel;
 use crate::model::{Held, Model, State};
+use crate::report::Delivery;
+use crate::rules::Rules;
 use crate::stops::KILLED;
+
+impl<R: Rules> Kernel<R> {
+    /// Sends a signal to a process; a thread that can takes it.
+    ///
+    /// ```
+    /// use trapline::Signal;
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// kernel.signal(pid, Signal::USR1);
+    /// assert_eq!(kernel.delivered(pid, Signal::USR1), 1);
+    /// # let _ = main;
+    /// ```
+    pub fn signal(&self, pid: Pid, signal: Signal) {
+        let mut model = self.model();
+        if let Some(tid) = model.taker(pid) {
+            model.signal(tid, signal);
+        }
+    }
+
+    /// Sends a signal to a thread.
+    ///
+    /// ```
+    /// use trapline::Signal;
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// kernel.signal_thread(main, Signal::USR1);
+    /// assert_eq!(kernel.delivered(pid, Signal::USR1), 1);
+    /// ```
+    pub fn signal_thread(&self, tid: Tid, signal: Signal) {
+        self.model().signal(tid, signal);
+    }
+
+    /// A signal is reported before the first stop of a new process, which then does not come.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, Resume, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(started) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.resume(started, Resume::Continue)?;
+    /// kernel.signal_first(main, trapline::Signal::USR1);
+    /// let Some(Event::Stopped(stop)) = tracer.wait()? else { panic!("no stop") };
+    /// assert_eq!(stop.signal(), Some(trapline::Signal::USR1));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    pub fn signal_first(&self, tid: Tid, signal: Signal) {
+        self.model().stop_for(tid, signal, TrapOrigin::Sent);
+    }
+
+    /// Makes a signal one that kills the process when it is delivered.
+    ///
+    /// ```
+    /// use trapline::Signal;
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// kernel.set_fatal(pid, Signal::USR1);
+    /// kernel.signal(pid, Signal::USR1);
+    /// assert!(kernel.threads(pid).is_empty());
+    /// # let _ = main;
+    /// ```
+    pub fn set_fatal(&self, pid: Pid, signal: Signal) {
+        if let Some(process) = self.model().processes.get_mut(&pid) {
+            process.fatal.insert(signal);
+        }
+    }
+
+    /// Sends `SIGKILL`. On Linux its threads leave their stops, and are at their ends by the next
+    /// wait at the latest.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// kernel.kill(pid);
+    /// assert!(kernel.is_doomed(main));
+    /// ```
+    pub fn kill(&self, pid: Pid) {
+        self.model().kill(pid);
+    }
+
+    /// A killed thread gets to its end (or its exit stop) now.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    /// use trapline::{Event, Resume, TracerOn};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// let mut tracer = TracerOn::builder().build_on(kernel.backend());
+    /// tracer.attach(pid)?;
+    /// let Some(started) = tracer.wait()? else { panic!("no stop") };
+    /// tracer.resume(started, Resume::Continue)?;
+    /// kernel.set_slow_deaths(true);
+    /// kernel.kill(pid);
+    /// kernel.die(main);
+    /// assert!(matches!(tracer.wait()?, Some(Event::Exited { .. })));
+    /// # Ok::<(), trapline::Error>(())
+    /// ```
+    pub fn die(&self, tid: Tid) {
+        self.model().die(tid);
+    }
+
+    /// Whether the killed get to their ends only by [`die`](Kernel::die), or when a wait would
+    /// find nothing else.
+    ///
+    /// ```
+    /// use trapline::fake::{Kernel, LinuxRules};
+    ///
+    /// let kernel = Kernel::<LinuxRules>::new();
+    /// let pid = kernel.start();
+    /// let main = kernel.leader(pid);
+    /// kernel.set_slow_deaths(true);
+    /// kernel.kill(pid);
+    /// assert!(kernel.is_doomed(main));
+    /// ```
+    pub fn set_slow_deaths(&self, slow: bool) {
+        self.model().slow_deaths = slow;
+    }
+}
 
 impl Model {
     /// A signal is sent to a thread.

@@ -3,8 +3,8 @@
 use trapline_core::backend::{NewTask, RawKind, RawReason, RawStop, StopScope, TrapOrigin};
 use trapline_core::{EventFlags, ExitStatus, Pid, Signal, Tid};
 
-use crate::kernel::Report;
 use crate::model::{Held, INIT, Model, Moment, State, Stop};
+use crate::report::Report;
 
 /// How a thread ends that its process takes along.
 pub(crate) const KILLED: ExitStatus =

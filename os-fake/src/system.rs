@@ -11,8 +11,9 @@ use rustc_hash::FxHasher;
 use trapline_core::Result;
 use trapline_core::backend::Wake;
 
-use crate::kernel::{Kernel, Report};
+use crate::kernel::Kernel;
 use crate::model::Model;
+use crate::report::Report;
 use crate::rules::Rules;
 use crate::script::Call;
 

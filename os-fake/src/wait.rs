@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use trapline_core::backend::{Patience, RawKind, RawStop, StopScope, Thread, Waited};
 use trapline_core::{Error, Result};
 
-use crate::kernel::Report;
+use crate::report::Report;
 use crate::rules::Rules;
 use crate::system::{Fake, note};
 

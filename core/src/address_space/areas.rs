@@ -3,7 +3,9 @@
 //! A slot is used again once its breakpoint is gone and no thread can be in it, so that what a program
 //! is made to map grows with the breakpoints that it has, not with those that it ever had.
 
-use crate::SlotCode;
+use crate::{CodeMode, SlotCode};
+
+use super::AddressSpace;
 
 /// All memory for slots of an address space.
 #[derive(Debug, Clone, Default)]
@@ -143,5 +145,65 @@ impl Areas {
             enough |= area.free.len() >= area.room / 4;
         }
         enough
+    }
+}
+
+impl AddressSpace {
+    /// The slot that a program counter is in: its code, the place that it is for, and its address.
+    #[inline]
+    pub(crate) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
+        self.places.slot_at(pc)
+    }
+
+    /// Whether a program counter can be in a slot.
+    pub(crate) fn has_slots(&self) -> bool {
+        !self.places.areas().is_empty()
+    }
+
+    /// The memory for slots: addresses and lengths.
+    pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
+        self.places.areas().all()
+    }
+
+    pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
+        self.version += 1;
+        self.places().add_area(start, len, stride);
+    }
+
+    pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
+        self.places.areas().filled()
+    }
+
+    pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
+        self.places().found_area(start, memory);
+    }
+
+    pub(crate) fn forget_areas(&mut self) {
+        self.places().forget_areas();
+    }
+
+    pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
+        self.places.areas().free(from, reach)
+    }
+
+    /// A slot has its code in memory. A copy that was made before does not have it.
+    pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
+        self.version += 1;
+        self.places().fill_slot(from, to, code, mode);
+    }
+
+    /// Takes slots back that are of no use, and that none of the threads which were sent into these is
+    /// in; says whether there are enough of them.
+    pub(crate) fn take_back_slots(&mut self, near: u64, reach: u64, entered: &[u64]) -> bool {
+        self.has_slots() && self.places().take_back_slots(near, reach, entered)
+    }
+
+    /// The kernel maps no memory for slots here.
+    pub(crate) fn refuse_slots(&mut self) {
+        self.slotless = true;
+    }
+
+    pub(crate) fn is_slotless(&self) -> bool {
+        self.slotless
     }
 }

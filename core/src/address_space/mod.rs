@@ -5,12 +5,13 @@ mod at;
 mod copies;
 mod places;
 mod runs;
+mod shown;
 mod ways;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::{BreakpointId, CodeMode, Pid, SlotCode};
+use crate::{BreakpointId, Pid};
 
 pub(crate) use at::At;
 pub(crate) use copies::{PAGE, Reach, overlaps, position};
@@ -19,7 +20,7 @@ pub(crate) use places::{InMemory, KEPT, Location};
 pub(crate) use runs::runs;
 pub(crate) use ways::Ways;
 
-/// An image and all that know it: the processes that share the memory, and whoever may have to
+/// An address space, with all that refer to it: the processes that share the memory, and what may have to
 /// clean a copy of it.
 pub(crate) type Shared = Rc<RefCell<AddressSpace>>;
 
@@ -33,7 +34,7 @@ pub(crate) struct AddressSpace {
     /// Processes that are not traced and have the memory too: a breakpoint would kill them. What is
     /// wanted is put in when there are none.
     loans: Vec<Loan>,
-    /// How many times its memory was changed: whoever was resumed since has a copy of it as it is.
+    /// How many times its memory was changed: a thread that was resumed since then has seen it as it is.
     version: u64,
     /// There can be no slots: the kernel has refused memory for them.
     slotless: bool,
@@ -43,7 +44,7 @@ pub(crate) struct AddressSpace {
     pub(crate) modules_seen: u64,
 }
 
-/// Somebody who is not traced has the memory.
+/// A process that is not traced has the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Loan {
     to: Pid,
@@ -165,7 +166,7 @@ impl AddressSpace {
             .any(|(_, location)| location.owners.iter().any(|owner| other(owner.member)))
     }
 
-    /// Whether somebody who is not traced has the memory.
+    /// Whether a process that is not traced has the memory.
     pub(crate) fn is_lent(&self) -> bool {
         !self.loans.is_empty()
     }
@@ -428,134 +429,6 @@ impl AddressSpace {
             self.places().adopt(addr, location);
         }
     }
-
-    /// Puts the program's own bytes into what was read from memory, where the breakpoint
-    /// instructions still are.
-    pub(crate) fn hide(&mut self, addr: u64, read: &mut [u8], breakpoint: &[u8]) {
-        let mut lost = Vec::new();
-        for (at, location) in self.places.within(addr, read.len(), breakpoint.len()) {
-            if location.memory != InMemory::Yes {
-                continue;
-            }
-            let mut shared = shared(at, addr, read.len(), breakpoint.len());
-            if shared.clone().all(|(own, there)| read.get(there) == breakpoint.get(own)) {
-                let code = location.code.bytes();
-                shared.for_each(|(own, there)| {
-                    if let (Some(byte), Some(&own)) = (read.get_mut(there), code.get(own)) {
-                        *byte = own;
-                    }
-                });
-            } else if shared.next().is_some() {
-                lost.push(at);
-            }
-        }
-        for at in lost {
-            self.found(at, InMemory::Lost);
-        }
-    }
-
-    /// Whether a breakpoint instruction is in a range of memory.
-    pub(crate) fn has_within(&self, addr: u64, len: usize, breakpoint: usize) -> bool {
-        let mut near = self.places.within(addr, len, breakpoint);
-        near.any(|(_, location)| location.memory == InMemory::Yes)
-    }
-
-    /// Puts the breakpoints into what is to be written to memory.
-    pub(crate) fn keep(&self, addr: u64, data: &mut [u8], breakpoint: &[u8]) {
-        for (at, location) in self.places.within(addr, data.len(), breakpoint.len()) {
-            if location.memory != InMemory::Yes {
-                continue;
-            }
-            for (own, there) in shared(at, addr, data.len(), breakpoint.len()) {
-                if let (Some(to), Some(&byte)) = (data.get_mut(there), breakpoint.get(own)) {
-                    *to = byte;
-                }
-            }
-        }
-    }
-
-    /// The program's own bytes have changed.
-    pub(crate) fn wrote(&mut self, addr: u64, data: &[u8]) {
-        self.places().wrote(addr, data);
-    }
-
-    /// Where an instruction with a breakpoint may reach into what was written.
-    pub(crate) fn reaching_into(&self, addr: u64, len: usize, longest: usize) -> Vec<u64> {
-        self.places.within(addr, len, longest).map(|(addr, _)| addr).collect()
-    }
-
-    /// The slot that a program counter is in: its code, the place that it is for, and its address.
-    #[inline]
-    pub(crate) fn slot_at(&self, pc: u64) -> Option<(&SlotCode, u64, u64)> {
-        self.places.slot_at(pc)
-    }
-
-    /// Whether a program counter can be in a slot.
-    pub(crate) fn has_slots(&self) -> bool {
-        !self.places.areas().is_empty()
-    }
-
-    /// The memory for slots: addresses and lengths.
-    pub(crate) fn areas(&self) -> Vec<(u64, u64)> {
-        self.places.areas().all()
-    }
-
-    pub(crate) fn add_area(&mut self, start: u64, len: u64, stride: u64) {
-        self.version += 1;
-        self.places().add_area(start, len, stride);
-    }
-
-    pub(crate) fn filled_areas(&self) -> Vec<(u64, usize)> {
-        self.places.areas().filled()
-    }
-
-    pub(crate) fn found_area(&mut self, start: u64, memory: &[u8]) {
-        self.places().found_area(start, memory);
-    }
-
-    pub(crate) fn forget_areas(&mut self) {
-        self.places().forget_areas();
-    }
-
-    pub(crate) fn free_slots(&self, from: u64, reach: u64) -> Vec<u64> {
-        self.places.areas().free(from, reach)
-    }
-
-    /// A slot has its code in memory. A copy that was made before does not have it.
-    pub(crate) fn fill_slot(&mut self, from: u64, to: u64, code: SlotCode, mode: CodeMode) {
-        self.version += 1;
-        self.places().fill_slot(from, to, code, mode);
-    }
-
-    /// Takes slots back that are of no use, and that none of the threads which were sent into these is
-    /// in; says whether there are enough of them.
-    pub(crate) fn take_back_slots(&mut self, near: u64, reach: u64, entered: &[u64]) -> bool {
-        self.has_slots() && self.places().take_back_slots(near, reach, entered)
-    }
-
-    /// The kernel maps no memory for slots here.
-    pub(crate) fn refuse_slots(&mut self) {
-        self.slotless = true;
-    }
-
-    pub(crate) fn is_slotless(&self) -> bool {
-        self.slotless
-    }
-}
-
-/// The bytes that a breakpoint instruction and a piece of memory have in common: each by its offset
-/// in the one and in the other.
-fn shared(
-    at: u64,
-    addr: u64,
-    len: usize,
-    breakpoint: usize,
-) -> impl Iterator<Item = (usize, usize)> + Clone {
-    (0..breakpoint).filter_map(move |own| {
-        let there = at.checked_add(own as u64)?.checked_sub(addr)?;
-        let there = usize::try_from(there).ok()?;
-        (there < len).then_some((own, there))
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Places in a model of an address space.
 
 use super::*;
-use crate::Passing;
+use crate::{CodeMode, Passing, SlotCode};
 
 const P: Pid = Pid::from_raw(1);
 const Q: Pid = Pid::from_raw(2);

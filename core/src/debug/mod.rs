@@ -112,7 +112,7 @@ pub struct DebugStatus {
     /// The registers whose condition was met, bit 0 for the first; also some that are not enabled
     /// ([`DebugHits::Status`]).
     pub hits: u32,
-    /// A single step is done, whoever asked for it.
+    /// A single step is done, for whatever it was made.
     pub single_step: bool,
     /// The address that the stop is for ([`DebugHits::Address`]).
     pub address: Option<u64>,

@@ -21,7 +21,7 @@ pub(crate) struct Standing {
     pub(crate) doubtful: bool,
     /// It is being stepped: how it is to run then.
     pub(crate) wanted: Option<Run>,
-    /// Program counter and stack pointer of those who were given a signal at a breakpoint: when the
+    /// Program counter and stack pointer of threads that were given a signal at a breakpoint: when the
     /// handler is done they are back, which is no new arrival.
     pub(crate) returns: Vec<(u64, u64)>,
 }

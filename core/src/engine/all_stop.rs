@@ -16,7 +16,7 @@ impl<B: Backend> Engine<B> {
         if self.is_stopped_whole(process) {
             return request(self);
         }
-        self.table.process_mut(process).all_stops += 1;
+        self.table.begin_all_stop(process);
         let result = match self.stop_all(process) {
             Ok(_) => request(self),
             Err(error) => Err(error),
@@ -28,14 +28,13 @@ impl<B: Backend> Engine<B> {
 
     /// Ends a quiet moment.
     fn run_again(&mut self, process: ProcessHandle) -> Result<()> {
-        let entry = self.table.process_mut(process);
-        entry.all_stops = entry.all_stops.saturating_sub(1);
-        if entry.is_halted() || entry.has_ended() {
+        self.table.end_all_stop(process);
+        if !self.table.is_there(process)
+            || self.table.process(process).is_halted()
+            || self.runs_with_what_is_shown(process)
+        {
             return Ok(());
         }
-        match self.runs_with_what_is_shown(process) {
-            true => Ok(()),
-            false => self.run_late(process),
-        }
+        self.run_late(process)
     }
 }

@@ -71,13 +71,11 @@ impl<B: Backend> Engine<B> {
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
         self.asked(stop)?;
-        self.look_where_it_stands(stop.place.index)?;
         self.set_shown_registers(stop.place.index, registers)?;
         self.last_known.get_mut().set_general(stop.place, *registers);
         if stop.reason == StopReason::SyscallEntry {
             self.table.slot(stop.place.index).call.take(); // it may be another one now
         }
-        self.moved_from_hardware(stop.place.index, <B::Arch as Arch>::pc(registers));
         Ok(())
     }
 

@@ -35,9 +35,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         self.look_up_threads(process)?;
-        for thread in self.table.process(process).threads.clone() {
-            self.table.slot_mut(thread).was_born();
-        }
+        self.table.for_threads_of(process, |_, slot| slot.was_born());
         self.table.process_mut(process).births = Births::Reported;
         Ok(())
     }

@@ -1,4 +1,9 @@
 //! Detaching and killing.
+//!
+//! A detach takes three steps. The breakpoints are taken out of memory, for which all threads are stopped
+//! (`software/remove_all.rs`). Children that the user has not been told of are detached
+//! ([`detach_children`](super::detach_children)). Then the threads are ([`detach_threads`](super::detach_threads)),
+//! for which those that run have to stop. What is not done within the limits is done by the waits that follow.
 
 use crate::backend::RawReason;
 use crate::error::{About, unless_gone};
@@ -59,7 +64,7 @@ impl<B: Backend> Engine<B> {
             Err(error) => {
                 if self.table.is_there(process) {
                     self.table.process_mut(process).give_up_detach();
-                    self.failures.retry(pid); // who was brought to rest runs on
+                    self.failures.retry(pid); // what was brought to rest runs on
                 }
                 if self.table.at(place).is_some_and(|slot| slot.rests()) {
                     self.table.slot_mut(place.index).state = State::Given(stop.reason);
@@ -99,10 +104,8 @@ impl<B: Backend> Engine<B> {
     /// Kills a process.
     pub(crate) fn kill(&mut self, pid: Pid) -> Result<()> {
         let Ok(process) = self.traced(pid) else { return Ok(()) };
-        let threads = &self.table.process(process).threads;
-        let at_stop = |slot: &Slot| slot.can_be_asked();
-        let stopped = threads.iter().find(|&&i| at_stop(self.table.slot(i)));
-        let stopped = stopped.map(|&i| self.table.slot(i).thread.tid);
+        let stopped = self.table.stopped_in(process);
+        let stopped = stopped.map(|index| self.table.slot(index).thread.tid);
         unless_gone(self.backend.get_mut().kill(pid, stopped))?;
         self.runs_to_its_end(process);
         Ok(())
@@ -222,7 +225,7 @@ impl<B: Backend> Engine<B> {
         if let Err(error) = self.remove_all_breakpoints(process) {
             if self.table.is_there(process) {
                 self.table.process_mut(process).give_up_detach();
-                self.failures.retry(pid); // who was brought to rest runs on
+                self.failures.retry(pid); // what was brought to rest runs on
             }
             return Err(error);
         }

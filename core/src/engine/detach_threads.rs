@@ -146,15 +146,12 @@ impl<B: Backend> Engine<B> {
             // A trap of ours would kill it: it comes to that first, before it runs anything.
             unless_gone(self.backend.get_mut().resume(thread, Run::Continue, signal))?;
             self.took_signals(index);
-            self.table.revoke(index);
-            let slot = self.table.slot_mut(index);
-            (slot.state, slot.interrupt) = (State::Running, Interrupt::Internal);
+            self.table.run(index).interrupt = Interrupt::Internal;
             return Ok(());
         }
         if unless_gone(self.backend.get_mut().detach(thread, signal))?.is_none() {
             // Killed: its end comes, and is the process's.
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Running;
+            self.table.run(index);
             return Ok(());
         }
         self.forks.was_detached(thread.pid);

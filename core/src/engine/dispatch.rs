@@ -1,4 +1,4 @@
-//! From raw stops to events.
+//! From raw stops to events: what a stop means, and whether it is shown.
 
 use std::collections::VecDeque;
 
@@ -318,71 +318,56 @@ impl<B: Backend> Engine<B> {
             }
             return Ok(());
         }
-        if interrupt == Interrupt::Asked {
+        let asked = interrupt == Interrupt::Asked;
+        if asked {
             // Any stop has answered the kernel's request; the user's, one that is shown.
             self.table.slot_mut(index).interrupt = interrupt;
         }
-        match reason {
+        let shown = match reason {
             RawReason::Paused if announced => self.thread_started(index),
-            RawReason::Paused if interrupt == Interrupt::Asked => {
-                self.queue(index, StopReason::Interrupted);
-                Ok(())
-            }
-            RawReason::Paused => self.run_silently(index),
             RawReason::ThreadStarted => self.thread_started(index),
-            RawReason::Signal { signal, trap } => self.signalled(index, signal, trap),
+            RawReason::Paused => asked.then_some(StopReason::Interrupted),
             // Not a new one, but our interrupt in the middle of it.
-            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Asked => {
-                self.queue(index, StopReason::Interrupted);
-                Ok(())
+            RawReason::GroupStop(_) if listening && interrupt != Interrupt::None => {
+                asked.then_some(StopReason::Interrupted)
             }
-            RawReason::GroupStop(_) if listening && interrupt == Interrupt::Internal => {
-                self.run_silently(index)
+            RawReason::GroupStop(signal) => Some(StopReason::GroupStop(signal)),
+            RawReason::Signal { signal, trap } => return self.signalled(index, signal, trap),
+            RawReason::Forked { kind, task } => return self.forked(index, kind, task),
+            RawReason::VforkDone => {
+                self.if_wanted(index, EventFlags::VFORK_DONE, StopReason::VforkDone)
             }
-            RawReason::GroupStop(signal) => {
-                self.queue(index, StopReason::GroupStop(signal));
-                Ok(())
-            }
-            RawReason::Forked { kind, task } => self.forked(index, kind, task),
-            RawReason::VforkDone => self.show(index, EventFlags::VFORK_DONE, StopReason::VforkDone),
+            // Killed before its first stop: it never ran.
+            RawReason::ThreadExiting if announced || self.is_unborn(index) => None,
             RawReason::ThreadExiting => {
-                if announced || self.is_unborn(index) {
-                    return self.run_silently(index); // killed before its first stop: it never ran
+                self.if_wanted(index, EventFlags::EXIT, StopReason::ThreadExiting)
+            }
+            RawReason::Syscall | RawReason::SyscallEntry if inside => {
+                self.if_wanted(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
+            }
+            RawReason::SyscallFiltered if entered && self.reports_syscalls(index) => None,
+            RawReason::SyscallFiltered => Some(StopReason::SyscallEntry),
+            // The exit of a call.
+            RawReason::Syscall | RawReason::SyscallEntry | RawReason::SyscallExit => {
+                if steps_behind_call {
+                    // Out of the call; now for the instruction.
+                    self.table.slot_mut(index).run = Run::Step;
+                    None
+                } else if self.table.slot(index).intent == Intent::CallExit {
+                    Some(StopReason::SyscallExit)
+                } else {
+                    self.if_wanted(index, EventFlags::SYSCALL, StopReason::SyscallExit)
                 }
-                self.show(index, EventFlags::EXIT, StopReason::ThreadExiting)
             }
-            RawReason::Syscall if inside => {
-                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
-            }
-            RawReason::SyscallEntry => {
-                self.show(index, EventFlags::SYSCALL, StopReason::SyscallEntry)
-            }
-            RawReason::SyscallFiltered if entered && self.reports_syscalls(index) => {
-                self.run_silently(index)
-            }
-            RawReason::SyscallFiltered => {
-                self.queue(index, StopReason::SyscallEntry);
+            RawReason::Unknown { raw } => Some(StopReason::Unknown { raw }),
+            RawReason::Execed { .. } => return Ok(()), // went its own way above
+        };
+        match shown {
+            Some(reason) => {
+                self.queue(index, reason);
                 Ok(())
             }
-            RawReason::Syscall | RawReason::SyscallExit if steps_behind_call => {
-                // Out of the call; now for the instruction.
-                self.table.slot_mut(index).run = Run::Step;
-                self.run_silently(index)
-            }
-            RawReason::Syscall | RawReason::SyscallExit
-                if self.table.slot(index).intent == Intent::CallExit =>
-            {
-                self.queue(index, StopReason::SyscallExit);
-                Ok(())
-            }
-            RawReason::Syscall | RawReason::SyscallExit => {
-                self.show(index, EventFlags::SYSCALL, StopReason::SyscallExit)
-            }
-            RawReason::Unknown { raw } => {
-                self.queue(index, StopReason::Unknown { raw });
-                Ok(())
-            }
-            RawReason::Execed { .. } => Ok(()), // went its own way above
+            None => self.run_silently(index),
         }
     }
 
@@ -414,19 +399,14 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The first stop of a new thread.
-    fn thread_started(&mut self, index: u32) -> Result<()> {
+    fn thread_started(&mut self, index: u32) -> Option<StopReason> {
         self.table.slot_mut(index).was_born();
-        self.show(index, EventFlags::THREAD, StopReason::ThreadStarted)
+        self.if_wanted(index, EventFlags::THREAD, StopReason::ThreadStarted)
     }
 
-    /// Queues a stop if its process reports such ones; runs the thread on if not.
-    pub(super) fn show(&mut self, index: u32, flag: EventFlags, reason: StopReason) -> Result<()> {
-        if self.table.process_of(index).setup.flags.contains(flag) {
-            self.queue(index, reason);
-            Ok(())
-        } else {
-            self.run_silently(index)
-        }
+    /// A stop, if its process reports such ones.
+    fn if_wanted(&self, index: u32, flag: EventFlags, reason: StopReason) -> Option<StopReason> {
+        self.table.process_of(index).setup.flags.contains(flag).then_some(reason)
     }
 
     pub(super) fn queue(&mut self, index: u32, reason: StopReason) {

@@ -1,8 +1,8 @@
 //! The one place that takes from the kernel.
 //!
-//! Whoever needs that something has happened (a wait of the user's, a halt, a detach, a step over in
-//! place) drives the engine until it has: each turn takes in one report, whomever it is about, so that
-//! all others go on meanwhile. What is to be shown of it goes into the queue.
+//! A call that waits for something (a wait of the user's, a halt, a detach, a step over in place) drives
+//! the engine until that has happened. Each turn takes in one report, whatever process it is about, so
+//! that all the others go on meanwhile. Events go into the queue.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::limits::Limit;
 use crate::{Backend, Result};
 
 use super::Engine;
+use super::unannounced::Moment;
 
 /// What a turn has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +39,8 @@ pub(super) enum Driven<T> {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Takes in report after report until something has come. `look` says so after each turn, and once
-    /// before the first. What else is reported meanwhile goes its own way, and so do forks whose other
-    /// half does not come.
+    /// Takes in report after report until `look` answers, which is asked before the first turn and after
+    /// each. Other reports are handled as in a wait of the user's.
     pub(super) fn drive_until<T>(
         &mut self,
         limit: Limit,
@@ -76,7 +76,7 @@ impl<B: Backend> Engine<B> {
                 let overdue = self.forks.report_taken();
                 self.take(raw)?;
                 if overdue {
-                    self.settle_unannounced()?;
+                    self.settle_unannounced(Moment::Quiet)?;
                 }
                 Turn::Report
             }
@@ -89,19 +89,19 @@ impl<B: Backend> Engine<B> {
         })
     }
 
-    /// A turn of about a millisecond for somebody who waits for something; forks whose other half
-    /// does not come are settled as in a wait of the user's.
+    /// A turn of about a millisecond. If it brings nothing, forks whose other half does not come are
+    /// settled, as in a wait of the user's.
     pub(super) fn drive_briefly(&mut self) -> Result<Turn> {
         let turn = self.drive(Patience::Brief)?;
         if turn == Turn::Nothing {
-            self.settle_unannounced()?;
+            self.settle_unannounced(Moment::Quiet)?;
         }
         Ok(turn)
     }
 
-    /// Takes in all that have stopped by now, before any of them is resumed; says whether there
-    /// was anybody. So who stops once waits for no more than one stop of each other thread, though
-    /// the kernel would find others first.
+    /// Takes in all stops that there are by now, before any of these threads is resumed; says whether
+    /// there were any. So a thread that has stopped waits for no more than one stop of each other
+    /// thread, even if the kernel would find the others first.
     pub(super) fn take_in_all(&mut self) -> Result<bool> {
         let before = self.backlog.len();
         loop {

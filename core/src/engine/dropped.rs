@@ -29,7 +29,7 @@ impl<B: Backend> Engine<B> {
                 OnExit::Detach => self.detach_running(process),
             };
         }
-        // Nobody is left for whom a silent parent would be worth waiting for.
+        // No user is left for whom to wait for a silent parent.
         self.settings.half_patience = Duration::ZERO;
         for _ in 0..HELD_FOR {
             let driven = self.drive_until(UNANSWERED, |engine, _| {

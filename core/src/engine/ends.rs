@@ -6,6 +6,7 @@ use crate::{Backend, Error, EventFlags, ExitStatus, FollowExec, Pid, Result, Sto
 
 use super::process::{End, First, Start};
 use super::thread::{CallSide, Intent, Interrupt, Reported, State};
+use super::unannounced::Moment;
 use super::{Engine, ProcessHandle};
 
 impl<B: Backend> Engine<B> {
@@ -62,9 +63,7 @@ impl<B: Backend> Engine<B> {
         self.backend.get_mut().forget(thread.pid);
         self.forget_code(thread.pid);
         self.leave_space(process);
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Running;
+        let slot = self.table.run(index);
         slot.next = None;
         slot.interrupt = Interrupt::None;
         slot.soft = super::software::Soft::default();
@@ -214,7 +213,7 @@ impl<B: Backend> Engine<B> {
         self.table.release_pid(process);
         let moved = if orphans { self.reparent(pid) } else { Vec::new() };
         if self.forks.is_watching() {
-            if let Err(error) = self.settle_at_end() {
+            if let Err(error) = self.settle_unannounced(Moment::End) {
                 self.failures.note(pid, error);
             }
         }

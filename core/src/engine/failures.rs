@@ -14,16 +14,6 @@ use super::Engine;
 use super::software::Soft;
 use super::thread::{CallSide, Intent, Interrupt, Slot, State, StopKind};
 
-/// What it means that a request has failed that the engine has made by itself.
-enum Failure {
-    /// The thread was killed; its end comes.
-    Gone,
-    /// It could not be done, and is done again later.
-    Cannot(Error),
-    /// It has failed before. The process is left as it is until the next try.
-    Broken(Error),
-}
-
 /// What has failed.
 #[derive(Default)]
 pub(super) struct Failures {
@@ -85,21 +75,14 @@ impl Failures {
         !self.processes.is_empty() || !self.stops.is_empty()
     }
 
-    /// What a failed request means; all that the engine does by itself is decided here.
-    fn judge(&self, pid: Pid, error: Error) -> Failure {
-        match error {
-            Error::Gone { .. } => Failure::Gone,
-            error if self.retried == Some(pid) => Failure::Broken(error.of(pid)),
-            error => Failure::Cannot(error.of(pid)),
-        }
-    }
-
-    /// Notes an error for the next wait to tell.
+    /// What it means that a request has failed which the engine has made by itself; all such failures are
+    /// judged here. A thread that is gone was killed, and its end comes. What has failed again is told
+    /// only where a wait would sleep; anything else by the next wait.
     pub(super) fn note(&mut self, pid: Pid, error: Error) {
-        match self.judge(pid, error) {
-            Failure::Gone => {}
-            Failure::Cannot(error) => self.errors.push_back(error),
-            Failure::Broken(error) => self.repeated = Some(error),
+        match error {
+            Error::Gone { .. } => {}
+            error if self.retried == Some(pid) => self.repeated = Some(error.of(pid)),
+            error => self.errors.push_back(error.of(pid)),
         }
     }
 
@@ -128,9 +111,7 @@ impl Failures {
             self.processes.push(pid);
         }
     }
-}
 
-impl Failures {
     /// Has a process interrupted by the next wait.
     pub(super) fn interrupt_again(&mut self, pid: Pid) {
         self.interrupts.push(pid);

@@ -16,6 +16,18 @@ use super::software::inherit::Heritage;
 use super::thread::{Interrupt, State};
 use super::{Engine, ProcessHandle};
 
+/// What is shown of a fork that was announced.
+pub(super) fn pair_of(fork: &Announced, parent: Side, child: Side) -> ForkPair {
+    ForkPair {
+        kind: fork.kind,
+        parent_pid: Some(fork.parent.pid),
+        parent_tid: Some(fork.parent.tid),
+        child_pid: fork.child,
+        parent,
+        child,
+    }
+}
+
 impl<B: Backend> Engine<B> {
     /// A thread has made a task.
     pub(super) fn forked(
@@ -122,23 +134,18 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Both halves are known: the child becomes a process of ours, and the event one event.
-    pub(super) fn pair(&mut self, fork: Announced, child: RawStop) -> Result<()> {
+    pub(super) fn pair(&mut self, mut fork: Announced, child: RawStop) -> Result<()> {
         let parent = fork.place.filter(|&place| self.table.at(place).is_some());
         let setup = match parent {
             Some(place) => self.table.process_of(place.index).setup,
             None => fork.setup,
         };
         let applied = parent.and_then(|place| self.table.slot(place.index).applied);
-        let maker = parent;
-        let parent = match parent {
-            Some(place) => Side::Stopped(place),
-            None => Side::Gone,
-        };
         let process = self.add_process(Process::new(fork.child, fork.real_parent, setup));
         self.inherit_hardware(process, Some(fork.parent.pid), fork.kind);
         let side = self.first_stop(process, child, applied.filter(|_| B::INHERITS_SETUP));
         let (kind, from) = (fork.kind, fork.parent.pid);
-        let heritage = match (fork.space, maker) {
+        let heritage = match (fork.space.take(), parent) {
             (Some(space), Some(maker)) => {
                 let maker = self.table.slot(maker.index).thread;
                 Some(Heritage::Announced { kind, from, space, maker })
@@ -152,15 +159,10 @@ impl<B: Backend> Engine<B> {
         if let Some(heritage) = heritage {
             self.inherit(process, &side, heritage);
         }
-        let pair = ForkPair {
-            kind: fork.kind,
-            parent_pid: Some(fork.parent.pid),
-            parent_tid: Some(fork.parent.tid),
-            child_pid: fork.child,
-            parent,
-            child: side,
-        };
-        self.show_fork(pair, setup.flags)?;
+        self.show_fork(
+            pair_of(&fork, parent.map_or(Side::Gone, Side::Stopped), side),
+            setup.flags,
+        )?;
         if let RawKind::Ended(status) = child.kind {
             self.end_process(process, status);
         }

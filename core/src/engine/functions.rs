@@ -85,9 +85,8 @@ impl<B: Backend> Engine<B> {
             return Err(Error::GONE);
         }
         let index = stop.place.index;
-        let faults = [Signal::ILL, Signal::TRAP, Signal::BUS, Signal::FPE, Signal::SEGV];
         let kept = match stop.reason {
-            StopReason::Signal(_) => stop.signal.filter(|signal| !faults.contains(signal)),
+            StopReason::Signal(_) => stop.signal.filter(|signal| !signal.is_fault()),
             _ => None,
         };
         self.come_back(index, &call, kept)?;
@@ -167,10 +166,8 @@ impl<B: Backend> Engine<B> {
                 return Err(Error::bad_address(at.wrapping_add(written as u64)));
             }
         }
-        self.look_where_it_stands(index)?;
         self.set_shown_registers(index, &entry.registers)?;
         self.table.slot_mut(index).soft.forget_place();
-        self.moved_from_hardware(index, <B::Arch as Arch>::pc(&entry.registers));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! All threads of a process stopped, for who needs that.
+//! All-stop: the halt that a user asks for, and the stop of all threads that some requests need.
 
 use std::rc::{Rc, Weak};
 
@@ -202,12 +202,9 @@ impl<B: Backend> Engine<B> {
             self.queue(place.index, reason);
             return Ok(());
         }
-        slot.state = State::Resting;
+        let slot = self.table.rest(place.index);
         slot.hold = Hold::Stays;
-        if signal.is_some() {
-            slot.kept = signal;
-        }
-        self.table.revoke(place.index);
+        slot.kept = signal.or(slot.kept);
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! The engine between a back end and the user.
 //!
-//! Data flows one way: the back end's raw stops come in at [`drive`], change the [`table`], and
-//! leave as events through one queue; requests of the user go out through [`run`], [`halt`] and
-//! [`detach`].
+//! Data flows one way. The back end's raw stops come in at [`drive`], change the [`table`], and leave as
+//! events through one queue. Requests of the user go out through [`run`], [`halt`] and [`detach`]. A thread
+//! is named by its index in the table, or, where it may be gone meanwhile, by the place of its token, which
+//! is good for one stop. A process is named by a handle, which never names another one ([`crate::arena`]).
 
 mod all_stop;
 mod ask;
@@ -83,7 +84,7 @@ pub(crate) struct Engine<B: Backend> {
     list: Vec<u32>,
     /// For the event loop of the host, if it has asked for that.
     readiness: Option<Arc<OwnedFd>>,
-    /// Whom the next wait looks at first.
+    /// The threads that the next wait looks at first.
     fast_path: FastPath,
     /// Forks of which a half is missing.
     forks: ForkTracker,

@@ -9,10 +9,8 @@ use super::Engine;
 impl<B: Backend> Engine<B> {
     /// The modules of a process, asked through any stopped thread of it.
     pub(crate) fn modules(&self, pid: Pid) -> Result<Vec<Module>> {
-        let process = self.table.process(self.traced(pid)?);
-        let mut slots = process.threads.iter().map(|&index| self.table.slot(index));
-        let stopped = slots.find(|slot| slot.can_be_asked()).ok_or(Error::NOT_STOPPED)?;
-        self.of_program(stopped.thread, |program, memory| program.modules(memory))
+        let stopped = self.table.stopped_in(self.traced(pid)?).ok_or(Error::NOT_STOPPED)?;
+        self.of_program(self.table.slot(stopped).thread, |program, memory| program.modules(memory))
     }
 
     /// What the memory of a stopped thread's program says, with what the kernel says of it.

@@ -9,7 +9,7 @@
 //! ```
 
 use std::process::Child;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use crate::address_space::Shared;
 use crate::backend::Setup;
@@ -43,7 +43,7 @@ pub(super) struct Process {
     pub(super) child: Option<Child>,
     /// Its hardware breakpoints, if it ever had any.
     pub(super) debug: Option<Box<ProcessDebug>>,
-    /// Who inherits those.
+    /// What inherits those.
     pub(super) inherit: InheritDebug,
     /// The breakpoints in its memory; `None` if there never were any.
     pub(super) space: Option<Shared>,
@@ -102,11 +102,11 @@ pub(super) enum End {
     Reported(ExitStatus),
 }
 
-/// Whether it is known who made a process.
+/// Whether the maker of a process is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Known,
-    /// Nobody has told: it may have anybody's memory, until it execs.
+    /// It is not: until it execs, it may have the memory of any other process.
     Unknown,
 }
 
@@ -168,6 +168,11 @@ impl Process {
     #[inline]
     pub(super) fn is_halted(&self) -> bool {
         self.all_stops > 0 || self.is_kept()
+    }
+
+    /// Whether this is its memory.
+    pub(super) fn has(&self, space: &Shared) -> bool {
+        self.space.as_ref().is_some_and(|own| Rc::ptr_eq(own, space))
     }
 
     /// Whether a `Halted` is out.

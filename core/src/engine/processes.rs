@@ -24,7 +24,7 @@ impl<B: Backend> Engine<B> {
 
     /// The processes that are traced.
     pub(crate) fn processes(&self) -> impl Iterator<Item = Pid> + '_ {
-        self.table.processes().filter(|(_, p)| !p.has_ended()).map(|(_, p)| p.pid)
+        self.table.living().map(|(_, p)| p.pid)
     }
 
     /// The real parent of a traced process, as far as the tracer knows.
@@ -65,8 +65,8 @@ impl<B: Backend> Engine<B> {
         }
         let children = self
             .table
-            .processes()
-            .filter(|(_, p)| p.real_parent == Some(pid) && !p.has_ended())
+            .living()
+            .filter(|(_, p)| p.real_parent == Some(pid))
             .map(|(_, p)| p.pid)
             .collect();
         Ok(ProcessInfo {

@@ -1,4 +1,4 @@
-//! Resuming.
+//! Resuming threads, and interrupting those that run.
 
 use crate::backend::Run;
 use crate::error::{About, unless_gone};
@@ -67,8 +67,7 @@ impl<B: Backend> Engine<B> {
     /// Runs a stopped thread.
     pub(super) fn run(&mut self, index: u32, how: Resume, signal: Option<Signal>) -> Result<()> {
         if let Some(next) = self.table.slot_mut(index).next.take() {
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Running;
+            self.table.run(index);
             return self.stopped(index, next);
         }
         let slot = self.table.slot_mut(index);

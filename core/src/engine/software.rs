@@ -1,11 +1,11 @@
 //! Breakpoint instructions in memory.
 //!
 //! They belong to an [address space](crate::address_space): a `vfork` child has its parent's, the child of
-//! a fork a copy. Each process owns those that it asked for; what it runs into of another one's it
-//! is led past without a word. A trap is looked up in [`hit`]. A thread that is to run from a
-//! breakpoint, which [`go_on`] finds out, is led past it in [`step_over`]. Memory is shown without them
-//! in [`memory`], and who comes, goes or is detached has them put in and taken out in [`sharers`] and
-//! [`remove_all`].
+//! a fork a copy. Each process owns the breakpoints that were inserted into it. A thread steps over those
+//! of other processes without an event. [`hit`] looks a trap up. [`go_on`] finds out whether a thread that
+//! is to run stands at a breakpoint; it then gets past that in [`slots`] or in [`step_over`]. [`memory`]
+//! shows memory without the instructions. [`inherit`], [`sharers`] and [`remove_all`] put them in and take
+//! them out as processes come, go and are detached.
 
 mod copies;
 mod former;
@@ -39,8 +39,7 @@ use crate::breakpoint::Rules;
 use crate::code_cache::CodeCache;
 use crate::limits::HELD_FOR;
 use crate::{
-    Arch, Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint,
-    StepOver,
+    Backend, Breakpoint, BreakpointId, CodeMode, Error, Pid, Result, SoftwareBreakpoint, StepOver,
 };
 
 use super::{Engine, ProcessHandle};
@@ -202,26 +201,8 @@ impl<B: Backend> Engine<B> {
                     return Ok(id);
                 }
             }
-            let space = tracer.known_space_of(process, thread)?;
-            let bytes = <B::Arch as Arch>::BREAKPOINT.len();
-            if space.borrow().is_lent_for_good() {
-                let what = "a breakpoint in memory that a process shares which is not traced";
-                return Err(Error::unsupported(what, B::SYSTEM));
-            }
-            if space.borrow().overlaps(addr, bytes) {
-                return Err(Error::bad_address(addr));
-            }
-            for located in tracer.locate(&space, thread, &[addr])? {
-                located?;
-            }
-            let id = tracer.next_breakpoint();
-            space.borrow_mut().own(addr, pid, id);
-            if let Err(error) = tracer.settle(&space, thread) {
-                space.borrow_mut().release(pid, id);
-                return Err(error);
-            }
-            tracer.rest_for_loan(process, &space)?;
-            Ok(id)
+            let inserted = tracer.insert_each(process, thread, &[(addr, 0)])?;
+            inserted.into_iter().next().map_or(Err(Error::bad_address(addr)), |(_, id)| id)
         })
     }
 
@@ -266,7 +247,7 @@ impl<B: Backend> Engine<B> {
         }
         let settle = |tracer: &mut Self, _| tracer.settle_sharers(space, process);
         match self.with_stopped(process, settle) {
-            // Whoever runs into it is led past it until it can be taken out.
+            // A thread that runs into it steps over it until it can be taken out.
             Ok(()) | Err(Error::Gone { .. } | Error::NotStopped { .. }) => Ok(()),
             Err(error) => {
                 // So it is with this one, which the next wait takes out.

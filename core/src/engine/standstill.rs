@@ -97,9 +97,7 @@ impl<B: Backend> Engine<B> {
         if self.table.slot(index).stop != StopKind::WayOut || !self.ends_last(index) {
             return false;
         }
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Resting;
+        let slot = self.table.rest(index);
         if std::mem::replace(&mut slot.reported, Reported::End) != Reported::End {
             self.queue_lone_exit(index);
         }

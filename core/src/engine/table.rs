@@ -277,6 +277,51 @@ impl Table {
         self.free_slots.push(index);
     }
 
+    /// A thread is stopped, without an event or a token from now on.
+    pub(super) fn rest(&mut self, index: u32) -> &mut Slot {
+        self.revoke(index);
+        let slot = self.slot_mut(index);
+        slot.state = State::Resting;
+        slot
+    }
+
+    /// A thread runs, or is as one that does; its tokens are stale.
+    pub(super) fn run(&mut self, index: u32) -> &mut Slot {
+        self.revoke(index);
+        let slot = self.slot_mut(index);
+        slot.state = State::Running;
+        slot
+    }
+
+    /// Does something to each thread of a process.
+    pub(super) fn for_threads_of(
+        &mut self,
+        process: ProcessHandle,
+        mut change: impl FnMut(u32, &mut Slot),
+    ) {
+        let Some(process) = self.processes.get(process) else { return };
+        for &index in &process.threads {
+            change(index, &mut self.slots[index as usize]);
+        }
+    }
+
+    /// A thread of a process that the kernel answers requests about.
+    pub(super) fn stopped_in(&self, process: ProcessHandle) -> Option<u32> {
+        let mut threads = self.process(process).threads.iter().copied();
+        threads.find(|&index| self.slot(index).can_be_asked())
+    }
+
+    /// A process is wanted stopped for a moment: what stops of it rests until the end of that.
+    pub(super) fn begin_all_stop(&mut self, process: ProcessHandle) {
+        self.process_mut(process).all_stops += 1;
+    }
+
+    pub(super) fn end_all_stop(&mut self, process: ProcessHandle) {
+        if let Some(process) = self.processes.get_mut(process) {
+            process.all_stops = process.all_stops.saturating_sub(1);
+        }
+    }
+
     /// Makes the tokens that are out for a thread stale.
     #[inline]
     pub(super) fn revoke(&mut self, index: u32) {

@@ -44,7 +44,7 @@ pub(super) struct Slot {
     pub(super) hold: Hold,
     /// A signal that it is to get when it next runs: it had to stay with it.
     pub(super) kept: Option<Signal>,
-    /// Who delivers the signal of its stop.
+    /// What delivers the signal of its stop.
     pub(super) delivery: Delivery,
     /// Signals that the tracer has sent it, for which no stop is reported.
     pub(super) injected: Vec<Signal>,
@@ -138,7 +138,7 @@ pub(super) enum Hold {
     Suspended,
 }
 
-/// Who delivers the signal that a thread is stopped for.
+/// What delivers the signal that a thread is stopped for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     /// The kernel, with the resumption.

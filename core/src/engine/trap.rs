@@ -1,21 +1,21 @@
-//! Whose a `SIGTRAP` is, and why it came.
+//! Whether a `SIGTRAP` is ours or the program's, and its causes.
 
 use crate::backend::{Run, TrapOrigin};
 use crate::error::unless_gone;
 use crate::{Backend, Result, TrapCauses};
 
 use super::Engine;
-use super::hardware::Looked;
 
 /// What a `SIGTRAP` turns out to be.
 pub(super) enum Trap {
     /// Something that the tracer asked for.
     Ours(TrapCauses),
-    /// Ours, but nobody wants to hear of it any more.
+    /// Ours, and not to be shown.
     Unseen,
-    /// Nobody knows: the thread was killed meanwhile, or taken along by an exec. Its end comes.
+    /// It is not known: the thread was killed meanwhile, or taken along by an exec. Its end comes.
     Gone,
-    /// The program's own: its signal, its breakpoint instruction, its trap flag.
+    /// The program's own: its signal, its breakpoint instruction, its trap flag. Of ours there is
+    /// nothing to tell.
     Programs,
 }
 
@@ -23,12 +23,8 @@ impl<B: Backend> Engine<B> {
     /// Why a thread has trapped. The kernel is asked only if it can be for us; every other
     /// `SIGTRAP` belongs to the program.
     pub(super) fn explain_trap(&mut self, index: u32, origin: Option<TrapOrigin>) -> Result<Trap> {
-        match self.look_at_debug_registers(index)? {
-            Looked::Nothing => {}
-            Looked::Ours(causes) => return Ok(Trap::Ours(causes)),
-            Looked::Unseen => return Ok(Trap::Unseen),
-            Looked::Gone => return Ok(Trap::Gone),
-            Looked::Programs => return Ok(Trap::Programs),
+        if let Some(trap) = self.look_at_debug_registers(index)? {
+            return Ok(trap);
         }
         let slot = self.table.slot_mut(index);
         let stray = std::mem::take(&mut slot.soft.stray_step);

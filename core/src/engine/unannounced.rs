@@ -1,8 +1,9 @@
 //! Children whose parent's half of the fork does not come.
 //!
-//! Their parent was killed before it could report, or they were made so that nobody tells. Who may be
-//! about to report is looked for as soon as the queue has run dry; when nobody is left, the child is
-//! shown without its parent's half, and who the parent was is said only if one alone can be it.
+//! Their parent was killed before it could report, or the kernel does not report how they were made. Once
+//! nothing else is to be taken in, the threads are looked for that may still report the half (the
+//! candidates). When none is left, the child is shown without it. The parent is then named only if one
+//! process alone can be it.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::forks::Announced;
 use crate::limits::PATIENCE;
 use crate::{Backend, Error, ForkKind, OnExit, Pid, Result, Tid};
 
+use super::fork::pair_of;
 use super::process::{End, Process};
 use super::software::inherit::Heritage;
 use super::thread::State;
@@ -21,7 +23,7 @@ use super::{Engine, ProcessHandle};
 
 /// When it is asked what becomes of a child that nobody has announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
+pub(super) enum Moment {
     /// Nothing else is to be taken in.
     Quiet,
     /// A process ends, which decides it for its own children: they are shown before its end.
@@ -38,7 +40,7 @@ impl<B: Backend> Engine<B> {
         late: bool,
     ) -> Result<Option<Announced>> {
         let Process { pid, end, .. } = *self.table.process(parent);
-        // Who was killed by others is asked about only in the end.
+        // Whether it was killed from outside is asked only after a while.
         if !(end == End::Killed || late)
             || unless_gone(self.backend.get_mut().is_unkillable(pid))? != Some(true)
         {
@@ -75,14 +77,7 @@ impl<B: Backend> Engine<B> {
                 continue;
             };
             let parent = fork.place.filter(|&place| self.table.at(place).is_some());
-            let pair = ForkPair {
-                kind: fork.kind,
-                parent_pid: Some(fork.parent.pid),
-                parent_tid: Some(fork.parent.tid),
-                child_pid: child,
-                parent: parent.map_or(Side::Gone, Side::Stopped),
-                child: Side::Gone,
-            };
+            let pair = pair_of(&fork, parent.map_or(Side::Gone, Side::Stopped), Side::Gone);
             self.show_fork(pair, fork.setup.flags)?;
             self.failures.note(child, Error::Taken { pid: child });
             return Ok(true);
@@ -90,19 +85,9 @@ impl<B: Backend> Engine<B> {
         Ok(false)
     }
 
-    /// The queue has run dry: whoever waits for a parent's half that cannot come any more is shown
-    /// without. Says whether anything came of it.
-    pub(super) fn settle_unannounced(&mut self) -> Result<bool> {
-        self.settle_each_unannounced(Moment::Quiet)
-    }
-
-    /// The same as a process ends, which decides it for its own children: they are shown before
-    /// its end.
-    pub(super) fn settle_at_end(&mut self) -> Result<bool> {
-        self.settle_each_unannounced(Moment::End)
-    }
-
-    fn settle_each_unannounced(&mut self, moment: Moment) -> Result<bool> {
+    /// Shows those without their parent's half for which it cannot come any more. Says whether anything
+    /// came of it.
+    pub(super) fn settle_unannounced(&mut self, moment: Moment) -> Result<bool> {
         let mut settled = false;
         for raw in self.forks.waiting() {
             match self.settle_one_unannounced(raw, moment) {
@@ -210,7 +195,7 @@ impl<B: Backend> Engine<B> {
         let may = |p: &Process| {
             parent.is_none_or(|parent| p.pid == parent) || siblings && p.real_parent == parent
         };
-        let living = self.table.processes().filter(|(_, p)| !p.has_ended() && may(p));
+        let living = self.table.living().filter(|(_, p)| may(p));
         let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
         slots
             .filter(|slot| !Self::makers_report_next() || !slot.is_stopped())
@@ -218,7 +203,7 @@ impl<B: Backend> Engine<B> {
             .collect()
     }
 
-    /// Shows a child without its parent's half. Who the parent was is said if only one can be it.
+    /// Shows a child without its parent's half. The parent is named if only one process can be it.
     fn show_alone(&mut self, raw: RawStop, child: Thread, real_parent: Option<Pid>) -> Result<()> {
         let vforked = unless_gone(self.backend.get_mut().was_vforked(child))?.flatten();
         let kind = if vforked == Some(true) { ForkKind::Vfork } else { ForkKind::Fork };
@@ -270,8 +255,8 @@ impl<B: Backend> Engine<B> {
             answer => return answer,
         };
         // Nobody tells; but it may be one of those that are known.
-        let living = self.table.processes().filter(|(_, p)| !p.has_ended());
-        let living: Vec<(Pid, Option<Pid>)> = living.map(|(_, p)| (p.pid, p.real_parent)).collect();
+        let living: Vec<(Pid, Option<Pid>)> =
+            self.table.living().map(|(_, p)| (p.pid, p.real_parent)).collect();
         for (pid, real_parent) in living {
             let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
             if threads.contains(&tid) {

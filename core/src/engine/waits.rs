@@ -1,4 +1,4 @@
-//! The waits.
+//! The waits of the user: when they return, and with what.
 
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use crate::{Backend, Error, Event, Only, Pid, Result};
 
 use super::drive::Turn;
 use super::process::Process;
+use super::unannounced::Moment;
 use super::{Engine, ProcessHandle};
 
 /// How long a wait goes on.
@@ -30,13 +31,18 @@ impl Until {
     }
 }
 
+/// The event, if there is one by now.
+fn event_of(next: Poll<Option<Event>>) -> Option<Event> {
+    match next {
+        Poll::Ready(event) => event,
+        Poll::Pending => None,
+    }
+}
+
 impl<B: Backend> Engine<B> {
     /// The next event.
     pub(crate) fn wait(&mut self) -> Result<Option<Event>> {
-        Ok(match self.next(Until::Ever, None)? {
-            Poll::Ready(event) => event,
-            Poll::Pending => None,
-        })
+        Ok(event_of(self.next(Until::Ever, None)?))
     }
 
     /// The next event, without waiting for one.
@@ -48,18 +54,12 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
         // Later than any clock can say is never.
         let until = Instant::now().checked_add(timeout).map_or(Until::Ever, Until::Then);
-        Ok(match self.next(until, None)? {
-            Poll::Ready(event) => event,
-            Poll::Pending => None,
-        })
+        Ok(event_of(self.next(until, None)?))
     }
 
     /// The next event of one thread or process.
     pub(crate) fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
-        Ok(match self.next(Until::Ever, Some(only))? {
-            Poll::Ready(event) => event,
-            Poll::Pending => None,
-        })
+        Ok(event_of(self.next(Until::Ever, Some(only))?))
     }
 
     fn next(&mut self, until: Until, only: Option<Only>) -> Result<Poll<Option<Event>>> {
@@ -136,7 +136,7 @@ impl<B: Backend> Engine<B> {
                 Turn::Nothing => {
                     self.look_for_answers();
                     if self.settle_taken()?
-                        || self.settle_unannounced()?
+                        || self.settle_unannounced(Moment::Quiet)?
                         || !self.failures.is_silent()
                     {
                         continue;
@@ -217,11 +217,9 @@ impl<B: Backend> Engine<B> {
             let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
             threads.find(|slot| slot.is_given()).map(|slot| slot.thread)
         };
-        let asked = |process: &Process| {
-            !process.has_ended() && only.is_none_or(|only| only.pid() == process.pid)
-        };
-        let processes = self.table.processes().map(|(_, process)| process);
-        let threads: Vec<Thread> = processes.filter(|p| asked(p)).filter_map(one_of).collect();
+        let asked = |process: &&Process| only.is_none_or(|only| only.pid() == process.pid);
+        let processes = self.table.living().map(|(_, process)| process);
+        let threads: Vec<Thread> = processes.filter(asked).filter_map(one_of).collect();
         for thread in threads {
             if unless_gone(self.backend.get_mut().registers(thread))?.is_none() {
                 return Ok(true);

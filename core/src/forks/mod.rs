@@ -185,7 +185,7 @@ impl ForkTracker {
         overdue
     }
 
-    /// Whether there are children of whom it is not known who has made them.
+    /// Whether there are children whose makers are not known.
     pub(super) fn has_unannounced(&self) -> bool {
         !self.unannounced.is_empty()
     }

@@ -6,8 +6,6 @@ mod step_over;
 mod thread;
 mod trap;
 
-pub(super) use trap::Looked;
-
 use std::rc::Rc;
 
 use crate::backend::DebugSlots;
@@ -138,7 +136,7 @@ impl<B: Backend> Engine<B> {
         if self.table.process(process).debug.as_ref().is_some_and(|d| d.room.is_some()) {
             return Ok(());
         }
-        let Some(index) = self.any_stopped(process) else { return Ok(()) };
+        let Some(index) = self.table.stopped_in(process) else { return Ok(()) };
         let room = self.backend.get_mut().debug_room(self.table.slot(index).thread)?;
         self.table.process_mut(process).debug.get_or_insert_default().room = Some(room);
         Ok(())
@@ -150,7 +148,7 @@ impl<B: Backend> Engine<B> {
         process: ProcessHandle,
         breakpoint: &HardwareBreakpoint,
     ) -> Result<Vec<u8>> {
-        let index = self.any_stopped(process).ok_or(Error::NOT_STOPPED)?;
+        let index = self.table.stopped_in(process).ok_or(Error::NOT_STOPPED)?;
         let mut value = vec![0; usize::try_from(breakpoint.len).unwrap_or(0)];
         let thread = self.table.slot(index).thread;
         let read = self.backend.get_mut().read_memory(thread, breakpoint.addr, &mut value)?;
@@ -158,15 +156,6 @@ impl<B: Backend> Engine<B> {
             Some(addr) if read < value.len() => Err(Error::bad_address(addr)),
             _ => Ok(value),
         }
-    }
-
-    /// A thread of a process that can be asked.
-    fn any_stopped(&self, process: ProcessHandle) -> Option<u32> {
-        let threads = self.table.process(process).threads.iter().copied();
-        threads.into_iter().find(|&index| {
-            let slot = self.table.slot(index);
-            slot.can_be_asked()
-        })
     }
 
     /// Has all threads of a process that are stopped watch the same; if one cannot, none has

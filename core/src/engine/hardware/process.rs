@@ -1,4 +1,4 @@
-//! What a process has of hardware breakpoints, and who inherits that.
+//! The hardware breakpoints of a process, and which of them its children and its next program have.
 
 use std::rc::Rc;
 

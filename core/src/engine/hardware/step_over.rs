@@ -15,7 +15,7 @@ use crate::limits::REMEMBERED;
 use crate::{Arch, Backend, Passing, Result, Signal, TrapCauses};
 
 use super::super::Engine;
-use super::trap::Looked;
+use super::super::trap::Trap;
 
 impl<B: Backend> Engine<B> {
     /// Whether a thread is still where it was reported to stand.
@@ -107,24 +107,24 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Asks the kernel for which address a thread has trapped.
-    pub(super) fn look_at_address(&mut self, index: u32) -> Result<Looked> {
+    pub(super) fn look_at_address(&mut self, index: u32) -> Result<Option<Trap>> {
         let slot = self.table.slot(index);
         let (thread, process) = (slot.thread, slot.process);
         if !slot.debug.as_ref().is_some_and(|debug| debug.may_trap()) {
-            return Ok(Looked::Nothing);
+            return Ok(None);
         }
         let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
-            return Ok(Looked::Gone);
+            return Ok(Some(Trap::Gone));
         };
         let slots = self.table.process(process).debug.as_ref().map(|debug| Rc::clone(&debug.slots));
-        let Some(debug) = &self.table.slot(index).debug else { return Ok(Looked::Nothing) };
+        let Some(debug) = &self.table.slot(index).debug else { return Ok(None) };
         let armed = debug.armed.clone().or(slots).unwrap_or_default();
         let Some(addr) = status.address else {
             return self.look_at_step(index, status.single_step);
         };
         // First all that can fail.
         let Some(registers) = unless_gone(self.backend.get_mut().registers(thread))? else {
-            return Ok(Looked::Gone);
+            return Ok(Some(Trap::Gone));
         };
         let (pc, sp) = (<B::Arch as Arch>::pc(&registers), <B::Arch as Arch>::sp(&registers));
         let again = self
@@ -148,32 +148,32 @@ impl<B: Backend> Engine<B> {
             (None, (!hit.is_empty()).then_some((pc, hit)))
         };
         self.stepped_past_hardware(index);
-        let Some(debug) = &mut self.table.slot_mut(index).debug else { return Ok(Looked::Nothing) };
+        let Some(debug) = &mut self.table.slot_mut(index).debug else { return Ok(None) };
         debug.changes.clear();
         let standing = &mut debug.standing;
         let explained = again || at.is_some() || access.is_some();
         standing.unexplained = (!explained).then_some((pc, addr));
         (standing.access, standing.doubtful) = (access, false);
-        let Some(found) = at else { return Ok(Looked::Unseen) };
+        let Some(found) = at else { return Ok(Some(Trap::Unseen)) };
         standing.at = Some(pc);
         if let Some(at) = standing.returns.iter().rposition(|place| *place == (pc, sp)) {
             standing.returns.truncate(at);
-            return Ok(Looked::Unseen);
+            return Ok(Some(Trap::Unseen));
         }
         let hardware = self.take_hit(index, found);
         if hardware.is_empty() {
-            return Ok(Looked::Unseen);
+            return Ok(Some(Trap::Unseen));
         }
-        Ok(Looked::Ours(TrapCauses { hardware, ..TrapCauses::default() }))
+        Ok(Some(Trap::Ours(TrapCauses { hardware, ..TrapCauses::default() })))
     }
 
     /// A trap that is for no address: a step, of ours or of the user, or something else.
-    fn look_at_step(&mut self, index: u32, stepped: bool) -> Result<Looked> {
+    fn look_at_step(&mut self, index: u32, stepped: bool) -> Result<Option<Trap>> {
         let debug = self.table.slot(index).debug.as_ref();
         let standing = debug.map(|debug| &debug.standing).filter(|s| stepped && s.may_trap());
         let Some(standing) = standing else {
             self.stepped_past_hardware(index);
-            return Ok(Looked::Nothing);
+            return Ok(None);
         };
         let access = standing.access.as_ref().map(|(_, hit)| hit);
         let hit = standing.made.as_ref().or(access).cloned().unwrap_or_default();
@@ -191,9 +191,9 @@ impl<B: Backend> Engine<B> {
         let single_step = self.table.slot(index).run == Run::Step && !overtaken;
         let hardware = self.take_hit(index, found);
         if hardware.is_empty() && !single_step {
-            return Ok(Looked::Unseen);
+            return Ok(Some(Trap::Unseen));
         }
-        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+        Ok(Some(Trap::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() })))
     }
 
     /// Whether the debug registers of this CPU are passed by a step.

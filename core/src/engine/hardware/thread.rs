@@ -1,4 +1,4 @@
-//! What the debug registers of a thread were told, and keeping them up to date.
+//! The debug registers of a thread: what they were set to last, and keeping them up to date.
 
 use std::rc::Rc;
 

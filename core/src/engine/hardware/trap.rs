@@ -10,21 +10,8 @@ use crate::{
     TrapCauses,
 };
 
+use super::super::trap::Trap;
 use super::super::{Engine, ProcessHandle};
-
-/// What the debug registers say of a trap.
-pub(in super::super) enum Looked {
-    /// Nothing: something else has caused it.
-    Nothing,
-    /// It is ours, for these causes.
-    Ours(TrapCauses),
-    /// It is ours, but nobody wants to hear of it.
-    Unseen,
-    /// The thread was killed meanwhile.
-    Gone,
-    /// It is the program's own as well, and of ours there is nothing to tell.
-    Programs,
-}
 
 /// The breakpoints that were hit. Nearly always it is one, for which nothing is allocated.
 #[derive(Default)]
@@ -54,8 +41,8 @@ struct Found {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Asks why a thread has trapped, if it can be for a debug register.
-    pub(in super::super) fn look_at_debug_registers(&mut self, index: u32) -> Result<Looked> {
+    /// Why a thread has trapped, if it is for a debug register.
+    pub(in super::super) fn look_at_debug_registers(&mut self, index: u32) -> Result<Option<Trap>> {
         match <B::Arch as Arch>::DEBUG_HITS {
             DebugHits::Status => self.look_at_status(index),
             DebugHits::Address => self.look_at_address(index),
@@ -67,7 +54,7 @@ impl<B: Backend> Engine<B> {
     /// The bits of the status are the truth, not the signal's code: a step that ends with a write
     /// to a watched place is one trap of both, and FreeBSD has one code for all. Bits of registers
     /// that are not enabled do not count.
-    fn look_at_status(&mut self, index: u32) -> Result<Looked> {
+    fn look_at_status(&mut self, index: u32) -> Result<Option<Trap>> {
         let slot = self.table.slot(index);
         let (thread, process, run) = (slot.thread, slot.process, slot.run);
         let slots = self.table.process(process).debug.as_ref().map(|debug| Rc::clone(&debug.slots));
@@ -77,10 +64,10 @@ impl<B: Backend> Engine<B> {
             _ => slots.as_deref().is_some_and(any),
         };
         if !may_trap {
-            return Ok(Looked::Nothing);
+            return Ok(None);
         }
         let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
-            return Ok(Looked::Gone);
+            return Ok(Some(Trap::Gone));
         };
         let debug = self
             .table
@@ -93,7 +80,7 @@ impl<B: Backend> Engine<B> {
         let carried = std::mem::take(&mut debug.carried);
         let bit = status.single_step || carried.single_step;
         if hits.is_empty() && !carried.gone && !(bit && run == Run::Step) {
-            return Ok(Looked::Nothing);
+            return Ok(None);
         }
         let looked = self.explain_status(index, &hits, bit);
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
@@ -111,7 +98,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// What it means that these registers were hit, and that a step is done.
-    fn explain_status(&mut self, index: u32, hits: &[Hit], bit: bool) -> Result<Looked> {
+    fn explain_status(&mut self, index: u32, hits: &[Hit], bit: bool) -> Result<Option<Trap>> {
         let slot = self.table.slot(index);
         let (thread, run) = (slot.thread, slot.run);
         let single_step = bit && run == Run::Step;
@@ -123,12 +110,12 @@ impl<B: Backend> Engine<B> {
         }
         let hardware = self.take_hit(index, found);
         if hardware.is_empty() && !single_step {
-            return Ok(if own { Looked::Programs } else { Looked::Unseen });
+            return Ok(Some(if own { Trap::Programs } else { Trap::Unseen }));
         }
         if let Some(debug) = &mut self.table.slot_mut(index).debug {
             debug.owed = own;
         }
-        Ok(Looked::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() }))
+        Ok(Some(Trap::Ours(TrapCauses { single_step, hardware, ..TrapCauses::default() })))
     }
 
     /// The breakpoints of which one of these registers was hit, with their bytes if those count.
@@ -194,14 +181,8 @@ impl<B: Backend> Engine<B> {
 
     /// As much of these bytes as can be read.
     pub(super) fn bytes(&mut self, thread: Thread, addr: u64, len: u64) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        let read = match self.backend.get_mut().read_memory(thread, addr, &mut bytes) {
-            Ok(read) => read,
-            Err(crate::Error::Gone { .. } | crate::Error::BadAddress { .. }) => 0,
-            Err(error) => return Err(error),
-        };
-        bytes.truncate(read);
-        Ok(bytes)
+        let bytes = self.bytes_at(thread, addr, usize::try_from(len).unwrap_or(0));
+        Ok(unless_gone(bytes)?.unwrap_or_default())
     }
 
     /// What the watches for changes see is not what it was: there is a new image.
@@ -234,7 +215,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Has a thread pass the execute breakpoint that it stands at, where the kernel does not. As
-    /// elsewhere, whoever moves the program counter makes that undone.
+    /// elsewhere, to set the program counter undoes that.
     fn pass_breakpoint(&mut self, thread: Thread) -> Result<()> {
         if let Some(mut registers) = unless_gone(self.backend.get_mut().registers(thread))? {
             B::Arch::pass_breakpoint(&mut registers);

@@ -1,5 +1,5 @@
-//! What follows from the scope of a stop, and nothing else does: on one kind of kernel a stop stops
-//! one thread and a request runs one, on the other both are about a whole process.
+//! All that depends on the scope of a stop. On one kind of kernel a stop stops one thread, and a request
+//! runs one; on the other both are about a whole process.
 //!
 //! Each method here is a question that the engine has, or something that it wants done, with the
 //! answer of either kind; what takes more than a line is in [`per_thread`] and in [`whole_process`].
@@ -51,10 +51,7 @@ impl<B: Backend> Engine<B> {
         self.table.process_mut(process).births = Births::under(setup);
         self.table.slot_mut(index).applied = Some(setup);
         if B::STOP_SCOPE == StopScope::Process {
-            for i in 0..self.table.process(process).threads.len() {
-                let other = self.table.process(process).threads[i];
-                self.table.slot_mut(other).applied = Some(setup);
-            }
+            self.table.for_threads_of(process, |_, slot| slot.applied = Some(setup));
         }
     }
 
@@ -194,7 +191,8 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Runs those of a process that were led past a breakpoint, and then who rested meanwhile.
+    /// Runs the threads of a process that have stepped over a breakpoint, and then those that were
+    /// stopped for it.
     pub(super) fn go_on(&mut self, process: ProcessHandle) -> Result<()> {
         match B::STOP_SCOPE {
             StopScope::Thread => self.each_goes_on(process),
@@ -306,11 +304,10 @@ impl<B: Backend> Engine<B> {
 
     /// Whether a process is stopped by one stop, which is that of all its threads.
     pub(super) fn is_stopped_whole(&self, process: ProcessHandle) -> bool {
-        let mut threads = self.table.process(process).threads.iter();
-        B::STOP_SCOPE == StopScope::Process && threads.any(|&i| self.table.slot(i).can_be_asked())
+        B::STOP_SCOPE == StopScope::Process && self.table.stopped_in(process).is_some()
     }
 
-    /// Whether no thread of a process can stop or end before the caller, who has tokens of it, runs one.
+    /// Whether no thread of a process can stop or end before the caller resumes one of its tokens.
     pub(super) fn waits_for_its_tokens(&self, process: &Process) -> bool {
         let mut threads = process.threads.iter().map(|&index| self.table.slot(index));
         match B::STOP_SCOPE {
@@ -339,7 +336,7 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// What the kernel tells, and of whom.
+/// What the kernel reports, and about which thread.
 impl<B: Backend> Engine<B> {
     /// Whether the makers of threads announce them. Otherwise the births are told by the threads
     /// themselves, if that was asked for.

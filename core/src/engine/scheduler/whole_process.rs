@@ -39,11 +39,7 @@ impl<B: Backend> Engine<B> {
             i != index && slot.is_shown()
         };
         if threads.iter().any(shown) {
-            self.table.revoke(index);
-            let slot = self.table.slot_mut(index);
-            slot.state = State::Resting;
-            let kept = slot.deferred.and_then(|(_, signal)| signal);
-            slot.deferred = Some((run, signal.or(kept)));
+            self.defer(index, run, signal);
             return Ok(());
         }
         if self.stays_at_its_end(index) {
@@ -125,6 +121,13 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
+    /// A thread waits until its process can be run, with what it is to be run with then.
+    fn defer(&mut self, index: u32, run: Run, signal: Option<Signal>) {
+        let slot = self.table.rest(index);
+        let kept = slot.deferred.and_then(|(_, signal)| signal);
+        slot.deferred = Some((run, signal.or(kept)));
+    }
+
     /// Whether a thread that is run with its process still has a step to make, which the stop of
     /// another one has come before.
     fn still_steps(&self, index: u32) -> bool {
@@ -135,36 +138,31 @@ impl<B: Backend> Engine<B> {
     /// What rests runs with the one that was run.
     pub(super) fn others_ran(&mut self, index: u32, state: State) {
         let process = self.table.slot(index).process;
-        for i in 0..self.table.process(process).threads.len() {
-            let other = self.table.process(process).threads[i];
-            let slot = self.table.slot_mut(other);
+        self.table.for_threads_of(process, |other, slot| {
             if other != index && slot.rests() {
                 slot.state = state;
             }
-        }
+        });
     }
 
     pub(super) fn none_ran(&mut self, process: ProcessHandle) {
-        for index in self.table.process(process).threads.clone() {
-            let slot = self.table.slot_mut(index);
+        self.table.for_threads_of(process, |_, slot| {
             if slot.state == State::Running {
                 slot.state = State::Resting;
             }
-        }
+        });
     }
 
     /// Only what stopped has something to say.
     pub(super) fn rest_others(&mut self, index: u32) {
         let process = self.table.slot(index).process;
-        for i in 0..self.table.process(process).threads.len() {
-            let other = self.table.process(process).threads[i];
-            let slot: &mut Slot = self.table.slot_mut(other);
+        self.table.for_threads_of(process, |other, slot| {
             if other != index && !slot.is_stopped() {
                 slot.state = State::Resting;
                 // Whether its step is done will be known when it is reported.
                 slot.soft.stray_step |= slot.run == Run::Step;
             }
-        }
+        });
     }
 
     /// One stop stops them all; but where deaths are not told a thread may be gone.
@@ -194,16 +192,15 @@ impl<B: Backend> Engine<B> {
         let pid = self.table.process(process).pid;
         let Some(tids) = unless_gone(self.backend.get_mut().threads(pid))? else { return Ok(()) };
         let there: FxHashSet<Tid> = tids.iter().copied().collect();
-        // Whoever stops the process has others of it stopped, which is no standstill.
-        self.table.process_mut(process).all_stops += 1;
+        // The process is stopped for a request, so that its stopped threads are no standstill.
+        self.table.begin_all_stop(process);
         for index in self.table.process(process).threads.clone() {
             let slot = self.table.slot(index);
             if slot.rests() && !there.contains(&slot.thread.tid) {
                 self.thread_ended(index);
             }
         }
-        let entry = self.table.process_mut(process);
-        entry.all_stops = entry.all_stops.saturating_sub(1);
+        self.table.end_all_stop(process);
         for tid in tids {
             if self.table.find_thread_of(pid, tid).is_none() {
                 self.table.add_thread(process, tid, State::Resting);
@@ -231,11 +228,11 @@ impl<B: Backend> Engine<B> {
             }
         }
         let mut signal = None;
-        for i in threads {
-            if let Some((_, kept)) = &mut self.table.slot_mut(i).deferred {
+        self.table.for_threads_of(process, |_, slot| {
+            if let Some((_, kept)) = &mut slot.deferred {
                 signal = signal.or(kept.take());
             }
-        }
+        });
         Ok(signal)
     }
 
@@ -273,7 +270,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Suspends who stays, and then runs the process.
+    /// Suspends the threads that are to stay, and then runs the process.
     pub(super) fn resume_together(&mut self, plan: Vec<(Stopped, Next)>) -> Result<()> {
         Self::can_step(plan.iter().filter(|(_, next)| *next == Next::Step).count())?;
         let any_runs = plan.iter().any(|(_, next)| *next != Next::Stay);
@@ -306,8 +303,7 @@ impl<B: Backend> Engine<B> {
                 }
                 (signal, _) => deliver = deliver.or(signal),
             }
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Resting;
+            self.table.rest(index);
             match (chosen, next) {
                 (_, Next::Stay) => {}
                 (_, Next::Step) => chosen = Some((index, Run::Step)),
@@ -340,8 +336,7 @@ impl<B: Backend> Engine<B> {
             if self.table.slot(index).is_held() {
                 self.table.slot_mut(index).died();
             } else {
-                self.table.revoke(index);
-                self.table.slot_mut(index).state = State::Running;
+                self.table.run(index);
             }
         }
     }
@@ -378,13 +373,8 @@ impl<B: Backend> Engine<B> {
         if !waits {
             return Ok(Onward::Runs);
         }
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Resting;
-        let kept = slot.deferred.and_then(|(_, signal)| signal);
-        slot.deferred = Some((run, signal.or(kept)));
-        let pid = slot.thread.pid;
-        self.queue_step_over(pid);
+        self.defer(index, run, signal);
+        self.queue_step_over(self.table.slot(index).thread.pid);
         Ok(Onward::Waits)
     }
 

@@ -1,4 +1,4 @@
-//! Breakpoint instructions of ours where nobody has put them.
+//! Breakpoint instructions of ours at places where the engine has not put them.
 //!
 //! A program moves its memory (`mremap`), has the same memory at two addresses, or copies code: a
 //! breakpoint instruction goes along. A thread that runs into it there would die of it, and so would the
@@ -27,28 +27,16 @@ impl<B: Backend> Engine<B> {
         addr: u64,
         reach: Reach,
     ) -> Result<bool> {
-        let mut code = self.bytes_at(thread, addr)?;
+        let mut code = self.bytes_at(thread, addr, KEPT)?;
         if !code.starts_with(Self::INT) {
             return Ok(false);
         }
         space.borrow_mut().hide(addr, &mut code, Self::INT); // what others have behind it
         let of = space.borrow().original(addr, &code, Self::INT, reach);
         let Some(of) = of else { return Ok(false) };
-        let is_there = self.bytes_at(thread, of)?.starts_with(Self::INT);
+        let is_there = self.bytes_at(thread, of, KEPT)?.starts_with(Self::INT);
         space.borrow_mut().note_copy(addr, of, is_there);
         Ok(true)
-    }
-
-    /// What memory has at an address.
-    fn bytes_at(&self, thread: Thread, addr: u64) -> Result<Vec<u8>> {
-        let mut code = vec![0; KEPT];
-        let read = match self.backend.borrow_mut().read_memory(thread, addr, &mut code) {
-            Ok(read) => read,
-            Err(Error::BadAddress { .. }) => 0,
-            Err(error) => return Err(error),
-        };
-        code.truncate(read);
-        Ok(code)
     }
 
     /// A thread has run into a breakpoint instruction where none was put. If it has come from

@@ -1,4 +1,4 @@
-//! Threads at breakpoints, which must not run into them again.
+//! A thread that is to run from a breakpoint must not run into it again: which way past it is taken.
 
 use crate::address_space::At;
 use crate::backend::Run;
@@ -6,7 +6,6 @@ use crate::error::unless_gone;
 use crate::{Arch, Backend, Pid, Result, Signal};
 
 use super::super::Engine;
-use super::super::thread::State;
 use super::slots::Onward;
 
 /// Where a thread is that is about to be run.
@@ -32,9 +31,7 @@ impl<B: Backend> Engine<B> {
     ) -> Result<Onward> {
         let onward = self.leave_place(index, run, signal)?;
         if onward == Onward::Waits {
-            self.table.revoke(index);
-            let slot = self.table.slot_mut(index);
-            slot.state = State::Resting;
+            let slot = self.table.rest(index);
             slot.soft.queued = Some(run);
             let pid = slot.thread.pid;
             self.queue_step_over(pid);

@@ -1,4 +1,4 @@
-//! Whose a breakpoint instruction is that a thread has run into.
+//! A thread has run into a breakpoint instruction: ours or the program's, and which breakpoint it is.
 
 use crate::address_space::InMemory;
 use crate::error::unless_gone;

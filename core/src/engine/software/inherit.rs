@@ -111,7 +111,7 @@ impl<B: Backend> Engine<B> {
                     }
                 }
                 let copy = space.borrow().copy(*from, thread.pid);
-                // Whoever has not seen the memory change since it was last run has copied it as it is.
+                // If the memory has not changed since the maker was last run, the copy is like it.
                 self.give_space(process, copy, thread, exact);
             }
             Heritage::Unannounced { makers, lent_to } => {

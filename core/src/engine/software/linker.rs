@@ -58,10 +58,6 @@ impl<B: Backend> Engine<B> {
             return Ok(()); // nobody can be told there: see `EventFlags::MODULES`
         }
         let space = self.known_space_of(process, thread)?;
-        if space.borrow().is_lent_for_good() {
-            let what = "a breakpoint in memory that a process shares which is not traced";
-            return Err(Error::unsupported(what, B::SYSTEM));
-        }
         self.watch_place(&space, thread, addr)?;
         space.borrow_mut().modules_seen = seen;
         self.rest_for_loan(process, &space)

@@ -1,18 +1,16 @@
-//! Threads that wait while somebody who is not traced has the memory.
+//! Threads that wait while a process that is not traced shares their memory.
 //!
 //! A `vfork` child that was detached must not meet a breakpoint, so its parent's are taken out until
 //! it has exec'ed or ended. The thread that has made it waits for that anyway. The parent's other
 //! threads would run past their breakpoints meanwhile; so they are kept stopped, as long as there is
 //! a breakpoint to be missed.
 
-use std::rc::Rc;
-
 use crate::address_space::{At, Shared};
 use crate::backend::Run;
 use crate::error::unless_gone;
 use crate::{Backend, Pid, Result, Signal};
 
-use super::super::thread::{Hold, State};
+use super::super::thread::Hold;
 use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
@@ -36,9 +34,7 @@ impl<B: Backend> Engine<B> {
         if !self.would_miss(index) {
             return false;
         }
-        self.table.revoke(index);
-        let slot = self.table.slot_mut(index);
-        slot.state = State::Resting;
+        let slot = self.table.rest(index);
         slot.hold = Hold::Free;
         slot.soft.queued = Some(run);
         if let Some(signal) = signal {
@@ -98,16 +94,10 @@ impl<B: Backend> Engine<B> {
         }
         let runs = |&&i: &&u32| !self.table.slot(i).stays() && !self.table.slot(i).is_dead();
         let other = threads.iter().find(runs).map(|&i| (i, Run::Continue, None));
-        let Some(order) = asked.or(other) else {
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Resting;
-            return Ok(None);
-        };
         if asked.is_none() {
-            self.table.revoke(index);
-            self.table.slot_mut(index).state = State::Resting;
+            self.table.rest(index);
         }
-        Ok(Some(order))
+        Ok(asked.or(other))
     }
 
     /// Threads of a process that were kept back and need not be any more are run with it, as they
@@ -161,14 +151,10 @@ impl<B: Backend> Engine<B> {
             if !self.table.is_there(process) {
                 continue; // ended while others were brought to rest
             }
-            self.table.process_mut(process).all_stops += 1;
+            self.table.begin_all_stop(process);
             let rested = self.stop_all(process);
-            let there = self.table.is_there(process);
-            if there {
-                let entry = self.table.process_mut(process);
-                entry.all_stops = entry.all_stops.saturating_sub(1);
-            }
-            if rested.is_err() || there && self.is_stopped_whole(process) {
+            self.table.end_all_stop(process);
+            if rested.is_err() || self.table.is_there(process) && self.is_stopped_whole(process) {
                 // Where a process runs as a whole the one that waits in `vfork` has to run.
                 self.queue_step_over(pid);
             }
@@ -177,19 +163,16 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Nothing is missed any more: whoever was kept back runs.
+    /// No breakpoint is missed any more: threads that were kept back run.
     pub(super) fn end_loan(&mut self, space: &Shared) {
         if space.borrow().is_missed() {
             return;
         }
-        let has_it = |space: &Shared, own: &Option<Shared>| {
-            own.as_ref().is_some_and(|own| Rc::ptr_eq(own, space))
-        };
         let kept = |&i: &u32| {
             let slot = self.table.slot(i);
             slot.soft.is_queued() || slot.rests()
         };
-        let sharers = self.table.processes().filter(|(_, process)| has_it(space, &process.space));
+        let sharers = self.table.processes().filter(|(_, process)| process.has(space));
         let kept = sharers.filter(|(_, process)| process.threads.iter().any(kept));
         let pids: Vec<Pid> = kept.map(|(_, process)| process.pid).collect();
         pids.into_iter().for_each(|pid| self.queue_step_over(pid));

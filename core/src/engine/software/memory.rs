@@ -2,11 +2,32 @@
 
 use crate::address_space::Shared;
 use crate::backend::Thread;
-use crate::{Arch, Backend, Result};
+use crate::{Arch, Backend, Error, Result};
 
 use super::super::Engine;
 
 impl<B: Backend> Engine<B> {
+    /// Reads what is mapped there, as the kernel has it.
+    pub(super) fn read_mapped(&self, thread: Thread, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        match self.backend.borrow_mut().read_memory(thread, addr, buf) {
+            Err(Error::BadAddress { .. }) => Ok(0),
+            read => read,
+        }
+    }
+
+    /// The same, as many bytes of so many as there are.
+    pub(in crate::engine) fn bytes_at(
+        &self,
+        thread: Thread,
+        addr: u64,
+        len: usize,
+    ) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.read_mapped(thread, addr, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     pub(in crate::engine) fn read_as_program(
         &self,
         thread: Thread,

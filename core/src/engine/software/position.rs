@@ -94,12 +94,11 @@ impl<B: Backend> Engine<B> {
         let Some(space) = self.table.process_of(index).space.as_ref().map(|i| i.borrow()) else {
             return Ok(Position::Same);
         };
-        let pc = <B::Arch as Arch>::pc(registers);
-        if let Some((code, from, to)) = space.slot_at(pc).filter(|_| soft.at.is_in_slot()) {
-            <B::Arch as Arch>::leave_slot(code, from, to, registers);
-            return Ok(Position::Slot(to));
+        if let Some((_, slot)) = self.leave_slot(index, registers) {
+            return Ok(Position::Slot(slot));
         }
-        let addr = pc.wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
+        let addr =
+            <B::Arch as Arch>::pc(registers).wrapping_sub(<B::Arch as Arch>::BREAKPOINT_ADVANCE);
         let asks = (slot.was_interrupted() || slot.rests()) && soft.owed == Owed::Nothing;
         let owed = soft.owed == Owed::Trap(addr)
             || asks
@@ -130,31 +129,24 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Has registers that the kernel gave show the instruction whose copy in a slot is executed, to be
-    /// run from there; says whether it was one.
-    fn show_slot(&mut self, index: u32, registers: &mut <B::Arch as Arch>::Registers) -> bool {
-        let soft = &mut self.table.slot_mut(index).soft;
-        if !soft.at.is_in_slot() {
-            return false;
-        }
-        let (pc, mode) = (<B::Arch as Arch>::pc(registers), soft.mode);
-        let space = self.table.process_of(index).space.as_ref();
-        let slot = space.and_then(|space| {
-            let space = space.borrow();
-            let (code, from, to) = space.slot_at(pc)?;
-            <B::Arch as Arch>::leave_slot(code, from, to, registers);
-            Some((from, space.get(from).map(|location| location.passing.in_mode(mode))))
-        });
-        let soft = &mut self.table.slot_mut(index).soft;
-        match slot {
-            None => soft.at.leave_slot(), // it has gone on from there
-            // The kernel may go back to make the call again.
-            Some((from, Some(Passing::SystemCall))) if <B::Arch as Arch>::pc(registers) != from => {
-                soft.entered = Some(from);
-            }
-            Some(_) => {}
-        }
-        slot.is_some()
+    /// Has registers that the kernel gave show the instruction whose copy in a slot is executed. Where
+    /// that instruction is, and the slot, if it was one.
+    fn leave_slot(
+        &self,
+        index: u32,
+        registers: &mut <B::Arch as Arch>::Registers,
+    ) -> Option<(u64, u64)> {
+        let in_slot = self.table.slot(index).soft.at.is_in_slot();
+        let space = self.table.process_of(index).space.as_ref().filter(|_| in_slot)?.borrow();
+        let (code, from, to) = space.slot_at(<B::Arch as Arch>::pc(registers))?;
+        <B::Arch as Arch>::leave_slot(code, from, to, registers);
+        Some((from, to))
+    }
+
+    /// How the instruction at a breakpoint is passed, as the thread reads it.
+    pub(super) fn passing_at(&self, index: u32, addr: u64) -> Option<Passing> {
+        let space = self.table.process_of(index).space.as_ref()?.borrow();
+        Some(space.get(addr)?.passing.in_mode(self.table.slot(index).soft.mode))
     }
 
     /// Sets the general registers of a stopped thread to what the program shall have.
@@ -166,6 +158,7 @@ impl<B: Backend> Engine<B> {
         index: u32,
         registers: &<B::Arch as Arch>::Registers,
     ) -> Result<()> {
+        self.look_where_it_stands(index)?;
         let slot = self.table.slot(index);
         let (thread, trapped) = (slot.thread, slot.soft.at.has_trapped());
         let hidden =
@@ -179,10 +172,13 @@ impl<B: Backend> Engine<B> {
             let (from, to) = (<B::Arch as Arch>::pc(&shown), <B::Arch as Arch>::pc(&now));
             if from == pc && from != to {
                 <B::Arch as Arch>::enter_slot(to, &mut real);
-                return self.backend.get_mut().set_registers(thread, &real);
+                self.backend.get_mut().set_registers(thread, &real)?;
+                self.moved_from_hardware(index, pc);
+                return Ok(());
             }
         }
         self.backend.get_mut().set_registers(thread, &real)?;
+        self.moved_from_hardware(index, pc);
         let soft = &mut self.table.slot_mut(index).soft;
         soft.at.written_back();
         if let Owed::Trap(_) = soft.owed {
@@ -207,8 +203,14 @@ impl<B: Backend> Engine<B> {
                 return Ok(None);
             };
             // A trap that is still to come needs the program counter as it is.
-            if !self.show_slot(index, &mut registers) {
+            let Some((from, _)) = self.leave_slot(index, &mut registers) else {
+                self.table.slot_mut(index).soft.at.leave_slot(); // it has gone on from there
                 return Ok(Some(()));
+            };
+            // The kernel may go back to make the call again.
+            let calls = self.passing_at(index, from) == Some(Passing::SystemCall);
+            if calls && <B::Arch as Arch>::pc(&registers) != from {
+                self.table.slot_mut(index).soft.entered = Some(from);
             }
             registers
         } else {
@@ -235,10 +237,9 @@ impl<B: Backend> Engine<B> {
     /// A signal that is about to be delivered to a thread in a slot names the instruction there, if a
     /// fault has made it.
     pub(super) fn show_fault(&mut self, index: u32, signal: Signal) -> Result<()> {
-        let faults = [Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SEGV, Signal::BUS];
         let slot = self.table.slot(index);
         let thread = slot.thread;
-        if !slot.soft.at.is_in_slot() || !faults.contains(&signal) {
+        if !slot.soft.at.is_in_slot() || !signal.is_fault() {
             return Ok(());
         }
         let Some(info) = unless_gone(self.backend.get_mut().signal_info(thread))? else {
@@ -276,7 +277,7 @@ impl<B: Backend> Engine<B> {
         let pc = <B::Arch as Arch>::pc(registers);
         let slot = self.table.slot_mut(index);
         slot.soft.mode = B::code_mode(registers);
-        // Whoever goes elsewhere arrives anew.
+        // A thread that goes elsewhere arrives anew.
         slot.soft.at.moved(pc);
         slot.soft.again = slot.soft.again.filter(|&at| at == pc);
     }

@@ -1,4 +1,4 @@
-//! Who is detached has none of our instructions in its memory, and no trap of them to come.
+//! Before a detach: no breakpoint instruction stays in memory, and no trap of one stays to be reported.
 
 use std::rc::Rc;
 
@@ -8,7 +8,6 @@ use crate::error::unless_gone;
 use crate::limits::{HELD_FOR, Limit};
 use crate::{Arch, Backend, Error, Pid, Result};
 
-use super::super::thread::State;
 use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
@@ -61,14 +60,11 @@ impl<B: Backend> Engine<B> {
             self.leave_shared(process, pid, &space);
             return Ok(());
         }
-        self.table.process_mut(process).all_stops += 1;
+        self.table.begin_all_stop(process);
         let removed_all = self.remove_all_at_rest(process, pid, &space);
-        if self.table.is_there(process) {
-            let entry = self.table.process_mut(process);
-            entry.all_stops = entry.all_stops.saturating_sub(1);
-            if removed_all.is_err() {
-                entry.give_up_cleaning();
-            }
+        self.table.end_all_stop(process);
+        if removed_all.is_err() && self.table.is_there(process) {
+            self.table.process_mut(process).give_up_cleaning();
         }
         removed_all
     }
@@ -80,10 +76,7 @@ impl<B: Backend> Engine<B> {
         space: &Shared,
     ) -> Result<()> {
         self.stop_all(process)?;
-        let same = |space: &Shared, now: &Option<Shared>| {
-            now.as_ref().is_some_and(|now| Rc::ptr_eq(now, space))
-        };
-        if !self.table.is_there(process) || !same(space, &self.table.process(process).space) {
+        if !self.table.is_there(process) || !self.table.process(process).has(space) {
             return Ok(()); // ended or exec'ed meanwhile
         }
         self.can_be_removed(process)?;
@@ -96,7 +89,7 @@ impl<B: Backend> Engine<B> {
         self.leave_shared(process, pid, space);
         let result = self.clean_at_rest(process, pid, space);
         if result.is_err() && lends {
-            self.queue_step_over(pid); // who was brought to rest for it runs on
+            self.queue_step_over(pid); // what was brought to rest for it runs on
         }
         if result.is_err() && self.table.is_there(process) {
             // It stays for now, as it was.
@@ -180,7 +173,7 @@ impl<B: Backend> Engine<B> {
         };
         let entry = self.table.process(parent);
         let (pid, Some(theirs)) = (entry.pid, entry.space.clone()) else { return Ok(()) };
-        if Rc::ptr_eq(&theirs, space) {
+        if entry.has(space) {
             return Ok(());
         }
         let Some(thread) = self.stopped_thread(parent)? else { return Ok(()) };
@@ -233,8 +226,7 @@ impl<B: Backend> Engine<B> {
                 return Ok(());
             }
             unless_gone(self.backend.get_mut().resume(thread, Run::Continue, None))?;
-            self.table.slot_mut(index).state = State::Running;
-            self.table.revoke(index);
+            self.table.run(index);
             self.await_stop(index, thread)?;
         }
         Ok(())
@@ -288,7 +280,7 @@ impl<B: Backend> Engine<B> {
         };
         let maker = maker.1;
         let known = maker.and_then(|maker| self.table.find_process(maker));
-        // If its maker is dead, nobody knows who that was.
+        // If its maker is dead, it is not known which process that was.
         let orphan = known.is_none() && !lost.iter().any(|(pid, _)| Some(*pid) == maker);
         let own = |(pid, _): &(Pid, Shared)| orphan || Some(*pid) == maker;
         let mut spaces: Vec<(Pid, Shared)> = lost.into_iter().filter(own).collect();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::address_space::{KEPT, Shared, Ways};
 use crate::backend::Thread;
-use crate::{Backend, Error, MemoryRegion, Result};
+use crate::{Backend, MemoryRegion, Result};
 
 use super::super::Engine;
 
@@ -33,11 +33,7 @@ impl<B: Backend> Engine<B> {
             return Ok(true);
         }
         let mut code = [0; KEPT];
-        let read = match self.backend.get_mut().read_memory(thread, addr, &mut code) {
-            Ok(read) => read,
-            Err(Error::BadAddress { .. }) => 0,
-            Err(error) => return Err(error),
-        };
+        let read = self.read_mapped(thread, addr, &mut code)?;
         let code = code.get_mut(..read).unwrap_or_default();
         let mut space = space.borrow_mut();
         space.hide(addr, code, Self::INT);

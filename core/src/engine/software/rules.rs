@@ -1,8 +1,9 @@
-//! Which arrivals are reported, and breakpoints that are inserted many at a time.
+//! Inserting breakpoints in memory, one or many at a time, and which arrivals at them are reported.
 
 use std::cell::RefCell;
 
 use crate::address_space::Shared;
+use crate::backend::Thread;
 use crate::breakpoint::BreakpointHit;
 use crate::error::About;
 use crate::error::unless_gone;
@@ -70,7 +71,7 @@ impl<B: Backend> Engine<B> {
         let Some(space) = self.table.process(process).space.clone() else { return };
         space.borrow_mut().release(thread.pid, id);
         self.forget_rules(id);
-        // Whoever runs into it is led past it until it can be taken out.
+        // A thread that runs into it steps over it until it can be taken out.
         if let Err(error) = unless_gone(self.settle(&space, thread)) {
             self.failures.note(thread.pid, error);
             self.queue_step_over(thread.pid);
@@ -93,61 +94,62 @@ impl<B: Backend> Engine<B> {
         breakpoints: impl IntoIterator<Item = SoftwareBreakpoint>,
     ) -> Result<Vec<Result<BreakpointId>>> {
         let process = self.staying(pid)?;
-        let mut wanted: Vec<(u64, usize)> = Vec::new();
-        wanted.extend(breakpoints.into_iter().enumerate().map(|(at, b)| (b.addr, at)));
+        let breakpoints = breakpoints.into_iter().enumerate();
+        let mut wanted: Vec<(u64, usize)> = breakpoints.map(|(at, b)| (b.addr, at)).collect();
         wanted.sort_unstable();
-        let mut results = self.with_stopped(process, |tracer, thread| {
-            let space = tracer.known_space_of(process, thread)?;
-            if space.borrow().is_lent_for_good() {
-                let what = "a breakpoint in memory that a process shares which is not traced";
-                return Err(Error::unsupported(what, B::SYSTEM));
+        let insert = |tracer: &mut Self, thread| tracer.insert_each(process, thread, &wanted);
+        let mut results = self.with_stopped(process, insert)?;
+        results.sort_unstable_by_key(|&(at, _)| at);
+        Ok(results.into_iter().map(|(_, result)| result.about(pid)).collect())
+    }
+
+    /// Inserts breakpoints at addresses that are in order, each with a number that its result has, too.
+    pub(super) fn insert_each(
+        &mut self,
+        process: ProcessHandle,
+        thread: Thread,
+        wanted: &[(u64, usize)],
+    ) -> Result<Vec<(usize, Result<BreakpointId>)>> {
+        let pid = self.table.process(process).pid;
+        let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
+        addresses.dedup();
+        let space = self.known_space_of(process, thread)?;
+        let located = self.locate(&space, thread, &addresses)?;
+        // Of several at one address each has its own error.
+        let mut located = addresses.into_iter().zip(located).peekable();
+        let mut results: Vec<(u64, usize, Result<BreakpointId>)> = Vec::new();
+        for &(addr, at) in wanted {
+            while located.next_if(|&(of, _)| of < addr).is_some() {}
+            let result = match located.peek() {
+                Some((_, Err(error))) => Err(error.clone()),
+                _ if space.borrow().overlaps(addr, Self::INT.len()) => {
+                    Err(Error::bad_address(addr))
+                }
+                _ => {
+                    let known = space.borrow().owned(addr, pid);
+                    let id = known.unwrap_or_else(|| self.next_breakpoint());
+                    space.borrow_mut().own(addr, pid, id);
+                    Ok(id)
+                }
+            };
+            results.push((addr, at, result));
+        }
+        while let Err((addr, error)) = self.settle_each(&space, thread) {
+            let refused = |(of, _, result): &(u64, usize, Result<BreakpointId>)| {
+                *of == addr && result.is_ok()
+            };
+            let is_one = !error.is_gone() && results.iter().any(refused);
+            for (_, _, result) in results.iter_mut().filter(|(of, ..)| !is_one || *of == addr) {
+                if let Ok(id) = std::mem::replace(result, Err(error.clone())) {
+                    space.borrow_mut().release(pid, id);
+                }
             }
-            let mut addresses: Vec<u64> = wanted.iter().map(|&(addr, _)| addr).collect();
-            addresses.dedup();
-            let located = tracer.locate(&space, thread, &addresses)?;
-            let mut located = addresses.into_iter().zip(located).peekable();
-            let mut results: Vec<(usize, u64, Result<BreakpointId>)> = Vec::new();
-            for &(addr, at) in &wanted {
-                while located.peek().is_some_and(|&(of, _)| of < addr) {
-                    located.next();
-                }
-                let bad = Error::bad_address(addr);
-                let readable = located.peek().is_some_and(|(_, located)| located.is_ok());
-                if !readable || space.borrow().overlaps(addr, Self::INT.len()) {
-                    results.push((at, addr, Err(bad)));
-                    continue;
-                }
-                let known = space.borrow().owned(addr, pid);
-                let id = known.unwrap_or_else(|| tracer.next_breakpoint());
-                space.borrow_mut().own(addr, pid, id);
-                results.push((at, addr, Ok(id)));
+            if !is_one {
+                return Err(error);
             }
-            let mut settled = tracer.settle_each(&space, thread);
-            while let Err((addr, error)) = settled {
-                let refused = results.iter_mut().filter(|(_, of, _)| *of == addr);
-                let mut error = Some(error);
-                for (_, _, result) in refused {
-                    let error = error.take().unwrap_or(Error::bad_address(addr));
-                    if let Ok(id) = std::mem::replace(result, Err(error)) {
-                        space.borrow_mut().release(pid, id);
-                    }
-                }
-                if let Some(error) = error {
-                    // It is about none of these.
-                    for (_, _, result) in &results {
-                        if let Ok(id) = result {
-                            space.borrow_mut().release(pid, *id);
-                        }
-                    }
-                    return Err(error);
-                }
-                settled = tracer.settle_each(&space, thread);
-            }
-            tracer.rest_for_loan(process, &space)?;
-            Ok(results)
-        })?;
-        results.sort_unstable_by_key(|&(at, _, _)| at);
-        Ok(results.into_iter().map(|(_, _, result)| result.about(pid)).collect())
+        }
+        self.rest_for_loan(process, &space)?;
+        Ok(results.into_iter().map(|(_, at, result)| (at, result)).collect())
     }
 
     /// Removes many breakpoints at once, as `insert_breakpoints` inserts them.

@@ -1,4 +1,4 @@
-//! Having memory hold what an address space says, with few requests: places that are near each other are
+//! Makes memory hold what an address space says, with few requests: places that are near each other are
 //! read and written at once.
 
 use crate::address_space::{Change, InMemory, KEPT, Reach, Shared, Ways, runs};
@@ -110,14 +110,9 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Whether a breakpoint instruction is in memory, whoever's.
+    /// Whether a breakpoint instruction is in memory, ours or the program's.
     pub(super) fn has_breakpoint(&mut self, thread: Thread, addr: u64) -> Result<bool> {
-        let mut code = vec![0; Self::INT.len()];
-        match self.backend.get_mut().read_memory(thread, addr, &mut code) {
-            Ok(read) => Ok(read == code.len() && code == Self::INT),
-            Err(Error::BadAddress { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.bytes_at(thread, addr, Self::INT.len())? == Self::INT)
     }
 
     /// The same after a change that the user has not asked for. Code that is not there any more needs
@@ -134,7 +129,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Has the memory hold what the address space says, where it is not known what it holds: it is a copy
-    /// that was made at another moment. If that fails, whoever settles it next does it again.
+    /// that was made at another moment. If that fails, the next call that settles it does it again.
     pub(super) fn settle_copy(&mut self, space: &Shared, thread: Thread) -> Result<()> {
         space.borrow_mut().doubt(true);
         self.settle(space, thread)
@@ -155,12 +150,7 @@ impl<B: Backend> Engine<B> {
         }
         let areas = space.borrow().filled_areas();
         for (start, len) in areas {
-            let mut memory = vec![0; len.max(1)];
-            let read = match self.backend.get_mut().read_memory(thread, start, &mut memory) {
-                Err(Error::BadAddress { .. }) => 0,
-                read => read?,
-            };
-            memory.truncate(read);
+            let memory = self.bytes_at(thread, start, len.max(1))?;
             space.borrow_mut().found_area(start, &memory);
         }
         space.borrow_mut().doubt(false);
@@ -187,22 +177,15 @@ impl<B: Backend> Engine<B> {
     fn read_run(&mut self, thread: Thread, run: &[u64], each: usize) -> Result<Vec<Vec<u8>>> {
         let (Some(&start), Some(&last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
         let mut memory = vec![0; usize::try_from(last - start).unwrap_or(0) + each];
-        let mut read = match self.backend.get_mut().read_memory(thread, start, &mut memory) {
-            Ok(read) => read,
-            Err(Error::BadAddress { .. }) => 0,
-            Err(error) => return Err(error),
-        };
+        let mut read = self.read_mapped(thread, start, &mut memory)?;
         let mut found = Vec::with_capacity(run.len());
         for &addr in run {
             let at = usize::try_from(addr - start).unwrap_or(usize::MAX);
             if at >= read && run.len() > 1 {
                 // Behind something that cannot be read.
                 if let Some(rest) = memory.get_mut(at..) {
-                    match self.backend.get_mut().read_memory(thread, addr, rest) {
-                        Ok(more) => read = at + more,
-                        Err(Error::BadAddress { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
+                    let more = self.read_mapped(thread, addr, rest)?;
+                    read = if more > 0 { at + more } else { read };
                 }
             }
             let end = at.saturating_add(each).min(read);

@@ -16,9 +16,8 @@ impl<B: Backend> Engine<B> {
     /// A process and all that share its image.
     pub(super) fn sharers(&self, process: ProcessHandle) -> Vec<ProcessHandle> {
         let Some(space) = &self.table.process(process).space else { return vec![process] };
-        let shares = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
         let member = |(index, p): &(ProcessHandle, &Process)| {
-            *index == process || (!p.has_ended() && !p.is_detaching() && shares(&p.space))
+            *index == process || (!p.has_ended() && !p.is_detaching() && p.has(space))
         };
         self.table.processes().filter(member).map(|(index, _)| index).collect()
     }
@@ -59,9 +58,8 @@ impl<B: Backend> Engine<B> {
             p.threads.iter().filter_map(|&i| self.table.slot(i).soft.vfork.child()).collect()
         };
         let children: Vec<Pid> = child_of(self.table.process(process));
-        let living = self.table.processes().filter(|(_, p)| !p.has_ended());
         let vforked = |p: &Process| children.contains(&p.pid) || child_of(p).contains(&pid);
-        let related = living.filter(|&(other, p)| {
+        let related = self.table.living().filter(|&(other, p)| {
             other != process && (unknown || p.origin == Origin::Unknown || vforked(p))
         });
         related.map(|(index, _)| index).collect()
@@ -81,9 +79,10 @@ impl<B: Backend> Engine<B> {
     /// Another process with breakpoints that has the memory of a thread.
     pub(super) fn sharer_of(&mut self, thread: Thread) -> Result<Option<ProcessHandle>> {
         let has_any = |p: &Process| p.space.as_ref().is_some_and(|i| !i.borrow().is_blank());
-        let others = self.table.processes().filter(|(_, p)| {
-            p.pid != thread.pid && !p.has_ended() && !p.is_detaching() && has_any(p)
-        });
+        let others = self
+            .table
+            .living()
+            .filter(|(_, p)| p.pid != thread.pid && !p.is_detaching() && has_any(p));
         let others: Vec<(ProcessHandle, u32)> =
             others.filter_map(|(index, p)| Some((index, *p.threads.first()?))).collect();
         for (process, first) in others {
@@ -96,15 +95,13 @@ impl<B: Backend> Engine<B> {
         Ok(None)
     }
 
-    /// The same through whoever of those that have the memory is there: others may be killed, and
-    /// it lives.
+    /// The same through any process that has the memory, since the others may have been killed.
     pub(super) fn settle_sharers(&mut self, space: &Shared, process: ProcessHandle) -> Result<()> {
         if space.borrow().is_settled() {
             return Ok(());
         }
-        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, space));
         let way = |&(other, p): &(ProcessHandle, &Process)| {
-            has_it(p) && !p.has_ended() && (other == process || !p.is_detaching())
+            p.has(space) && !p.has_ended() && (other == process || !p.is_detaching())
         };
         let mut ways: Vec<ProcessHandle> =
             self.table.processes().filter(way).map(|(i, _)| i).collect();
@@ -139,12 +136,11 @@ impl<B: Backend> Engine<B> {
         let Some(maker) = real_parent.and_then(|parent| self.table.find_process(parent)) else {
             return;
         };
-        for index in self.table.process(maker).threads.clone() {
-            let soft = &mut self.table.slot_mut(index).soft;
-            if soft.vfork == Vfork::For(pid) {
-                soft.vfork = Vfork::ForAnother;
+        self.table.for_threads_of(maker, |_, slot| {
+            if slot.soft.vfork == Vfork::For(pid) {
+                slot.soft.vfork = Vfork::ForAnother;
             }
-        }
+        });
     }
 
     /// The child has its own memory by now, or is dead: what it had in its maker's is taken out,
@@ -158,8 +154,7 @@ impl<B: Backend> Engine<B> {
             space.borrow_mut().give_back(child);
         }
         let child = child.and_then(|child| self.table.find_process(child));
-        let same = |other: &Option<Shared>| other.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
-        if let Some(child) = child.filter(|&child| same(&self.table.process(child).space)) {
+        if let Some(child) = child.filter(|&child| self.table.process(child).has(&space)) {
             // Its exec or its end is reported only after this.
             let child = self.table.process_mut(child);
             child.space = None;
@@ -171,7 +166,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A thread is on its way out, which may wait in `vfork`: nobody will tell when the child has the
-    /// memory no more. So whoever is kept back for it waits no longer.
+    /// memory no more. So threads that are kept back for it wait no longer.
     pub(in crate::engine) fn vfork_is_abandoned(&mut self, index: u32) {
         let slot = self.table.slot(index);
         let (process, child) = (slot.process, slot.soft.vfork.child());
@@ -203,8 +198,7 @@ impl<B: Backend> Engine<B> {
         if space.borrow().is_settled() {
             return;
         }
-        let has_it = |p: &Process| p.space.as_ref().is_some_and(|i| Rc::ptr_eq(i, &space));
-        let sharer = self.table.processes().find(|(_, p)| has_it(p)).map(|(_, p)| p.pid);
+        let sharer = self.table.processes().find(|(_, p)| p.has(&space)).map(|(_, p)| p.pid);
         if let Some(sharer) = sharer {
             self.queue_step_over(sharer);
         }

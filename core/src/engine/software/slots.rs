@@ -1,12 +1,10 @@
-//! Stepping over a breakpoint out of line: the instruction runs in a copy, and nobody else is
+//! Stepping over a breakpoint out of line: the instruction runs in a copy, and no other thread is
 //! stopped for it.
 //!
 //! A thread that is to run from a breakpoint is sent into a *slot*, where the program's own
 //! instruction is followed by a jump back; the breakpoint instruction stays in memory. What need not
 //! run at all, because it only moves the program counter, is carried out on the registers. Slots
 //! are in memory that the tracee was made to map near the places that they are for.
-
-use std::rc::Rc;
 
 use crate::address_space::{At, Shared};
 use crate::backend::{Run, Thread};
@@ -17,7 +15,6 @@ use crate::{
 };
 
 use super::super::Engine;
-use super::super::process::Process;
 
 /// How a thread at a breakpoint goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +86,8 @@ impl<B: Backend> Engine<B> {
         }
         let slot = space.borrow().get(addr).and_then(|location| location.slot);
         let slot = slot.filter(|&(_, of)| of == mode).map(|(to, _)| to);
-        let Some(registers) = unless_gone(self.registers_at(index))? else {
+        // Of a system call that was interrupted there, they are still those behind it.
+        let Some(registers) = unless_gone(self.shown_registers(index))? else {
             return Ok(Some(Onward::Runs)); // killed: its end comes
         };
         if <B::Arch as Arch>::steps_itself(&registers) {
@@ -114,12 +112,6 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
-    }
-
-    /// The registers of a thread as the kernel will have them at the breakpoint: of a system call
-    /// that was interrupted there, still behind it.
-    fn registers_at(&mut self, index: u32) -> Result<<B::Arch as Arch>::Registers> {
-        self.shown_registers(index)
     }
 
     fn enter_slot(
@@ -223,7 +215,7 @@ impl<B: Backend> Engine<B> {
     /// Takes the slots of breakpoints back that are gone, unless it is not known of every thread which
     /// slot it may be in. Says whether that was worth while.
     fn take_back_slots(&mut self, space: &Shared, near: u64, reach: u64) -> bool {
-        // Whoever is not known to have the memory may be in one, too.
+        // A process that is not known to share the memory may be in one, too.
         if self.forks.has_unannounced() || space.borrow().is_lent() {
             return false;
         }
@@ -232,7 +224,7 @@ impl<B: Backend> Engine<B> {
             if process.heritage.is_some() {
                 return false;
             }
-            if !process.space.as_ref().is_some_and(|theirs| Rc::ptr_eq(theirs, space)) {
+            if !process.has(space) {
                 continue;
             }
             for &index in &process.threads {
@@ -253,8 +245,7 @@ impl<B: Backend> Engine<B> {
     /// a process that is detached with this one, too. One that the kernel holds may be in one; then the
     /// memory stays.
     pub(super) fn unmap_slots(&mut self, space: &Shared, thread: Thread) {
-        let has_it = |p: &Process| p.space.as_ref().is_some_and(|own| Rc::ptr_eq(own, space));
-        let sharers = self.table.processes().filter(|(_, p)| has_it(p));
+        let sharers = self.table.processes().filter(|(_, p)| p.has(space));
         let mut threads = sharers.flat_map(|(_, p)| &p.threads).map(|&i| self.table.slot(i));
         let used = threads.any(|slot| slot.soft.at.is_in_slot() && !slot.is_dead());
         drop(threads);

@@ -7,8 +7,6 @@
 //! made again from its first instruction, and if that has a breakpoint too, two such threads would
 //! interrupt each other for ever.
 
-use std::rc::Rc;
-
 use crate::address_space::{InMemory, Shared};
 use crate::backend::{RawReason, Run, Thread};
 use crate::error::unless_gone;
@@ -37,15 +35,14 @@ impl<B: Backend> Engine<B> {
             }
             let family = self.sharers(process);
             for &process in &family {
-                self.table.process_mut(process).all_stops += 1;
+                self.table.begin_all_stop(process);
             }
             let mut result = self.step_over_all(&family);
             for &process in &family {
                 if !self.table.is_there(process) {
                     continue;
                 }
-                let entry = self.table.process_mut(process);
-                entry.all_stops = entry.all_stops.saturating_sub(1);
+                self.table.end_all_stop(process);
                 if result.is_ok() {
                     result = self.go_on(process);
                 }
@@ -145,10 +142,8 @@ impl<B: Backend> Engine<B> {
 
     /// Puts a breakpoint back, if anybody still wants it and there is somebody to do it through.
     fn reinsert(&mut self, space: &Shared, process: ProcessHandle, thread: Thread) -> Result<()> {
-        let has_it = |slot: &Slot| {
-            let own = self.table.process(slot.process).space.as_ref();
-            own.is_some_and(|own| Rc::ptr_eq(own, space)) && slot.can_be_asked()
-        };
+        let has_it =
+            |slot: &Slot| self.table.process(slot.process).has(space) && slot.can_be_asked();
         let known = self.table.find_thread_of(thread.pid, thread.tid);
         if known.is_some_and(|index| has_it(self.table.slot(index))) {
             unless_gone(self.settle_again(space, thread))?;
@@ -294,14 +289,8 @@ impl<B: Backend> Engine<B> {
         slot.run = wanted;
         let thread = slot.thread;
         let at = slot.soft.at.place();
-        let space = self.table.process_of(index).space.clone();
-        let mode = self.table.slot(index).soft.mode;
-        let repeats = |addr| {
-            let space = space.as_ref()?.borrow();
-            Some(space.get(addr)?.passing.in_mode(mode) == Passing::Repeats)
-        };
         let stays = match at {
-            Some(addr) if repeats(addr) == Some(true) => {
+            Some(addr) if self.passing_at(index, addr) == Some(Passing::Repeats) => {
                 let registers = unless_gone(self.backend.get_mut().registers(thread))?;
                 registers.is_some_and(|registers| <B::Arch as Arch>::pc(&registers) == addr)
             }
@@ -382,13 +371,7 @@ impl<B: Backend> Engine<B> {
     /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
     /// was stepped is taken out of them.
     fn hide_step_over(&mut self, index: u32, at: u64) -> Result<()> {
-        let space = self.table.process_of(index).space.as_ref();
-        let mode = self.table.slot(index).soft.mode;
-        let pushes = space.is_some_and(|space| {
-            let space = space.borrow();
-            let passing = space.get(at).map(|location| location.passing.in_mode(mode));
-            passing == Some(Passing::PushesFlags)
-        });
+        let pushes = self.passing_at(index, at) == Some(Passing::PushesFlags);
         let thread = self.table.slot(index).thread;
         match pushes {
             true => match unless_gone(self.backend.get_mut().registers(thread))? {

@@ -1,4 +1,4 @@
-//! Who else has the memory of a process that was attached to.
+//! The processes that share the memory of one that was attached to.
 //!
 //! Of what a tracee makes it is known whether it has its maker's memory. Of what there was before the
 //! attach it is not: the process may wait for a `vfork` child, or be such a child, or one that was
@@ -101,7 +101,8 @@ impl<B: Backend> Engine<B> {
         Ok(waiter.is_some())
     }
 
-    /// What the memory of a process is to hold, with all that have that memory known.
+    /// What the memory of a process is to hold, with all that have that memory known, in which a
+    /// breakpoint is about to be inserted. An error if one would kill somebody for good.
     pub(super) fn known_space_of(
         &mut self,
         process: ProcessHandle,
@@ -111,6 +112,10 @@ impl<B: Backend> Engine<B> {
         let space = self.space_of(process)?;
         for Stranger { pid, returns } in strangers {
             space.borrow_mut().lend(pid, returns);
+        }
+        if space.borrow().is_lent_for_good() {
+            let what = "a breakpoint in memory that a process shares which is not traced";
+            return Err(Error::unsupported(what, B::SYSTEM));
         }
         Ok(space)
     }
