@@ -82,14 +82,14 @@ impl<W: Write> Debugger<W> {
 
     /// Puts one in; in how many places.
     fn insert(&mut self, pid: Pid, at: usize) -> Outcome<usize> {
-        let Some(process) = self.processes.get(&pid) else { return Ok(0) };
+        let Some(modules) = self.processes.get(&pid) else { return Ok(0) };
         let point = &mut self.points[at];
         if let Kind::Watch { addr, len } = point.kind {
             let breakpoint = HardwareBreakpoint { addr, len, kind: HardwareKind::Change };
             point.ids.push((pid, self.tracer.insert_breakpoint(pid, breakpoint)?));
             return Ok(1);
         }
-        let places = resolve(&process.modules, &point.what);
+        let places = resolve(modules, &point.what);
         for &addr in &places {
             point.ids.push((pid, self.tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr })?));
         }

@@ -18,6 +18,7 @@ delete N                    remove a breakpoint or watchpoint
 continue, step, next, stepi, finish
 bt, frame N, up, down       the stack
 locals, print EXPRESSION    variables: name, *p, p->x, a[1], &x, $register
+call FUNCTION(ARGUMENTS)    what it returns
 threads, thread N           all threads, choose one by its number
 list, disas                 where the chosen frame is
 signal NAME|0               go on with another signal, or with none
@@ -59,6 +60,7 @@ impl<W: Write> Debugger<W> {
                 let value = self.in_frame(|scope| print(scope, rest))?;
                 self.say(format_args!("{rest} = {value}"))?;
             }
+            "call" => self.call(rest)?,
             "threads" => self.threads()?,
             "thread" => {
                 let focus = self.focus.as_mut().ok_or("nothing is stopped")?;

@@ -5,12 +5,12 @@ use std::fmt::Arguments;
 use std::io::Write;
 
 use trapline::{
-    BreakpointId, Builder, Event, Halted, Next, Pid, Resume, Signal, SoftwareBreakpoint,
-    StopReason, Stopped, Tid, Tracer, TrapCauses,
+    BreakpointId, Builder, Event, EventFlags, Halted, Next, Pid, Resume, Signal, StopReason,
+    Stopped, Tid, Tracer, TrapCauses,
 };
 
 use crate::breakpoints::Point;
-use crate::modules::{Files, Modules, entry_point, last};
+use crate::modules::{Files, Modules, last};
 use crate::scope::Scope;
 use crate::unwind::{Frame, frames};
 use crate::{Outcome, Target};
@@ -22,20 +22,14 @@ pub(crate) struct Debugger<W> {
     pub(crate) tracer: Tracer,
     out: W,
     files: Files,
-    pub(crate) processes: BTreeMap<Pid, Process>,
+    /// What each process consists of.
+    pub(crate) processes: BTreeMap<Pid, Modules>,
     pub(crate) points: Vec<Point>,
     pub(crate) focus: Option<Focus>,
-    /// A breakpoint of our own, for one arrival: at the entry point, or behind a call.
+    /// A breakpoint of our own, for one arrival behind a call.
     pub(crate) own: Option<(Pid, BreakpointId)>,
     /// What is reached has been reached.
     pub(crate) reached: bool,
-}
-
-#[derive(Clone, Default)]
-pub(crate) struct Process {
-    pub(crate) modules: Modules,
-    /// Where a new program is run to, so that its libraries are there.
-    entry: Option<BreakpointId>,
 }
 
 /// What the commands are about: a process with all its threads stopped, one of these, a frame of it.
@@ -47,7 +41,8 @@ pub(crate) struct Focus {
 
 impl<W: Write> Debugger<W> {
     pub(crate) fn start(target: Target, out: W) -> Outcome<Self> {
-        let mut tracer = Builder::new().build()?;
+        let mut tracer =
+            Builder::new().events(EventFlags::PROCESS | EventFlags::MODULES).build()?;
         match target {
             Target::Program(command) => tracer.spawn(command).map(drop)?,
             Target::Process(pid) => tracer.attach(pid)?,
@@ -138,17 +133,11 @@ impl<W: Write> Debugger<W> {
         match stop.reason() {
             StopReason::Execed { .. } => {
                 self.forget(pid);
-                self.processes.insert(pid, Process::default());
-                if let Some(addr) = entry_point(&self.tracer, pid)? {
-                    let id = self.tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr })?;
-                    self.processes.entry(pid).or_default().entry = Some(id);
-                }
-                Ok(false)
-            }
-            StopReason::Started => {
-                self.load(stop)?;
+                self.load(stop)?; // its libraries are loaded later
+                self.say(format_args!("process {pid} runs a new program"))?;
                 Ok(true)
             }
+            StopReason::Started => self.load(stop).map(|()| true),
             StopReason::Trap(causes) => self.trapped(stop, causes),
             StopReason::Signal(signal) if QUIET.contains(&signal) => Ok(false),
             StopReason::Signal(signal) => {
@@ -161,13 +150,8 @@ impl<W: Write> Debugger<W> {
     }
 
     fn trapped(&mut self, stop: &Stopped, causes: TrapCauses) -> Outcome<bool> {
-        let pid = stop.pid();
-        let entry = self.processes.get_mut(&pid).map(|process| &mut process.entry);
-        if let Some(id) = entry.and_then(|entry| entry.take_if(|id| causes.software == Some(*id))) {
-            self.tracer.remove_breakpoint(pid, id)?;
+        if causes.modules_changed {
             self.load(stop)?;
-            self.say(format_args!("process {pid} runs a new program"))?;
-            return Ok(true);
         }
         if self.own.is_some_and(|(_, id)| causes.software == Some(id)) {
             self.reached = true;
@@ -180,7 +164,7 @@ impl<W: Write> Debugger<W> {
     /// Reads what a process consists of, and puts the breakpoints in.
     pub(crate) fn load(&mut self, stop: &Stopped) -> Outcome<()> {
         let modules = Modules::read(&self.tracer, stop.pid(), &mut self.files)?;
-        self.processes.entry(stop.pid()).or_default().modules = modules;
+        self.processes.insert(stop.pid(), modules);
         self.insert_all(stop.pid())
     }
 
@@ -202,8 +186,8 @@ impl<W: Write> Debugger<W> {
     pub(crate) fn stop(&self) -> Outcome<(&Stopped, &Modules)> {
         let focus = self.focus.as_ref().ok_or("nothing is stopped")?;
         let stop = focus.halted.get(focus.tid).ok_or("there is no such thread")?;
-        let process = self.processes.get(&stop.pid()).ok_or("nothing is known of the process")?;
-        Ok((stop, &process.modules))
+        let modules = self.processes.get(&stop.pid()).ok_or("nothing is known of the process")?;
+        Ok((stop, modules))
     }
 
     /// The frames of that thread.

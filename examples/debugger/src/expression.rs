@@ -27,6 +27,27 @@ pub(crate) fn print(scope: Scope<'_>, text: &str) -> Outcome<String> {
     Ok(show(scope.thread, ty, &place))
 }
 
+/// An argument of a call: a number, an expression's value, or where the array is that it means.
+pub(crate) fn number(scope: Scope<'_>, text: &str) -> Outcome<u64> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(number as u64);
+    }
+    let (text, is_address) = text.strip_prefix('&').map_or((text, false), |text| (text, true));
+    let Value { ty, place } = evaluate(scope, text)?;
+    let size = ty.and_then(Type::size).unwrap_or(8);
+    match place {
+        Place::Memory(at) if is_address || size > 8 => Ok(at),
+        Place::Memory(at) => {
+            let mut bytes = vec![0; size as usize];
+            scope.thread.read_exactly(at, &mut bytes)?;
+            Ok(unsigned(&bytes))
+        }
+        Place::Known(bytes) if !is_address => Ok(unsigned(&bytes)),
+        _ => Err("it is not to be had here".into()),
+    }
+}
+
 /// Finds what an expression means.
 pub(crate) fn evaluate<'a>(scope: Scope<'a>, text: &str) -> Outcome<Value<'a>> {
     let text = text.trim();

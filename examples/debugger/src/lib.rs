@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod breakpoints;
+mod call;
 mod command;
 mod cpu;
 mod events;

@@ -9,9 +9,6 @@ use trapline::{Pid, Result, Tracer};
 
 use crate::file::{File, Symbol, Unit};
 
-/// The type of an entry of the auxiliary vector (`elf.h`).
-const AT_ENTRY: u64 = 9;
-
 /// Files that were read, which processes share.
 #[derive(Default)]
 pub(crate) struct Files(HashMap<PathBuf, Option<Rc<File>>>);
@@ -105,9 +102,4 @@ impl Modules {
 /// The last part of a path.
 pub(crate) fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Where the program proper begins: its libraries are there by then.
-pub(crate) fn entry_point(tracer: &Tracer, pid: Pid) -> Result<Option<u64>> {
-    tracer.auxv(pid, AT_ENTRY)
 }

@@ -141,14 +141,21 @@ impl<W: Write> Debugger<W> {
         if !self.run_to(caller.pc, cfa)? {
             return Ok(());
         }
+        let result = self.tracer.at(self.stop()?.0).registers()?.result();
+        self.say_returned(start, result)?;
+        self.show_place()
+    }
+
+    /// Shows what the function at an address has returned.
+    pub(crate) fn say_returned(&mut self, function: u64, result: u64) -> Outcome<()> {
         let (stop, modules) = self.stop()?;
-        let thread = self.tracer.at(stop);
-        let result = thread.registers()?.result();
-        let value = match result_type(modules, start).filter(|ty| !ty.is_structure()) {
-            Some(ty) => show(thread, Some(ty), &Place::Known(result.to_le_bytes().to_vec())),
+        let value = match result_type(modules, function).filter(|ty| !ty.is_structure()) {
+            Some(ty) => {
+                let bytes = Place::Known(result.to_le_bytes().to_vec());
+                show(self.tracer.at(stop), Some(ty), &bytes)
+            }
             None => format!("{result:#x}"),
         };
-        self.say(format_args!("returned {value}"))?;
-        self.show_place()
+        self.say(format_args!("returned {value}"))
     }
 }

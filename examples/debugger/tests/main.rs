@@ -41,8 +41,9 @@ fn main() {
         }
         _ => {}
     }
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 5] = [
         ("a_program_in_c", a_program_in_c),
+        ("libraries_and_calls", libraries_and_calls),
         ("a_program_in_rust", a_program_in_rust),
         ("a_program_that_is_killed", a_program_that_is_killed),
         ("a_process_that_runs", a_process_that_runs),
@@ -112,17 +113,73 @@ fn has_in_order(text: &str, parts: &[&str]) -> Result<(), Failed> {
     Ok(())
 }
 
-fn a_program_in_c() -> Result<(), Failed> {
+/// The program in C, compiled for one test; `None` where nothing compiles it.
+fn in_c(test: &str) -> Option<String> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/basic.c");
-    let program = format!("{}/basic-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let program = format!("{}/{test}-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let compiled = Path::new(source).exists().then(|| {
         let flags = ["-g", "-O0", "-fno-omit-frame-pointer", "-pthread"];
         Command::new("cc").args(flags).args(["-o", &program, source]).status()
     });
     if !matches!(compiled, Some(Ok(status)) if status.success()) {
-        println!("a_program_in_c: SKIPPED: there is no C compiler");
-        return Ok(());
+        println!("{test}: SKIPPED: there is no C compiler");
+        return None;
     }
+    Some(program)
+}
+
+fn libraries_and_calls() -> Result<(), Failed> {
+    let Some(program) = in_c("libraries_and_calls") else { return Ok(()) };
+    let said = session(
+        "debug",
+        &[&program],
+        &[
+            "tbreak pthread_create", // its library is loaded later
+            "break sum",
+            "continue",
+            "call square(7)",
+            "call square(p->x)",
+            "call square(times",
+            "call nothing(1)",
+            "up",
+            "call sum(&point, 1)",
+            "print numbers",
+            "delete 2",
+            "call sum(&point, 3)",
+            "continue",
+            "bt",
+            "continue",
+            "continue",
+            "continue",
+        ],
+    );
+    std::fs::remove_file(&program)?;
+    has_in_order(
+        &said?,
+        &[
+            "runs a new program",
+            "breakpoint 1: there is no pthread_create yet",
+            "breakpoint 2, sum",
+            "returned 49",
+            "returned 9",
+            "call FUNCTION(ARGUMENT, ...)",
+            "there is no function nothing",
+            "main+",
+            "the call has ended before the function did",
+            "numbers = [1, 2, 3, 5]",
+            "returned 15",
+            "breakpoint 1, pthread_create",
+            "pthread_create",
+            "main+",
+            "gets SIGUSR1",
+            "gets SIGUSR1",
+            "exit status 7]",
+        ],
+    )
+}
+
+fn a_program_in_c() -> Result<(), Failed> {
+    let Some(program) = in_c("a_program_in_c") else { return Ok(()) };
     let said = session(
         "debug",
         &[&program],
