@@ -41,6 +41,13 @@
 //! wait with a [`Waker`], or waits with a [time limit](trapline_core::Tracer::wait_timeout). One with a
 //! user interface or an async runtime has a [`TracerThread`] do all that.
 //!
+//! # Systems and CPUs
+//!
+//! What has no line `Available:` in its documentation is there on Linux and FreeBSD, and on x86-64 and
+//! aarch64. A line `Available:` names the only systems, or the only CPUs, that have the item. It counts
+//! for the methods, fields and variants of the item, too. Where a method is there and a system
+//! cannot do it, the method fails with [`Error::Unsupported`]. FreeBSD on aarch64 has not been tried.
+//!
 //! # Features
 //!
 //! None is on by default.

@@ -6,6 +6,8 @@ use std::fmt;
 /// What a thread has beside the general and the floating-point registers: the thread pointer, the
 /// scalable vectors and the masks of pointer authentication.
 ///
+/// **Available:** aarch64.
+///
 /// ```
 /// use trapline_arch_aarch64::ExtendedState;
 ///
@@ -21,7 +23,7 @@ pub struct ExtendedState {
     ///
     /// # Platform notes
     ///
-    /// Linux alone: at the entry of a call another number makes it another call, and -1 skips it.
+    /// **Available:** Linux. At the entry of a call another number makes it another call, and -1 skips it.
     pub syscall: i32,
     /// SVE, where the CPU has it.
     pub sve: Option<SveState>,
@@ -31,6 +33,8 @@ pub struct ExtendedState {
 }
 
 /// Which bits of an authenticated pointer are its signature, and not address.
+///
+/// **Available:** aarch64.
 ///
 /// ```
 /// use trapline_arch_aarch64::PointerMasks;
@@ -50,6 +54,8 @@ pub struct PointerMasks {
 
 /// The scalable vectors of a thread, in the form that Linux has them (`struct user_sve_header` and
 /// what follows it, `asm/ptrace.h`).
+///
+/// **Available:** aarch64.
 ///
 /// ```
 /// use trapline_arch_aarch64::SveState;

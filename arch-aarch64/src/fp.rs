@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The floating-point registers: V0 to V31, FPSR and FPCR (Arm ARM B1.2.2).
 ///
+/// **Available:** aarch64.
+///
 /// ```
 /// use trapline_arch_aarch64::FpRegisters;
 ///

@@ -3,6 +3,8 @@
 bitflags::bitflags! {
     /// The bits of PSTATE as SPSR_EL1 has them (Arm ARM C5.2.18) that user code or a debugger meets.
     ///
+    /// **Available:** aarch64.
+    ///
     /// ```
     /// use trapline_arch_aarch64::{Pstate, Registers};
     /// let registers = Registers { pstate: 0x6000_1000, ..Registers::default() };

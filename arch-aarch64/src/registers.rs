@@ -7,6 +7,8 @@ use crate::Pstate;
 /// The general registers of a thread, the same type on every system: X0 to X30, the stack pointer,
 /// the program counter and the processor state.
 ///
+/// **Available:** aarch64.
+///
 /// ```
 /// use trapline_arch_aarch64::Registers;
 /// let mut registers = Registers::default();

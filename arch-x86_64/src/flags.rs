@@ -3,6 +3,8 @@
 bitflags::bitflags! {
     /// The bits of RFLAGS (SDM vol. 1, 3.4.3) that user code or a debugger meets.
     ///
+    /// **Available:** x86-64.
+    ///
     /// ```
     /// use trapline_arch_x86_64::{RFlags, Registers};
     /// let registers = Registers { rflags: 0x10246, ..Registers::default() };

@@ -11,6 +11,8 @@ const TAIL_LEN: usize = 96;
 /// The floating-point registers: what `fxsave64` stores (SDM vol. 1, 10.5.1, table 10-2 with the
 /// 64-bit pointers), as typed data.
 ///
+/// **Available:** x86-64.
+///
 /// The bytes that the CPU reserves or leaves to software are kept as they were, so that an image
 /// survives the way there and back. `Default` is the state of a new program.
 ///

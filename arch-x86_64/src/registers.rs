@@ -8,6 +8,8 @@ macro_rules! registers {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The general registers of a thread, the same type on every system.
         ///
+        /// **Available:** x86-64.
+        ///
         /// `Default` is all zeros, outside any system call.
         ///
         /// ```

@@ -23,6 +23,8 @@ const COMPACTED: u64 = 1 << 63;
 bitflags::bitflags! {
     /// State components that an XSAVE area may hold (SDM vol. 1, 13.1).
     ///
+    /// **Available:** x86-64.
+    ///
     /// ```
     /// use trapline_arch_x86_64::StateComponents;
     ///
@@ -62,6 +64,8 @@ bitflags::bitflags! {
 
 /// Why some bytes are not an XSAVE area that [`ExtendedState`] takes.
 ///
+/// **Available:** x86-64.
+///
 /// ```
 /// use trapline_arch_x86_64::{ExtendedState, XsaveError};
 ///
@@ -84,6 +88,8 @@ pub enum XsaveError {
 
 /// The extended state of a thread: an XSAVE area in the standard format (SDM vol. 1, 13.4), of
 /// whatever length the CPU and the kernel give it.
+///
+/// **Available:** x86-64.
 ///
 /// | offset | length | what |
 /// |---|---|---|

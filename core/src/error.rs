@@ -79,7 +79,7 @@ pub enum Error {
     ///
     /// # Platform notes
     ///
-    /// Linux only, and not while there is a waker. FreeBSD's kernel reports the end all the same. On
+    /// **Available:** Linux, and not while there is a waker. FreeBSD's kernel reports the end all the same. On
     /// Linux the cause can also be a thread that the process had made with `CLONE_UNTRACED`: if that
     /// thread execs, nobody traces the process any more.
     Taken {

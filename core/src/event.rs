@@ -201,7 +201,9 @@ pub enum ForkKind {
     Fork,
     /// `vfork`: the parent waits until the child execs or ends, and shares its memory until then.
     Vfork,
-    /// `clone` with an exit signal other than `SIGCHLD` (Linux only).
+    /// `clone` with an exit signal other than `SIGCHLD`.
+    ///
+    /// **Available:** Linux.
     Clone,
 }
 
@@ -277,7 +279,7 @@ pub enum StopReason {
     ///
     /// # Platform notes
     ///
-    /// Linux only. FreeBSD ignores the stop signals of a traced process.
+    /// **Available:** Linux. FreeBSD ignores the stop signals of a traced process.
     GroupStop(Signal),
     /// A trap that the tracer asked for.
     Trap(TrapCauses),
@@ -307,8 +309,8 @@ pub enum StopReason {
     /// The thread is about to end. Its registers can still be read.
     ThreadExiting,
     /// The thread is at the entry of a system call, before that is carried out: under
-    /// [`EventFlags::SYSCALL`](crate::EventFlags::SYSCALL), or because a seccomp filter has picked
-    /// the call out (Linux only).
+    /// [`EventFlags::SYSCALL`](crate::EventFlags::SYSCALL), or on Linux because a seccomp filter has
+    /// picked the call out.
     SyscallEntry,
     /// The thread is at the exit of a system call.
     SyscallExit,

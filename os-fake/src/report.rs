@@ -61,7 +61,7 @@ pub struct Execution {
     pub tid: Tid,
     /// Where it is.
     pub addr: u64,
-    /// Which exec's program it is part of, as [`Kernel::image`] says.
+    /// Which exec's program it is part of, as [`Kernel::image`](crate::Kernel::image) says.
     pub image: u32,
     /// It was a breakpoint instruction, and trapped; if not, it was executed.
     pub trapped: bool,

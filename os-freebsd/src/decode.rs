@@ -31,6 +31,8 @@ bitflags! {
     /// `pl_flags` of `PT_LWPINFO`: what is true of a thread. Not each of them is what stopped it:
     /// see [`LwpInfo`].
     ///
+    /// **Available:** FreeBSD.
+    ///
     /// ```
     /// use trapline::os::freebsd::LwpFlags;
     ///
@@ -63,6 +65,8 @@ bitflags! {
 
 bitflags! {
     /// The event mask of a process, as `PT_SET_EVENT_MASK` takes it.
+    ///
+    /// **Available:** FreeBSD.
     ///
     /// ```
     /// use trapline::os::freebsd::EventMask;
@@ -113,6 +117,8 @@ impl EventMask {
 
 /// A set of signals, as the kernel has it: signal 1 is the lowest bit of the first word.
 ///
+/// **Available:** FreeBSD.
+///
 /// ```
 /// use trapline::Signal;
 /// use trapline::os::freebsd::SignalSet;
@@ -151,6 +157,8 @@ impl SignalSet {
 
 /// `siginfo_t`, the parts that are filled in for every signal.
 ///
+/// **Available:** FreeBSD.
+///
 /// ```
 /// use trapline::os::freebsd::SigInfo;
 ///
@@ -183,6 +191,8 @@ impl SigInfo {
 }
 
 /// What `PT_LWPINFO` says of a thread of a stopped process.
+///
+/// **Available:** FreeBSD.
 ///
 /// The flags are the thread's *state*. What stopped it follows from all of it together: a thread
 /// that stops for a signal has [`SI`](LwpFlags::SI), and [`SCE`](LwpFlags::SCE) besides if it was

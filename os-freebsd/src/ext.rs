@@ -15,6 +15,8 @@ use crate::system::FreeBsd;
 bitflags! {
     /// How memory may be used.
     ///
+    /// **Available:** FreeBSD.
+    ///
     /// ```
     /// use trapline::os::freebsd::Protection;
     ///
@@ -32,6 +34,8 @@ bitflags! {
 }
 
 /// A range of a process's memory: `struct ptrace_vm_entry`.
+///
+/// **Available:** FreeBSD.
 ///
 /// ```
 /// use trapline::os::freebsd::{MapEntry, Protection};
@@ -57,6 +61,8 @@ pub struct MapEntry {
 
 /// What a system call left: `struct ptrace_sc_ret`.
 ///
+/// **Available:** FreeBSD.
+///
 /// ```
 /// use trapline::os::freebsd::SyscallReturn;
 ///
@@ -74,6 +80,8 @@ pub struct SyscallReturn {
 }
 
 /// `PROC_TRACE_STATUS`
+///
+/// **Available:** FreeBSD.
 ///
 /// ```
 /// use trapline::Pid;
@@ -106,9 +114,11 @@ pub enum Space {
     Text,
 }
 
-/// What a [`Tracer`] can do on FreeBSD alone. The methods that take a stop fail with
+/// What a [`Tracer`] can do on FreeBSD and on no other system. The methods that take a stop fail with
 /// [`Error::Gone`](trapline_core::Error::Gone) if its process was killed; each is explained at the
 /// method of [`FreeBsd`] that has its name.
+///
+/// **Available:** FreeBSD.
 ///
 /// ```
 /// use trapline::os::freebsd::TracerExt;

@@ -8,6 +8,8 @@ use crate::{Linux, decode, regs, sys};
 
 /// Where a thread is and by which ABI it makes system calls.
 ///
+/// **Available:** Linux.
+///
 /// ```
 /// use trapline::os::linux::Abi;
 ///
@@ -31,6 +33,8 @@ pub struct Abi {
 /// An instruction of a seccomp filter: `struct sock_filter` of `linux/filter.h`, which crates that
 /// make filters have too.
 ///
+/// **Available:** Linux.
+///
 /// ```
 /// use trapline::os::linux::BpfInstruction;
 ///
@@ -52,6 +56,8 @@ pub struct BpfInstruction {
 
 /// Whose signals wait in a queue.
 ///
+/// **Available:** Linux.
+///
 /// ```
 /// use trapline::os::linux::{SignalQueue, TracerExt};
 /// use trapline::{Result, Stopped, Tracer};
@@ -68,7 +74,9 @@ pub enum SignalQueue {
     Process,
 }
 
-/// What a [`Tracer`] can do on Linux alone.
+/// What a [`Tracer`] can do on Linux and on no other system.
+///
+/// **Available:** Linux.
 ///
 /// ```
 /// use trapline::os::linux::TracerExt;

@@ -95,7 +95,10 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Platform notes
     ///
-    /// Linux only: FreeBSD's kernel has read the registers by then, and does not read them again.
+    /// **Available:** Linux. FreeBSD's kernel has read the registers by then, and does not read them
+    /// again.
+    ///
+    /// Before Linux 6.16, and where the request is refused, the registers of the thread are set.
     ///
     /// # References
     ///
@@ -128,7 +131,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// # Platform notes
     ///
-    /// Linux only. Unless a result is set, the call returns `ENOSYS`.
+    /// **Available:** Linux. Unless a result is set, the call returns `ENOSYS`.
     pub fn skip_syscall(&mut self, stop: &Stopped) -> Result<()> {
         self.engine.skip_syscall(stop).about(stop.pid())
     }

@@ -57,7 +57,7 @@ impl<B: Backend> Tracer<B> {
     ///
     /// Only tracees of this tracer are waited for, never another child of this process. The host
     /// must not wait for a tracee itself, nor for any child: `waitpid(-1)` there may take stops
-    /// and ends of tracees (on Linux only of those that this process has spawned).
+    /// and ends of tracees (on Linux, of those that this process has spawned).
     pub fn wait(&mut self) -> Result<Option<Event>> {
         self.engine.wait()
     }
