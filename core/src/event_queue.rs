@@ -50,6 +50,8 @@ pub(crate) struct ForkPair {
 pub(crate) enum Side {
     Stopped(Place),
     Detached,
+    /// It lives, and has not reported the fork.
+    Silent,
     Gone,
 }
 
@@ -109,7 +111,7 @@ impl EventQueue {
         let Some(only) = only else { return self.ready.pop_front() };
         let side = |side: &Side| match side {
             Side::Stopped(place) => thread(*place).map(|thread| thread.tid),
-            Side::Detached | Side::Gone => None,
+            Side::Detached | Side::Silent | Side::Gone => None,
         };
         let at = self.ready.iter().position(|ready| match ready {
             Ready::Stop(place) => {

@@ -83,7 +83,6 @@ impl<B: Backend> Engine<B> {
     /// A thread of a process that is being detached has stopped.
     pub(super) fn detach_at_stop(&mut self, index: u32, reason: RawReason) -> Result<()> {
         let thread = self.table.slot(index).thread;
-        let setup = self.table.process_of(index).setup;
         let mut signal = None;
         match reason {
             RawReason::Signal { signal: Signal::TRAP, trap } => {
@@ -92,20 +91,14 @@ impl<B: Backend> Engine<B> {
                 }
             }
             RawReason::Signal { signal: stopped_for, .. } => signal = Some(stopped_for),
-            RawReason::Forked { task, .. } => {
-                let task = match task {
-                    Some(task) => Some(task),
-                    None => unless_gone(self.backend.get_mut().new_task(thread, setup))?,
-                };
-                match task {
-                    Some(NewTask::Process { pid, .. }) => self.detach_child(pid, thread.pid),
-                    Some(NewTask::Thread(tid)) => {
-                        let process = self.table.slot(index).process;
-                        self.announce_thread(process, tid, Some(index))?;
-                    }
-                    None => {}
+            RawReason::Forked { task, .. } => match self.made_task(index, task)? {
+                Some(NewTask::Process { pid, .. }) => self.detach_child(pid, thread.pid),
+                Some(NewTask::Thread(tid)) => {
+                    let process = self.table.slot(index).process;
+                    self.announce_thread(process, tid, Some(index))?;
                 }
-            }
+                None => {}
+            },
             _ => {}
         }
         if let Err(error) = self.detach_at(index, signal) {

@@ -107,7 +107,7 @@ impl<B: Backend> Engine<B> {
                         Side::Stopped(place) => {
                             self.give(place).map_or(ForkSide::Gone, ForkSide::Stopped)
                         }
-                        Side::Detached => ForkSide::Detached,
+                        Side::Detached | Side::Silent => ForkSide::Detached,
                         Side::Gone => ForkSide::Gone,
                     };
                     return Ok(Some(Event::Forked(Forked {
@@ -119,6 +119,7 @@ impl<B: Backend> Engine<B> {
                         child: half(pair.child),
                     })));
                 }
+                Ready::ThreadExited { pid, tid } if self.is_needless_exit(pid, tid) => {}
                 Ready::ThreadExited { pid, tid } => {
                     return Ok(Some(Event::ThreadExited { pid, tid }));
                 }

@@ -7,9 +7,10 @@
 use std::time::Instant;
 
 use crate::backend::{NewTask, RawKind, RawReason, RawStop, Setup};
+use crate::error::unless_gone;
 use crate::event_queue::{ForkPair, Ready, Side};
 use crate::forks::{Announced, Seen};
-use crate::{Backend, Error, EventFlags, FollowFork, ForkKind, Result, StopReason, Tid};
+use crate::{Backend, EventFlags, FollowFork, ForkKind, Result, StopReason, Tid};
 
 use super::process::Process;
 use super::software::inherit::Heritage;
@@ -37,18 +38,9 @@ impl<B: Backend> Engine<B> {
         task: Option<NewTask>,
     ) -> Result<()> {
         let thread = self.table.slot(index).thread;
-        let setup = self.table.slot(index).applied;
-        let setup = setup.unwrap_or(self.table.process_of(index).setup);
-        let task = match task {
-            Some(task) => task,
-            None => match self.backend.get_mut().new_task(thread, setup) {
-                Ok(task) => task,
-                Err(Error::Gone { .. }) => {
-                    self.table.slot_mut(index).state = State::Running;
-                    return Ok(()); // killed: its child is shown without it
-                }
-                Err(error) => return Err(error),
-            },
+        let Some(task) = self.made_task(index, task)? else {
+            self.table.slot_mut(index).state = State::Running;
+            return Ok(()); // killed: its child is shown without it
         };
         match task {
             NewTask::Thread(tid) => {
@@ -88,6 +80,22 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
+    }
+
+    /// The task that a thread has made, which the back end may have told already. `None` if it was
+    /// killed.
+    pub(super) fn made_task(
+        &mut self,
+        index: u32,
+        told: Option<NewTask>,
+    ) -> Result<Option<NewTask>> {
+        if told.is_some() {
+            return Ok(told);
+        }
+        let slot = self.table.slot(index);
+        // What this thread was told to report, be it for its own sake.
+        let setup = slot.applied.unwrap_or(self.table.process_of(index).setup);
+        unless_gone(self.backend.get_mut().new_task(slot.thread, setup))
     }
 
     /// A task that is not in the table has stopped or ended.

@@ -4,8 +4,8 @@
 //! the process can stop any more, and without an event that wait would never end. So such an end
 //! is told whatever the process reports.
 
-use crate::Backend;
 use crate::event_queue::Ready;
+use crate::{Backend, Pid, Tid};
 
 use super::Engine;
 use super::thread::{Reported, Slot, State, StopKind};
@@ -75,19 +75,27 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// The same of a first thread that is to be run out of its exit stop, if no wait tells of its end
-    /// before the others have ended.
-    pub(super) fn ends_alone(&mut self, index: u32) -> bool {
-        let silent = self.table.slot(index).stop == StopKind::WayOut
-            && Self::first_threads_end_silently()
-            && self.table.is_first(index);
-        silent && self.leaves_a_standstill(index)
+    /// A thread was run out of its exit stop. If it is a first thread, no wait tells of its end before
+    /// the others have ended.
+    pub(super) fn left_exit_stop(&mut self, index: u32) {
+        if self.table.is_first(index) && self.table.process_of(index).threads.len() > 1 {
+            self.queue_lone_exit(index);
+        }
     }
 
-    /// Tells of the end of a first thread that leaves nothing running.
-    pub(super) fn queue_lone_exit(&mut self, index: u32) {
+    fn queue_lone_exit(&mut self, index: u32) {
         let thread = self.table.slot(index).thread;
         self.ready.push(Ready::ThreadExited { pid: thread.pid, tid: thread.tid });
+    }
+
+    /// Whether the queued end of a thread is of no interest: it is that of a first thread, and the
+    /// caller has others of its process run by now, or that has ended.
+    pub(super) fn is_needless_exit(&mut self, pid: Pid, tid: Tid) -> bool {
+        B::first_thread(pid) == Some(tid)
+            && !self
+                .table
+                .find_thread_of(pid, tid)
+                .is_some_and(|index| self.leaves_a_standstill(index))
     }
 
     /// Where a process is run as a whole: whether all that would run of it is this thread, on its

@@ -165,7 +165,10 @@ impl<B: Backend> Engine<B> {
     /// Whether the half of a child's parent may still come from a living thread.
     fn look_at_candidates(&mut self, raw: &RawStop, real_parent: Option<Pid>) -> Result<bool> {
         let known = self.forks.get_mut(raw).and_then(|child| child.candidates.clone());
-        let mut candidates = known.unwrap_or_else(|| self.may_have_made(real_parent));
+        let mut candidates = match known {
+            Some(known) => known,
+            None => self.may_have_made(real_parent)?,
+        };
         if Self::makers_report_next() {
             let mut silent = Vec::new();
             for thread in candidates {
@@ -190,17 +193,23 @@ impl<B: Backend> Engine<B> {
     /// The living threads that may have made a child of this parent: those of the parent, and, where
     /// a thread can make a sibling of its process, those of its other children. Of a parent that
     /// cannot be named, any.
-    fn may_have_made(&self, parent: Option<Pid>) -> Vec<Thread> {
+    fn may_have_made(&mut self, parent: Option<Pid>) -> Result<Vec<Thread>> {
         let siblings = Self::threads_make_siblings();
         let may = |p: &Process| {
             parent.is_none_or(|parent| p.pid == parent) || siblings && p.real_parent == parent
         };
         let living = self.table.living().filter(|(_, p)| may(p));
-        let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
-        slots
-            .filter(|slot| !Self::makers_report_next() || !slot.is_stopped())
-            .map(|slot| slot.thread)
-            .collect()
+        if Self::makers_announce_threads() {
+            let slots = living.flat_map(|(_, p)| &p.threads).map(|&index| self.table.slot(index));
+            return Ok(slots.filter(|slot| !slot.is_stopped()).map(|slot| slot.thread).collect());
+        }
+        // Some may have been born without a word.
+        let mut all = Vec::new();
+        for pid in living.map(|(_, p)| p.pid).collect::<Vec<_>>() {
+            let threads = unless_gone(self.backend.get_mut().threads(pid))?.unwrap_or_default();
+            all.extend(threads.into_iter().map(|tid| Thread { pid, tid }));
+        }
+        Ok(all)
     }
 
     /// Shows a child without its parent's half. The parent is named if only one process can be it.
@@ -241,8 +250,7 @@ impl<B: Backend> Engine<B> {
             parent_pid,
             parent_tid: None,
             child_pid: child.pid,
-            // A living parent has not stopped for it, or not yet.
-            parent: if sole { Side::Detached } else { Side::Gone },
+            parent: if sole { Side::Silent } else { Side::Gone },
             child: side,
         };
         self.show_fork(pair, setup.flags)

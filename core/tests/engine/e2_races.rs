@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use trapline_core::{Event, EventFlags, ForkKind, ForkSide, Signal, StopReason};
-use trapline_fake::{LinuxRules, Rules};
+use trapline_fake::{FreeBsdRules, LinuxRules, Rules};
 
 use crate::common::*;
 
@@ -419,4 +419,28 @@ fn e2_the_news_of_a_child_that_has_ended_comes_late() {
     world.kernel.exit(main, 0);
     assert_eq!(world.exited(), (pid, trapline_core::ExitStatus::Code(0)));
     world.over();
+}
+
+/// A thread that nobody has heard of makes a child, which is shown and ends before that is told.
+#[test]
+fn e2_a_fork_of_a_thread_that_was_born_without_a_word() {
+    let (mut world, pid) = World::<FreeBsdRules>::with_process(EventFlags::PROCESS);
+    let (main, bystander) = (world.main(pid), world.attach());
+    let unknown = world.kernel.thread(main);
+    world.kernel.hold(unknown);
+    let child = world.kernel.fork(unknown, ForkKind::Fork);
+    for _ in 0..2 {
+        world.kernel.signal_thread(main, Signal::USR1);
+        let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+        assert!(world.poll().is_none(), "its parent is stopped, and may tell");
+        world.go(stop);
+    }
+    world.kernel.exit(world.main(bystander), 0);
+    let mut told = world.run_all();
+    told.retain(|event| !event.starts_with(&bystander.to_string()));
+    assert_eq!(told, [format!("{pid} fork {child}: detached, stopped")]);
+    world.kernel.kill(child);
+    assert_eq!(world.exited(), (child, KILLED));
+    world.kernel.release(unknown);
+    world.idle();
 }

@@ -261,3 +261,42 @@ fn a_sibling_of_one_that_was_killed_is_not_let_go_with_their_parent() {
     assert!(told && world.kernel.is_traced(sibling));
     world.idle();
 }
+
+/// What a thread reports that runs alone is more than what its process does, and a fork of it is asked
+/// about with that.
+#[test]
+fn f3_at_a_fork_of_a_thread_that_reports_its_end() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(other, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.signal_thread(main, Signal::USR1);
+    let first = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.go(first); // alone, so that its end would be told
+    let child = world.kernel.fork(main, ForkKind::Fork);
+    world.tracer().detach(stop).unwrap();
+    is_free(&world, pid);
+    is_free(&world, child);
+    assert_eq!(world.kernel.violations(), [] as [&str; 0]);
+    world.over();
+}
+
+/// The thread that has made it does not tell, so that it is to be shown without it.
+#[test]
+fn f3_with_a_child_that_its_parent_has_not_told_of() {
+    let (mut world, pid) = World::<LinuxRules>::with_process(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    world.kernel.signal_thread(other, Signal::USR1);
+    let stop = world.stop_for(StopReason::Signal(Signal::USR1));
+    world.kernel.hold(main);
+    let child = world.kernel.fork(main, ForkKind::Fork);
+    let halted = world.tracer().halt(stop).unwrap();
+    assert_eq!(halted.blocked, [main]);
+    world.tracer().detach_halted(halted).unwrap();
+    assert!(!world.kernel.is_traced(child));
+    world.kernel.release(main);
+    assert_eq!(world.run_all(), [] as [&str; 0]);
+    is_free(&world, pid);
+    is_free(&world, child);
+    world.over();
+}

@@ -430,3 +430,42 @@ fn m1_an_insert_of_a_known_breakpoint_meets_an_exec() {
     world.go(hit);
     world.run_all();
 }
+
+/// Its maker was killed before it told, and another one that has the memory is being detached: the
+/// child has no breakpoints then, and a child of its own, whose memory is a copy, has them.
+#[test]
+fn m1_a_child_comes_while_another_one_with_its_memory_is_detached() {
+    let (mut world, pid) = with_code::<FreeBsdRules>(EventFlags::PROCESS);
+    let (main, other) = (world.main(pid), world.new_thread(pid));
+    let ids = [world.put(pid, CODE), world.put(pid, CODE + 1)];
+    let untold = world.kernel.fork(main, ForkKind::Vfork);
+    let child = world.kernel.fork(other, ForkKind::Vfork);
+    let (first, second) = (world.main(untold), world.main(child));
+    world.kernel.choose(move |reports| {
+        let of = |tid| reports.iter().position(|report| report.tid == tid);
+        of(other).or(of(second))
+    });
+    let fork = world.forked();
+    assert_eq!(fork.child_pid, child);
+    world.kernel.kill(pid);
+    world.step(fork);
+    world.kernel.choose(move |reports| {
+        let of = |tid| reports.iter().position(|report| report.tid == tid);
+        of(first).or(of(second))
+    });
+    let stop = world.stop();
+    assert_eq!(stop.pid(), child);
+    world.kernel.choose(|_| Some(0));
+    world.tracer().detach(stop).unwrap();
+    let fork = world.forked();
+    assert_eq!((fork.parent_pid, fork.child_pid), (None, untold));
+    world.go(fork);
+    assert_eq!(world.run_all(), [format!("{pid} killed by SIGKILL")]);
+    assert_eq!(world.kernel.memory(untold, CODE, 2), [0x90; 2], "the other one would die of it");
+    let copy = world.forks(first, ForkKind::Fork);
+    assert_eq!(world.kernel.memory(copy, CODE, 2), [0xcc; 2]);
+    world.kernel.jump(world.main(copy), CODE);
+    let hit = world.hits(ids[0], CODE);
+    world.go(hit);
+    world.run_all();
+}

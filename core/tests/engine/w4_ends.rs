@@ -8,6 +8,7 @@ use crate::common::*;
 both![
     w4_a_first_thread_that_ends_during_a_halt_is_not_told,
     w4_a_first_thread_that_ends_while_the_others_stay_is_told,
+    w4_a_first_thread_that_ends_before_the_others_are_run_is_not_told,
     e5_a_process_is_killed_whose_thread_stays_at_its_end,
     e5_a_process_is_killed_whose_threads_stay,
 ];
@@ -54,6 +55,21 @@ fn w4_a_first_thread_that_ends_while_the_others_stay_is_told<R: Rules>() {
     assert_eq!(stop.tid(), other);
     world.go(stop);
     assert_eq!(world.run_all(), [] as [&str; 0]);
+}
+
+/// The user has the tokens of the others, and runs them before the next wait.
+fn w4_a_first_thread_that_ends_before_the_others_are_run_is_not_told<R: Rules>() {
+    let (mut world, _, [main, other]) = two::<R>(EventFlags::PROCESS);
+    world.kernel.exit_thread(main, 0);
+    let exiting = world.stop_for(StopReason::ThreadExiting);
+    let halted = world.tracer().halt(exiting).unwrap();
+    assert_eq!(halted.threads[0].tid(), main);
+    for stop in halted.threads {
+        world.go(stop);
+    }
+    let told = world.run_all();
+    assert!(!told.contains(&format!("{main} ended")), "{told:?}");
+    assert!(world.kernel.acts(other));
 }
 
 /// SIGKILL does not take it out of that stop, and nobody has a token to run it.

@@ -252,6 +252,22 @@ fn ways_that_once_failed() {
     // A process is killed whose threads rest in their exit stops.
     let way = [3, 13, 31, 11, 13, 4, 8, 43, 63, 0, 33, 27, 48, 2, 20];
     take::<LinuxRules>("wild_all", OutOfLine, &way);
+    // The same, and its user has the tokens of the others and runs them.
+    let way = [59, 34, 62, 16, 44, 62, 0, 13, 0, 25, 60, 0, 5, 4, 46, 17];
+    take::<LinuxRules>("any_all", OutOfLine, &way);
+    // A process is detached whose thread reports more than the others do, and has forked.
+    take::<LinuxRules>("wild_unasked", OutOfLine, &[0, 24, 9, 3, 8, 27, 9, 50, 0, 49, 23]);
+    // A process is detached, and the fork of a child is in the queue that it has not reported.
+    take::<LinuxRules>("wild_all", OutOfLine, &[11, 5, 12, 12, 54, 6, 2, 21]);
+    // A thread of which nothing was told has forked, and the child is shown before that is reported.
+    let way = [
+        11, 29, 41, 7, 40, 32, 13, 52, 31, 43, 57, 1, 44, 26, 53, 19, 40, 0, 10, 35, 53, 44, 32,
+        14, 43, 0, 11, 4, 12, 0, 1, 11, 0, 15, 22, 4, 0, 0,
+    ];
+    take::<FreeBsdRules>("bold", OutOfLine, &way);
+    // A child that shares its memory with one that is being detached.
+    let way = [15, 2, 0, 34, 5, 5, 25, 15, 21, 2, 21, 0, 13];
+    take::<FreeBsdRules>("broken_wild", OutOfLine, &way);
     // A thread steps over a system call, which is interrupted and made again.
     let way = [45, 1, 19, 0, 2, 0, 56, 14, 23, 54, 17, 19, 25, 12, 2, 51, 5, 30, 43];
     take::<FreeBsdRules>("broken_all", OutOfLine, &way);

@@ -38,11 +38,9 @@ impl<B: Backend> Engine<B> {
         let run = self.pass_hardware(index, run, signal)?;
         let run = self.or_to_handlers_end(index, run);
         self.begin_step(index, run)?;
-        // Only now: until it is run others may be told to run as well.
-        let alone = self.ends_alone(index);
         let ran = unless_gone(self.backend.get_mut().resume(thread, run, signal))?;
-        if alone && ran.is_some() {
-            self.queue_lone_exit(index);
+        if self.table.slot(index).stop == StopKind::WayOut && ran.is_some() {
+            self.left_exit_stop(index);
         }
         self.took_signals(index);
         self.fast_path.resumed(thread);

@@ -51,14 +51,18 @@ impl<B: Backend> Engine<B> {
         former.iter().filter_map(|former| Some((former.pid, former.space.clone()?))).collect()
     }
 
-    /// A detached process whose memory a child has that its maker did not tell of.
+    /// A process whose memory a child has that its maker did not tell of, and that is detached or on its
+    /// way to being so.
     pub(in crate::engine) fn lent_by_detached(
         &mut self,
         child: Thread,
         kind: ForkKind,
     ) -> Option<Pid> {
         let detached = self.software.former.iter().filter(|former| former.detached);
-        let makers: Vec<Thread> = detached.filter_map(|former| former.thread).collect();
+        let mut makers: Vec<Thread> = detached.filter_map(|former| former.thread).collect();
+        let leaving = self.table.processes().filter(|(_, process)| process.is_detaching());
+        let leaving = leaving.filter_map(|(_, process)| process.threads.first());
+        makers.extend(leaving.map(|&index| self.table.slot(index).thread));
         for maker in makers {
             let shares = match self.backend.get_mut().shares_memory(maker, child) {
                 Err(error) => {

@@ -129,6 +129,7 @@ impl<R: Rules> World<'_, R> {
         let result = self.tracer().insert_breakpoint(pid, SoftwareBreakpoint { addr });
         let mut breaks = self.breaks.borrow_mut();
         breaks.look(&self.kernel)?;
+        breaks.told(&self.kernel);
         match result {
             Ok(id) if !self.is_there(pid) => {
                 breaks.inserted_into_dead(pid, addr, id);
