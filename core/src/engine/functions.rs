@@ -140,7 +140,7 @@ impl<B: Backend> Engine<B> {
             signal: stop.signal,
         };
         // It comes back to that, whatever rules a breakpoint of the user's has there.
-        self.table.slot_mut(index).soft.expects = vec![returns_to];
+        self.table.slot_mut(index).soft.expects = thin_vec::thin_vec![returns_to];
         let (pid, tid, returned_sp) = (thread.pid, thread.tid, entry.returned_sp);
         let inside = Inside { pid, tid, detour, breakpoint, returns_to, returned_sp, before };
         let call = FunctionCall(Box::new(inside));

@@ -32,6 +32,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
+use thin_vec::ThinVec;
 
 use crate::address_space::{AddressSpace, At, InMemory, Shared};
 use crate::backend::{Run, Thread};
@@ -68,11 +69,11 @@ pub(super) struct Soft {
     /// It runs into the breakpoint there once more, which is no new arrival.
     again: Option<u64>,
     /// Where it is to stop for the engine, whatever the rules of a breakpoint of the user's there.
-    pub(super) expects: Vec<u64>,
+    pub(super) expects: ThinVec<u64>,
     /// A trap of a breakpoint instruction that its last stop has come before.
     owed: Owed,
     /// Handlers that it runs, and that come back to a breakpoint.
-    handlers: Vec<Handler>,
+    handlers: ThinVec<Handler>,
     /// What the memory was when it was last run.
     pub(super) seen: u64,
     /// It is to step over the instruction there, which stores the flags.

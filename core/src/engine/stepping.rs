@@ -46,7 +46,7 @@ impl<B: Backend> Engine<B> {
                 }
             }
         }
-        self.table.slot_mut(stop.place.index).soft.expects = addrs.to_vec();
+        self.table.slot_mut(stop.place.index).soft.expects = addrs.into();
         let event = self
             .resume(stop.into(), Resume::Continue)
             .and_then(|()| self.next_alone(pid, tid, Run::Continue));
