@@ -12,7 +12,8 @@
 //! 9. [From `nix` or `pete`](from_nix_and_pete): what each line becomes.
 //! 10. [Limits](limits): containers, Yama, kernels, and what to do.
 //!
-//! What holds on which system is said at each item of the reference, under *Platform notes*. The table of all
+//! An item of the reference that not every system and CPU has says so in a line *Available*; what differs
+//! between the systems is under *Platform notes*. The table of all
 //! that works is in the [README](https://github.com/trapline/trapline#what-works-where), and the contract,
 //! clause by clause, in
 //! [ARCHITECTURE.md](https://github.com/trapline/trapline/blob/main/ARCHITECTURE.md).
