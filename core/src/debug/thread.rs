@@ -47,15 +47,16 @@ pub(crate) struct Hit {
 }
 
 impl ThreadDebug {
-    pub(crate) fn unknown() -> Self {
-        ThreadDebug {
+    /// One of which nothing is known.
+    pub(crate) fn boxed() -> Box<Self> {
+        Box::new(ThreadDebug {
             armed: None,
             stale: None,
             carried: Carried::default(),
             owed: false,
             changes: Vec::new(),
             standing: Standing::default(),
-        }
+        })
     }
 
     /// Whether a trap can be for us.

@@ -155,9 +155,9 @@ impl<B: Backend> Engine<B> {
     pub(super) fn keep_call(&mut self, index: u32) {
         let slot = self.table.slot(index);
         let at_entry = slot.state == State::Given(StopReason::SyscallEntry);
-        if self.asks_calls.get() && at_entry && slot.call.borrow().is_none() {
-            let pid = slot.thread.pid;
-            if let Err(error) = self.note_call(index) {
+        let pid = slot.thread.pid;
+        if at_entry {
+            if let Err(error) = self.keep_entered_call(index) {
                 self.failures.note(pid, error);
             }
         }

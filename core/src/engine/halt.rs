@@ -217,17 +217,9 @@ impl<B: Backend> Engine<B> {
     /// Runs what came to rest after the halt, since the kernel had held it before.
     pub(super) fn run_late(&mut self, process: ProcessHandle) -> Result<()> {
         for index in self.table.process(process).threads.clone() {
-            let slot = self.table.slot_mut(index);
-            if !slot.rests() || slot.stays() {
-                continue;
-            }
-            match slot.next.take() {
-                // It was killed as it rested, and has stopped on its way out.
-                Some(next) => {
-                    slot.state = State::Running;
-                    self.stopped(index, next)?;
-                }
-                None => self.run_silently(index)?,
+            let slot = self.table.slot(index);
+            if slot.rests() && !slot.stays() {
+                self.run_silently(index)?;
             }
         }
         Ok(())

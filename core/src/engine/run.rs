@@ -124,6 +124,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         if let Some(next) = self.table.slot_mut(index).next.take() {
+            // It was killed in its stop, say, and has stopped again on its way out.
             self.table.slot_mut(index).state = State::Running;
             return self.stopped(index, next);
         }

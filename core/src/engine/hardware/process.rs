@@ -55,7 +55,7 @@ impl<B: Backend> Engine<B> {
         if slot.debug.take().is_none() && self.table.process(process).debug.is_none() {
             return;
         }
-        self.table.slot_mut(index).debug = Some(Box::new(ThreadDebug::unknown()));
+        self.table.slot_mut(index).debug = Some(ThreadDebug::boxed());
         let inherit = self.table.process(process).inherit.exec;
         let Some(debug) = &mut self.table.process_mut(process).debug else { return };
         debug.room = None;

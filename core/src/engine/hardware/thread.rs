@@ -32,11 +32,7 @@ impl<B: Backend> Engine<B> {
             }
         }
         unless_gone(self.backend.get_mut().set_watched(thread, from.as_deref(), to))?;
-        let debug = self
-            .table
-            .slot_mut(index)
-            .debug
-            .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
+        let debug = self.table.slot_mut(index).debug.get_or_insert_with(ThreadDebug::boxed);
         match from {
             Some(_) => debug.change(to, reads),
             None => (debug.stale, debug.carried) = (None, Carried::default()),

@@ -69,11 +69,7 @@ impl<B: Backend> Engine<B> {
         let Some(status) = unless_gone(self.backend.get_mut().take_debug_status(thread))? else {
             return Ok(Some(Trap::Gone));
         };
-        let debug = self
-            .table
-            .slot_mut(index)
-            .debug
-            .get_or_insert_with(|| Box::new(ThreadDebug::unknown()));
+        let debug = self.table.slot_mut(index).debug.get_or_insert_with(ThreadDebug::boxed);
         debug.changes.clear();
         debug.owed = false;
         let mut hits = debug.take_hits(status, slots.as_deref());

@@ -304,11 +304,10 @@ impl<B: Backend> Engine<B> {
                 (signal, _) => deliver = deliver.or(signal),
             }
             self.table.rest(index);
-            match (chosen, next) {
-                (_, Next::Stay) => {}
-                (_, Next::Step) => chosen = Some((index, Run::Step)),
-                (None, Next::Continue) => chosen = Some((index, Run::Continue)),
-                (Some(_), Next::Continue) => {}
+            match next {
+                Next::Stay => {}
+                Next::Step => chosen = Some((index, Run::Step)),
+                Next::Continue => chosen = chosen.or(Some((index, Run::Continue))),
             }
         }
         match chosen {

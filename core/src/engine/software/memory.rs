@@ -35,10 +35,9 @@ impl<B: Backend> Engine<B> {
         buf: &mut [u8],
     ) -> Result<usize> {
         let read = self.backend.borrow_mut().read_memory(thread, addr, buf)?;
-        let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
-        if let Some(space) = process.and_then(|process| process.space.as_ref()) {
+        if let Some(space) = self.space_behind(thread) {
             let read = buf.get_mut(..read).unwrap_or_default();
-            self.hide_all(space, thread, addr, read);
+            self.hide_all(&space, thread, addr, read);
         }
         Ok(read)
     }
@@ -50,21 +49,17 @@ impl<B: Backend> Engine<B> {
         places: &mut [(u64, &mut [u8])],
     ) -> Vec<Result<usize>> {
         let results = self.backend.borrow_mut().read_memory_each(thread, places);
-        let process = self.table.find_process(thread.pid).map(|index| self.table.process(index));
-        if let Some(space) = process.and_then(|process| process.space.as_ref()) {
+        if let Some(space) = self.space_behind(thread) {
             for ((addr, buf), result) in places.iter_mut().zip(&results) {
                 let read = result.as_ref().map_or(0, |&read| read);
                 let read = buf.get_mut(..read).unwrap_or_default();
-                self.hide_all(space, thread, *addr, read);
+                self.hide_all(&space, thread, *addr, read);
             }
         }
         results
     }
 
     fn hide_all(&self, space: &Shared, thread: Thread, addr: u64, read: &mut [u8]) {
-        if space.borrow().is_empty() {
-            return;
-        }
         self.find_copies(space, thread, addr, read);
         space.borrow_mut().hide(addr, read, Self::INT);
     }
@@ -77,7 +72,7 @@ impl<B: Backend> Engine<B> {
         data: &[u8],
     ) -> Result<usize> {
         self.forget_code(thread.pid);
-        let Some(space) = self.image_behind(thread) else {
+        let Some(space) = self.space_behind(thread) else {
             return self.backend.get_mut().write_memory(thread, addr, data);
         };
         let breakpoint = <B::Arch as Arch>::BREAKPOINT;
@@ -102,7 +97,8 @@ impl<B: Backend> Engine<B> {
         Ok(written)
     }
 
-    fn image_behind(&self, thread: Thread) -> Option<Shared> {
+    /// The address space of a thread, if it has breakpoints.
+    fn space_behind(&self, thread: Thread) -> Option<Shared> {
         let process = self.table.find_process(thread.pid)?;
         let space = self.table.process(process).space.as_ref()?;
         (!space.borrow().is_empty()).then(|| space.clone())

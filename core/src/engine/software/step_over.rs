@@ -371,14 +371,13 @@ impl<B: Backend> Engine<B> {
     /// A thread was stepped past an instruction: if that has pushed the flags, the one by which it
     /// was stepped is taken out of them.
     fn hide_step_over(&mut self, index: u32, at: u64) -> Result<()> {
-        let pushes = self.passing_at(index, at) == Some(Passing::PushesFlags);
+        if self.passing_at(index, at) != Some(Passing::PushesFlags) {
+            return Ok(());
+        }
         let thread = self.table.slot(index).thread;
-        match pushes {
-            true => match unless_gone(self.backend.get_mut().registers(thread))? {
-                Some(registers) => self.hide_step(thread, &registers),
-                None => Ok(()),
-            },
-            false => Ok(()),
+        match unless_gone(self.backend.get_mut().registers(thread))? {
+            Some(registers) => self.hide_step(thread, &registers),
+            None => Ok(()),
         }
     }
 }
