@@ -88,7 +88,8 @@ impl<B: Backend> Engine<B> {
 
     /// Detaches a halted process, as `detach` does.
     pub(crate) fn detach_halted(&mut self, halted: crate::Halted) -> Result<()> {
-        if let Some(process) = self.table.find_process(halted.pid) {
+        let process = self.table.find_process(halted.pid);
+        if let Some(process) = process {
             self.end_halt(process, &halted.lease);
         }
         let mut threads = halted.threads.into_iter();
@@ -98,7 +99,11 @@ impl<B: Backend> Engine<B> {
         for stop in rest {
             self.detach(stop.into())?; // of no effect, unless the first one was stale
         }
-        Ok(())
+        // It stays if all were: what came to rest in the halt runs.
+        match process.filter(|&process| self.table.is_there(process)) {
+            Some(process) if !self.table.process(process).is_detaching() => self.run_late(process),
+            _ => Ok(()),
+        }
     }
 
     /// Kills a process.

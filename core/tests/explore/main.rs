@@ -268,6 +268,14 @@ fn ways_that_once_failed() {
     // A child that shares its memory with one that is being detached.
     let way = [15, 2, 0, 34, 5, 5, 25, 15, 21, 2, 21, 0, 13];
     take::<FreeBsdRules>("broken_wild", OutOfLine, &way);
+    // A halted process is detached whose tokens are those of dead threads.
+    take::<LinuxRules>("wild_unasked", OutOfLine, &[61, 23, 0, 19, 9, 23, 8, 2, 31, 30, 0, 37]);
+    // A thread that was to run into a breakpoint once more was stopped before that.
+    let way = [
+        10, 18, 1, 49, 1, 32, 17, 8, 1, 1, 6, 9, 30, 28, 9, 33, 10, 20, 43, 6, 27, 2, 31, 7, 0, 0,
+        0, 0, 0,
+    ];
+    take::<LinuxRules>("broken_all", InPlace, &way);
     // A thread steps over a system call, which is interrupted and made again.
     let way = [45, 1, 19, 0, 2, 0, 56, 14, 23, 54, 17, 19, 25, 12, 2, 51, 5, 30, 43];
     take::<FreeBsdRules>("broken_all", OutOfLine, &way);

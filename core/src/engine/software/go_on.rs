@@ -75,7 +75,9 @@ impl<B: Backend> Engine<B> {
                 Ok(Onward::Runs)
             }
             Stand::At(addr) => {
-                self.table.slot_mut(index).soft.at.arrive(addr);
+                let soft = &mut self.table.slot_mut(index).soft;
+                soft.at.arrive(addr);
+                soft.again = None; // it has not run into it
                 if let Some(space) = self.table.process_of(index).space.clone() {
                     if let Some(onward) = self.step_out_of_line(index, addr, &space, run)? {
                         return Ok(onward);
