@@ -16,6 +16,9 @@ crate::tests![
     f3_a_child_let_go_has_none,
     f2_a_vfork_child_passes_its_parents_breakpoints,
     f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again,
+    f2_a_child_with_the_same_memory_is_let_go_and_its_parent_misses_none,
+    f2_a_child_with_the_same_memory_is_let_go_with_its_parent,
+    f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_there_was_one,
     f2_threads_that_all_have_vfork_children_detached_go_on,
     f2_other_threads_miss_none_while_a_vfork_child_let_go_has_the_memory,
     f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_the_attach,
@@ -83,6 +86,64 @@ fn f2_a_vfork_child_passes_its_parents_breakpoints() {
 
 fn f2_a_vfork_child_let_go_meets_none_and_its_parent_has_them_again() {
     assert_eq!(follow("probe-vfork", &[], FollowFork::Parent, 0), (1, 0));
+}
+
+fn f2_a_child_with_the_same_memory_is_let_go_and_its_parent_misses_none() {
+    assert_eq!(follow("probe-sharers", &[], FollowFork::Parent, 0), (9, 0));
+    assert_eq!(follow("probe-sharers", &[], FollowFork::Both, 0), (9, 0));
+}
+
+fn f2_a_child_with_the_same_memory_is_let_go_with_its_parent() {
+    let mut tracer = Tracer::builder()
+        .events(EventFlags::PROCESS)
+        .follow_fork(FollowFork::Parent)
+        .build()
+        .unwrap();
+    let (stop, addr) = probe_of(&mut tracer, fixture("probe-sharers", &[]));
+    let pid = stop.pid();
+    insert(&mut tracer, pid, addr);
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let mut forked = false;
+    loop {
+        match tracer.wait().unwrap().expect("an event") {
+            Event::Forked(fork) => {
+                assert!(matches!(fork.child, ForkSide::Detached), "{fork:?}");
+                assert_eq!(tracer.processes().collect::<Vec<_>>(), [pid]);
+                forked = true;
+                tracer.resume(Event::Forked(fork), Resume::Continue).unwrap();
+            }
+            Event::Stopped(stop) if forked => {
+                tracer.detach(stop).unwrap();
+                break;
+            }
+            event => tracer.resume(event, Resume::Continue).unwrap(),
+        }
+    }
+    assert!(tracer.is_empty());
+    let mut child = tracer.take_child(pid).expect("spawned");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+fn f2_nobody_dies_of_a_breakpoint_in_memory_that_was_shared_before_there_was_one() {
+    let mut tracer =
+        Tracer::builder().events(EventFlags::EXEC).follow_fork(FollowFork::Parent).build().unwrap();
+    // Its child was detached when there was no breakpoint yet, and waits.
+    let (stop, addr) = probe_of(&mut tracer, fixture("probe-early-sharer", &[]));
+    let pid = stop.pid();
+    let refused = tracer.insert_breakpoint(pid, SoftwareBreakpoint { addr });
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    // It has executed the probe, and has ended, of which a signal may tell.
+    tracer.resume(stop, Resume::Continue).unwrap();
+    let mut stop = next_stop(&mut tracer);
+    while stop.reason() == StopReason::Signal(Signal::CHLD) {
+        tracer.resume(stop, Resume::Continue).unwrap();
+        stop = next_stop(&mut tracer);
+    }
+    assert_eq!(stop.reason(), StopReason::Signal(Signal::TRAP));
+    stop.set_signal(None).unwrap();
+    pass_own_breakpoint(&mut tracer, &stop);
+    let id = insert(&mut tracer, pid, addr);
+    expect_hits(&mut tracer, stop, id, addr, 1);
 }
 
 fn f2_threads_that_all_have_vfork_children_detached_go_on() {

@@ -165,6 +165,25 @@ impl<R: Rules> Kernel<R> {
         self.act(tid, "clone").fork(tid, ForkKind::Clone, true).expect("the thread acts")
     }
 
+    /// A process that has its creator's memory, though that does not wait for it: `clone` with
+    /// `CLONE_VM`, `rfork` with `RFMEM`.
+    ///
+    /// ```
+    /// use trapline::fake::{FreeBsdRules, Kernel};
+    ///
+    /// let kernel = Kernel::<FreeBsdRules>::new();
+    /// let pid = kernel.start();
+    /// kernel.map(pid, 0x1000, &[0x90]);
+    /// let sharer = kernel.fork_sharing(kernel.leader(pid));
+    /// kernel.map(pid, 0x1000, &[0xf4]);
+    /// assert_eq!(kernel.memory(sharer, 0x1000, 1), [0xf4]);
+    /// ```
+    pub fn fork_sharing(&self, tid: Tid) -> Pid {
+        let child = self.act(tid, "clone").fork(tid, ForkKind::Fork, false).expect("it acts");
+        self.model().share_memory(tid, child);
+        child
+    }
+
     /// Makes a thread; returns it.
     ///
     /// ```

@@ -47,6 +47,15 @@ impl Model {
         Some(child)
     }
 
+    /// A new process has the memory of its creator.
+    pub(crate) fn share_memory(&mut self, creator: Tid, child: Pid) {
+        let creator = self.tasks.get(&creator).and_then(|task| self.processes.get(&task.pid));
+        let Some(memory) = creator.map(|process| process.memory) else { return };
+        if let Some(child) = self.processes.get_mut(&child) {
+            child.memory = memory;
+        }
+    }
+
     /// A new process is traced for its parent's sake.
     fn trace_new(&mut self, tid: Tid, setup: Setup) {
         let inherits = self.rules.inherits_setup;

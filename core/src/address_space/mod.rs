@@ -152,6 +152,11 @@ impl AddressSpace {
         self.loans.iter().any(|loan| !loan.returns)
     }
 
+    /// Those that have it for good.
+    pub(crate) fn lent_for_good(&self) -> Vec<Pid> {
+        self.loans.iter().filter(|loan| !loan.returns).map(|loan| loan.to).collect()
+    }
+
     /// Whether breakpoints that somebody wants are out of memory until it is given back: threads that
     /// run meanwhile would miss them.
     pub(crate) fn is_missed(&self) -> bool {

@@ -40,13 +40,13 @@ impl<B: Backend> Engine<B> {
         pid: Pid,
         question: impl FnOnce(&mut Logged<B>) -> Result<T>,
     ) -> Result<T> {
-        self.traced(pid)?;
+        self.shown(pid)?;
         question(&mut self.backend.borrow_mut())
     }
 
     /// The place of a thread of a process that is stopped, whatever for.
     pub(crate) fn any_stop(&self, pid: Pid) -> Result<(Place, Tid)> {
-        let threads = &self.table.process(self.traced(pid)?).threads;
+        let threads = &self.table.process(self.shown(pid)?).threads;
         let held = |&&index: &&u32| {
             let slot = self.table.slot(index);
             slot.is_held() && !slot.is_dead()

@@ -28,13 +28,13 @@ impl<B: Backend> Engine<B> {
 
     /// Removes a breakpoint, and says whether the process had it (an exec removes all breakpoints).
     pub(crate) fn remove_breakpoint(&mut self, pid: Pid, id: BreakpointId) -> Result<bool> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         Ok(self.remove_software(process, id)? || self.remove_hardware(process, id)?)
     }
 
     /// The breakpoints of a process, the oldest first.
     pub(crate) fn breakpoints(&self, pid: Pid) -> Result<Vec<(BreakpointId, Breakpoint)>> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         let mut all = self.software_of(process);
         all.extend(self.hardware_of(process));
         all.sort_by_key(|&(id, _)| id);

@@ -42,6 +42,7 @@ impl<B: Backend> Engine<B> {
             result = result.and(detached.about(pid));
         }
         result?;
+        self.detach_unseen();
         self.step_over_queued()
     }
 
@@ -51,6 +52,10 @@ impl<B: Backend> Engine<B> {
         let (place, pid) = (stop.place, stop.pid);
         let process = self.table.slot(place.index).process;
         self.table.slot_mut(place.index).state = State::Resting;
+        if self.has_to_stay(process) {
+            let (_, signal) = stop.consume();
+            return self.stay_unseen(process, Some(place.index), signal);
+        }
         match self.prepare_detach(place.index) {
             Ok(true) => {
                 // The token's signal counts, also if it is none.
@@ -76,10 +81,11 @@ impl<B: Backend> Engine<B> {
 
     /// Detaches a process, running or stopped, as `detach` does.
     pub(crate) fn detach_process(&mut self, pid: Pid) -> Result<()> {
-        match self.traced(pid) {
+        match self.shown(pid) {
             Ok(process) => {
                 self.ready.silence(pid);
                 self.detach_running(process)?;
+                self.detach_unseen();
                 self.step_over_queued()
             }
             Err(_) => Ok(()),
@@ -108,7 +114,7 @@ impl<B: Backend> Engine<B> {
 
     /// Kills a process.
     pub(crate) fn kill(&mut self, pid: Pid) -> Result<()> {
-        let Ok(process) = self.traced(pid) else { return Ok(()) };
+        let Ok(process) = self.shown(pid) else { return Ok(()) };
         let stopped = self.table.stopped_in(process);
         let stopped = stopped.map(|index| self.table.slot(index).thread.tid);
         unless_gone(self.backend.get_mut().kill(pid, stopped))?;
@@ -130,6 +136,10 @@ impl<B: Backend> Engine<B> {
     pub(super) fn detach_here(&mut self, index: u32, signal: Option<Signal>) -> Result<()> {
         // It has no token any more, so its end, should it come now, need not wait for one.
         self.table.slot_mut(index).state = State::Resting;
+        let process = self.table.slot(index).process;
+        if self.has_to_stay(process) {
+            return self.stay_unseen(process, Some(index), signal);
+        }
         match self.prepare_detach(index) {
             Ok(true) => self.leave(index, signal),
             Ok(false) => self.await_children(),
@@ -216,7 +226,9 @@ impl<B: Backend> Engine<B> {
     /// A process is not traced any more.
     pub(super) fn forget_process(&mut self, process: ProcessHandle) {
         self.leaves_children(process, true);
+        self.may_keep_memory(process);
         let Some(entry) = self.table.remove_process(process) else { return };
+        self.is_seen_again(entry.pid);
         self.forks.gone(entry.pid);
         self.forks.was_detached(entry.pid);
         self.backend.get_mut().forget(entry.pid);
@@ -226,6 +238,9 @@ impl<B: Backend> Engine<B> {
     /// Detaches a process that may be running altogether.
     pub(super) fn detach_running(&mut self, process: ProcessHandle) -> Result<()> {
         let pid = self.table.process(process).pid;
+        if self.has_to_stay(process) {
+            return self.stay_unseen(process, None, None);
+        }
         self.has_space(process)?;
         if let Err(error) = self.remove_all_breakpoints(process) {
             if self.table.is_there(process) {

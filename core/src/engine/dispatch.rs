@@ -411,6 +411,9 @@ impl<B: Backend> Engine<B> {
     }
 
     pub(super) fn queue(&mut self, index: u32, reason: StopReason) {
+        if self.is_unseen(self.table.slot(index).thread.pid) {
+            return self.end_unseen_stop(index, reason);
+        }
         let slot = self.table.slot_mut(index);
         slot.state = State::Queued(reason);
         slot.interrupt = Interrupt::None;

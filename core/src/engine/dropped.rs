@@ -18,6 +18,7 @@ impl<B: Backend> Drop for Engine<B> {
 impl<B: Backend> Engine<B> {
     /// Ends all tracing: what was to be killed is killed and waited for, the rest is detached.
     fn end(&mut self) {
+        self.leave_no_unseen();
         for process in self.table.all_living() {
             if !self.table.is_there(process) {
                 continue;

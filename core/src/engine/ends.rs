@@ -78,9 +78,13 @@ impl<B: Backend> Engine<B> {
             slot.applied = None;
         }
         self.execed_hardware(index);
+        let unseen = self.is_unseen(thread.pid);
         let process = self.table.process_mut(process);
         process.first = First::This(thread.tid);
         let start = process.take_start();
+        if unseen {
+            process.begin_detach(); // it has its own memory
+        }
         if process.detaches_at_stops() {
             return self.detach_at_stop(index, crate::backend::RawReason::Execed { former_tid });
         }
@@ -268,6 +272,11 @@ impl<B: Backend> Engine<B> {
             return;
         }
         self.held_exits.retain(|&held| held != process);
+        if self.is_unseen(entry.pid) {
+            self.is_seen_again(entry.pid);
+            self.table.remove_process(process);
+            return;
+        }
         self.table.process_mut(process).end = End::Reported(status);
         let pid = self.table.process(process).pid;
         self.ready.push(Ready::Exited { process, pid });

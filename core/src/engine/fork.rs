@@ -216,7 +216,9 @@ impl<B: Backend> Engine<B> {
             Side::Stopped(place) => self.table.process_of(place.index).is_leaving(),
             _ => true,
         };
+        let unseen = pair.parent_pid.is_some_and(|pid| self.is_unseen(pid));
         let unfollowed = match self.settings.follow {
+            _ if unseen => Some(&mut pair.child),
             FollowFork::Parent => Some(&mut pair.child),
             FollowFork::Child if !leaves => Some(&mut pair.parent),
             FollowFork::Child | FollowFork::Both => None,

@@ -41,6 +41,7 @@ mod thread;
 mod trap;
 mod tree;
 mod unannounced;
+mod unseen;
 mod waits;
 mod zombie_leader;
 
@@ -94,6 +95,8 @@ pub(crate) struct Engine<B: Backend> {
     halts: Vec<Pid>,
     /// Processes that have ended, whose `Exited` has to wait for tokens or events of theirs.
     held_exits: Vec<ProcessHandle>,
+    /// Processes that the user has detached and that stay for a while.
+    unseen: Vec<Pid>,
     /// A process whose `Exited` was given; it can be asked about until the next wait.
     departed: Option<ProcessHandle>,
     /// A waker woke while something else was waited for.
@@ -135,6 +138,7 @@ impl<B: Backend> Engine<B> {
             unanswered: Vec::new(),
             halts: Vec::new(),
             held_exits: Vec::new(),
+            unseen: Vec::new(),
             departed: None,
             woken: false,
             has_waker: false,
@@ -188,7 +192,7 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn is_empty(&self) -> bool {
         let given = |process| Some(process) == self.departed;
         // The stop of a thread that was detached since is none.
-        self.table.processes().all(|(process, _)| given(process))
+        self.table.processes().all(|(process, p)| given(process) || self.is_unseen(p.pid))
             && self.ready.is_empty_but(|place| self.table.at(place).is_none())
             && self.failures.is_silent()
     }

@@ -9,7 +9,7 @@ use super::Engine;
 impl<B: Backend> Engine<B> {
     /// The modules of a process, asked through any stopped thread of it.
     pub(crate) fn modules(&self, pid: Pid) -> Result<Vec<Module>> {
-        let stopped = self.table.stopped_in(self.traced(pid)?).ok_or(Error::NOT_STOPPED)?;
+        let stopped = self.table.stopped_in(self.shown(pid)?).ok_or(Error::NOT_STOPPED)?;
         self.of_program(self.table.slot(stopped).thread, |program, memory| program.modules(memory))
     }
 

@@ -50,7 +50,8 @@ pub(super) struct Process {
     /// Whose memory it may have, as long as that could not be found out.
     pub(super) heritage: Option<Box<Heritage>>,
     pub(super) origin: Origin,
-    /// It was attached to, and others may have had its memory by then.
+    /// Others that are not traced may have its memory: it was attached to, or one of its family was
+    /// detached.
     pub(super) may_share: bool,
     pub(super) births: Births,
 }

@@ -10,12 +10,12 @@ use super::{Engine, ProcessHandle};
 impl<B: Backend> Engine<B> {
     /// Which events a process reports.
     pub(crate) fn events(&self, pid: Pid) -> Result<EventFlags> {
-        Ok(self.table.process(self.traced(pid)?).setup.flags)
+        Ok(self.table.process(self.shown(pid)?).setup.flags)
     }
 
     /// Sets which events a process reports, for all its threads.
     pub(crate) fn set_events(&mut self, pid: Pid, flags: EventFlags) -> Result<()> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         self.change_linker(process, flags)?;
         let setup = self.table.process(process).setup;
         self.table.process_mut(process).setup = Setup { flags, ..setup };
@@ -24,7 +24,7 @@ impl<B: Backend> Engine<B> {
 
     /// The processes that are traced.
     pub(crate) fn processes(&self) -> impl Iterator<Item = Pid> + '_ {
-        self.table.living().map(|(_, p)| p.pid)
+        self.table.living().filter(|(_, p)| !self.is_unseen(p.pid)).map(|(_, p)| p.pid)
     }
 
     /// The real parent of a traced process, as far as the tracer knows.

@@ -145,7 +145,7 @@ impl<B: Backend> Engine<B> {
 
     /// Asks for an event of a process.
     pub(crate) fn interrupt(&mut self, pid: Pid) -> Result<()> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         if self.table.process(process).end == End::Killed {
             return Ok(()); // its end follows
         }
@@ -209,9 +209,18 @@ impl<B: Backend> Engine<B> {
             .ok_or(crate::Error::GONE)
     }
 
+    /// The same, if the user has not detached it.
+    pub(super) fn shown(&self, pid: Pid) -> Result<ProcessHandle> {
+        let process = self.traced(pid)?;
+        match self.is_unseen(pid) {
+            true => Err(crate::Error::GONE),
+            false => Ok(process),
+        }
+    }
+
     /// The same, if it is not being detached either.
     pub(super) fn staying(&self, pid: Pid) -> Result<ProcessHandle> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         match self.table.process(process).is_detaching() {
             true => Err(crate::Error::GONE),
             false => Ok(process),

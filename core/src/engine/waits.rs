@@ -91,6 +91,7 @@ impl<B: Backend> Engine<B> {
                 Err(error) => self.failures.step_over_failed(error),
             }
             self.queue_held_exits();
+            self.detach_unseen();
             if let Some(error) = self.failures.next() {
                 return Err(error);
             }
@@ -178,7 +179,7 @@ impl<B: Backend> Engine<B> {
 
     /// Whether something of a thread or process may still be told.
     fn may_tell(&self, only: Only) -> bool {
-        let traced = self.traced(only.pid()).is_ok();
+        let traced = self.shown(only.pid()).is_ok();
         match only {
             Only::Process(_) => traced,
             Only::Thread(pid, tid) => traced && self.table.find_thread_of(pid, tid).is_some(),
@@ -203,9 +204,12 @@ impl<B: Backend> Engine<B> {
                 self.is_out(process).then_some(pid)
             }
             None => {
-                let mut all = self.table.processes();
-                let pid = self.table.processes().map(|(_, process)| process.pid).next();
-                pid.filter(|_| all.all(|(process, _)| self.is_out(process)))
+                // What the user has detached is none that the wait is for.
+                let seen = |(_, process): &(ProcessHandle, &Process)| !self.is_unseen(process.pid);
+                let mut all = self.table.processes().filter(seen);
+                let (first, process) = all.next()?;
+                let out = self.is_out(first) && all.all(|(process, _)| self.is_out(process));
+                out.then_some(process.pid)
             }
         }
     }

@@ -28,6 +28,7 @@ mod f1_execs;
 mod f1_follow;
 mod f2_loans;
 mod f2_sharers;
+mod f2_unseen;
 mod f2_vfork;
 mod f3_detach;
 mod f4_parents;

@@ -126,7 +126,7 @@ impl<B: Backend> Engine<B> {
 
     /// Sets what inherits the hardware breakpoints of a process.
     pub(crate) fn set_inherit_debug(&mut self, pid: Pid, inherit: InheritDebug) -> Result<()> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         self.table.process_mut(process).inherit = inherit;
         Ok(())
     }

@@ -158,7 +158,7 @@ impl<B: Backend> Engine<B> {
         pid: Pid,
         ids: impl IntoIterator<Item = BreakpointId>,
     ) -> Result<Vec<bool>> {
-        let process = self.traced(pid)?;
+        let process = self.shown(pid)?;
         let space = self.table.process(process).space.clone();
         let mut removed = Vec::new();
         for id in ids {

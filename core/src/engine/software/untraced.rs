@@ -1,7 +1,7 @@
 //! The processes that share the memory of one that was attached to.
 //!
-//! Of what a tracee makes it is known whether it has its maker's memory. Of what there was before the
-//! attach it is not: the process may wait for a `vfork` child, or be such a child, or one that was
+//! Of what a tracee makes it is known whether it has its maker's memory, as long as it is traced. Of what
+//! there was before the attach it is not: the process may wait for a `vfork` child, or be such a child, or one that was
 //! made by `clone` with `CLONE_VM`. A breakpoint instruction kills those of them that are not traced. So
 //! they are looked for before the first one is put in.
 
@@ -10,7 +10,7 @@ use crate::backend::Thread;
 use crate::error::unless_gone;
 use crate::{Backend, Error, Pid, Result, Tid};
 
-use super::super::process::Origin;
+use super::super::process::{Origin, Process};
 use super::super::{Engine, ProcessHandle};
 use super::Vfork;
 
@@ -22,15 +22,30 @@ struct Stranger {
 }
 
 impl<B: Backend> Engine<B> {
+    /// A process is not traced any more. It may have its parent's memory for good, or its children its
+    /// own, of which nobody has asked as long as no breakpoint was in it.
+    pub(in crate::engine) fn may_keep_memory(&mut self, process: ProcessHandle) {
+        let Process { pid, real_parent: parent, .. } = *self.table.process(process);
+        let related = |p: &Process| Some(p.pid) == parent || p.real_parent == Some(pid);
+        let processes = self.table.living().filter(|(_, p)| related(p));
+        let related: Vec<ProcessHandle> = processes.map(|(index, _)| index).collect();
+        for process in related {
+            self.table.process_mut(process).may_share = true;
+        }
+    }
+
     /// Looks for those that have the memory of a process that was attached to, through a stopped thread
     /// of it: relates those that are traced to it, and gives those that are not.
+    /// `None` if there is no need to look, or if nobody tells.
     fn look_for_sharers(
         &mut self,
         process: ProcessHandle,
         thread: Thread,
-    ) -> Result<Vec<Stranger>> {
-        if !self.table.process(process).may_share {
-            return Ok(Vec::new());
+    ) -> Result<Option<Vec<Stranger>>> {
+        let entry = self.table.process(process);
+        let lent = entry.space.as_ref().is_some_and(|space| space.borrow().is_lent_for_good());
+        if !entry.may_share && !lent {
+            return Ok(None);
         }
         // What is traced from now on makes nothing untold.
         self.backend.get_mut().trace_late_threads(thread)?;
@@ -40,7 +55,7 @@ impl<B: Backend> Engine<B> {
         };
         let pid = self.table.process(process).pid;
         let own = listed.iter().find(|other| other.pid == pid);
-        let Some(own) = own.copied() else { return Ok(Vec::new()) };
+        let Some(own) = own.copied() else { return Ok(None) };
         let mut sharers = vec![own];
         for other in listed.into_iter().filter(|other| other.pid != pid && other.image == own.image)
         {
@@ -73,7 +88,7 @@ impl<B: Backend> Engine<B> {
             }
         }
         self.table.process_mut(process).may_share = false;
-        Ok(strangers)
+        Ok(Some(strangers))
     }
 
     /// Whether just one thread of a process is held by the kernel, as one is that waits in `vfork`; it is
@@ -110,8 +125,13 @@ impl<B: Backend> Engine<B> {
     ) -> Result<Shared> {
         let strangers = self.look_for_sharers(process, thread)?;
         let space = self.space_of(process)?;
-        for Stranger { pid, returns } in strangers {
-            space.borrow_mut().lend(pid, returns);
+        if let Some(strangers) = strangers {
+            let mut space = space.borrow_mut();
+            // Those to whom it was lent for good may have it no more.
+            space.lent_for_good().into_iter().for_each(|pid| space.give_back(pid));
+            for Stranger { pid, returns } in strangers {
+                space.lend(pid, returns);
+            }
         }
         if space.borrow().is_lent_for_good() {
             let what = "a breakpoint in memory that a process shares which is not traced";
