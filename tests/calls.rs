@@ -29,7 +29,7 @@ fn sum(args: [u64; 6]) -> u64 {
 const ARGS: [u64; 6] = [11, 22, 33, 44, 55, 66];
 
 /// A call of a thread that can make one: `None` at a stop at which it can execute nothing.
-fn pid_of(tracer: &mut Tracer, stop: &mut Stopped) -> Option<i64> {
+pub(crate) fn pid_of(tracer: &mut Tracer, stop: &mut Stopped) -> Option<i64> {
     let before = tracer.registers(stop).unwrap();
     let called = tracer.call_syscall(stop, cpu::GETPID, []);
     let called = match called {

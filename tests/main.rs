@@ -26,6 +26,7 @@ mod breakpoints_moved;
 mod breakpoints_soak;
 mod breakpoints_threads;
 mod calls;
+mod calls_kept;
 mod confined;
 mod debug_exact;
 mod debug_inherit;
@@ -77,6 +78,7 @@ fn main() {
         ("breakpoints_soak", breakpoints_soak::TESTS),
         ("breakpoints_threads", breakpoints_threads::TESTS),
         ("calls", calls::TESTS),
+        ("calls_kept", calls_kept::TESTS),
         ("confined", confined::TESTS),
         ("debug_exact", debug_exact::TESTS),
         ("debug_inherit", debug_inherit::TESTS),

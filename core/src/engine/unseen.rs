@@ -22,12 +22,10 @@ impl<B: Backend> Engine<B> {
         let Some(space) = &entry.space else { return false };
         let waits = |&i: &u32| self.table.slot(i).soft.vfork.waits();
         let waits_for_it = |&i: &u32| self.table.slot(i).soft.vfork == Vfork::For(entry.pid);
-        let is_waited_for =
-            |&other: &ProcessHandle| self.table.process(other).threads.iter().any(waits_for_it);
         space.borrow().is_wanted_by_others(Some(entry.pid))
             && !space.borrow().is_lent_for_good()
             && !entry.threads.iter().any(waits)
-            && !self.sharers(process).iter().any(is_waited_for)
+            && !self.table.living().any(|(_, other)| other.threads.iter().any(waits_for_it))
     }
 
     /// A process that was to be detached stays, and runs on. A thread at whose stop it was to be gets this

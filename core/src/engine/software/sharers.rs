@@ -14,7 +14,7 @@ use super::Vfork;
 
 impl<B: Backend> Engine<B> {
     /// A process and all that share its image.
-    pub(in crate::engine) fn sharers(&self, process: ProcessHandle) -> Vec<ProcessHandle> {
+    pub(super) fn sharers(&self, process: ProcessHandle) -> Vec<ProcessHandle> {
         let Some(space) = &self.table.process(process).space else { return vec![process] };
         let member = |(index, p): &(ProcessHandle, &Process)| {
             *index == process || (!p.has_ended() && !p.is_detaching() && p.has(space))
