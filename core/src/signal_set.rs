@@ -18,7 +18,10 @@ use crate::Signal;
 pub struct SignalSet(u128);
 
 fn bit(signal: Signal) -> u128 {
-    u32::try_from(signal.as_raw() - 1).ok().and_then(|at| 1_u128.checked_shl(at)).unwrap_or(0)
+    u32::try_from(signal.as_raw().wrapping_sub(1))
+        .ok()
+        .and_then(|at| 1_u128.checked_shl(at))
+        .unwrap_or(0)
 }
 
 impl SignalSet {

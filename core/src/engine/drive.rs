@@ -140,7 +140,7 @@ impl<B: Backend> Engine<B> {
         if resumed[0].is_none() {
             return Ok(None);
         }
-        if let Some(raw) = self.look(resumed)? {
+        if let Some(raw) = self.look(&resumed)? {
             self.fast_path.found(None);
             return Ok(Some(raw));
         }
@@ -153,7 +153,7 @@ impl<B: Backend> Engine<B> {
         for _ in 0..B::YIELDS {
             std::thread::yield_now();
             took = start.elapsed();
-            if let Some(raw) = self.look(resumed)? {
+            if let Some(raw) = self.look(&resumed)? {
                 self.fast_path.found(Some(took));
                 return Ok(Some(raw));
             }
@@ -166,11 +166,8 @@ impl<B: Backend> Engine<B> {
     }
 
     /// A stop or an end of one of these.
-    fn look(
-        &mut self,
-        threads: impl IntoIterator<Item = Option<Thread>>,
-    ) -> Result<Option<RawStop>> {
-        for thread in threads.into_iter().flatten() {
+    fn look(&mut self, threads: &[Option<Thread>]) -> Result<Option<RawStop>> {
+        for &thread in threads.iter().flatten() {
             if let Some(raw) = self.look_at(thread)? {
                 return Ok(Some(raw));
             }
@@ -180,6 +177,9 @@ impl<B: Backend> Engine<B> {
 
     /// A stop or an end of a thread, or of its process where that stops as a whole.
     pub(super) fn look_at(&mut self, thread: Thread) -> Result<Option<RawStop>> {
+        if self.backlog.is_empty() {
+            return self.backend.get_mut().look(thread);
+        }
         let of_it = |raw: &RawStop| {
             raw.tid == Some(thread.tid) || raw.pid.is_some_and(|pid| pid == thread.pid)
         };

@@ -169,7 +169,7 @@ impl<B: Backend> Engine<B> {
         before.restore(slot);
         let stopped = slot.is_stopped();
         slot.next = slot.next.filter(|_| !stopped);
-        slot.before = Some(slot.state).filter(|_| !stopped);
+        slot.before = (!stopped).then(|| Box::new(slot.state));
         slot.state = State::Retrying(reason);
         let pid = slot.thread.pid;
         self.failures.note_and_retry(pid, why);
@@ -234,7 +234,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn look_again(&mut self, index: u32) -> Result<()> {
         let slot = self.table.slot_mut(index);
         let State::Retrying(reason) = slot.state else { return Ok(()) };
-        slot.state = slot.before.take().unwrap_or(State::Running);
+        slot.state = slot.before.take().map_or(State::Running, |before| *before);
         self.stopped(index, reason)
     }
 }

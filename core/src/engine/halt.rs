@@ -237,6 +237,9 @@ impl<B: Backend> Engine<B> {
 
     /// Ends the halts whose `Halted` was dropped or taken apart: what rests without a token runs.
     pub(super) fn end_halts(&mut self) -> Result<()> {
+        if self.halts.is_empty() {
+            return Ok(());
+        }
         for pid in std::mem::take(&mut self.halts) {
             let Some(process) = self.table.find_process(pid) else { continue };
             if self.table.process(process).is_halted() {

@@ -13,12 +13,18 @@ impl<B: Backend> Engine<B> {
     /// Runs every thread that an event (or a token) owns.
     pub(crate) fn resume(&mut self, event: Event, how: Resume) -> Result<()> {
         // On an error the tokens that are left are dropped, and so given again.
-        for stop in event.into_stops() {
-            let pid = stop.pid;
-            let resumed = self.finish_step_overs(pid).and_then(|()| self.resume_stop(stop, how));
-            resumed.about(pid)?;
+        match event {
+            Event::Stopped(stop) => self.resume_next(stop, how)?, // the usual one
+            event => event.into_stops().try_for_each(|stop| self.resume_next(stop, how))?,
         }
         self.step_over_queued()
+    }
+
+    /// Runs a thread, after what has to be done before that.
+    fn resume_next(&mut self, stop: Stopped, how: Resume) -> Result<()> {
+        let pid = stop.pid;
+        self.finish_step_overs(pid).about(pid)?;
+        self.resume_stop(stop, how).about(pid)
     }
 
     /// Runs a thread to the exit of the system call that it is in (or of its next one, if it is in

@@ -15,8 +15,8 @@ impl<B: Backend> Engine<B> {
     fn send(&mut self, index: u32, thread: crate::backend::Thread, signal: Signal) -> Result<()> {
         self.backend.get_mut().send_signal(thread, signal)?;
         let slot = self.table.slot_mut(index);
-        if signal != Signal::KILL && !slot.injected.contains(&signal) {
-            slot.injected.push(signal);
+        if signal != Signal::KILL {
+            slot.injected.insert(signal);
         }
         Ok(())
     }
@@ -24,8 +24,9 @@ impl<B: Backend> Engine<B> {
     /// Whether a stop for a signal is for one that the tracer has sent.
     pub(super) fn is_injected(&mut self, index: u32, signal: Signal) -> bool {
         let injected = &mut self.table.slot_mut(index).injected;
-        let at = injected.iter().position(|&other| other == signal);
-        at.map(|at| injected.swap_remove(at)).is_some()
+        let is_injected = injected.contains(signal);
+        injected.remove(signal);
+        is_injected
     }
 
     /// The signal that a thread is to get when it now runs: what was chosen, or what it has kept.
@@ -41,7 +42,7 @@ impl<B: Backend> Engine<B> {
             return Ok(signal);
         };
         // It may be there already, if the thread could not be run then.
-        if !slot.injected.contains(&signal) {
+        if !slot.injected.contains(signal) {
             let thread = slot.thread;
             crate::error::unless_gone(self.send(index, thread, signal))?;
         }

@@ -25,15 +25,15 @@ impl<B: Backend> Engine<B> {
     /// Whether a thread is not the only one of its process, and all the others stay stopped.
     pub(super) fn ends_last(&mut self, index: u32) -> bool {
         let process = self.table.process_of(index);
+        if process.all_stops > 0 || process.threads.len() < 2 {
+            return false;
+        }
         let others = process.threads.iter().filter(|&&i| i != index);
         let moves = |i: &&u32| {
             let slot = self.table.slot(**i);
             slot.is_dead() || !self.stays_put(slot)
         };
         let mut moving = others.filter(moves);
-        if process.all_stops > 0 || process.threads.len() < 2 {
-            return false;
-        }
         match (moving.next(), moving.next()) {
             (None, _) => true,
             // A first thread that has ended before the others is still there.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::arena::{Arena, OfProcess, ProcessHandle, make_room};
 use crate::backend::{Run, Thread};
 use crate::stopped::Place;
-use crate::{Pid, Tid};
+use crate::{Pid, SignalSet, Tid};
 
 use super::process::{First, Process};
 use super::software::Soft;
@@ -210,7 +210,7 @@ impl Table {
             hold: Hold::Free,
             kept: None,
             delivery: Delivery::Kernel,
-            injected: Vec::new(),
+            injected: SignalSet::default(),
             run: Run::Continue,
             intent: Intent::Event,
             deferred: None,

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use crate::arena::ProcessHandle;
 use crate::backend::{RawReason, Run, Setup, Thread};
 use crate::debug::ThreadDebug;
-use crate::{CpuSet, ForkKind, Pid, Signal, StopReason, Syscall};
+use crate::{CpuSet, ForkKind, Pid, Signal, SignalSet, StopReason, Syscall};
 
 use super::software::Soft;
 
@@ -37,7 +37,7 @@ pub(super) struct Slot {
     /// A stop that the kernel has reported behind the one that is being shown.
     pub(super) next: Option<RawReason>,
     /// What it was doing when it came to a stop that is taken in again.
-    pub(super) before: Option<State>,
+    pub(super) before: Option<Box<State>>,
     /// An interrupt is on its way to it.
     pub(super) interrupt: Interrupt,
     /// What keeps it from running with its process.
@@ -47,7 +47,7 @@ pub(super) struct Slot {
     /// What delivers the signal of its stop.
     pub(super) delivery: Delivery,
     /// Signals that the tracer has sent it, for which no stop is reported.
-    pub(super) injected: Vec<Signal>,
+    pub(super) injected: SignalSet,
     /// How it was last resumed.
     pub(super) run: Run,
     /// What it was resumed for, beyond that.

@@ -31,18 +31,21 @@ impl Until {
     }
 }
 
-/// The event, if there is one by now.
-fn event_of(next: Poll<Option<Event>>) -> Option<Event> {
+/// The event, if there is one by now. An event is large: arm by arm it is moved once, where each `?`
+/// would move it once more.
+#[inline]
+fn event_of(next: Result<Poll<Option<Event>>>) -> Result<Option<Event>> {
     match next {
-        Poll::Ready(event) => event,
-        Poll::Pending => None,
+        Ok(Poll::Ready(event)) => Ok(event),
+        Ok(Poll::Pending) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 impl<B: Backend> Engine<B> {
     /// The next event.
     pub(crate) fn wait(&mut self) -> Result<Option<Event>> {
-        Ok(event_of(self.next(Until::Ever, None)?))
+        event_of(self.next(Until::Ever, None))
     }
 
     /// The next event, without waiting for one.
@@ -54,20 +57,20 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
         // Later than any clock can say is never.
         let until = Instant::now().checked_add(timeout).map_or(Until::Ever, Until::Then);
-        Ok(event_of(self.next(until, None)?))
+        event_of(self.next(until, None))
     }
 
     /// The next event of one thread or process.
     pub(crate) fn wait_for(&mut self, only: Only) -> Result<Option<Event>> {
-        Ok(event_of(self.next(Until::Ever, Some(only))?))
+        event_of(self.next(Until::Ever, Some(only)))
     }
 
     fn next(&mut self, until: Until, only: Option<Only>) -> Result<Poll<Option<Event>>> {
-        let event = self.find_next(until, only)?;
-        if !matches!(event, Poll::Ready(Some(_))) {
+        let event = self.find_next(until, only);
+        if matches!(event, Ok(Poll::Pending | Poll::Ready(None))) {
             self.set_readiness()?;
         }
-        Ok(event)
+        event
     }
 
     pub(super) fn find_next(
@@ -92,14 +95,18 @@ impl<B: Backend> Engine<B> {
             }
             self.queue_held_exits();
             self.detach_unseen();
-            if let Some(error) = self.failures.next() {
-                return Err(error);
+            if !self.failures.is_silent() {
+                self.failures.next().map_or(Ok(()), Err)?;
             }
             if std::mem::take(&mut self.woken) {
                 return Ok(Poll::Ready(Some(Event::Woken)));
             }
-            if let Some(event) = self.give_next(only)? {
-                return Ok(Poll::Ready(Some(event)));
+            if !self.ready.is_empty() {
+                match self.give_next(only) {
+                    Ok(None) => {}
+                    Ok(event) => return Ok(Poll::Ready(event)),
+                    Err(error) => return Err(error),
+                }
             }
             if only.is_some_and(|only| !self.may_tell(only)) {
                 return Ok(Poll::Ready(None));
