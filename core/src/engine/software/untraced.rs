@@ -1,9 +1,9 @@
 //! The processes that share the memory of one that was attached to.
 //!
-//! Of what a tracee makes it is known whether it has its maker's memory, as long as it is traced. Of what
-//! there was before the attach it is not: the process may wait for a `vfork` child, or be such a child, or one that was
-//! made by `clone` with `CLONE_VM`. A breakpoint instruction kills those of them that are not traced. So
-//! they are looked for before the first one is put in.
+//! Of what a tracee makes it is known whether it has its maker's memory, as long as it is traced. Of
+//! what there was before the attach it is not: the process may wait for a `vfork` child, or be such a
+//! child, or one that was made by `clone` with `CLONE_VM`. A breakpoint instruction kills those of them
+//! that are not traced. So they are looked for before the first one is put in.
 
 use crate::address_space::Shared;
 use crate::backend::Thread;
@@ -35,8 +35,8 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Looks for those that have the memory of a process that was attached to, through a stopped thread
-    /// of it: relates those that are traced to it, and gives those that are not.
-    /// `None` if there is no need to look, or if nobody tells.
+    /// of it: relates those that are traced to it, and gives those that are not. `None` if
+    /// there is no need to look, or if nobody tells.
     fn look_for_sharers(
         &mut self,
         process: ProcessHandle,
