@@ -35,8 +35,8 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Looks for those that have the memory of a process that was attached to, through a stopped thread
-    /// of it: relates those that are traced to it, and gives those that are not. `None` if
-    /// there is no need to look, or if nobody tells.
+    /// of it: relates those that are traced to it, and gives those that are not. `None` if there is
+    /// no need to look, or if nobody tells.
     fn look_for_sharers(
         &mut self,
         process: ProcessHandle,
